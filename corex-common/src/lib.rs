@@ -1,0 +1,16 @@
+//! What the kernel side and the user side of corex must agree on, byte for byte:
+//! the maps' keys and values ([`maps`]), the counters ([`counters`]) and the record in
+//! front of a steered frame ([`meta`]).
+//!
+//! Everything here is `repr(C)`, has no padding and is valid for any bit pattern, so that
+//! a map value may be copied out of the kernel and in again without interpretation, and
+//! `bpftool map dump` prints every field by its name.
+
+#![no_std]
+
+pub mod counters;
+pub mod maps;
+pub mod meta;
+
+/// Name of the XDP program, as `ip link` and `bpftool prog` show it (at most 15 characters).
+pub const INGRESS_PROGRAM: &str = "corex_ingress";

@@ -1,0 +1,122 @@
+//! Keys and values of the maps, and the maps' names.
+
+/// Hash: [`SocketKey`] to [`SocketEntry`], the listen sockets.
+pub const SOCKETS: &str = "SOCKETS";
+/// Per-CPU array of [`SocketCounters`](crate::counters::SocketCounters), by [`SocketEntry::id`].
+pub const SOCKET_COUNTS: &str = "SOCKET_COUNTS";
+/// Per-CPU array with one [`KernelCounters`](crate::counters::KernelCounters).
+pub const COUNTERS: &str = "COUNTERS";
+/// Array with one [`Config`].
+pub const CONFIG: &str = "CONFIG";
+/// Hash: interface index to [`Interface`].
+pub const INTERFACES: &str = "INTERFACES";
+/// XSKMAP: slot to AF_XDP socket.
+pub const XSKS: &str = "XSKS";
+/// Array of [`Queue`], by slot: what is in `XSKS`, which bpftool can't dump.
+pub const QUEUES: &str = "QUEUES";
+/// Memory-mapped array of [`WorkerCounters`](crate::counters::WorkerCounters), by worker.
+pub const WORKERS: &str = "WORKERS";
+
+/// Listen sockets at most.
+pub const MAX_SOCKETS: u32 = 1024;
+/// Interfaces at most.
+pub const MAX_INTERFACES: u32 = 64;
+/// AF_XDP sockets at most, over all interfaces.
+pub const MAX_QUEUES: u32 = 256;
+/// Workers at most.
+pub const MAX_WORKERS: u32 = 64;
+
+/// Address family of a [`SocketKey`]: 4 or 6.
+pub const FAMILY_V4: u8 = 4;
+/// Address family of a [`SocketKey`]: 4 or 6.
+pub const FAMILY_V6: u8 = 6;
+/// Protocol number of UDP (IANA).
+pub const PROTO_UDP: u8 = 17;
+
+/// A local address and port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SocketKey {
+    /// Address in network order; IPv4 fills the first four bytes, the rest is 0. All zero: any.
+    pub addr: [u8; 16],
+    /// Port in host order.
+    pub port: u16,
+    /// [`PROTO_UDP`].
+    pub proto: u8,
+    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    pub family: u8,
+}
+
+/// A listen socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketEntry {
+    /// Its index in the configuration's order; also in [`SOCKET_COUNTS`].
+    pub id: u32,
+    /// Non-zero: steer to AF_XDP. Zero: pass to the kernel socket.
+    pub steer: u32,
+}
+
+/// What the XDP program is told; may be changed while it runs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// UDP payloads shorter than this are dropped as probes.
+    pub probe_len: u32,
+    /// UDP payloads shorter than this skip the hook ([`crate::meta::FrameMeta::SHORT`]).
+    pub min_msg_len: u32,
+    /// Frames longer than this pass to the kernel: AF_XDP couldn't hold them.
+    pub max_frame_len: u32,
+    /// Drawn at load; marks the records that are ours.
+    pub cookie: u32,
+    /// Non-zero: rare events are logged (aya-log).
+    pub log: u32,
+}
+
+/// An interface that the program is attached to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Slot of its queue 0 in [`XSKS`] and [`QUEUES`].
+    pub first_slot: u32,
+    /// How many queues have a slot.
+    pub queues: u32,
+}
+
+/// An AF_XDP socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Interface index; 0: the slot is empty.
+    pub ifindex: u32,
+    /// Receive queue.
+    pub queue: u32,
+    /// Worker that serves it.
+    pub worker: u32,
+    /// 1: native XDP; 2: generic (SKB) XDP.
+    pub mode: u32,
+    /// Non-zero: bound for zero copy.
+    pub zero_copy: u32,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::*;
+    use crate::counters::{KernelCounters, SocketCounters, WorkerCounters};
+    // SAFETY: `repr(C)`, integers and arrays of integers only, no padding, any bit pattern valid.
+    unsafe impl aya::Pod for SocketKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SocketEntry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Config {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Interface {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Queue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for KernelCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SocketCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for WorkerCounters {}
+}

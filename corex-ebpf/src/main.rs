@@ -1,0 +1,51 @@
+//! The XDP ingress program of corex: measure, count, decide.
+//!
+//! A UDP packet for a listen socket is steered to the AF_XDP socket of its queue, with a
+//! [`FrameMeta`](corex_common::meta::FrameMeta) in front; a probe is dropped; everything
+//! else goes to the kernel's stack untouched. Each packet is counted once.
+
+#![no_std]
+#![no_main]
+
+mod maps;
+mod packet;
+mod steer;
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+
+use crate::packet::{Pass, locate};
+
+/// Entry point; the name is what `ip link` and `bpftool prog` show.
+#[xdp]
+pub fn corex_ingress(ctx: XdpContext) -> u32 {
+    let Some(counters) = maps::counters() else {
+        return xdp_action::XDP_PASS;
+    };
+    counters.seen += 1;
+    match locate(&ctx) {
+        Ok(datagram) => steer::decide(&ctx, &datagram, counters),
+        Err(reason) => {
+            let counter = match reason {
+                Pass::NotIp => &mut counters.pass_not_ip,
+                Pass::VlanDepth => &mut counters.pass_vlan_depth,
+                Pass::IpOptions => &mut counters.pass_ip_options,
+                Pass::Fragment => &mut counters.pass_fragment,
+                Pass::ExtHeader => &mut counters.pass_ext_header,
+                Pass::NotUdp => &mut counters.pass_not_udp,
+                Pass::Malformed => &mut counters.pass_malformed,
+            };
+            *counter += 1;
+            xdp_action::XDP_PASS
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel lets only GPL-compatible programs use some helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual BSD/GPL\0";

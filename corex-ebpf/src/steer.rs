@@ -1,0 +1,138 @@
+//! Decides about a UDP datagram: whose it is, whether it is a probe, where it goes.
+
+use aya_ebpf::{
+    EbpfContext as _, bindings::xdp_action, helpers::bpf_xdp_adjust_meta, programs::XdpContext,
+};
+use corex_common::{
+    counters::KernelCounters,
+    maps::{Config, FAMILY_V6, SocketEntry, SocketKey},
+    meta::FrameMeta,
+};
+
+use crate::{
+    maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
+    packet::{Datagram, UDP_LEN},
+};
+
+/// The listen socket that owns the destination: the exact address, else the wildcard.
+#[inline(always)]
+fn listener(destination: &SocketKey) -> Option<SocketEntry> {
+    // SAFETY: user space replaces entries as a whole; a torn read of two integers at start
+    // or reload costs at most one packet's attribution.
+    if let Some(entry) = unsafe { SOCKETS.get(destination) } {
+        return Some(*entry);
+    }
+    let any = SocketKey {
+        addr: [0; 16],
+        ..*destination
+    };
+    // SAFETY: as above.
+    unsafe { SOCKETS.get(&any) }.copied()
+}
+
+/// Slot of this packet's queue, if an AF_XDP socket is in it.
+#[inline(always)]
+fn slot(ctx: &XdpContext) -> Option<u32> {
+    // SAFETY: as in `listener`.
+    let interface = unsafe { INTERFACES.get(&(ctx.ingress_ifindex() as u32)) }?;
+    let queue = ctx.rx_queue_index();
+    if queue >= interface.queues {
+        return None;
+    }
+    let slot = interface.first_slot + queue;
+    XSKS.get(slot).map(|_| slot)
+}
+
+/// Gives the verdict and counts it.
+#[inline(always)]
+pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
+    let Some(entry) = listener(&datagram.destination) else {
+        counters.pass_no_socket += 1;
+        return xdp_action::XDP_PASS;
+    };
+    let (Some(config), Some(socket)) = (CONFIG.get(0), socket_counters(entry.id)) else {
+        counters.pass_no_socket += 1;
+        return xdp_action::XDP_PASS;
+    };
+    let len = u32::from(datagram.payload_len);
+    if len < config.probe_len {
+        counters.drop_probe += 1;
+        socket.drop_probe += 1;
+        return xdp_action::XDP_DROP;
+    }
+    // The kernel drops what it can't put into a frame; its own stack can take it.
+    if ctx.data_end() - ctx.data() > config.max_frame_len as usize {
+        counters.pass_too_long += 1;
+        socket.pass_too_long += 1;
+        return xdp_action::XDP_PASS;
+    }
+    let slot = if entry.steer != 0 { slot(ctx) } else { None };
+    let Some(slot) = slot else {
+        counters.pass_no_xsk += 1;
+        socket.pass_no_xsk += 1;
+        if config.log != 0 {
+            aya_log_ebpf::warn!(
+                ctx,
+                "no AF_XDP socket on interface {} queue {}: the packet goes to the kernel socket",
+                ctx.ingress_ifindex(),
+                ctx.rx_queue_index()
+            );
+        }
+        return xdp_action::XDP_PASS;
+    };
+    let short = len < config.min_msg_len;
+    write_meta(ctx, datagram, &entry, config, short);
+    match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
+        Ok(action) => {
+            counters.steered += 1;
+            counters.steered_bytes += u64::from(len);
+            socket.steered += 1;
+            socket.steered_bytes += u64::from(len);
+            socket.short += u64::from(short);
+            action
+        }
+        Err(action) => {
+            counters.pass_no_xsk += 1;
+            socket.pass_no_xsk += 1;
+            action
+        }
+    }
+}
+
+/// Puts the record in front of the frame. A driver without metadata support refuses; then
+/// user space misses the cookie and parses the frame itself.
+#[inline(always)]
+fn write_meta(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    entry: &SocketEntry,
+    config: &Config,
+    short: bool,
+) {
+    // SAFETY: the helper checks its argument; ctx is this program's own.
+    if unsafe { bpf_xdp_adjust_meta(ctx.as_ptr().cast(), -(FrameMeta::LEN as i32)) } != 0 {
+        return;
+    }
+    let meta = ctx.metadata();
+    if meta + FrameMeta::LEN > ctx.data() {
+        return;
+    }
+    let mut flags = 0;
+    if short {
+        flags |= FrameMeta::SHORT;
+    }
+    if datagram.destination.family == FAMILY_V6 {
+        flags |= FrameMeta::IPV6;
+    }
+    let record = FrameMeta {
+        cookie: config.cookie,
+        socket: entry.id as u16,
+        flags,
+        l3: datagram.l3,
+        l4: datagram.l4,
+        payload: datagram.l4 + UDP_LEN as u16,
+        payload_len: datagram.payload_len,
+    };
+    // SAFETY: data_meta..data holds LEN bytes, checked above; the kernel keeps it 4-aligned.
+    unsafe { (meta as *mut FrameMeta).write(record) };
+}

@@ -1,0 +1,94 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use corex_user::{daemon::EngineChoice, kernel::attach::ModeChoice};
+
+/// eBPF/XDP-accelerated SIP interception proxy.
+///
+/// corex runs hooks on the raw bytes of every SIP message that it receives or is about to
+/// send, in the configuration dialect of Kamailio's corex module. An XDP program on the NIC
+/// filters and steers the packets.
+#[derive(Debug, Parser)]
+#[command(name = "corex", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  done; `run`: stopped by SIGTERM or SIGINT
+  1  the configuration has errors
+  2  the command line is wrong
+  3  could not start, or died: privileges, ports, interfaces; the message says which";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run in the foreground until SIGTERM or SIGINT
+    ///
+    /// SIGUSR1 logs the counters, and writes them to the --books file.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Check a configuration and say what is wrong with it
+    ///
+    /// Reads the file as `run` would, reports every mistake with file, line, column and what
+    /// was expected, and opens no socket. Exit status 1 if there are errors; warnings alone
+    /// leave it at 0.
+    Check(CheckArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  corex run --config /etc/corex.cfg
+      AF_XDP on the interfaces that carry the listen addresses, if this process may
+  corex run --config /etc/corex.cfg --interface eth0 --engine xdp
+      AF_XDP on eth0, or fail
+  corex run --config ./corex.cfg --engine socket
+      kernel sockets alone; needs no privileges
+
+AF_XDP needs root or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, and CAP_IPC_LOCK
+where `ulimit -l` is small.";
+
+/// `corex run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file, in Kamailio's syntax
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: PathBuf,
+    /// Interface to attach the XDP program to; may be repeated. Default: those that carry
+    /// the listen addresses
+    #[arg(long = "interface", short = 'i', value_name = "IF")]
+    pub interfaces: Vec<String>,
+    /// How packets come and go
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: EngineChoice,
+    /// How the XDP program is attached
+    #[arg(long, value_enum, default_value_t)]
+    pub xdp_mode: ModeChoice,
+    /// Copy packets between NIC and packet memory even where the driver could do without;
+    /// some drivers are faster so
+    #[arg(long)]
+    pub copy: bool,
+    /// Worker threads. Default: one for each receive queue; with kernel sockets alone one for
+    /// each CPU, at most `children`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub workers: Option<u32>,
+    /// Write the counters to this file as JSON at exit and on SIGUSR1
+    #[arg(long, value_name = "FILE")]
+    pub books: Option<PathBuf>,
+    /// Let the XDP program log rare events (a packet for a queue without a worker)
+    #[arg(long)]
+    pub ebpf_log: bool,
+}
+
+/// `corex check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration file, in Kamailio's syntax
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: PathBuf,
+}

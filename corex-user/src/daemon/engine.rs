@@ -1,0 +1,434 @@
+//! Chooses the engine and sets it up: kernel sockets alone, or AF_XDP in front of them.
+
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, bail};
+use aya::Ebpf;
+use corex_common::maps;
+
+use super::Options;
+use crate::{
+    io::{
+        egress::TransmitSide,
+        worker::XdpSide,
+        xdp::{self, Bound, QueueSocket, Umem},
+    },
+    kernel::{
+        attach::{self, Attachment},
+        capabilities,
+        interfaces::{self, Interface},
+        limits,
+        object::{Filter, Object},
+        routes::NextHops,
+        worker_counters::WorkerSlots,
+    },
+    pipeline::Listener,
+    script::settings::Settings,
+    telemetry::{
+        books::{Books, InterfaceLine, SocketLine},
+        log::Log,
+    },
+};
+
+/// Which engine the operator asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineChoice {
+    /// AF_XDP where privileges and interfaces allow it, else kernel sockets.
+    #[default]
+    Auto,
+    /// AF_XDP in front of kernel sockets; or fail.
+    Xdp,
+    /// Kernel sockets alone. Needs no privileges.
+    Socket,
+}
+
+/// Frames of packet memory for each queue and for sending.
+const FRAMES_PER_QUEUE: u32 = 2048;
+const FRAMES_TO_SEND: u32 = 2048;
+/// Ethernet header and two VLAN tags.
+const LINK_HEADERS: u32 = 22;
+
+/// The engine, set up.
+pub struct Engine {
+    slots: WorkerSlots,
+    /// What each worker gets; taken when they start.
+    workers: Vec<Option<XdpWorker>>,
+    xdp: Option<Xdp>,
+}
+
+struct Xdp {
+    object: Object,
+    /// Empty after the detachment.
+    attachments: Vec<Attachment>,
+    interfaces: Vec<InterfaceLine>,
+    queues: Vec<QueueLine>,
+}
+
+/// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
+struct QueueLine {
+    slot: u32,
+    worker: u32,
+    bound: Bound,
+    fd: OwnedFd,
+}
+
+/// A worker's part of AF_XDP.
+pub struct XdpWorker {
+    umem: Umem,
+    transmit: TransmitSide,
+    cookie: u32,
+}
+
+impl XdpWorker {
+    /// As the worker wants it.
+    pub fn into_side(self) -> XdpSide {
+        XdpSide {
+            umem: self.umem,
+            transmit: self.transmit,
+            cookie: self.cookie,
+        }
+    }
+}
+
+impl Engine {
+    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
+    ///
+    /// # Errors
+    /// With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
+    pub fn start(
+        settings: &Settings,
+        listeners: &[Listener],
+        options: &Options,
+        next_hops: &NextHops,
+    ) -> anyhow::Result<Self> {
+        if options.engine != EngineChoice::Socket {
+            match Self::start_xdp(settings, listeners, options, next_hops) {
+                Ok(engine) => return Ok(engine),
+                Err(error) if options.engine == EngineChoice::Xdp => return Err(error),
+                Err(error) => tracing::warn!("no AF_XDP: {error:#}; using kernel sockets alone"),
+            }
+        }
+        let cpus = limits::allowed_cpus().len().max(1) as u32;
+        let workers = options
+            .workers
+            .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
+            .clamp(1, maps::MAX_WORKERS);
+        Ok(Self {
+            slots: WorkerSlots::on_heap(workers as usize),
+            workers: (0..workers).map(|_| None).collect(),
+            xdp: None,
+        })
+    }
+
+    fn start_xdp(
+        settings: &Settings,
+        listeners: &[Listener],
+        options: &Options,
+        next_hops: &NextHops,
+    ) -> anyhow::Result<Self> {
+        let missing = capabilities::missing();
+        if !missing.is_empty() {
+            bail!("this process lacks {}", missing.join(", "));
+        }
+        limits::raise_memlock();
+        let mut interfaces = choose_interfaces(listeners, options)?;
+        let mut object = Object::load()?;
+        let corex = &settings.corex;
+        let mtu = interfaces.iter().map(|i| i.mtu).max().unwrap_or(1500);
+        let chunk_size = if mtu + LINK_HEADERS <= Umem::capacity_of(2048) {
+            2048
+        } else {
+            4096
+        };
+        let max_frame_len = Umem::capacity_of(chunk_size);
+        if mtu + LINK_HEADERS > max_frame_len {
+            tracing::info!("frames above {max_frame_len} bytes go to the kernel sockets");
+        }
+        object.configure(Filter {
+            probe_len: corex.probe_len,
+            min_msg_len: if corex.network_io_intercept {
+                corex.min_msg_len
+            } else {
+                0
+            },
+            max_frame_len,
+            log: options.ebpf_log,
+        })?;
+
+        let mut attachments = Vec::new();
+        for interface in &mut interfaces {
+            let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
+            // Attaching may change the queue count (virtio does).
+            *interface = Interface::by_name(&interface.name)?;
+            tracing::info!(
+                "{}: XDP attached ({} mode), {} receive queue{}",
+                interface.name,
+                attachment.mode,
+                interface.queues,
+                if interface.queues == 1 { "" } else { "s" }
+            );
+            attachments.push(attachment);
+        }
+
+        let mut slots = Vec::new();
+        let mut first_slot = 0;
+        for interface in &interfaces {
+            let queues = interface.queues.min(maps::MAX_QUEUES - first_slot);
+            if queues < interface.queues {
+                tracing::warn!(
+                    "{}: {} of {} queues are served; the rest goes to the kernel sockets",
+                    interface.name,
+                    queues,
+                    interface.queues
+                );
+            }
+            object.add_interface(interface.index, maps::Interface { first_slot, queues })?;
+            slots.extend((0..queues).map(|queue| (first_slot + queue, interface.index, queue)));
+            first_slot += queues;
+        }
+        let most_queues = interfaces.iter().map(|i| i.queues).max().unwrap_or(1);
+        let workers = options
+            .workers
+            .unwrap_or(most_queues)
+            .clamp(1, maps::MAX_WORKERS);
+
+        let mut sides = Vec::new();
+        let mut lines = Vec::new();
+        for worker in 0..workers {
+            let mine: Vec<_> = slots
+                .iter()
+                .filter(|(_, _, queue)| queue % workers == worker)
+                .collect();
+            if mine.is_empty() {
+                sides.push(None);
+                continue;
+            }
+            let queues: Vec<(u32, u32)> = mine.iter().map(|(_, i, q)| (*i, *q)).collect();
+            let (umem, pool, sockets) = bind(&queues, chunk_size, options.copy)?;
+            for ((slot, _, _), socket) in mine.iter().zip(&sockets) {
+                lines.push(QueueLine {
+                    slot: *slot,
+                    worker,
+                    bound: socket.bound(),
+                    fd: socket
+                        .as_fd()
+                        .try_clone_to_owned()
+                        .context("duplicate a socket descriptor")?,
+                });
+            }
+            sides.push(Some(XdpWorker {
+                umem,
+                transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
+                cookie: object.cookie(),
+            }));
+        }
+        Ok(Self {
+            slots: object.worker_slots()?,
+            workers: sides,
+            xdp: Some(Xdp {
+                object,
+                interfaces: interface_lines(&attachments, &lines),
+                attachments,
+                queues: lines,
+            }),
+        })
+    }
+
+    /// Starts steering: the queues and then the listen sockets become known to the program.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn open_queues(&mut self, listeners: &[Listener]) -> anyhow::Result<()> {
+        let Some(xdp) = &mut self.xdp else {
+            return Ok(());
+        };
+        for line in &xdp.queues {
+            let mode = xdp
+                .attachments
+                .iter()
+                .find(|a| a.interface.index == line.bound.ifindex)
+                .map_or(0, |a| a.mode.number());
+            let queue = maps::Queue {
+                ifindex: line.bound.ifindex,
+                queue: line.bound.queue,
+                worker: line.worker,
+                mode,
+                zero_copy: line.bound.zero_copy.into(),
+            };
+            xdp.object
+                .add_queue(line.slot, queue, line.fd.as_raw_fd())?;
+        }
+        for (id, listener) in listeners.iter().enumerate() {
+            let entry = maps::SocketEntry {
+                id: id as u32,
+                steer: 1,
+            };
+            xdp.object.add_socket(socket_key(listener), entry)?;
+        }
+        Ok(())
+    }
+
+    /// `xdp` or `socket`.
+    pub fn name(&self) -> &'static str {
+        if self.is_xdp() { "xdp" } else { "socket" }
+    }
+
+    /// Whether AF_XDP is used.
+    pub fn is_xdp(&self) -> bool {
+        self.xdp.is_some()
+    }
+
+    /// Where the workers publish their counters.
+    pub fn slots(&self) -> WorkerSlots {
+        self.slots.clone()
+    }
+
+    /// The workers' parts, one for each worker to be started; empty the second time.
+    pub fn take_workers(&mut self) -> Vec<Option<XdpWorker>> {
+        std::mem::take(&mut self.workers)
+    }
+
+    /// The loaded object, for its log.
+    pub fn ebpf(&mut self) -> Option<&mut Ebpf> {
+        self.xdp.as_mut().map(|x| x.object.ebpf())
+    }
+
+    /// Takes the program off all interfaces.
+    pub fn detach(&mut self) {
+        let Some(xdp) = &mut self.xdp else { return };
+        for attachment in xdp.attachments.drain(..) {
+            let name = attachment.interface.name.clone();
+            let detached = xdp
+                .object
+                .program()
+                .map_err(anyhow::Error::from)
+                .and_then(|program| Ok(attach::detach(program, attachment)?));
+            match detached {
+                Ok(()) => tracing::info!("{name}: XDP detached"),
+                // The link is a descriptor of this process: its end detaches in any case.
+                Err(error) => tracing::warn!("{name}: detach: {error:#}"),
+            }
+        }
+    }
+
+    /// All counters as they are now.
+    pub fn books(&mut self, listeners: &[Listener], log: &Log) -> Books {
+        let mut kernel = None;
+        let mut interfaces = Vec::new();
+        let mut sockets: Vec<SocketLine> = listeners
+            .iter()
+            .map(|l| SocketLine {
+                name: l.to_string(),
+                counters: Default::default(),
+            })
+            .collect();
+        if let Some(xdp) = &mut self.xdp {
+            match xdp.object.counters() {
+                Ok(counters) => kernel = Some(counters),
+                Err(error) => tracing::error!(%error, "read the XDP program's counters"),
+            }
+            for (id, line) in sockets.iter_mut().enumerate() {
+                if let Ok(counters) = xdp.object.socket_counters(id as u32) {
+                    line.counters = counters;
+                }
+            }
+            interfaces.clone_from(&xdp.interfaces);
+        }
+        Books {
+            engine: self.name(),
+            interfaces,
+            sockets,
+            kernel,
+            user: self.slots.total(),
+            log_lines_dropped: log.dropped(),
+        }
+    }
+}
+
+fn interface_lines(attachments: &[Attachment], queues: &[QueueLine]) -> Vec<InterfaceLine> {
+    attachments
+        .iter()
+        .map(|a| {
+            let of_interface = || {
+                queues
+                    .iter()
+                    .filter(|q| q.bound.ifindex == a.interface.index)
+            };
+            InterfaceLine {
+                name: a.interface.name.clone(),
+                mode: a.mode.to_string(),
+                queues: of_interface().count() as u32,
+                zero_copy: of_interface().all(|q| q.bound.zero_copy),
+            }
+        })
+        .collect()
+}
+
+/// Binds a worker's queues: for zero copy where all drivers can, else in copy mode.
+fn bind(
+    queues: &[(u32, u32)],
+    chunk_size: u32,
+    copy: bool,
+) -> anyhow::Result<(Umem, xdp::FramePool, Vec<QueueSocket>)> {
+    let attempt = |copy| -> anyhow::Result<_> {
+        let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
+        let (umem, mut pool) = Umem::new(frames, chunk_size).context("packet memory")?;
+        let sockets = xdp::open(&umem, &mut pool, queues, copy)?;
+        Ok((umem, pool, sockets))
+    };
+    match attempt(copy) {
+        Err(error) if !copy && queues.len() > 1 => {
+            // Sockets that share memory share the mode; one driver may not have zero copy.
+            tracing::info!("{error:#}; trying copy mode");
+            attempt(true)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The interfaces asked for, or those that carry listen addresses.
+fn choose_interfaces(listeners: &[Listener], options: &Options) -> anyhow::Result<Vec<Interface>> {
+    let mut names: BTreeSet<String> = options.interfaces.iter().cloned().collect();
+    if names.is_empty() {
+        names = interfaces::addresses()
+            .into_iter()
+            .filter(|(name, ip)| {
+                name != "lo"
+                    && listeners
+                        .iter()
+                        .any(|l| l.address.ip() == *ip || l.address.ip().is_unspecified())
+            })
+            .map(|(name, _)| name)
+            .collect();
+        if names.is_empty() {
+            bail!("no interface but loopback carries a listen address; name one with --interface");
+        }
+    }
+    names
+        .iter()
+        .map(|name| Interface::by_name(name).map_err(Into::into))
+        .collect()
+}
+
+fn socket_key(listener: &Listener) -> maps::SocketKey {
+    let mut addr = [0; 16];
+    let family = match listener.address.ip() {
+        std::net::IpAddr::V4(ip) => {
+            addr[..4].copy_from_slice(&ip.octets());
+            maps::FAMILY_V4
+        }
+        std::net::IpAddr::V6(ip) => {
+            addr.copy_from_slice(&ip.octets());
+            maps::FAMILY_V6
+        }
+    };
+    maps::SocketKey {
+        addr,
+        port: listener.address.port(),
+        proto: maps::PROTO_UDP,
+        family,
+    }
+}

@@ -1,0 +1,20 @@
+//! What a hook is: a function from a message's bytes to other bytes, run on every message
+//! received and on every message about to be sent.
+//!
+//! There is one kind so far: `event_route[network:msg]` of the configuration.
+
+use crate::script::{Direction, Env, HookOutcome, Host, Runtime};
+
+/// Runs the hook on `payload`. `replacement` is cleared and holds the result when the
+/// outcome is [`HookOutcome::Replaced`].
+pub fn run(
+    runtime: &mut Runtime,
+    env: &Env,
+    payload: &[u8],
+    direction: Direction,
+    host: &mut dyn Host,
+    replacement: &mut Vec<u8>,
+) -> HookOutcome {
+    replacement.clear();
+    runtime.run_network_msg(env, payload, direction, host, replacement)
+}

@@ -1,0 +1,350 @@
+//! The two ways out for a message: by kernel socket, or by AF_XDP with the kernel socket
+//! behind it.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use corex_common::counters::WorkerCounters;
+
+use super::{
+    socket::KernelSocket,
+    steered::Steered,
+    xdp::{Frame, FramePool, QueueSocket, Umem},
+};
+use crate::{
+    kernel::routes::{NextHop, NextHops, Path, Table},
+    packet::{self, Envelope, UdpFrame},
+    pipeline::{Egress, Outbound, TransmitError},
+    script::SocketId,
+};
+
+/// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
+const TTL: u8 = 64;
+
+const ETHERNET_LEN: usize = 14;
+
+/// UDP's largest payload over IPv4 without options.
+const MAX_PAYLOAD: usize = 65_507;
+
+/// The kernel sockets, by listen socket.
+pub struct SocketEgress<'a> {
+    /// One for each listener, in order.
+    pub sockets: &'a [KernelSocket],
+}
+
+impl Egress for SocketEgress<'_> {
+    fn transmit(
+        &mut self,
+        out: Outbound<'_>,
+        counters: &mut WorkerCounters,
+    ) -> Result<(), TransmitError> {
+        if out.payload.len() > MAX_PAYLOAD {
+            return Err(TransmitError::TooLong);
+        }
+        let kernel = |error: io::Error| {
+            if error.raw_os_error() == Some(libc::EMSGSIZE) {
+                return TransmitError::TooLong;
+            }
+            tracing::debug!(%error, to = %out.to, "kernel socket refused");
+            TransmitError::Kernel(error.kind())
+        };
+        let socket = self
+            .sockets
+            .get(usize::from(out.socket.0))
+            .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
+        let local = Some(out.local.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
+        socket.send(out.payload, out.to, local).map_err(kernel)?;
+        counters.out_socket += 1;
+        Ok(())
+    }
+}
+
+/// The transmit side of a worker's AF_XDP sockets.
+pub struct TransmitSide {
+    /// One for each interface and queue that the worker serves.
+    pub queues: Vec<QueueSocket>,
+    /// Frames that no ring holds.
+    pub pool: FramePool,
+    next_hops: NextHops,
+    table: Cache<Arc<ArcSwap<Table>>, Arc<Table>>,
+    /// The batch's time; reading the clock for each packet would cost more than it tells.
+    now: Instant,
+}
+
+impl TransmitSide {
+    /// A transmit side that resolves its next hops by `next_hops`.
+    pub fn new(queues: Vec<QueueSocket>, pool: FramePool, next_hops: NextHops) -> Self {
+        Self {
+            queues,
+            pool,
+            table: Cache::new(next_hops.table()),
+            next_hops,
+            now: Instant::now(),
+        }
+    }
+
+    /// Takes the time for the packets of a batch.
+    pub fn tick(&mut self) {
+        self.now = Instant::now();
+    }
+
+    /// The next hop, and the index of the queue socket on its interface. `None`: asked for,
+    /// or not ours to send.
+    fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(NextHop, usize)> {
+        let path = Path {
+            local: out.local.ip(),
+            remote: out.to.ip(),
+        };
+        let Some(hop) = self.table.load().get(&path).copied() else {
+            self.next_hops.request(path);
+            return None;
+        };
+        if hop.fresh_until < self.now {
+            self.next_hops.request(path);
+            return None;
+        }
+        let queue = self
+            .queues
+            .iter()
+            .position(|q| q.bound().ifindex == hop.ifindex)?;
+        Some((hop, queue))
+    }
+
+    /// Publishes what was queued, wakes the kernel where it asks, and takes sent frames back.
+    pub fn flush(&mut self, umem: &Umem, counters: &mut WorkerCounters) {
+        for queue in &mut self.queues {
+            counters.tx_kicks += u64::from(queue.flush_transmit());
+            queue.complete(umem, &mut self.pool);
+        }
+    }
+
+    /// Whether the queue's ring takes another packet, after a flush if need be.
+    fn has_room(&mut self, queue: usize, umem: &Umem, counters: &mut WorkerCounters) -> bool {
+        if self
+            .queues
+            .get_mut(queue)
+            .is_some_and(QueueSocket::has_room)
+        {
+            return true;
+        }
+        self.flush(umem, counters);
+        self.queues
+            .get_mut(queue)
+            .is_some_and(QueueSocket::has_room)
+    }
+
+    /// Queues a frame; back into the pool if there is no place. Returns whether it went.
+    fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
+        let refused = match self.queues.get_mut(queue) {
+            Some(socket) => socket.transmit(umem, frame).err(),
+            None => Some(frame),
+        };
+        match refused {
+            None => true,
+            Some(frame) => {
+                self.pool.put(frame);
+                false
+            }
+        }
+    }
+
+    /// A free frame, after taking sent ones back if need be.
+    fn take_frame(&mut self, umem: &Umem, counters: &mut WorkerCounters) -> Option<Frame> {
+        if self.pool.is_empty() {
+            self.flush(umem, counters);
+        }
+        self.pool.take()
+    }
+}
+
+/// A message that leaves in the frame that it came in, once its handling ends. There is a
+/// place in the ring for it, and room for the headers.
+pub struct InPlace {
+    queue: usize,
+    envelope: Envelope,
+    socket: SocketId,
+    local: SocketAddr,
+}
+
+/// One received frame's way out by AF_XDP.
+pub struct FrameEgress<'a> {
+    side: &'a mut TransmitSide,
+    umem: &'a Umem,
+    sockets: SocketEgress<'a>,
+    /// The payload in the received frame.
+    original: &'a [u8],
+    /// Its offset there.
+    offset: usize,
+    traffic_class: u8,
+    pending: Option<InPlace>,
+}
+
+impl<'a> FrameEgress<'a> {
+    /// The way out while `received`, a datagram in `packet`, is handled.
+    pub fn new(
+        side: &'a mut TransmitSide,
+        umem: &'a Umem,
+        sockets: &'a [KernelSocket],
+        packet: &'a [u8],
+        received: &UdpFrame,
+    ) -> Self {
+        Self {
+            side,
+            umem,
+            sockets: SocketEgress { sockets },
+            original: received.payload(packet),
+            offset: received.payload_range().start,
+            traffic_class: received.traffic_class,
+            pending: None,
+        }
+    }
+
+    /// Ends the handling: the last unchanged message takes the received frame.
+    pub fn finish(self) -> Option<InPlace> {
+        self.pending
+    }
+
+    /// Sends what waits for the received frame by copy, since another message follows.
+    fn send_pending(&mut self, counters: &mut WorkerCounters) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let original = self.original;
+        if !self.copy(pending.queue, &pending.envelope, original, counters) {
+            pending.send_by_socket(&mut self.sockets, original, counters);
+        }
+    }
+
+    /// Builds the message in a fresh frame. False: no frame or no place in the ring.
+    fn copy(
+        &mut self,
+        queue: usize,
+        envelope: &Envelope,
+        payload: &[u8],
+        counters: &mut WorkerCounters,
+    ) -> bool {
+        if !self.side.has_room(queue, self.umem, counters) {
+            return false;
+        }
+        let Some(mut frame) = self.side.take_frame(self.umem, counters) else {
+            return false;
+        };
+        let built = packet::build_udp(self.umem.room_mut(&mut frame), envelope, payload);
+        let Ok(len) = built else {
+            self.side.pool.put(frame);
+            return false;
+        };
+        self.umem.set_packet(&mut frame, len);
+        let sent = self.side.push(queue, self.umem, frame);
+        counters.out_xdp += u64::from(sent);
+        sent
+    }
+}
+
+impl Egress for FrameEgress<'_> {
+    fn transmit(
+        &mut self,
+        out: Outbound<'_>,
+        counters: &mut WorkerCounters,
+    ) -> Result<(), TransmitError> {
+        self.send_pending(counters);
+        let Some((hop, queue)) = self.side.next_hop(&out) else {
+            counters.out_socket_no_next_hop += 1;
+            return self.sockets.transmit(out, counters);
+        };
+        let mut src = out.local;
+        if src.ip().is_unspecified() {
+            src.set_ip(hop.preferred_source);
+        }
+        let envelope = Envelope {
+            src_mac: hop.source_mac,
+            dst_mac: hop.destination_mac,
+            src,
+            dst: out.to,
+            ttl: TTL,
+            traffic_class: self.traffic_class,
+        };
+        let frame_len = envelope.headers_len() + out.payload.len();
+        if frame_len - ETHERNET_LEN > hop.mtu as usize || frame_len > self.umem.capacity() {
+            counters.out_socket_too_big += 1;
+            return self.sockets.transmit(out, counters);
+        }
+        if std::ptr::eq(out.payload, self.original)
+            && envelope.headers_len() <= self.offset
+            && self.side.has_room(queue, self.umem, counters)
+        {
+            self.pending = Some(InPlace {
+                queue,
+                envelope,
+                socket: out.socket,
+                local: out.local,
+            });
+            return Ok(());
+        }
+        if self.copy(queue, &envelope, out.payload, counters) {
+            return Ok(());
+        }
+        counters.out_socket_ring_full += 1;
+        self.sockets.transmit(out, counters)
+    }
+}
+
+impl InPlace {
+    /// Rewrites the headers around the payload and queues the frame. `None`: it is on its
+    /// way; else the frame, to be used again.
+    pub fn send(
+        self,
+        side: &mut TransmitSide,
+        umem: &Umem,
+        sockets: &[KernelSocket],
+        mut frame: Frame,
+        steered: &Steered,
+        counters: &mut WorkerCounters,
+    ) -> Option<Frame> {
+        let received = &steered.datagram;
+        let rewritten = packet::rewrite_in_place(
+            umem.packet_mut(&mut frame),
+            received.payload_range(),
+            &self.envelope,
+            steered.payload_sum,
+        );
+        let Ok(range) = rewritten else {
+            // Room was checked, so this says that a check and its use have drifted apart.
+            let payload = received.payload(umem.packet(&frame));
+            self.send_by_socket(&mut SocketEgress { sockets }, payload, counters);
+            return Some(frame);
+        };
+        umem.advance(&mut frame, range.start);
+        umem.set_packet(&mut frame, range.len());
+        if side.push(self.queue, umem, frame) {
+            counters.out_xdp += 1;
+            counters.out_in_place += 1;
+        } else {
+            counters.late_send_errors += 1;
+        }
+        None
+    }
+
+    fn send_by_socket(
+        &self,
+        sockets: &mut SocketEgress<'_>,
+        payload: &[u8],
+        counters: &mut WorkerCounters,
+    ) {
+        counters.out_socket_ring_full += 1;
+        let out = Outbound {
+            payload,
+            socket: self.socket,
+            local: self.local,
+            to: self.envelope.dst,
+        };
+        if sockets.transmit(out, counters).is_err() {
+            counters.late_send_errors += 1;
+        }
+    }
+}

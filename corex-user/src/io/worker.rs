@@ -1,0 +1,286 @@
+//! A worker: one thread that takes messages from its AF_XDP queues and its kernel sockets
+//! and runs each to completion. It shares no lock with anybody.
+
+use std::{
+    io::Read as _,
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use corex_common::meta::FrameMeta;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{
+    egress::{FrameEgress, SocketEgress, TransmitSide},
+    socket::{KernelSocket, ReceiveBuffers},
+    steered::{self, Unreadable},
+    xdp::{Frame, Umem},
+};
+use crate::{
+    kernel::worker_counters::WorkerSlots,
+    pipeline::{Inbound, Pipeline},
+    script::SocketId,
+};
+
+/// Frames taken from a queue before the others get their turn.
+const BATCH: usize = 64;
+/// Rounds of AF_XDP work between two looks at the kernel sockets, under load.
+const ROUNDS: u32 = 16;
+/// An idle worker wakes up so often to publish the rings' drop counters.
+const IDLE: Duration = Duration::from_millis(500);
+/// An idle worker with packets that the kernel didn't take yet offers them again so soon.
+const BACKLOG: Duration = Duration::from_millis(1);
+/// How long a stopping worker waits for frames that the NIC still holds.
+const DRAIN: Duration = Duration::from_millis(200);
+/// Frames kept for sending; the rest waits in fill rings.
+const SEND_RESERVE: usize = 512;
+
+/// The AF_XDP part of a worker.
+pub struct XdpSide {
+    /// Rings, free frames, next hops.
+    pub transmit: TransmitSide,
+    /// Packet memory; behind the rings, so that it goes last.
+    pub umem: Umem,
+    /// Marks the XDP program's records.
+    pub cookie: u32,
+}
+
+/// A worker, ready to run.
+pub struct Worker {
+    /// Its number, from 0.
+    pub id: usize,
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// One kernel socket for each listener, in order.
+    pub sockets: Vec<KernelSocket>,
+    /// AF_XDP, where it is used.
+    pub xdp: Option<XdpSide>,
+    /// Where the counters are published.
+    pub slots: WorkerSlots,
+    /// Set: stop.
+    pub stop: Arc<AtomicBool>,
+    /// A byte here ends the worker's sleep.
+    pub wake: UnixStream,
+}
+
+impl Worker {
+    /// Runs until told to stop, then handles what has already arrived.
+    pub fn run(mut self) {
+        let mut buffers = ReceiveBuffers::new();
+        let mut rounds = 0;
+        let mut statistics_at = Instant::now();
+        while !self.stop.load(Ordering::Relaxed) {
+            let busy = self.serve_queues();
+            rounds += 1;
+            if busy && rounds < ROUNDS {
+                continue;
+            }
+            rounds = 0;
+            let timeout = if busy {
+                Duration::ZERO
+            } else if self.has_backlog() {
+                BACKLOG
+            } else {
+                IDLE
+            };
+            let ready = self.wait(timeout);
+            for id in ready {
+                self.serve_socket(id, &mut buffers);
+            }
+            if !busy || statistics_at.elapsed() > IDLE {
+                statistics_at = Instant::now();
+                self.read_statistics();
+            }
+            self.publish();
+        }
+        self.drain(&mut buffers);
+    }
+
+    /// One batch from each queue. Returns whether there was anything.
+    fn serve_queues(&mut self) -> bool {
+        let Some(xdp) = &mut self.xdp else {
+            return false;
+        };
+        let mut busy = false;
+        xdp.transmit.tick();
+        for queue in 0..xdp.transmit.queues.len() {
+            for _ in 0..BATCH {
+                let Some(frame) = xdp.transmit.queues[queue].receive(&xdp.umem) else {
+                    break;
+                };
+                busy = true;
+                serve_frame(xdp, &self.sockets, &mut self.pipeline, queue, frame);
+            }
+            xdp.transmit.queues[queue].release_received();
+        }
+        let counters = &mut self.pipeline.counters;
+        xdp.transmit.flush(&xdp.umem, counters);
+        let side = &mut xdp.transmit;
+        for queue in &mut side.queues {
+            queue.submit_fill(&xdp.umem, &mut side.pool, SEND_RESERVE);
+        }
+        busy
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.xdp
+            .as_ref()
+            .is_some_and(|x| x.transmit.queues.iter().any(|q| q.has_backlog()))
+    }
+
+    fn serve_socket(&mut self, id: usize, buffers: &mut ReceiveBuffers) -> bool {
+        let Some(socket) = self.sockets.get(id) else {
+            return false;
+        };
+        let pipeline = &mut self.pipeline;
+        let mut egress = SocketEgress {
+            sockets: &self.sockets,
+        };
+        socket.receive(buffers, |datagram| {
+            pipeline.counters.socket_in += 1;
+            let inbound = Inbound {
+                payload: datagram.payload,
+                source: datagram.source,
+                local: datagram.local,
+                socket: SocketId(id as u16),
+            };
+            pipeline.receive(inbound, &mut egress);
+        })
+    }
+
+    /// Sleeps until something arrives; returns the kernel sockets that have something.
+    fn wait(&mut self, timeout: Duration) -> Vec<usize> {
+        let xdp = self.xdp.as_ref();
+        let queues = xdp.map_or(&[][..], |x| &x.transmit.queues);
+        let mut fds: Vec<PollFd<'_>> = self
+            .sockets
+            .iter()
+            .map(|s| s.as_fd())
+            .chain(queues.iter().map(|q| q.as_fd()))
+            .chain([self.wake.as_fd()])
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        if poll(&mut fds, timeout).is_err() {
+            // EINTR; the next round asks again.
+            return Vec::new();
+        }
+        let readable = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        let woken = fds.last().is_some_and(readable);
+        let ready = fds
+            .iter()
+            .take(self.sockets.len())
+            .enumerate()
+            .filter(|(_, fd)| readable(fd))
+            .map(|(id, _)| id)
+            .collect();
+        if woken {
+            // The byte's only purpose was to wake us.
+            let _ = self.wake.read(&mut [0; 16]);
+        }
+        ready
+    }
+
+    fn read_statistics(&mut self) {
+        let Some(xdp) = &self.xdp else { return };
+        let counters = &mut self.pipeline.counters;
+        counters.drop_rx_ring_full = 0;
+        counters.drop_rx_dropped = 0;
+        for queue in &xdp.transmit.queues {
+            let statistics = queue.statistics();
+            counters.drop_rx_ring_full += statistics.rx_ring_full;
+            counters.drop_rx_dropped += statistics.rx_dropped;
+        }
+    }
+
+    fn publish(&self) {
+        self.slots.publish(self.id, &self.pipeline.counters);
+    }
+
+    /// Handles what the rings and sockets hold already, and waits for what is being sent.
+    fn drain(&mut self, buffers: &mut ReceiveBuffers) {
+        while self.serve_queues() {}
+        for id in 0..self.sockets.len() {
+            while self.serve_socket(id, buffers) {}
+        }
+        let deadline = Instant::now() + DRAIN;
+        if let Some(xdp) = &mut self.xdp {
+            while xdp.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline
+            {
+                xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.read_statistics();
+        self.publish();
+    }
+}
+
+fn serve_frame(
+    xdp: &mut XdpSide,
+    sockets: &[KernelSocket],
+    pipeline: &mut Pipeline,
+    queue: usize,
+    mut frame: Frame,
+) {
+    pipeline.counters.xdp_in += 1;
+    let umem = &xdp.umem;
+    let side = &mut xdp.transmit;
+    let read = steered::read(umem, &frame, xdp.cookie);
+    // A driver without metadata support would hand a later packet's reader this record.
+    umem.wipe_before(&mut frame, FrameMeta::LEN);
+    let steered = match read {
+        Ok(steered) => steered,
+        Err(reason) => {
+            let counters = &mut pipeline.counters;
+            *match reason {
+                Unreadable::Frame => &mut counters.drop_frame,
+                Unreadable::IpChecksum => &mut counters.drop_ip_checksum,
+                Unreadable::UdpChecksum => &mut counters.drop_udp_checksum,
+            } += 1;
+            recycle(xdp, queue, frame);
+            return;
+        }
+    };
+    let datagram = steered.datagram;
+    let socket = steered
+        .socket
+        .or_else(|| pipeline.shared().find(datagram.dst));
+    let Some(socket) = socket else {
+        pipeline.counters.drop_frame += 1;
+        recycle(xdp, queue, frame);
+        return;
+    };
+    let packet = umem.packet(&frame);
+    let inbound = Inbound {
+        payload: datagram.payload(packet),
+        source: datagram.src,
+        local: datagram.dst,
+        socket,
+    };
+    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram);
+    pipeline.receive(inbound, &mut egress);
+    let in_place = egress.finish();
+    let left = match in_place {
+        Some(in_place) => {
+            let counters = &mut pipeline.counters;
+            in_place.send(side, umem, sockets, frame, &steered, counters)
+        }
+        None => Some(frame),
+    };
+    if let Some(frame) = left {
+        recycle(xdp, queue, frame);
+    }
+}
+
+/// Gives a frame back to the queue that it came from.
+fn recycle(xdp: &mut XdpSide, queue: usize, frame: Frame) {
+    let side = &mut xdp.transmit;
+    if let Some(socket) = side.queues.get_mut(queue) {
+        socket.refill(&xdp.umem, &mut side.pool, frame);
+    }
+}

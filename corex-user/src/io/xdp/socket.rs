@@ -1,0 +1,340 @@
+//! An AF_XDP socket bound to one queue of one interface, with its four rings.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    ptr::NonNull,
+};
+
+use super::{
+    ring::{Consumer, Producer, RingMemory},
+    sys::{self, Mapping},
+    umem::{Frame, FramePool, Umem},
+};
+
+/// Entries of each ring.
+pub const RING_SIZE: u32 = 2048;
+
+/// Why a socket couldn't be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {reason}{}", remedy(.reason))]
+pub struct XskError {
+    step: &'static str,
+    reason: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOBUFS) => {
+            " (the packet memory exceeds RLIMIT_MEMLOCK: give CAP_IPC_LOCK or raise `ulimit -l`)"
+        }
+        Some(libc::EPERM) => " (AF_XDP needs CAP_NET_RAW)",
+        Some(libc::EBUSY) => " (another program has an AF_XDP socket on this queue)",
+        Some(libc::EOPNOTSUPP) => " (the driver has no zero copy here: don't force it)",
+        _ => "",
+    }
+}
+
+fn step<T>(step: &'static str, result: io::Result<T>) -> Result<T, XskError> {
+    result.map_err(|reason| XskError { step, reason })
+}
+
+/// How a socket was bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Queue.
+    pub queue: u32,
+    /// The NIC writes into the packet memory itself.
+    pub zero_copy: bool,
+}
+
+/// Packets that the kernel dropped on this socket although XDP had steered them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// No frame in the fill ring, or the frame is too small for the packet.
+    pub rx_dropped: u64,
+    /// The receive ring was full.
+    pub rx_ring_full: u64,
+}
+
+/// One queue's socket.
+pub struct QueueSocket {
+    rx: Consumer<libc::xdp_desc>,
+    tx: Producer<libc::xdp_desc>,
+    fill: Producer<u64>,
+    completion: Consumer<u64>,
+    /// Frames handed to the transmit ring and not completed yet.
+    in_flight: u32,
+    bound: Bound,
+    fd: OwnedFd,
+    /// The rings' memory; dropped after the rings.
+    _mappings: [Mapping; 4],
+}
+
+/// Opens a worker's sockets, one for each of `queues` (interface index, queue), all over the
+/// same packet memory so that a frame received on one can be sent by another. Fill rings are
+/// filled from `pool` before the bind, evenly.
+///
+/// `copy` forces copy mode; otherwise zero copy is used where every driver concerned can.
+///
+/// # Errors
+/// The first step that failed, with the kernel's reason.
+pub fn open(
+    umem: &Umem,
+    pool: &mut FramePool,
+    queues: &[(u32, u32)],
+    copy: bool,
+) -> Result<Vec<QueueSocket>, XskError> {
+    let share = (pool.len() / 2 / queues.len().max(1)).min(RING_SIZE as usize);
+    let mut sockets: Vec<QueueSocket> = Vec::with_capacity(queues.len());
+    for &(ifindex, queue) in queues {
+        let owner = sockets.first().map(|first| first.fd.as_raw_fd());
+        let socket = QueueSocket::open(umem, pool, share, ifindex, queue, copy, owner)?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+impl QueueSocket {
+    fn open(
+        umem: &Umem,
+        pool: &mut FramePool,
+        fill_frames: usize,
+        ifindex: u32,
+        queue: u32,
+        copy: bool,
+        umem_owner: Option<i32>,
+    ) -> Result<Self, XskError> {
+        let fd = step("AF_XDP socket", sys::xsk_socket())?;
+        let option = |name, what| {
+            step(
+                what,
+                sys::set_option(fd.as_fd(), libc::SOL_XDP, name, &RING_SIZE),
+            )
+        };
+        if umem_owner.is_none() {
+            let registration = libc::xdp_umem_reg {
+                addr: umem.memory().start().as_ptr() as u64,
+                len: umem.memory().len() as u64,
+                chunk_size: umem.chunk_size(),
+                headroom: 0,
+                flags: 0,
+                tx_metadata_len: 0,
+            };
+            step(
+                "register packet memory (XDP_UMEM_REG)",
+                sys::set_option(fd.as_fd(), libc::SOL_XDP, libc::XDP_UMEM_REG, &registration),
+            )?;
+        }
+        option(libc::XDP_UMEM_FILL_RING, "fill ring")?;
+        option(libc::XDP_UMEM_COMPLETION_RING, "completion ring")?;
+        option(libc::XDP_RX_RING, "receive ring")?;
+        option(libc::XDP_TX_RING, "transmit ring")?;
+
+        let offsets = step("ring offsets", sys::mmap_offsets(fd.as_fd()))?;
+        let (fill_memory, fill) = map_ring::<u64>(
+            &fd,
+            &offsets.fr,
+            libc::XDP_UMEM_PGOFF_FILL_RING as libc::off_t,
+        )?;
+        let (completion_memory, completion) = map_ring::<u64>(
+            &fd,
+            &offsets.cr,
+            libc::XDP_UMEM_PGOFF_COMPLETION_RING as libc::off_t,
+        )?;
+        let (rx_memory, rx) =
+            map_ring::<libc::xdp_desc>(&fd, &offsets.rx, libc::XDP_PGOFF_RX_RING)?;
+        let (tx_memory, tx) =
+            map_ring::<libc::xdp_desc>(&fd, &offsets.tx, libc::XDP_PGOFF_TX_RING)?;
+        // SAFETY: the mappings are live, sized for these rings and kept in the same
+        // structure behind them; nobody else has an end of these rings.
+        let mut socket = unsafe {
+            Self {
+                rx: Consumer::new(rx),
+                tx: Producer::new(tx),
+                fill: Producer::new(fill),
+                completion: Consumer::new(completion),
+                in_flight: 0,
+                bound: Bound {
+                    ifindex,
+                    queue,
+                    zero_copy: false,
+                },
+                fd,
+                _mappings: [fill_memory, completion_memory, rx_memory, tx_memory],
+            }
+        };
+        // Before the bind: some drivers leak buffers when the fill ring is empty at bind.
+        for _ in 0..fill_frames {
+            let Some(frame) = pool.take() else { break };
+            socket.refill(umem, pool, frame);
+        }
+        socket.fill.submit();
+        let flags = match umem_owner {
+            // The kernel takes the owner's flags.
+            Some(_) => libc::XDP_SHARED_UMEM,
+            None if copy => libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP,
+            None => libc::XDP_USE_NEED_WAKEUP,
+        };
+        step(
+            "bind to the queue",
+            sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner),
+        )?;
+        socket.bound.zero_copy = step("bind options", sys::is_zero_copy(socket.fd.as_fd()))?;
+        // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
+        // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
+        let send_buffer: libc::c_int = 16 << 20;
+        if sys::set_option(
+            socket.fd.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUFFORCE,
+            &send_buffer,
+        )
+        .is_err()
+        {
+            step(
+                "send buffer",
+                sys::set_option(
+                    socket.fd.as_fd(),
+                    libc::SOL_SOCKET,
+                    libc::SO_SNDBUF,
+                    &send_buffer,
+                ),
+            )?;
+        }
+        Ok(socket)
+    }
+
+    /// How it was bound.
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// The next received packet.
+    pub fn receive(&mut self, umem: &Umem) -> Option<Frame> {
+        loop {
+            let descriptor = self.rx.pop()?;
+            if let Some(frame) = umem.frame_from_kernel(descriptor.addr, descriptor.len) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// Tells the kernel that the received packets' ring entries may be reused.
+    pub fn release_received(&mut self) {
+        self.rx.release();
+    }
+
+    /// Gives a frame to the NIC to receive into; into the pool when the fill ring is full.
+    pub fn refill(&mut self, umem: &Umem, pool: &mut FramePool, frame: Frame) {
+        if self.fill.free(1) == 0 {
+            pool.put(frame);
+            return;
+        }
+        // The ring has room, so the entry isn't given back.
+        let _ = self.fill.push(umem.fill_address(frame));
+    }
+
+    /// Fills the fill ring from the pool and publishes it.
+    pub fn submit_fill(&mut self, umem: &Umem, pool: &mut FramePool, keep: usize) {
+        while pool.len() > keep && self.fill.free(1) > 0 {
+            let Some(frame) = pool.take() else { break };
+            self.refill(umem, pool, frame);
+        }
+        self.fill.submit();
+        if self.fill.needs_wakeup() {
+            sys::kick_rx(self.fd.as_fd());
+        }
+    }
+
+    /// Queues a packet for transmission; gives the frame back when the ring is full.
+    pub fn transmit(&mut self, umem: &Umem, frame: Frame) -> Result<(), Frame> {
+        if self.tx.push(umem.descriptor(&frame)).is_err() {
+            return Err(frame);
+        }
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// Whether the transmit ring takes another packet.
+    pub fn has_room(&mut self) -> bool {
+        self.tx.free(1) > 0
+    }
+
+    /// Publishes queued packets and wakes the kernel if it asks. Returns whether it did.
+    pub fn flush_transmit(&mut self) -> bool {
+        self.tx.submit();
+        let kick = self.tx.pending() > 0 && self.tx.needs_wakeup();
+        if kick {
+            sys::kick_tx(self.fd.as_fd());
+        }
+        kick
+    }
+
+    /// Takes transmitted frames back into the pool.
+    pub fn complete(&mut self, umem: &Umem, pool: &mut FramePool) {
+        while let Some(addr) = self.completion.pop() {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            if let Some(frame) = umem.frame_from_kernel(addr, 0) {
+                pool.put(frame);
+            }
+        }
+        self.completion.release();
+    }
+
+    /// Whether packets wait in the transmit ring, because the kernel took only some.
+    pub fn has_backlog(&self) -> bool {
+        self.tx.pending() > 0
+    }
+
+    /// Frames handed to the kernel and not given back yet.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// The kernel's drop counters; they only grow.
+    pub fn statistics(&self) -> Statistics {
+        sys::statistics(self.fd.as_fd()).map_or_else(
+            |_| Statistics::default(),
+            |s| Statistics {
+                rx_dropped: s.rx_dropped,
+                rx_ring_full: s.rx_ring_full,
+            },
+        )
+    }
+}
+
+impl AsFd for QueueSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for QueueSocket {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn map_ring<T>(
+    fd: &OwnedFd,
+    offsets: &libc::xdp_ring_offset,
+    page_offset: libc::off_t,
+) -> Result<(Mapping, RingMemory<T>), XskError> {
+    let len = offsets.desc as usize + RING_SIZE as usize * size_of::<T>();
+    let mapping = step("map a ring", Mapping::ring(fd.as_fd(), len, page_offset))?;
+    let start = mapping.start();
+    // SAFETY: the kernel's offsets lie within the mapping, whose length was computed from
+    // them, and are aligned for their types.
+    let at = |offset: u64| unsafe { start.add(offset as usize) };
+    let memory = RingMemory {
+        producer: NonNull::cast(at(offsets.producer)),
+        consumer: NonNull::cast(at(offsets.consumer)),
+        flags: NonNull::cast(at(offsets.flags)),
+        entries: NonNull::cast(at(offsets.desc)),
+        size: RING_SIZE,
+    };
+    Ok((mapping, memory))
+}

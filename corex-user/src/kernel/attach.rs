@@ -1,0 +1,181 @@
+//! Attaches the XDP program to interfaces: native where the driver can, else generic.
+
+use std::{fmt, os::fd::AsFd as _};
+
+use aya::programs::{ProgramError, Xdp, xdp::XdpLinkId, xdp::XdpMode};
+
+use super::{extack, interfaces::Interface};
+
+/// Which attachment the operator asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ModeChoice {
+    /// Native if the driver accepts it, else generic.
+    #[default]
+    Auto,
+    /// In the driver, before the kernel allocates a packet; or fail.
+    Native,
+    /// Generic XDP: works everywhere, after the kernel's packet allocation.
+    Skb,
+}
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// Generic XDP.
+    Skb,
+}
+
+impl Mode {
+    /// Value of [`corex_common::maps::Queue::mode`].
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Native => 1,
+            Self::Skb => 2,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+        })
+    }
+}
+
+/// An attachment. The kernel takes the program off when the process ends, however it ends:
+/// the link is a file descriptor (bpf_link, Linux 5.9).
+pub struct Attachment {
+    /// The interface.
+    pub interface: Interface,
+    /// How.
+    pub mode: Mode,
+    link: XdpLinkId,
+}
+
+/// Why no attachment was possible.
+#[derive(Debug, thiserror::Error)]
+#[error("attach to {interface} ({mode}): {reason}{}", .remedy.map_or(String::new(), |r| format!("; {}", r.replace("IF", .interface))))]
+pub struct AttachError {
+    interface: String,
+    mode: Mode,
+    reason: String,
+    remedy: Option<&'static str>,
+}
+
+/// Attaches `program` to `interface`. In [`ModeChoice::Auto`] a refused native attachment is
+/// logged with the kernel's reason and a remedy, and generic XDP is tried.
+///
+/// # Errors
+/// The last refusal.
+pub fn attach(
+    program: &mut Xdp,
+    interface: &Interface,
+    choice: ModeChoice,
+) -> Result<Attachment, AttachError> {
+    if choice != ModeChoice::Skb {
+        match attach_in(program, interface, Mode::Native) {
+            Ok(attachment) => return Ok(attachment),
+            Err(error) if choice == ModeChoice::Auto && error.worth_a_fallback() => {
+                tracing::warn!("{error}; falling back to skb mode, which is slower");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    attach_in(program, interface, Mode::Skb)
+}
+
+fn attach_in(
+    program: &mut Xdp,
+    interface: &Interface,
+    mode: Mode,
+) -> Result<Attachment, AttachError> {
+    let flag = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Skb => XdpMode::Skb,
+    };
+    match program.attach_to_if_index(interface.index, flag) {
+        Ok(link) => Ok(Attachment {
+            interface: interface.clone(),
+            mode,
+            link,
+        }),
+        Err(error) => {
+            // bpf_link doesn't return the driver's own words; netlink does.
+            let words = program
+                .fd()
+                .ok()
+                .and_then(|fd| extack::why_not(interface.index, fd.as_fd(), mode == Mode::Native));
+            let errno = errno(&error);
+            Err(AttachError {
+                interface: interface.name.clone(),
+                mode,
+                remedy: remedy(errno, words.as_deref(), interface),
+                reason: words.unwrap_or_else(|| describe(&error)),
+            })
+        }
+    }
+}
+
+impl AttachError {
+    /// A foreign program in the way stays in the way in any mode.
+    fn worth_a_fallback(&self) -> bool {
+        self.remedy != Some(OCCUPIED)
+    }
+}
+
+/// Takes the program off an interface.
+///
+/// # Errors
+/// What the kernel says.
+pub fn detach(program: &mut Xdp, attachment: Attachment) -> Result<(), ProgramError> {
+    program.detach(attachment.link)
+}
+
+fn errno(error: &ProgramError) -> Option<i32> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.raw_os_error();
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn describe(error: &ProgramError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+const OCCUPIED: &str = "another XDP program is attached: `ip link show` names it, \
+    `ip link set dev IF xdp off` removes it (`cargo xtask detach` if it was corex)";
+
+fn remedy(errno: Option<i32>, words: Option<&str>, interface: &Interface) -> Option<&'static str> {
+    let words = words.unwrap_or_default().to_ascii_lowercase();
+    if matches!(errno, Some(libc::EBUSY | libc::EEXIST)) || words.contains("already attached") {
+        return Some(OCCUPIED);
+    }
+    if words.contains("mtu") || (errno == Some(libc::ERANGE) && interface.mtu > 3_000) {
+        return Some("lower the MTU: `ip link set dev IF mtu 1500`");
+    }
+    if words.contains("lro") || words.contains("gro_hw") {
+        return Some("switch receive aggregation off: `ethtool -K IF lro off rx-gro-hw off`");
+    }
+    if words.contains("queue") || words.contains("channel") {
+        return Some("change the queue count: `ethtool -L IF combined N`");
+    }
+    match errno {
+        Some(libc::EOPNOTSUPP) => Some("the driver has no native XDP; use --xdp-mode skb"),
+        Some(libc::EPERM) => Some("run as root or with CAP_NET_ADMIN and CAP_BPF"),
+        _ => None,
+    }
+}

@@ -1,0 +1,12 @@
+//! The kernel side as user space sees it: the eBPF object, its maps, the interfaces it is
+//! attached to, and the kernel's route and neighbour tables.
+
+pub mod attach;
+pub mod capabilities;
+mod extack;
+pub mod interfaces;
+pub mod limits;
+pub mod object;
+pub mod routes;
+pub mod sockopt;
+pub mod worker_counters;

@@ -1,0 +1,228 @@
+//! The eBPF object: embedded at build time, loaded here.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    os::fd::AsFd as _,
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap},
+    programs::{ProgramError, Xdp},
+};
+use corex_common::{
+    INGRESS_PROGRAM,
+    counters::{KernelCounters, SocketCounters},
+    maps,
+};
+
+use super::worker_counters::WorkerSlots;
+
+/// The object file, 8-byte aligned as the ELF reader wants it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/corex-ebpf"));
+
+/// Why the kernel side couldn't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The object couldn't be read, or a map not be made.
+    #[error("load the eBPF object")]
+    Load(#[from] EbpfError),
+    /// The verifier or the kernel refused the program.
+    #[error("load the XDP program")]
+    Program(#[from] ProgramError),
+    /// A map operation failed.
+    #[error("map {name}")]
+    Map {
+        /// Name of the map.
+        name: &'static str,
+        /// The kernel's answer.
+        source: MapError,
+    },
+    /// The object lacks something that this program was built to find in it.
+    #[error("the embedded eBPF object has no {0}; build corex again")]
+    Missing(&'static str),
+    /// The worker counters couldn't be mapped into memory.
+    #[error("map WORKERS into memory")]
+    Mapping(#[source] std::io::Error),
+}
+
+/// The program's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// UDP payloads shorter than this are dropped as probes.
+    pub probe_len: u32,
+    /// UDP payloads shorter than this skip the hook.
+    pub min_msg_len: u32,
+    /// Frames longer than this are left to the kernel.
+    pub max_frame_len: u32,
+    /// Whether rare events are logged.
+    pub log: bool,
+}
+
+/// The loaded object.
+pub struct Object {
+    ebpf: Ebpf,
+    cookie: u32,
+}
+
+type Result<T> = std::result::Result<T, ObjectError>;
+
+macro_rules! map {
+    ($self:ident, $kind:ident, $name:expr) => {
+        $kind::try_from(
+            $self
+                .ebpf
+                .map_mut($name)
+                .ok_or(ObjectError::Missing($name))?,
+        )
+        .map_err(|source| ObjectError::Map {
+            name: $name,
+            source,
+        })
+    };
+}
+
+fn at<T>(name: &'static str, result: std::result::Result<T, MapError>) -> Result<T> {
+    result.map_err(|source| ObjectError::Map { name, source })
+}
+
+impl Object {
+    /// Loads program and maps; nothing is attached yet.
+    ///
+    /// # Errors
+    /// What the kernel says; the verifier's log is part of it.
+    pub fn load() -> Result<Self> {
+        let mut ebpf = EbpfLoader::new().load(OBJECT)?;
+        let program: &mut Xdp = ebpf
+            .program_mut(INGRESS_PROGRAM)
+            .ok_or(ObjectError::Missing(INGRESS_PROGRAM))?
+            .try_into()?;
+        program.load()?;
+        // Any number will do that an older load's leftovers don't have by chance.
+        let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
+        Ok(Self { ebpf, cookie })
+    }
+
+    /// The XDP program.
+    ///
+    /// # Errors
+    /// [`ObjectError::Missing`] for an object that isn't corex's.
+    pub fn program(&mut self) -> Result<&mut Xdp> {
+        Ok(self
+            .ebpf
+            .program_mut(INGRESS_PROGRAM)
+            .ok_or(ObjectError::Missing(INGRESS_PROGRAM))?
+            .try_into()?)
+    }
+
+    /// For aya-log, which takes its map out of the object.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Marks the records of this load, [`corex_common::meta::FrameMeta::cookie`].
+    pub fn cookie(&self) -> u32 {
+        self.cookie
+    }
+
+    /// Instructions that the verifier walked (the kernel's limit is a million); `None`
+    /// before Linux 5.16.
+    pub fn verified_instructions(&mut self) -> Option<u32> {
+        self.program()
+            .ok()?
+            .info()
+            .ok()?
+            .verified_instruction_count()
+    }
+
+    /// Writes the program's settings; they hold from the next packet on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn configure(&mut self, filter: Filter) -> Result<()> {
+        let config = maps::Config {
+            probe_len: filter.probe_len,
+            min_msg_len: filter.min_msg_len,
+            max_frame_len: filter.max_frame_len,
+            cookie: self.cookie,
+            log: filter.log.into(),
+        };
+        let mut map: Array<_, maps::Config> = map!(self, Array, maps::CONFIG)?;
+        at(maps::CONFIG, map.set(0, config, 0))
+    }
+
+    /// Adds a listen socket.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add_socket(&mut self, key: maps::SocketKey, entry: maps::SocketEntry) -> Result<()> {
+        let mut map: HashMap<_, maps::SocketKey, maps::SocketEntry> =
+            map!(self, HashMap, maps::SOCKETS)?;
+        at(maps::SOCKETS, map.insert(key, entry, 0))
+    }
+
+    /// Tells the program where an interface's queues are in the XSKMAP.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add_interface(&mut self, ifindex: u32, interface: maps::Interface) -> Result<()> {
+        let mut map: HashMap<_, u32, maps::Interface> = map!(self, HashMap, maps::INTERFACES)?;
+        at(maps::INTERFACES, map.insert(ifindex, interface, 0))
+    }
+
+    /// Opens a slot: packets of that queue are steered to the socket from now on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add_queue(
+        &mut self,
+        slot: u32,
+        queue: maps::Queue,
+        socket: impl std::os::fd::AsRawFd,
+    ) -> Result<()> {
+        let mut info: Array<_, maps::Queue> = map!(self, Array, maps::QUEUES)?;
+        at(maps::QUEUES, info.set(slot, queue, 0))?;
+        let mut xsks: XskMap<_> = map!(self, XskMap, maps::XSKS)?;
+        at(maps::XSKS, xsks.set(slot, socket, 0))
+    }
+
+    /// The program's counters, summed over CPUs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn counters(&mut self) -> Result<KernelCounters> {
+        let map: PerCpuArray<&mut MapData, KernelCounters> =
+            map!(self, PerCpuArray, maps::COUNTERS)?;
+        let mut sum = KernelCounters::default();
+        for cpu in at(maps::COUNTERS, map.get(&0, 0))?.iter() {
+            sum.add(cpu);
+        }
+        Ok(sum)
+    }
+
+    /// The counters of one listen socket, summed over CPUs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn socket_counters(&mut self, id: u32) -> Result<SocketCounters> {
+        let map: PerCpuArray<&mut MapData, SocketCounters> =
+            map!(self, PerCpuArray, maps::SOCKET_COUNTS)?;
+        let mut sum = SocketCounters::default();
+        for cpu in at(maps::SOCKET_COUNTS, map.get(&id, 0))?.iter() {
+            sum.add(cpu);
+        }
+        Ok(sum)
+    }
+
+    /// The worker counters' map, mapped into memory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn worker_slots(&mut self) -> Result<WorkerSlots> {
+        let Some(Map::Array(data)) = self.ebpf.map(maps::WORKERS) else {
+            return Err(ObjectError::Missing(maps::WORKERS));
+        };
+        WorkerSlots::of_map(data.fd().as_fd(), maps::MAX_WORKERS as usize)
+            .map_err(ObjectError::Mapping)
+    }
+}

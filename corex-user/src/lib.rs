@@ -1,0 +1,21 @@
+//! corex: an eBPF/XDP-accelerated SIP interception proxy.
+//!
+//! The modules stand in the order in which a message passes them; each knows only its
+//! neighbours. docs/architecture.md follows one message through.
+
+pub mod io;
+pub mod packet;
+
+pub mod hook;
+pub mod pipeline;
+
+pub mod module;
+pub mod script;
+
+pub mod alias;
+pub mod codec;
+pub mod sip;
+
+pub mod daemon;
+pub mod kernel;
+pub mod telemetry;

@@ -1,0 +1,70 @@
+//! The `corex` command.
+
+mod cli;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use corex_user::{
+    daemon::{self, Options},
+    script::{self, Config},
+    telemetry::log,
+};
+
+use crate::cli::{Cli, Command, RunArgs};
+
+const BAD_CONFIGURATION: u8 = 1;
+const CANNOT_RUN: u8 = 3;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Check(args) => match load(&args.config) {
+            Some(_) => {
+                // A closed pipe is the reader's choice.
+                let _ = writeln!(std::io::stdout(), "{}: ok", args.config.display());
+                ExitCode::SUCCESS
+            }
+            None => ExitCode::from(BAD_CONFIGURATION),
+        },
+        Command::Run(args) => match load(&args.config) {
+            Some(config) => run(config, args),
+            None => ExitCode::from(BAD_CONFIGURATION),
+        },
+    }
+}
+
+/// Reads a configuration and prints its report to stderr. `None` if it has errors.
+fn load(path: &Path) -> Option<Config> {
+    let loaded = script::load(path);
+    let colour = std::io::stderr().is_terminal();
+    let report = loaded.report.render(colour);
+    if !report.is_empty() {
+        let _ = write!(std::io::stderr(), "{report}");
+    }
+    loaded.config
+}
+
+fn run(config: Config, args: RunArgs) -> ExitCode {
+    let log = log::start(log::level(config.settings.debug));
+    let options = Options {
+        interfaces: args.interfaces,
+        engine: args.engine,
+        xdp_mode: args.xdp_mode,
+        copy: args.copy,
+        workers: args.workers,
+        books: args.books,
+        ebpf_log: args.ebpf_log,
+    };
+    match daemon::run(config, &options, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(log);
+            let _ = writeln!(std::io::stderr(), "corex: {error:#}");
+            ExitCode::from(CANNOT_RUN)
+        }
+    }
+}

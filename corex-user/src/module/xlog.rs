@@ -1,0 +1,176 @@
+//! The module `xlog`: log lines of the script's own.
+
+use std::fmt::{self, Write as _};
+
+use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
+use crate::script::exec::{Exec, Halt};
+use crate::script::program::Arg;
+
+pub(super) static MODULE: Module = Module {
+    name: "xlog",
+    doc: "Log lines with pseudo-variables.",
+    functions: FUNCTIONS,
+    parameters: PARAMETERS,
+};
+
+const FORMAT: Param = Param {
+    name: "format",
+    kind: ParamKind::Value,
+};
+
+const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "xlog",
+        aliases: &[],
+        forms: &[
+            &[FORMAT],
+            &[
+                Param {
+                    name: "level",
+                    kind: ParamKind::Choice {
+                        find: level,
+                        words: "\"L_ALERT\", \"L_BUG\", \"L_CRIT\", \"L_ERR\", \"L_WARN\", \
+                                \"L_NOTICE\", \"L_INFO\" or \"L_DBG\"",
+                    },
+                },
+                FORMAT,
+            ],
+        ],
+        routes: Routes::ANY,
+        doc: "Writes a log line, at level L_ERR where none is given. Line breaks within it and \
+              bytes that can't be printed are escaped.",
+        handler: xlog,
+    },
+    Function {
+        name: "xdbg",
+        aliases: &[],
+        forms: &[&[FORMAT]],
+        routes: Routes::ANY,
+        doc: "Writes a log line at level L_DBG.",
+        handler: |exec, args| log(exec, 3, args.first()),
+    },
+    Function {
+        name: "xinfo",
+        aliases: &[],
+        forms: &[&[FORMAT]],
+        routes: Routes::ANY,
+        doc: "Writes a log line at level L_INFO.",
+        handler: |exec, args| log(exec, 2, args.first()),
+    },
+    Function {
+        name: "xnotice",
+        aliases: &[],
+        forms: &[&[FORMAT]],
+        routes: Routes::ANY,
+        doc: "Writes a log line at level L_NOTICE.",
+        handler: |exec, args| log(exec, 1, args.first()),
+    },
+    Function {
+        name: "xwarn",
+        aliases: &[],
+        forms: &[&[FORMAT]],
+        routes: Routes::ANY,
+        doc: "Writes a log line at level L_WARN.",
+        handler: |exec, args| log(exec, 0, args.first()),
+    },
+    Function {
+        name: "xerr",
+        aliases: &[],
+        forms: &[&[FORMAT]],
+        routes: Routes::ANY,
+        doc: "Writes a log line at level L_ERR.",
+        handler: |exec, args| log(exec, -1, args.first()),
+    },
+];
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "buf_size",
+        aliases: &[],
+        kind: ParameterKind::Ignored,
+        doc: "Size of Kamailio's buffer for a line. No meaning here.",
+    },
+    Parameter {
+        name: "force_color",
+        aliases: &[],
+        kind: ParameterKind::Ignored,
+        doc: "Colours where there is no terminal. No meaning here.",
+    },
+];
+
+/// Kamailio's number for a level; its numbers stand for themselves.
+fn level(word: &[u8]) -> Option<i64> {
+    Some(match word {
+        b"L_ALERT" | b"-5" => -5,
+        b"L_BUG" | b"-4" => -4,
+        b"L_CRIT2" | b"-3" => -3,
+        b"L_CRIT" | b"-2" => -2,
+        b"L_ERR" | b"-1" => -1,
+        b"L_WARN" | b"0" => 0,
+        b"L_NOTICE" | b"1" => 1,
+        b"L_INFO" | b"2" => 2,
+        b"L_DBG" | b"3" => 3,
+        _ => return None,
+    })
+}
+
+fn xlog(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    match args {
+        [Arg::Choice(level), format] => log(exec, *level, Some(format)),
+        _ => log(exec, -1, args.first()),
+    }
+}
+
+fn log(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Halt> {
+    // Each level has its own macro: it must be known where the line is written. What nobody
+    // will read isn't evaluated.
+    macro_rules! write_at {
+        ($level:ident, $write:ident) => {
+            if tracing::enabled!(target: "xlog", tracing::Level::$level) {
+                let text = exec.arg_str(format.map(std::slice::from_ref).unwrap_or_default(), 0)?;
+                tracing::$write!(target: "xlog", "{}", Line(exec.bytes(text)));
+            }
+        };
+    }
+    match level {
+        ..=-1 => write_at!(ERROR, error),
+        0 => write_at!(WARN, warn),
+        1 | 2 => write_at!(INFO, info),
+        _ => write_at!(DEBUG, debug),
+    }
+    Ok(1)
+}
+
+/// Bytes as one line of text.
+pub(super) struct Line<'a>(pub &'a [u8]);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in without_line_end(self.0).utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\n' => f.write_str("\\n")?,
+                    '\r' => f.write_str("\\r")?,
+                    '\t' => f.write_str("\\t")?,
+                    '\\' => f.write_str("\\\\")?,
+                    c if c.is_control() => {
+                        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                            write!(f, "\\x{byte:02x}")?;
+                        }
+                    }
+                    c => f.write_char(c)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes without the line break at their end.
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}

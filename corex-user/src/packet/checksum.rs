@@ -1,0 +1,138 @@
+//! The Internet checksum (RFC 1071) and the checks on receive.
+//!
+//! A packet that AF_XDP delivers has not seen the kernel's stack: its checksums are ours to check.
+
+use std::net::IpAddr;
+
+use super::{IPV4_LEN, PROTOCOL_UDP, UDP_LEN, UdpFrame, bytes_at};
+
+/// A ones' complement sum of 16-bit words.
+///
+/// Kept in the byte order of memory, which such a sum doesn't depend on (RFC 1071 §2 B).
+/// Equality is bitwise: 0 only for data that is all zero, 0xffff otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Sum(u16);
+
+impl Sum {
+    /// Sums `data`; an odd byte at the end is padded with zero.
+    pub fn of(data: &[u8]) -> Self {
+        // 32-bit words into independent 64-bit sums: carries wait for the end, and the
+        // compiler makes vector code of the lanes.
+        const LANES: usize = 8;
+        let mut lanes = [0u64; LANES];
+        let (blocks, rest) = data.as_chunks::<{ LANES * 4 }>();
+        for block in blocks {
+            let (words, _) = block.as_chunks::<4>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
+        }
+        let mut sum: u64 = lanes.iter().sum();
+        let (words, rest) = rest.as_chunks::<4>();
+        for word in words {
+            sum += u64::from(u32::from_ne_bytes(*word));
+        }
+        let mut last = [0u8; 4];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Self::fold(sum + u64::from(u32::from_ne_bytes(last)))
+    }
+
+    /// The pseudo-header of a UDP datagram of `udp_len` bytes, header included (RFC 768,
+    /// RFC 8200 §8.1). For addresses of two families, which no datagram has, the sum of both.
+    pub fn of_pseudo_header(src: IpAddr, dst: IpAddr, udp_len: u16) -> Self {
+        let addr = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => Self::of(&ip.octets()),
+            IpAddr::V6(ip) => Self::of(&ip.octets()),
+        };
+        let [hi, lo] = udp_len.to_be_bytes();
+        addr(src)
+            .plus(addr(dst))
+            .plus(Self::of(&[hi, lo, 0, PROTOCOL_UDP]))
+    }
+
+    /// The sum of both; right when the second's data follows at an even offset.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self::fold(self.0 as u64 + other.0 as u64)
+    }
+
+    /// The checksum over what was summed, as the two bytes of a header: the complement.
+    pub const fn checksum(self) -> [u8; 2] {
+        (!self.0).to_ne_bytes()
+    }
+
+    /// The sum itself as the two bytes of a header.
+    const fn to_bytes(self) -> [u8; 2] {
+        self.0.to_ne_bytes()
+    }
+
+    /// Whether this is the sum over data that includes its own, right checksum.
+    const fn is_intact(self) -> bool {
+        self.0 == 0xffff
+    }
+
+    const fn fold(sum: u64) -> Self {
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        Self(sum as u16)
+    }
+}
+
+/// Whether the checksum of the IPv4 header is right. True for IPv6, whose header has none.
+/// False if `frame` is not the frame that was parsed and is shorter.
+pub fn verify_ipv4_header(frame: &[u8], udp: &UdpFrame) -> bool {
+    udp.src.is_ipv6()
+        || bytes_at::<IPV4_LEN>(frame, udp.l3).is_some_and(|ip| Sum::of(ip).is_intact())
+}
+
+/// What a received UDP checksum says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UdpChecksum {
+    /// Right. The sum over the payload came out on the way and spares the sender a pass.
+    Good(Sum),
+    /// Zero over IPv4: the sender computed none, which is legal (RFC 768).
+    Zero,
+    /// The folded sum of the pseudo-header: the checksum was left to hardware that the packet
+    /// never met, since veth or virtio delivered it on the same machine (kernel:
+    /// Documentation/networking/checksum-offloads.rst). Good for receiving; must not leave so.
+    Partial,
+    /// Wrong, or zero over IPv6, where it is not legal (RFC 8200 §8.1).
+    Bad,
+}
+
+/// Checks the checksum of a datagram. Only a full one costs a pass over the payload.
+/// [`UdpChecksum::Bad`] if `frame` is not the frame that was parsed and is shorter.
+pub fn verify_udp(frame: &[u8], udp: &UdpFrame) -> UdpChecksum {
+    let header = bytes_at::<UDP_LEN>(frame, udp.l4);
+    let payload = frame.get(udp.payload_range());
+    let udp_len = u16::try_from(UDP_LEN + udp.payload_len);
+    let (Some(header), Some(payload), Ok(udp_len)) = (header, payload, udp_len) else {
+        return UdpChecksum::Bad;
+    };
+    let field = [header[6], header[7]];
+    if field == [0, 0] {
+        return if udp.src.is_ipv4() {
+            UdpChecksum::Zero
+        } else {
+            UdpChecksum::Bad
+        };
+    }
+    let pseudo_header = Sum::of_pseudo_header(udp.src.ip(), udp.dst.ip(), udp_len);
+    if field == pseudo_header.to_bytes() {
+        return UdpChecksum::Partial;
+    }
+    let payload_sum = Sum::of(payload);
+    if pseudo_header
+        .plus(Sum::of(header))
+        .plus(payload_sum)
+        .is_intact()
+    {
+        UdpChecksum::Good(payload_sum)
+    } else {
+        UdpChecksum::Bad
+    }
+}

@@ -1,0 +1,41 @@
+//! UDP datagrams in Ethernet frames: where they are, whether they are intact, and the headers
+//! of those that leave.
+//!
+//! Pure functions over byte slices; nothing here knows where a frame's memory comes from. A
+//! frame goes [`parse`] (or [`UdpFrame::at`], when the XDP program has already looked) →
+//! [`verify_udp`] → [`rewrite_in_place`] for a payload that stays where it is, or
+//! [`build_udp`] for a new one.
+
+mod build;
+mod checksum;
+mod parse;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{BuildError, Envelope, MAX_HEADERS_LEN, build_udp, rewrite_in_place};
+pub use checksum::{Sum, UdpChecksum, verify_ipv4_header, verify_udp};
+pub use parse::{ParseError, UdpFrame, parse};
+
+const ETHERNET_LEN: usize = 14;
+const VLAN_LEN: usize = 4;
+const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
+const UDP_LEN: usize = 8;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+
+const PROTOCOL_UDP: u8 = 17;
+
+/// `N` bytes at `offset`; `None` beyond the end.
+fn bytes_at<const N: usize>(data: &[u8], offset: usize) -> Option<&[u8; N]> {
+    data.get(offset..)?.first_chunk()
+}
+
+/// Two bytes at `offset` in network order.
+fn be16_at(data: &[u8], offset: usize) -> Option<u16> {
+    bytes_at(data, offset).copied().map(u16::from_be_bytes)
+}

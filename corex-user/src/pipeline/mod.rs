@@ -1,0 +1,232 @@
+//! What happens to one message: incoming hook, SIP view, route, outgoing hook, transmit;
+//! and the verdict that the books get.
+//!
+//! The same for every engine: a message comes as [`Inbound`], and leaves through an
+//! [`Egress`].
+
+mod pass;
+mod shared;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use corex_common::counters::WorkerCounters;
+
+pub use self::shared::{Listener, Shared};
+use self::{
+    pass::{Failure, Pass},
+    source::Sources,
+};
+use crate::{
+    hook,
+    script::{Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
+    sip::{SipView, StartLine, Transport},
+    telemetry::limiter::Limiter,
+};
+
+/// A message as it came from the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'m> {
+    /// Its bytes.
+    pub payload: &'m [u8],
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Our address that it was sent to.
+    pub local: SocketAddr,
+    /// The listen socket.
+    pub socket: SocketId,
+}
+
+/// A message to be transmitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Outbound<'m> {
+    /// Its bytes. The very slice of [`Inbound::payload`], where it is unchanged.
+    pub payload: &'m [u8],
+    /// The listen socket to send from.
+    pub socket: SocketId,
+    /// Our address, unspecified where the kernel is to choose.
+    pub local: SocketAddr,
+    /// Where to.
+    pub to: SocketAddr,
+}
+
+/// Why a message didn't leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransmitError {
+    /// More than a UDP datagram carries.
+    #[error("larger than a UDP datagram")]
+    TooLong,
+    /// The kernel refused it.
+    #[error("the kernel refused the datagram: {0}")]
+    Kernel(std::io::ErrorKind),
+}
+
+/// The way out: AF_XDP, or a kernel socket.
+pub trait Egress {
+    /// Sends a message, or makes sure that it will be sent.
+    ///
+    /// # Errors
+    /// When it can't leave by any road.
+    fn transmit(
+        &mut self,
+        out: Outbound<'_>,
+        counters: &mut WorkerCounters,
+    ) -> Result<(), TransmitError>;
+}
+
+/// One worker's pipeline.
+pub struct Pipeline {
+    shared: std::sync::Arc<Shared>,
+    runtime: Runtime,
+    /// What the worker counted.
+    pub counters: WorkerCounters,
+    /// The incoming hook's result.
+    decoded: Vec<u8>,
+    /// The outgoing hook's result.
+    encoded: Vec<u8>,
+    sources: Sources,
+    not_sip: Limiter,
+}
+
+impl Pipeline {
+    /// A pipeline with an interpreter of its own.
+    pub fn new(shared: std::sync::Arc<Shared>, worker: u32) -> Self {
+        let runtime = Runtime::new(shared.config.program.clone(), worker);
+        Self {
+            shared,
+            runtime,
+            counters: WorkerCounters::default(),
+            decoded: Vec::new(),
+            encoded: Vec::new(),
+            sources: Sources::default(),
+            not_sip: Limiter::default(),
+        }
+    }
+
+    /// What is the same for all workers.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Takes one message through, and counts exactly one verdict.
+    pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
+        self.counters.bytes_in += inbound.payload.len() as u64;
+        let corex = &self.shared.config.settings.corex;
+        if inbound.payload.len() < corex.probe_len as usize {
+            self.counters.drop_probe += 1;
+            return;
+        }
+        self.runtime.begin_message();
+        let mut pass = Pass {
+            shared: &self.shared,
+            counters: &mut self.counters,
+            egress,
+            inbound,
+            encoded: &mut self.encoded,
+            sources: &mut self.sources,
+            sent: 0,
+            failure: None,
+            in_hook: false,
+        };
+        let env = Env {
+            src: inbound.source,
+            dst: inbound.local,
+            transport: Transport::Udp,
+            socket: inbound.socket,
+        };
+
+        let mut message = inbound.payload;
+        if corex.network_io_intercept {
+            if message.len() < corex.min_msg_len as usize {
+                pass.counters.hook_skipped += 1;
+            } else {
+                pass.counters.hook_in += 1;
+                pass.in_hook = true;
+                let outcome = hook::run(
+                    &mut self.runtime,
+                    &env,
+                    message,
+                    Direction::Incoming,
+                    &mut pass,
+                    &mut self.decoded,
+                );
+                pass.in_hook = false;
+                match outcome {
+                    HookOutcome::Unchanged => {}
+                    HookOutcome::Replaced => {
+                        pass.counters.hook_replaced += 1;
+                        message = &self.decoded;
+                    }
+                    HookOutcome::Unset => pass.counters.hook_unset += 1,
+                    HookOutcome::Failed => pass.counters.hook_failed += 1,
+                    HookOutcome::Empty => {
+                        pass.counters.drop_hook_empty += 1;
+                        return;
+                    }
+                    HookOutcome::TooLong => {
+                        pass.counters.drop_hook_too_long += 1;
+                        return;
+                    }
+                }
+            }
+        }
+
+        let view = match SipView::parse(message) {
+            Ok(view) => view,
+            Err(reason) => {
+                pass.counters.drop_not_sip += 1;
+                if let Some(held_back) = self.not_sip.allow() {
+                    tracing::warn!(
+                        source = %inbound.source,
+                        socket = %self.shared.listener(inbound.socket),
+                        held_back,
+                        "not SIP, dropped: {reason}; it begins {}",
+                        first_bytes(message)
+                    );
+                }
+                return;
+            }
+        };
+        let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
+        let end = self.runtime.run_route(&env, &view, &mut pass);
+        let (sent, failure) = (pass.sent, pass.failure);
+        if end == RouteEnd::Failed {
+            self.counters.route_failed += 1;
+        }
+        let counters = &mut self.counters;
+        *match (sent, failure, end) {
+            (1.., _, _) => &mut counters.sent,
+            (0, Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
+            (0, Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
+            (0, Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
+            (0, Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
+            (0, Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
+            (0, Some(Failure::Kernel), _) => &mut counters.drop_send_error,
+            (0, None, RouteEnd::Failed) => &mut counters.drop_route_failed,
+            (0, None, RouteEnd::Drop) => &mut counters.drop_script,
+            (0, None, _) if is_reply => &mut counters.drop_reply_unrouted,
+            (0, None, _) => &mut counters.drop_request_unrouted,
+        } += 1;
+    }
+}
+
+/// The beginning of a message for a log line: printable, short.
+fn first_bytes(message: &[u8]) -> String {
+    const SHOWN: usize = 24;
+    let mut text = String::from("\"");
+    text.extend(
+        message
+            .iter()
+            .take(SHOWN)
+            .flat_map(|b| std::ascii::escape_default(*b))
+            .map(char::from),
+    );
+    text.push('"');
+    if message.len() > SHOWN {
+        text.push('…');
+    }
+    text
+}

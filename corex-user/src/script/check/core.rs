@@ -1,0 +1,391 @@
+//! Core parameters.
+
+use super::Checker;
+use super::nearest::nearest;
+use crate::alias;
+use crate::script::settings::{Listen, Settings};
+use crate::script::syntax::ast::{
+    self, HostKind, Setting, SettingValue, SettingValueKind as Value,
+};
+use crate::script::syntax::diag::Diagnostic;
+use crate::sip::Transport;
+
+/// A core parameter.
+pub(crate) struct CoreParam {
+    pub name: &'static str,
+    pub kind: CoreKind,
+    /// What it does, in one or a few sentences, with its default.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the documentation is made from it")
+    )]
+    pub doc: &'static str,
+}
+
+/// What a core parameter takes.
+#[derive(Clone, Copy)]
+pub(crate) enum CoreKind {
+    Listen,
+    Alias,
+    Int {
+        min: i64,
+        max: i64,
+        set: fn(&mut Settings, i64),
+    },
+    Bool(fn(&mut Settings, bool)),
+}
+
+/// The core parameters that mean something here.
+pub(crate) const CORE: &[CoreParam] = &[
+    CoreParam {
+        name: "listen",
+        kind: CoreKind::Listen,
+        doc: "[udp:]host[:port] [advertise host[:port]] [name \"text\"]: a socket to listen on. The \
+              host is an IP address, an interface or a host name. May be set many times. Default: \
+              every IPv4 address of this host, port 5060.",
+    },
+    CoreParam {
+        name: "alias",
+        kind: CoreKind::Alias,
+        doc: "[proto:]host[:port]: a host that is `myself`. May be set many times.",
+    },
+    CoreParam {
+        name: "children",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 4096,
+            set: |settings, value| settings.children = Some(value as u32),
+        },
+        doc: "Number of workers. Default: one for each processor.",
+    },
+    CoreParam {
+        name: "debug",
+        kind: CoreKind::Int {
+            min: -5,
+            max: 99,
+            set: |settings, value| settings.debug = value,
+        },
+        doc: "What is logged: -5 (alerts only) to 3 (everything). Default: 2.",
+    },
+    CoreParam {
+        name: "mhomed",
+        kind: CoreKind::Bool(|settings, value| settings.mhomed = value),
+        doc: "Whether the socket to send from is the one of the address that the kernel would \
+              choose for the destination. Default: no.",
+    },
+    CoreParam {
+        name: "max_while_loops",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 1_000_000,
+            set: |settings, value| settings.max_while_loops = value as u32,
+        },
+        doc: "How often a while loop may turn. Default: 100.",
+    },
+];
+
+/// Core parameters of Kamailio that do no harm and have no meaning here.
+const IGNORED: &[&str] = &[
+    "async_workers",
+    "auto_aliases",
+    "auto_bind_ipv6",
+    "check_via",
+    "chroot",
+    "corelog",
+    "disable_core_dump",
+    "disable_tcp",
+    "disable_tls",
+    "dns",
+    "enable_sctp",
+    "enable_tls",
+    "exit_timeout",
+    "fork",
+    "fork_delay",
+    "gid",
+    "group",
+    "ip_free_bind",
+    "latency_cfg_log",
+    "latency_limit_action",
+    "latency_limit_db",
+    "latency_log",
+    "local_rport",
+    "log_color",
+    "log_engine_data",
+    "log_engine_type",
+    "log_facility",
+    "log_name",
+    "log_prefix",
+    "log_prefix_mode",
+    "log_stderror",
+    "max_branches",
+    "max_recursive_level",
+    "maxbuffer",
+    "mcast_loopback",
+    "mcast_ttl",
+    "memdbg",
+    "memlog",
+    "memsum",
+    "mlock_pages",
+    "modinit_delay",
+    "onsend_route_reply",
+    "open_files_limit",
+    "phone2tel",
+    "pmtu_discovery",
+    "pv_buffer_size",
+    "pv_buffer_slots",
+    "pv_cache_action",
+    "pv_cache_limit",
+    "real_time",
+    "reply_to_via",
+    "rev_dns",
+    "rt_ftimer_policy",
+    "rt_ftimer_prio",
+    "rt_policy",
+    "rt_prio",
+    "rt_timer1_policy",
+    "rt_timer1_prio",
+    "rt_timer2_policy",
+    "rt_timer2_prio",
+    "server_header",
+    "server_id",
+    "server_signature",
+    "shm_force_alloc",
+    "sip_warning",
+    "socket_workers",
+    "statistics",
+    "stats_name_separator",
+    "syn_branch",
+    "timer_sched_limit",
+    "tos",
+    "uid",
+    "unix_sock",
+    "use_dns_cache",
+    "use_dns_failover",
+    "use_dst_blocklist",
+    "user",
+    "user_agent_header",
+    "uri_host_extra_chars",
+    "version_table",
+    "wait_worker1_mode",
+    "wdir",
+    "workdir",
+    "xavp_via_params",
+];
+
+/// The same for whole families of them.
+const IGNORED_PREFIXES: &[&str] = &[
+    "tcp_",
+    "tls_",
+    "sctp_",
+    "dns_",
+    "mem_",
+    "kemi_",
+    "udp_mtu",
+    "dst_blocklist_",
+    "shm_mem",
+];
+
+/// Those that would mean something, and what to do instead.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "port",
+        "write the port in the listen line: listen=udp:ADDRESS:PORT",
+    ),
+    (
+        "advertised_address",
+        "write it in the listen line: listen=udp:ADDRESS:PORT advertise HOST:PORT",
+    ),
+    (
+        "advertised_port",
+        "write it in the listen line: listen=udp:ADDRESS:PORT advertise HOST:PORT",
+    ),
+];
+
+impl Checker {
+    pub(super) fn setting(&mut self, setting: &Setting) {
+        if let Some(group) = &setting.group {
+            return self.say(
+                Diagnostic::error(
+                    group.span.to(setting.name.span),
+                    "custom parameters are not supported",
+                )
+                .help("define the value with #!define, or assign it to a $var() in a route"),
+            );
+        }
+        let name = setting.name.kind.as_str();
+        let Some(param) = CORE.iter().find(|param| param.name == name) else {
+            return self.other_setting(setting);
+        };
+        for value in &setting.values {
+            match param.kind {
+                CoreKind::Listen => self.listen(value),
+                CoreKind::Alias => self.alias(value),
+                CoreKind::Int { min, max, set } => match number(value) {
+                    Some(number) if (min..=max).contains(&number) => {
+                        set(&mut self.settings, number);
+                    }
+                    Some(_) => self.say(
+                        Diagnostic::error(value.span, format!("{name} is out of range"))
+                            .label(format!("expected a number from {min} to {max}")),
+                    ),
+                    None => self.say(
+                        Diagnostic::error(value.span, format!("{name} takes a number"))
+                            .label(format!("expected a number from {min} to {max}")),
+                    ),
+                },
+                CoreKind::Bool(set) => match number(value) {
+                    Some(number) => set(&mut self.settings, number != 0),
+                    None => self.say(
+                        Diagnostic::error(value.span, format!("{name} takes yes or no"))
+                            .label("expected yes or no"),
+                    ),
+                },
+            }
+        }
+    }
+
+    fn other_setting(&mut self, setting: &Setting) {
+        let name = setting.name.kind.as_str();
+        let span = setting.name.span;
+        if IGNORED.contains(&name) || IGNORED_PREFIXES.iter().any(|p| name.starts_with(p)) {
+            return self.say(
+                Diagnostic::warning(span, format!("{name} has no meaning here"))
+                    .help("the line is accepted for Kamailio's sake; it can be removed"),
+            );
+        }
+        let mut diagnostic;
+        if let Some((_, remedy)) = UNSUPPORTED.iter().find(|(known, _)| *known == name) {
+            diagnostic = Diagnostic::error(span, format!("{name} is not supported")).help(*remedy);
+        } else {
+            diagnostic = Diagnostic::error(span, format!("there is no core parameter `{name}`"));
+            let known = CORE.iter().map(|param| param.name);
+            diagnostic = match nearest(name, known.chain(IGNORED.iter().copied())) {
+                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                None => diagnostic.help(format!(
+                    "known are {}",
+                    CORE.iter().map(|p| p.name).collect::<Vec<_>>().join(", ")
+                )),
+            };
+        }
+        self.say(diagnostic);
+    }
+
+    fn transport(&mut self, address: &ast::Address) -> Result<Option<Transport>, ()> {
+        let Some(word) = &address.transport else {
+            return Ok(None);
+        };
+        match Transport::parse(&word.kind) {
+            Some(transport) => Ok(Some(transport)),
+            None => {
+                self.say(
+                    Diagnostic::error(word.span, format!("`{}` is not a transport", word.kind))
+                        .label("expected udp, tcp, tls or sctp"),
+                );
+                Err(())
+            }
+        }
+    }
+
+    fn host(&mut self, address: &ast::Address) -> Option<String> {
+        match &address.host.kind {
+            HostKind::Ip(ip) => Some(ip.to_string()),
+            HostKind::Name(name) if name.len() <= alias::MAX_HOST_LEN => Some(name.clone()),
+            HostKind::Name(_) => {
+                self.say(Diagnostic::error(
+                    address.host.span,
+                    format!("a host name has at most {} bytes", alias::MAX_HOST_LEN),
+                ));
+                None
+            }
+            HostKind::Any => {
+                self.say(
+                    Diagnostic::error(address.host.span, "`*` is no address")
+                        .label("expected an IP address, an interface or a host name")
+                        .help("to listen on all addresses, leave the listen lines out or write 0.0.0.0"),
+                );
+                None
+            }
+        }
+    }
+
+    fn listen(&mut self, value: &SettingValue) {
+        let Value::Address(listen) = &value.kind else {
+            return self.say(
+                Diagnostic::error(value.span, "this is no address")
+                    .label("expected [udp:]host[:port]"),
+            );
+        };
+        let address = &listen.address.kind;
+        let transport = self.transport(address);
+        let host = self.host(address);
+        let (Ok(transport), Some(host)) = (transport, host) else {
+            return;
+        };
+        let transport = transport.unwrap_or(Transport::Udp);
+        if transport != Transport::Udp {
+            let span = address.transport.as_ref().map_or(value.span, |t| t.span);
+            return self.say(
+                Diagnostic::error(span, "this version listens on udp only")
+                    .label("expected udp")
+                    .help(format!("remove the line, or write listen=udp:{host}")),
+            );
+        }
+        let advertise = match &listen.advertise {
+            None => None,
+            Some(advertise) => match self.host(&advertise.kind) {
+                Some(host) => Some((host, advertise.kind.port.as_ref().map(|port| port.kind))),
+                None => return,
+            },
+        };
+        let name = listen
+            .name
+            .as_ref()
+            .map(|name| String::from_utf8_lossy(&name.kind.value).into_owned());
+        let port = address
+            .port
+            .as_ref()
+            .map_or(transport.default_port(), |port| port.kind);
+        if port == 0 {
+            let span = address.port.as_ref().map_or(value.span, |port| port.span);
+            return self.say(
+                Diagnostic::error(span, "0 is no port to listen on")
+                    .label("expected a port from 1 to 65535"),
+            );
+        }
+        self.settings.listen.push(Listen {
+            transport,
+            host,
+            port,
+            advertise,
+            name,
+        });
+    }
+
+    fn alias(&mut self, value: &SettingValue) {
+        let Value::Address(listen) = &value.kind else {
+            return self.say(
+                Diagnostic::error(value.span, "this is no address")
+                    .label("expected [proto:]host[:port]"),
+            );
+        };
+        let address = &listen.address.kind;
+        let transport = self.transport(address);
+        let host = self.host(address);
+        if let (Ok(transport), Some(host)) = (transport, host) {
+            self.settings.alias.push(alias::Entry {
+                transport,
+                host,
+                port: address.port.as_ref().map_or(0, |port| port.kind),
+            });
+        }
+    }
+}
+
+/// A value as a number; a boolean is 1 or 0, as in Kamailio.
+fn number(value: &SettingValue) -> Option<i64> {
+    match &value.kind {
+        Value::Int(number) => Some(*number),
+        Value::Bool(truth) => Some(i64::from(*truth)),
+        _ => None,
+    }
+}

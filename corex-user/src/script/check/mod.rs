@@ -1,0 +1,231 @@
+//! The checker: from a syntax tree to settings and a program, or to what is wrong with it.
+//!
+//! It goes on after a mistake, so that one run shows as many as it can.
+
+mod call;
+mod core;
+mod expr;
+mod module;
+mod nearest;
+mod pseudo;
+mod route;
+mod stmt;
+
+#[cfg(test)]
+pub(super) use self::core::CORE;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+
+use self::route::Declared;
+use super::program::{AvpId, Block, Program, Socket, VarId};
+use super::settings::Settings;
+use super::syntax::Parsed;
+use super::syntax::ast::{File, ItemKind};
+use super::syntax::diag::{Diagnostic, Report};
+use super::syntax::span::Span;
+use super::value::{Source, StrRef};
+use super::{Config, Loaded};
+use crate::module::{Function, Module};
+
+/// What goes through the whole check.
+struct Checker {
+    /// The configuration's.
+    name: String,
+    report: Report,
+    settings: Settings,
+    /// What `loadmodule` named, in order.
+    loaded: Vec<&'static Module>,
+    pool: Pool,
+    regexes: Vec<Regex>,
+    avps: Names,
+    vars: Names,
+    msg_avp: Option<AvpId>,
+    /// Where `network_io_intercept` was set last.
+    intercept: Option<Span>,
+    routes: Vec<Declared>,
+    /// Functions that were called, with the index of the block that calls.
+    uses: Vec<(usize, &'static Function, Span)>,
+    /// Blocks that call blocks.
+    calls: Vec<(usize, usize)>,
+    /// The block that is being compiled.
+    route: usize,
+    /// How many `while` and `switch` are open.
+    loops: u32,
+}
+
+/// Constant strings, each once.
+#[derive(Default)]
+struct Pool {
+    bytes: Vec<u8>,
+    known: HashMap<Vec<u8>, StrRef>,
+}
+
+impl Pool {
+    fn add(&mut self, text: &[u8]) -> StrRef {
+        if let Some(known) = self.known.get(text) {
+            return *known;
+        }
+        // Below 4 GiB: configurations are bounded.
+        let string = StrRef {
+            source: Source::Pool,
+            offset: self.bytes.len() as u32,
+            len: text.len() as u32,
+        };
+        self.bytes.extend_from_slice(text);
+        self.known.insert(text.to_vec(), string);
+        string
+    }
+}
+
+/// Names with a number each.
+#[derive(Default)]
+struct Names(HashMap<String, u16>);
+
+impl Names {
+    /// The number of a name; `None` where there are too many.
+    fn id(&mut self, name: &str) -> Option<u16> {
+        if let Some(id) = self.0.get(name) {
+            return Some(*id);
+        }
+        let id = self.len().filter(|id| *id != u16::MAX)?;
+        self.0.insert(name.to_owned(), id);
+        Some(id)
+    }
+
+    fn len(&self) -> Option<u16> {
+        u16::try_from(self.0.len()).ok()
+    }
+}
+
+/// Checks what the front end made of a configuration.
+pub(super) fn check(parsed: Parsed) -> Loaded {
+    let Parsed { file, report } = parsed;
+    let name = file
+        .items
+        .first()
+        .and_then(|item| report.location(item.span))
+        .map_or_else(String::new, |place| place.file.to_owned());
+    let mut checker = Checker {
+        name,
+        report,
+        settings: Settings::default(),
+        loaded: Vec::new(),
+        pool: Pool::default(),
+        regexes: Vec::new(),
+        avps: Names::default(),
+        vars: Names::default(),
+        msg_avp: None,
+        intercept: None,
+        routes: Vec::new(),
+        uses: Vec::new(),
+        calls: Vec::new(),
+        route: 0,
+        loops: 0,
+    };
+    let program = checker.file(&file);
+    let Checker {
+        report, settings, ..
+    } = checker;
+    let config = (!report.has_errors()).then(|| Config {
+        settings,
+        program: Arc::new(program),
+    });
+    Loaded { report, config }
+}
+
+impl Checker {
+    fn file(&mut self, file: &File) -> Program {
+        // Modules and blocks may be named before the line that brings them.
+        for item in &file.items {
+            match &item.kind {
+                ItemKind::LoadModule(name) => self.load_module(name),
+                ItemKind::Route(route) => self.declare(route),
+                _ => {}
+            }
+        }
+        for item in &file.items {
+            match &item.kind {
+                ItemKind::Setting(setting) => self.setting(setting),
+                ItemKind::ModParam(param) => self.mod_param(param),
+                ItemKind::LoadPath(path) => self.say(
+                    Diagnostic::warning(path.span, "this path has no meaning here")
+                        .help("all modules are built in; the line can be removed"),
+                ),
+                ItemKind::LoadModule(_) | ItemKind::Route(_) => {}
+            }
+        }
+        let blocks = self.compile_routes(file);
+        self.check_uses();
+        self.check_hook();
+        self.program(blocks)
+    }
+
+    fn program(&mut self, routes: Vec<Block>) -> Program {
+        let sockets = self.sockets();
+        Program {
+            file: std::mem::take(&mut self.name),
+            regexes: std::mem::take(&mut self.regexes),
+            request: self.main_route(route::Place::Request),
+            reply: self.main_route(route::Place::Reply),
+            network: self.main_route(route::Place::Network),
+            msg_avp: self.msg_avp,
+            vars: self.vars.len().unwrap_or(u16::MAX),
+            max_while_loops: self.settings.max_while_loops,
+            sockets,
+            codec: self.settings.codec,
+            pool: std::mem::take(&mut self.pool.bytes),
+            routes,
+        }
+    }
+
+    /// The listen sockets that `$fs` can name; see [`Program::sockets`].
+    fn sockets(&mut self) -> Vec<Socket> {
+        let mut sockets: Vec<Socket> = Vec::new();
+        for listen in &self.settings.listen {
+            let Ok(ip) = listen.host.parse::<std::net::IpAddr>() else {
+                break;
+            };
+            let address = std::net::SocketAddr::new(ip, listen.port);
+            let text = self
+                .pool
+                .add(format!("{}:{address}", listen.transport).as_bytes());
+            let name = listen
+                .name
+                .as_ref()
+                .map(|name| self.pool.add(name.as_bytes()));
+            // A repeated address makes no second socket.
+            if !sockets.iter().any(|socket| socket.text == text) {
+                sockets.push(Socket { text, name });
+            }
+        }
+        sockets
+    }
+
+    fn say(&mut self, diagnostic: Diagnostic) {
+        self.report.push(diagnostic);
+    }
+
+    /// The number of a name, or a report that there are too many.
+    fn avp(&mut self, name: &str, span: Span) -> Option<AvpId> {
+        let id = self.avps.id(name);
+        self.too_many(id, span)
+    }
+
+    fn var(&mut self, name: &str, span: Span) -> Option<VarId> {
+        let id = self.vars.id(name);
+        self.too_many(id, span)
+    }
+
+    fn too_many(&mut self, id: Option<u16>, span: Span) -> Option<u16> {
+        if id.is_none() {
+            self.say(Diagnostic::error(
+                span,
+                "the configuration names more than 65,535 of these",
+            ));
+        }
+        id
+    }
+}

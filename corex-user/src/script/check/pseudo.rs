@@ -1,0 +1,240 @@
+//! Pseudo-variables, and strings that hold some.
+
+use super::Checker;
+use super::nearest::nearest;
+use crate::script::program::{Expr, Index, Piece, Pv, Target};
+use crate::script::pv::{self, Access, Kind, PvDef};
+use crate::script::syntax::ast::{self, PvIndex, Str};
+use crate::script::syntax::diag::Diagnostic;
+use crate::script::syntax::pv::parse_pv;
+use crate::script::value::Value;
+
+impl Checker {
+    /// Looks a pseudo-variable up; reports what nothing can be done with.
+    fn find_pv(&mut self, pv: &ast::Pv) -> Option<&'static PvDef> {
+        let name = pv.name.kind.as_str();
+        let Some(def) = pv::find(name) else {
+            let mut diagnostic =
+                Diagnostic::error(pv.span, format!("there is no pseudo-variable ${name}"));
+            diagnostic = match nearest(name, pv::ALL.iter().map(|def| def.name)) {
+                Some(near) => diagnostic.help(format!("did you mean ${near}?")),
+                None => {
+                    let all: Vec<_> = pv::ALL.iter().map(|d| format!("${}", d.name)).collect();
+                    diagnostic.help(format!("known are {}", all.join(" ")))
+                }
+            };
+            self.say(diagnostic);
+            return None;
+        };
+        if let Some(transformation) = pv.transformations.first() {
+            self.say(
+                Diagnostic::error(
+                    transformation.name.span,
+                    "transformations are not supported by this version",
+                )
+                .help("compare the whole value with =~"),
+            );
+            return None;
+        }
+        let has_names = matches!(def.kind, Kind::Avp | Kind::Var);
+        if let Some(inner) = pv.inner.as_ref().filter(|_| !has_names) {
+            self.say(
+                Diagnostic::error(inner.span, format!("${name} takes no name in parentheses"))
+                    .help(format!("where a `(` is to follow it, write $({name})(")),
+            );
+            return None;
+        }
+        if has_names && pv.inner.is_none() {
+            self.say(
+                Diagnostic::error(pv.span, format!("${name} needs a name"))
+                    .label(format!("expected ${name}(name)")),
+            );
+            return None;
+        }
+        if let Some(index) = pv.index.as_ref().filter(|_| def.kind != Kind::Avp) {
+            self.say(
+                Diagnostic::error(index.span, format!("${name} has one value and no index"))
+                    .label("only $avp() can have several"),
+            );
+            return None;
+        }
+        Some(def)
+    }
+
+    /// The name of an AVP or a `$var()`: what stands in the parentheses.
+    pub(super) fn inner_name(&mut self, pv: &ast::Pv) -> Option<String> {
+        let inner = pv.inner.as_ref()?;
+        let text = inner.kind.as_str().unwrap_or_default().trim();
+        // Kamailio's AVPs had types of names once: `s:` says what is the default now.
+        let name = match pv.name.kind.as_str() {
+            "avp" => text.strip_prefix("s:").unwrap_or(text),
+            _ => text,
+        };
+        if name.contains('$') {
+            self.say(
+                Diagnostic::error(inner.span, "a name can't be computed")
+                    .label("expected the name itself"),
+            );
+            return None;
+        }
+        if name.is_empty() {
+            self.say(Diagnostic::error(pv.span, "the name is empty").label("expected a name"));
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    /// A pseudo-variable to be read.
+    pub(super) fn pv(&mut self, pv: &ast::Pv) -> Option<Pv> {
+        let def = self.find_pv(pv)?;
+        if def.is_sip && self.in_hook() {
+            self.say(
+                Diagnostic::warning(pv.span, format!("${} is always $null here", def.name)).help(
+                    "event_route[network:msg] runs on bytes that may not be SIP yet; \
+                     look into $mb with =~",
+                ),
+            );
+        }
+        match def.kind {
+            Kind::Var => {
+                let name = self.inner_name(pv)?;
+                Some(Pv::Var(self.var(&name, pv.span)?))
+            }
+            Kind::Avp => {
+                let name = self.inner_name(pv)?;
+                let id = self.avp(&name, pv.span)?;
+                let index = match pv.index.as_ref().map(|index| (&index.kind, index.span)) {
+                    None => Index::At(0),
+                    Some((PvIndex::At(at), _)) => Index::At(*at),
+                    Some((PvIndex::Pv(inner), _)) => {
+                        Index::Dynamic(Box::new(Expr::Pv(self.pv(inner)?)))
+                    }
+                    Some((PvIndex::All, span)) => {
+                        self.say(
+                            Diagnostic::error(span, "all values at once can't be read")
+                                .label("expected a number or a pseudo-variable")
+                                .help("[*] stands where something is assigned"),
+                        );
+                        return None;
+                    }
+                };
+                Some(Pv::Avp(id, index))
+            }
+            kind => Some(Pv::Plain(kind)),
+        }
+    }
+
+    /// A pseudo-variable as an expression.
+    pub(super) fn pv_expr(&mut self, pv: &ast::Pv) -> Option<Expr> {
+        Some(match self.pv(pv)? {
+            Pv::Plain(Kind::Null) => Expr::Const(Value::Null),
+            Pv::Plain(Kind::Dollar) => Expr::Const(Value::Str(self.pool.add(b"$"))),
+            pv => Expr::Pv(pv),
+        })
+    }
+
+    /// A pseudo-variable to be written.
+    pub(super) fn target(&mut self, pv: &ast::Pv) -> Option<Target> {
+        let def = self.find_pv(pv)?;
+        if def.access == Access::Read {
+            self.say(
+                Diagnostic::error(pv.span, format!("${} can't be written", def.name))
+                    .help("keep the value in a $var(name) or an $avp(name)"),
+            );
+            return None;
+        }
+        if def.is_sip && self.in_hook() {
+            self.say(
+                Diagnostic::warning(pv.span, format!("writing ${} does nothing here", def.name))
+                    .help("what event_route[network:msg] changes, it leaves in the AVP of msg_avp"),
+            );
+        }
+        match def.kind {
+            Kind::Var => {
+                let name = self.inner_name(pv)?;
+                Some(Target::Var(self.var(&name, pv.span)?))
+            }
+            Kind::Avp => {
+                let name = self.inner_name(pv)?;
+                let id = self.avp(&name, pv.span)?;
+                match pv.index.as_ref().map(|index| (&index.kind, index.span)) {
+                    None => Some(Target::Avp(id)),
+                    Some((PvIndex::All, _)) => Some(Target::AvpAll(id)),
+                    Some((_, span)) => {
+                        self.say(
+                            Diagnostic::error(span, "one value among several can't be replaced")
+                                .label("expected no index, or [*]"),
+                        );
+                        None
+                    }
+                }
+            }
+            kind => Some(Target::Plain(kind)),
+        }
+    }
+
+    /// A string in which pseudo-variables are replaced by their values.
+    pub(super) fn format(&mut self, text: &Str) -> Option<Expr> {
+        let bytes = &text.kind.value;
+        let mut pieces = Vec::new();
+        let mut literal: Vec<u8> = Vec::new();
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if *byte != b'$' {
+                literal.push(*byte);
+                at += 1;
+                continue;
+            }
+            let (pv, after) = match parse_pv(text, at) {
+                Ok(found) => found,
+                Err(diagnostic) => {
+                    self.say(diagnostic);
+                    return None;
+                }
+            };
+            at = after;
+            match self.pv(&pv)? {
+                Pv::Plain(Kind::Dollar) => literal.push(b'$'),
+                pv => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Text(self.pool.add(&literal)));
+                        literal.clear();
+                    }
+                    pieces.push(Piece::Pv(pv));
+                }
+            }
+        }
+        if pieces.is_empty() {
+            return Some(Expr::Const(Value::Str(self.pool.add(&literal))));
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(self.pool.add(&literal)));
+        }
+        Some(Expr::Format(pieces.into()))
+    }
+
+    /// A string in an expression, where Kamailio replaces nothing: a warning if it looks as if
+    /// that were expected.
+    pub(super) fn plain_string(&mut self, text: &Str) -> Expr {
+        let bytes = &text.kind.value;
+        for at in memchr::memchr_iter(b'$', bytes) {
+            if let Ok((pv, _)) = parse_pv(text, at)
+                && pv.name.kind != "$"
+                && pv::find(&pv.name.kind).is_some()
+            {
+                self.say(
+                    Diagnostic::warning(
+                        pv.span,
+                        format!("${} stays as it is written in this string", pv.name.kind),
+                    )
+                    .help(
+                        "pseudo-variables are replaced in arguments of functions only, as in \
+                         Kamailio; elsewhere join them with `+`",
+                    ),
+                );
+                break;
+            }
+        }
+        Expr::Const(Value::Str(self.pool.add(bytes)))
+    }
+}

@@ -1,0 +1,224 @@
+//! The compiled form: names resolved to indices, constants in a pool, patterns compiled.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use regex::bytes::Regex;
+
+use crate::module::Function;
+use crate::script::pv::Kind;
+use crate::script::settings;
+use crate::script::value::{StrRef, Value};
+
+/// The route blocks of a configuration, ready to run. Shared by all workers.
+pub struct Program {
+    /// The file's name, for log lines.
+    pub(crate) file: String,
+    /// Every constant string, one after the other.
+    pub(crate) pool: Vec<u8>,
+    /// Patterns that are constant.
+    pub(crate) regexes: Vec<Regex>,
+    /// All blocks that can run.
+    pub(crate) routes: Vec<Block>,
+    /// `request_route`.
+    pub(crate) request: Option<RouteId>,
+    /// `reply_route`.
+    pub(crate) reply: Option<RouteId>,
+    /// `event_route[network:msg]`.
+    pub(crate) network: Option<RouteId>,
+    /// `msg_avp`.
+    pub(crate) msg_avp: Option<AvpId>,
+    /// Number of different `$var()`.
+    pub(crate) vars: u16,
+    /// The listen sockets of which the place in the resolved list is certain: those before the
+    /// first that names no IP address, which may stand for several.
+    pub(crate) sockets: Vec<Socket>,
+    /// `max_while_loops`.
+    pub(crate) max_while_loops: u32,
+    /// Parameters of the module `codec`.
+    pub(crate) codec: settings::Codec,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("file", &self.file)
+            .field("routes", &self.routes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listen socket that `$fs` can name.
+pub(crate) struct Socket {
+    /// `udp:192.0.2.1:5060`.
+    pub text: StrRef,
+    /// The name in its listen line.
+    pub name: Option<StrRef>,
+}
+
+/// Index in [`Program::routes`].
+pub(crate) type RouteId = u16;
+/// A different one for each name of an AVP.
+pub(crate) type AvpId = u16;
+/// A different one for each name of a `$var()`.
+pub(crate) type VarId = u16;
+
+/// Statements.
+pub(crate) type Block = Box<[Stmt]>;
+
+/// A statement and its line, from 1.
+pub(crate) struct Stmt {
+    pub line: u32,
+    pub kind: StmtKind,
+}
+
+pub(crate) enum StmtKind {
+    Block(Block),
+    If {
+        arms: Box<[(Expr, Block)]>,
+        otherwise: Option<Block>,
+    },
+    While {
+        condition: Expr,
+        body: Block,
+    },
+    Switch {
+        subject: Expr,
+        /// Labels with the place in `body` that they lead to.
+        labels: Box<[(Label, usize)]>,
+        default: Option<usize>,
+        /// The statements of all cases, one after the other.
+        body: Block,
+    },
+    Break,
+    Return(Option<Expr>),
+    Exit,
+    Drop,
+    Assign {
+        target: Target,
+        value: Expr,
+    },
+    Eval(Expr),
+}
+
+pub(crate) enum Label {
+    Value(Expr),
+    Regex(Pattern),
+}
+
+/// A pattern: compiled at the start, or when it is known.
+pub(crate) enum Pattern {
+    Compiled(u16),
+    Dynamic(Box<Expr>),
+}
+
+pub(crate) enum Expr {
+    Const(Value),
+    Pv(Pv),
+    /// Text with pseudo-variables.
+    Format(Box<[Piece]>),
+    Call(Box<Call>),
+    Route(RouteId),
+    Not(Box<Expr>),
+    And(Box<(Expr, Expr)>),
+    Or(Box<(Expr, Expr)>),
+    Unary(Unary, Box<Expr>),
+    Binary(Binary, Box<(Expr, Expr)>),
+    Match {
+        subject: Box<Expr>,
+        pattern: Pattern,
+        negated: bool,
+    },
+    /// Whether an address as text lies in a network.
+    InNetwork {
+        subject: Box<Expr>,
+        network: IpAddr,
+        prefix: u8,
+        negated: bool,
+    },
+    /// Whether a URI (or, where `is_uri` isn't set, a host) is `myself`.
+    Myself {
+        subject: Box<Expr>,
+        is_uri: bool,
+        negated: bool,
+    },
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Unary {
+    Negate,
+    BitNot,
+    ToInt,
+    ToStr,
+    Defined,
+    StrLen,
+    StrEmpty,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binary {
+    BitOr,
+    BitAnd,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
+    Equal,
+    NotEqual,
+    StrEqual,
+    StrNotEqual,
+    IntEqual,
+    IntNotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+}
+
+pub(crate) enum Piece {
+    Text(StrRef),
+    Pv(Pv),
+}
+
+/// A pseudo-variable that is read.
+pub(crate) enum Pv {
+    /// One that its kind says all about.
+    Plain(Kind),
+    Var(VarId),
+    Avp(AvpId, Index),
+}
+
+/// Which of the values of one AVP name.
+pub(crate) enum Index {
+    /// Counted from the newest, 0; or from the oldest, -1.
+    At(i64),
+    Dynamic(Box<Expr>),
+}
+
+/// A pseudo-variable that is written.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    Plain(Kind),
+    Var(VarId),
+    Avp(AvpId),
+    /// `$(avp(name)[*])`: all values make way for the new one.
+    AvpAll(AvpId),
+}
+
+/// A call with its arguments.
+pub(crate) struct Call {
+    pub function: &'static Function,
+    pub args: Box<[Arg]>,
+}
+
+/// An argument, as the function's parameter takes it.
+pub(crate) enum Arg {
+    Value(Expr),
+    Target(Target),
+    /// One of a set of words: what the parameter's check made of it.
+    Choice(i64),
+}

@@ -1,0 +1,235 @@
+//! One worker's interpreter: what lasts from message to message.
+
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+
+use super::exec::{Exec, Halt};
+use super::program::{Program, RouteId};
+use super::settings::MAX_MESSAGE_LEN;
+use super::store::Store;
+use super::value::Value;
+use super::{Direction, Env, HookOutcome, Host, RouteEnd};
+use crate::codec::Codecs;
+use crate::sip::SipView;
+use crate::telemetry::limiter::Limiter;
+
+/// What keeps log lines about one kind of event from becoming a flood.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pub errors: Limiter,
+    pub unset: Limiter,
+    pub sends: Limiter,
+    pub codecs: Limiter,
+    pub others: Limiter,
+}
+
+/// Patterns that a script made at run time.
+#[derive(Default)]
+pub(crate) struct Patterns {
+    known: Vec<(Vec<u8>, Option<Regex>)>,
+    next: usize,
+}
+
+impl Patterns {
+    /// As many as a script has in use at a time, as a rule.
+    const KEPT: usize = 16;
+
+    /// The pattern of this text; `None` if it is none. `failed` is told why, once.
+    pub fn get(&mut self, text: &[u8], failed: impl FnOnce(String)) -> Option<&Regex> {
+        let at = match self.known.iter().position(|(known, _)| known == text) {
+            Some(at) => at,
+            None => {
+                let made = match super::pattern::regex(text) {
+                    Ok(regex) => Some(regex),
+                    Err(reason) => {
+                        failed(reason);
+                        None
+                    }
+                };
+                let entry = (text.to_vec(), made);
+                if self.known.len() < Self::KEPT {
+                    self.known.push(entry);
+                    self.known.len() - 1
+                } else {
+                    self.next = (self.next + 1) % Self::KEPT;
+                    if let Some(place) = self.known.get_mut(self.next) {
+                        *place = entry;
+                    }
+                    self.next
+                }
+            }
+        };
+        self.known.get(at)?.1.as_ref()
+    }
+}
+
+/// The interpreter of one worker: AVPs of the current message, `$var()` that last, buffers.
+pub struct Runtime {
+    /// Counted twice: a run holds on to its program, and workers that all count in the one place
+    /// that they share would slow each other down.
+    #[expect(clippy::redundant_allocation, reason = "see above")]
+    program: Arc<Arc<Program>>,
+    pub(crate) worker: u32,
+    pub(crate) store: Store,
+    /// `None` if there is no such level: the checker has seen to that.
+    pub(crate) codecs: Option<Codecs>,
+    /// Copies of the program's: each has its own scratch space, which workers would fight over.
+    pub(crate) regexes: Vec<Regex>,
+    pub(crate) patterns: Patterns,
+    pub(crate) limits: Limits,
+    /// How deep blocks, expressions and calls are nested right now, over all runs.
+    pub(crate) depth: u32,
+}
+
+impl Runtime {
+    /// An interpreter for worker `worker`, counted from 0.
+    pub fn new(program: Arc<Program>, worker: u32) -> Runtime {
+        Runtime {
+            worker,
+            store: Store::new(program.vars),
+            codecs: Codecs::new(&program.codec.config).ok(),
+            regexes: program.regexes.clone(),
+            patterns: Patterns::default(),
+            limits: Limits::default(),
+            depth: 0,
+            program: Arc::new(program),
+        }
+    }
+
+    /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
+    pub fn begin_message(&mut self) {
+        self.store.begin_message();
+        self.depth = 0;
+    }
+
+    /// Runs `event_route[network:msg]` on a message. With [`HookOutcome::Replaced`] `out` holds
+    /// the new message; else it is left alone.
+    ///
+    /// May be called while another run of this interpreter waits for [`Host::send`]: the runs
+    /// share AVPs and `$var()`, as in Kamailio.
+    pub fn run_network_msg(
+        &mut self,
+        env: &Env,
+        payload: &[u8],
+        direction: Direction,
+        host: &mut dyn Host,
+        out: &mut Vec<u8>,
+    ) -> HookOutcome {
+        let program = Arc::clone(&self.program);
+        let Some(route) = program.network else {
+            return HookOutcome::Unchanged;
+        };
+        let end = self.run(&program, route, env, payload, None, Some(direction), host);
+        let Some(avp) = program.msg_avp else {
+            return if end == RouteEnd::Failed {
+                HookOutcome::Failed
+            } else {
+                HookOutcome::Unchanged
+            };
+        };
+        let outcome = match self.store.avp(avp, 0) {
+            _ if end == RouteEnd::Failed => HookOutcome::Failed,
+            Value::Str(string) => {
+                let bytes = self.store.bytes(string, &program.pool, payload);
+                if bytes.is_empty() {
+                    HookOutcome::Empty
+                } else if bytes.len() > MAX_MESSAGE_LEN as usize {
+                    HookOutcome::TooLong
+                } else if bytes == payload {
+                    HookOutcome::Unchanged
+                } else {
+                    out.clear();
+                    out.extend_from_slice(bytes);
+                    HookOutcome::Replaced
+                }
+            }
+            unset => {
+                if let Some(held_back) = self.limits.unset.allow() {
+                    let state = match unset {
+                        Value::Int(_) => "holds an integer",
+                        _ => "is not set",
+                    };
+                    tracing::warn!(
+                        worker = self.worker,
+                        ?direction,
+                        src = %env.src,
+                        dst = %env.dst,
+                        held_back,
+                        "event_route[network:msg] ended and the AVP of msg_avp {state}: \
+                         the message goes on as it is"
+                    );
+                }
+                HookOutcome::Unset
+            }
+        };
+        // What one hook left must not become the next one's result.
+        self.store.clear_avp(avp);
+        outcome
+    }
+
+    /// Runs `request_route` or `reply_route` on a message, whichever fits it.
+    pub fn run_route(&mut self, env: &Env, message: &SipView<'_>, host: &mut dyn Host) -> RouteEnd {
+        let program = Arc::clone(&self.program);
+        let route = if message.is_request() {
+            program.request
+        } else {
+            program.reply
+        };
+        let Some(route) = route else {
+            return RouteEnd::Finished;
+        };
+        let bytes = message.message();
+        self.run(&program, route, env, bytes, Some(message), None, host)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one private call for both kinds of run"
+    )]
+    fn run(
+        &mut self,
+        program: &Program,
+        route: RouteId,
+        env: &Env,
+        message: &[u8],
+        view: Option<&SipView<'_>>,
+        direction: Option<Direction>,
+        host: &mut dyn Host,
+    ) -> RouteEnd {
+        let mark = self.store.mark();
+        let depth = self.depth;
+        let mut exec = Exec::new(program, self, host, env, message);
+        exec.view = view;
+        exec.direction = direction;
+        let end = match exec.run(route) {
+            Ok(_) | Err(Halt::Exit) => RouteEnd::Finished,
+            Err(Halt::Drop) => RouteEnd::Drop,
+            Err(Halt::Error(error)) => {
+                let line = exec.line;
+                if let Some(held_back) = self.limits.errors.allow() {
+                    tracing::error!(
+                        worker = self.worker,
+                        src = %env.src,
+                        dst = %env.dst,
+                        held_back,
+                        "{}:{line}: {error}",
+                        program.file
+                    );
+                }
+                RouteEnd::Failed
+            }
+        };
+        self.depth = depth;
+        self.store.release(mark);
+        end
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! Character classes and small scanners of RFC 3261 §25.1.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// `token`: alphanum and ``-.!%*_+`'~``; a table, since every byte of a header name is asked
+/// about.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 128 {
+        let byte = b as u8;
+        table[b] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        b += 1;
+    }
+    table
+};
+
+/// Whether `b` may be in a `token`.
+pub(super) const fn is_token(b: u8) -> bool {
+    TOKEN[b as usize]
+}
+
+/// A byte of linear white space; a line break counts, since only a folded one is inside a value.
+pub(super) const fn is_lws(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// A C0 control character or DEL.
+pub(super) const fn is_control(b: u8) -> bool {
+    b < 0x20 || b == 0x7f
+}
+
+/// Without the white space at both ends.
+pub(super) fn trim(s: &[u8]) -> &[u8] {
+    trim_end(trim_start(s))
+}
+
+/// Without the white space at the start.
+pub(super) fn trim_start(mut s: &[u8]) -> &[u8] {
+    while let [b, rest @ ..] = s
+        && is_lws(*b)
+    {
+        s = rest;
+    }
+    s
+}
+
+/// Without the white space at the end.
+pub(super) fn trim_end(mut s: &[u8]) -> &[u8] {
+    while let [rest @ .., b] = s
+        && is_lws(*b)
+    {
+        s = rest;
+    }
+    s
+}
+
+/// Splits in front of the first byte that `stop` accepts; all of it if there is none.
+pub(super) fn split_before(s: &[u8], stop: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let at = s.iter().position(|&b| stop(b)).unwrap_or(s.len());
+    s.split_at(at)
+}
+
+/// Splits a leading token off.
+pub(super) fn split_token(s: &[u8]) -> (&[u8], &[u8]) {
+    split_before(s, |b| !is_token(b))
+}
+
+/// The length of the quoted string at the start of `s`, both quotes included; all of `s` if
+/// it doesn't end. 0 if `s` doesn't start with a quote.
+pub(super) fn quoted_len(s: &[u8]) -> usize {
+    let [b'"', inner @ ..] = s else { return 0 };
+    let mut escaped = false;
+    for (i, &b) in inner.iter().enumerate() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return i + 2,
+            _ => {}
+        }
+    }
+    s.len()
+}
+
+/// Index of the first byte that `wanted` accepts outside of quoted strings and `<…>`.
+pub(super) fn find_outside(s: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut i = 0;
+    while let Some(&b) = s.get(i) {
+        if wanted(b) {
+            return Some(i);
+        }
+        i += match b {
+            b'"' => quoted_len(&s[i..]),
+            b'<' => memchr::memchr(b'>', &s[i..]).map_or(s.len() - i, |end| end + 1),
+            _ => 1,
+        };
+    }
+    None
+}
+
+/// A decimal number, digits only; `None` when it is empty or doesn't fit.
+pub(super) fn decimal(s: &[u8]) -> Option<u32> {
+    if s.is_empty() {
+        return None;
+    }
+    s.iter().try_fold(0u32, |n, &b| {
+        let digit = b.is_ascii_digit().then(|| u32::from(b - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// A port, digits only.
+pub(super) fn port(s: &[u8]) -> Option<u16> {
+    decimal(s).and_then(|n| u16::try_from(n).ok())
+}
+
+/// Splits `host` off `host[:port]…`: an IPv6 reference with its brackets, or letters, digits
+/// and `-._` (the underscore for the names that people do use). `None` if neither is there.
+pub(super) fn split_host(s: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (host, rest) = if s.first() == Some(&b'[') {
+        let end = memchr::memchr(b']', s)?;
+        let (host, rest) = s.split_at(end + 1);
+        host_ip(host)?;
+        (host, rest)
+    } else {
+        split_before(s, |b| {
+            !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        })
+    };
+    (!host.is_empty()).then_some((host, rest))
+}
+
+/// The address if `host` is an IPv4 address, or an IPv6 one with or without brackets.
+pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
+    match host {
+        [b'[', inner @ .., b']'] => {
+            let inner = str::from_utf8(inner).ok()?;
+            inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        }
+        // No name starts like this and parses; it spares names the attempt.
+        [b, ..] if b.is_ascii_digit() || memchr::memchr(b':', host).is_some() => {
+            str::from_utf8(host).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}

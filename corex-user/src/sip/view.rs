@@ -1,0 +1,319 @@
+//! The view of a whole message.
+
+use std::cell::OnceCell;
+
+use super::header::{Header, Headers, Known, line_len};
+use super::{NameAddr, Via, Vias, lex};
+
+/// The first line of a message (RFC 3261 §7.1, §7.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartLine<'a> {
+    /// `INVITE sip:alice@example.com SIP/2.0`
+    Request {
+        /// Method, case-sensitive.
+        method: &'a [u8],
+        /// Request-URI; it isn't looked into: see [`super::Uri::parse`].
+        uri: &'a [u8],
+        /// `SIP/2.0`, as written.
+        version: &'a [u8],
+    },
+    /// `SIP/2.0 200 OK`
+    Reply {
+        /// `SIP/2.0`, as written.
+        version: &'a [u8],
+        /// Status code, 100 to 699.
+        status: u16,
+        /// Reason phrase, may be empty.
+        reason: &'a [u8],
+    },
+}
+
+/// Why bytes are not a SIP message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotSip {
+    /// Nothing but line breaks: an empty datagram, or a keepalive (RFC 5626 §3.5.1).
+    #[error("nothing but line breaks")]
+    Empty,
+    /// The first line doesn't end.
+    #[error("the first line has no end")]
+    NoLineEnd,
+    /// The line doesn't start with a method and a space, nor with `SIP/2.0` and a space.
+    #[error("the first line starts with no method and no SIP version")]
+    Method,
+    /// The Request-URI is missing or has a control character.
+    #[error("the Request-URI is missing or malformed")]
+    RequestUri,
+    /// The request line doesn't end in `SIP/2.0`.
+    #[error("the request line does not end in SIP/2.0")]
+    Version,
+    /// The status code isn't three digits from 100 to 699.
+    #[error("the status code is not a number from 100 to 699")]
+    Status,
+    /// The reason phrase has a control character.
+    #[error("the reason phrase has a control character")]
+    Reason,
+}
+
+/// The value of CSeq (RFC 3261 §20.16).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CSeq<'a> {
+    /// Sequence number.
+    pub number: u32,
+    /// Method.
+    pub method: &'a [u8],
+}
+
+/// A SIP message in a buffer. Where headers occur more than once, the accessors take the first.
+#[derive(Clone, Debug)]
+pub struct SipView<'a> {
+    message: &'a [u8],
+    start_line: StartLine<'a>,
+    /// Offset of the line after the start line.
+    headers: usize,
+    index: OnceCell<Index>,
+}
+
+/// What one pass over the headers found.
+#[derive(Clone, Debug)]
+struct Index {
+    /// Start and end of the values of [`Known`] headers; an end of 0 if there is none.
+    values: [(u32, u32); Known::COUNT],
+    body: usize,
+}
+
+impl<'a> SipView<'a> {
+    /// Views `message`. Only the start line is read.
+    ///
+    /// Line breaks in front of it are skipped (RFC 3261 §7.5). As Kamailio does, it accepts
+    /// several spaces between Request-URI and version, white space at the line's end and LF
+    /// alone as a line break. Compressed or otherwise binary data is refused: the line must
+    /// be text and carry `SIP/2.0` in its place.
+    pub fn parse(message: &'a [u8]) -> Result<Self, NotSip> {
+        let skip = message
+            .iter()
+            .position(|&b| b != b'\r' && b != b'\n')
+            .ok_or(NotSip::Empty)?;
+        let rest = &message[skip..];
+        // Junk is refused by its first bytes, before anything looks for a line's end.
+        let (token, after) = lex::split_token(rest);
+        let is_reply = token.eq_ignore_ascii_case(b"SIP") && after.first() == Some(&b'/');
+        if !is_reply && (token.is_empty() || !matches!(after.first(), Some(b' ') | None)) {
+            return Err(NotSip::Method);
+        }
+        let len = line_len(rest);
+        let Some(line) = rest[..len].strip_suffix(b"\n") else {
+            return Err(NotSip::NoLineEnd);
+        };
+        let line = lex::trim_end(line);
+        let start_line = if is_reply {
+            reply(line)?
+        } else {
+            request(line, token.len())?
+        };
+        Ok(Self {
+            message,
+            start_line,
+            headers: skip + len,
+            index: OnceCell::new(),
+        })
+    }
+
+    /// The message as it was given to [`Self::parse`], leading line breaks included.
+    pub const fn message(&self) -> &'a [u8] {
+        self.message
+    }
+
+    /// The start line.
+    pub const fn start_line(&self) -> StartLine<'a> {
+        self.start_line
+    }
+
+    /// Whether it is a request.
+    pub const fn is_request(&self) -> bool {
+        matches!(self.start_line, StartLine::Request { .. })
+    }
+
+    /// A request's method.
+    pub const fn method(&self) -> Option<&'a [u8]> {
+        match self.start_line {
+            StartLine::Request { method, .. } => Some(method),
+            StartLine::Reply { .. } => None,
+        }
+    }
+
+    /// A request's Request-URI.
+    pub const fn request_uri(&self) -> Option<&'a [u8]> {
+        match self.start_line {
+            StartLine::Request { uri, .. } => Some(uri),
+            StartLine::Reply { .. } => None,
+        }
+    }
+
+    /// A reply's status code.
+    pub const fn status(&self) -> Option<u16> {
+        match self.start_line {
+            StartLine::Reply { status, .. } => Some(status),
+            StartLine::Request { .. } => None,
+        }
+    }
+
+    /// A reply's reason phrase.
+    pub const fn reason(&self) -> Option<&'a [u8]> {
+        match self.start_line {
+            StartLine::Reply { reason, .. } => Some(reason),
+            StartLine::Request { .. } => None,
+        }
+    }
+
+    /// All header fields, in order.
+    pub const fn headers(&self) -> Headers<'a> {
+        Headers::new(self.message, self.headers)
+    }
+
+    /// The header fields of one name, by its full or compact form in any case, in order.
+    pub fn headers_named<'n>(
+        &self,
+        name: &'n [u8],
+    ) -> impl Iterator<Item = Header<'a>> + use<'a, 'n> {
+        self.headers().filter(move |h| h.is(name))
+    }
+
+    /// The first header field of one name.
+    pub fn header(&self, name: &[u8]) -> Option<Header<'a>> {
+        self.headers().find(|h| h.is(name))
+    }
+
+    /// Call-ID.
+    pub fn call_id(&self) -> Option<&'a [u8]> {
+        self.known(Known::CallId)
+    }
+
+    /// CSeq; `None` also when it is malformed or its number exceeds 32 bits.
+    pub fn cseq(&self) -> Option<CSeq<'a>> {
+        let value = self.known(Known::CSeq)?;
+        let (number, rest) = lex::split_before(value, lex::is_lws);
+        let method = lex::trim_start(rest);
+        let is_method = !method.is_empty() && method.iter().all(|&b| lex::is_token(b));
+        is_method.then_some(CSeq {
+            number: lex::decimal(number)?,
+            method,
+        })
+    }
+
+    /// From; `None` also when no URI can be made out.
+    pub fn from(&self) -> Option<NameAddr<'a>> {
+        NameAddr::parse(self.known(Known::From)?)
+    }
+
+    /// To; `None` also when no URI can be made out.
+    pub fn to(&self) -> Option<NameAddr<'a>> {
+        NameAddr::parse(self.known(Known::To)?)
+    }
+
+    /// User-Agent.
+    pub fn user_agent(&self) -> Option<&'a [u8]> {
+        self.known(Known::UserAgent)
+    }
+
+    /// The topmost Via; `None` also when it is malformed.
+    pub fn top_via(&self) -> Option<Via<'a>> {
+        Vias::new(self.known(Known::Via)?).next().flatten()
+    }
+
+    /// Every Via of the message from the top down, over all Via header fields. `None` in
+    /// place of a malformed one.
+    pub fn vias(&self) -> impl Iterator<Item = Option<Via<'a>>> + use<'a> {
+        self.headers_named(b"Via").flat_map(|h| Vias::new(h.value))
+    }
+
+    /// Content-Length in bytes; `None` also when it is no number of 32 bits.
+    pub fn content_length(&self) -> Option<u32> {
+        lex::decimal(self.known(Known::ContentLength)?)
+    }
+
+    /// Everything after the empty line; [`Self::content_length`] is not looked at. Empty if
+    /// there is no empty line.
+    pub fn body(&self) -> &'a [u8] {
+        self.message.get(self.index().body..).unwrap_or_default()
+    }
+
+    fn known(&self, header: Known) -> Option<&'a [u8]> {
+        let (start, end) = self.index().values[header as usize];
+        (end != 0)
+            .then(|| self.message.get(start as usize..end as usize))
+            .flatten()
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            let mut values = [(0, 0); Known::COUNT];
+            let mut headers = self.headers();
+            for header in headers.by_ref() {
+                if let Some(known) = Known::of(header.name) {
+                    let place = &mut values[known as usize];
+                    if place.1 == 0 {
+                        *place = place_of(self.message, header.value);
+                    }
+                }
+            }
+            Index {
+                values,
+                body: headers.offset(),
+            }
+        })
+    }
+}
+
+/// Offsets of `part` in `whole`, which it is a subslice of. A message beyond 4 GiB, which no
+/// transport delivers, has none.
+fn place_of(whole: &[u8], part: &[u8]) -> (u32, u32) {
+    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    match (u32::try_from(start), u32::try_from(start + part.len())) {
+        (Ok(start), Ok(end)) => (start, end),
+        _ => (0, 0),
+    }
+}
+
+fn is_version(s: &[u8]) -> bool {
+    s.eq_ignore_ascii_case(b"SIP/2.0")
+}
+
+fn request(line: &[u8], method_len: usize) -> Result<StartLine<'_>, NotSip> {
+    let (method, rest) = line.split_at_checked(method_len).ok_or(NotSip::Method)?;
+    let rest = rest.strip_prefix(b" ").ok_or(NotSip::RequestUri)?;
+    let (uri, rest) = lex::split_before(rest, |b| b == b' ' || b == b'\t');
+    if uri.is_empty() || uri.iter().any(|&b| lex::is_control(b)) {
+        return Err(NotSip::RequestUri);
+    }
+    let version = lex::trim_start(rest);
+    if !is_version(version) {
+        return Err(NotSip::Version);
+    }
+    Ok(StartLine::Request {
+        method,
+        uri,
+        version,
+    })
+}
+
+fn reply(line: &[u8]) -> Result<StartLine<'_>, NotSip> {
+    let (version, rest) = lex::split_before(line, |b| b == b' ');
+    if !is_version(version) {
+        return Err(NotSip::Method);
+    }
+    let rest = rest.get(1..).unwrap_or_default();
+    let (digits, reason) = lex::split_before(rest, |b| b == b' ');
+    let status = match (digits.len(), lex::port(digits)) {
+        (3, Some(status @ 100..=699)) => status,
+        _ => return Err(NotSip::Status),
+    };
+    let reason = lex::trim_start(reason);
+    if reason.iter().any(|&b| lex::is_control(b) && b != b'\t') {
+        return Err(NotSip::Reason);
+    }
+    Ok(StartLine::Reply {
+        version,
+        status,
+        reason,
+    })
+}

@@ -1,0 +1,228 @@
+//! The books: every packet that came in, and what became of it.
+
+use std::{fs, io, path::Path};
+
+use corex_common::counters::{KernelCounters, SocketCounters, WorkerCounters};
+use serde_json::{Map, Value, json};
+
+/// An interface as the books show it.
+#[derive(Clone, Debug)]
+pub struct InterfaceLine {
+    /// Name.
+    pub name: String,
+    /// `native` or `skb`.
+    pub mode: String,
+    /// Queues that are served by AF_XDP.
+    pub queues: u32,
+    /// Whether all of them are bound for zero copy.
+    pub zero_copy: bool,
+}
+
+/// A listen socket as the books show it.
+#[derive(Clone, Debug)]
+pub struct SocketLine {
+    /// `udp:1.2.3.4:5060`.
+    pub name: String,
+    /// What the XDP program counted for it; zero without XDP.
+    pub counters: SocketCounters,
+}
+
+/// A snapshot of all counters.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// `xdp` or `socket`.
+    pub engine: &'static str,
+    /// Interfaces with the program.
+    pub interfaces: Vec<InterfaceLine>,
+    /// Listen sockets.
+    pub sockets: Vec<SocketLine>,
+    /// The XDP program's counters; `None` without XDP.
+    pub kernel: Option<KernelCounters>,
+    /// The workers' counters, summed.
+    pub user: WorkerCounters,
+    /// Log lines that a full queue cost.
+    pub log_lines_dropped: usize,
+}
+
+/// Splits counters into plain ones and the groups `passed` and `dropped`, by reason.
+fn group(names: &[&str], values: &[u64]) -> Map<String, Value> {
+    let mut plain = Map::new();
+    let mut passed = Map::new();
+    let mut dropped = Map::new();
+    for (name, value) in names.iter().zip(values) {
+        let (map, key) = if let Some(reason) = name.strip_prefix("pass_") {
+            (&mut passed, reason)
+        } else if let Some(reason) = name.strip_prefix("drop_") {
+            (&mut dropped, reason)
+        } else {
+            (&mut plain, *name)
+        };
+        map.insert(key.to_owned(), json!(value));
+    }
+    for (key, map) in [("passed", passed), ("dropped", dropped)] {
+        if !map.is_empty() {
+            plain.insert(key.to_owned(), Value::Object(map));
+        }
+    }
+    plain
+}
+
+fn sum(names: &[&str], values: &[u64], prefixes: &[&str]) -> u64 {
+    names
+        .iter()
+        .zip(values)
+        .filter(|(name, _)| prefixes.iter().any(|p| name.starts_with(p)))
+        .map(|(_, value)| value)
+        .sum()
+}
+
+impl Books {
+    /// Packets that the XDP program saw but gave no verdict: 0 at rest.
+    pub fn kernel_imbalance(&self) -> i64 {
+        self.kernel.map_or(0, |k| {
+            let decided = k.steered
+                + k.offloaded
+                + sum(&KernelCounters::NAMES, &k.values(), &["pass_", "drop_"]);
+            k.seen.wrapping_sub(decided) as i64
+        })
+    }
+
+    /// Messages that came to user space without a verdict: 0 at rest.
+    pub fn user_imbalance(&self) -> i64 {
+        let steered = self.kernel.map_or(0, |k| k.steered);
+        let decided = self.user.sent + sum(&WorkerCounters::NAMES, &self.user.values(), &["drop_"]);
+        (steered + self.user.socket_in).wrapping_sub(decided) as i64
+    }
+
+    /// The books as JSON: `kernel` and `user` each with their counters, verdicts grouped
+    /// under `passed` and `dropped` by reason.
+    pub fn to_json(&self) -> Value {
+        let mut user = group(&WorkerCounters::NAMES, &self.user.values());
+        user.insert(
+            "steered".into(),
+            json!(self.kernel.map_or(0, |k| k.steered)),
+        );
+        json!({
+            "engine": self.engine,
+            "interfaces": self.interfaces.iter().map(|i| json!({
+                "name": i.name,
+                "mode": i.mode,
+                "queues": i.queues,
+                "zero_copy": i.zero_copy,
+            })).collect::<Vec<_>>(),
+            "sockets": self.sockets.iter().map(|s| {
+                let mut line = group(&SocketCounters::NAMES, &s.counters.values());
+                line.insert("name".into(), json!(s.name));
+                Value::Object(line)
+            }).collect::<Vec<_>>(),
+            "kernel": self.kernel.map(|k| group(&KernelCounters::NAMES, &k.values())),
+            "user": user,
+            "imbalance": { "kernel": self.kernel_imbalance(), "user": self.user_imbalance() },
+            "log_lines_dropped": self.log_lines_dropped,
+        })
+    }
+
+    /// Writes the JSON to a file, whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let temporary = path.with_extension("tmp");
+        fs::write(&temporary, format!("{:#}\n", self.to_json()))?;
+        fs::rename(&temporary, path)
+    }
+
+    /// One line for the log: what came, what went, and every drop by its reason.
+    pub fn summary(&self) -> String {
+        let mut line = format!(
+            "in: {} by AF_XDP, {} by kernel socket; sent: {} messages, {} by AF_XDP, {} by kernel socket; dropped:",
+            self.user.xdp_in,
+            self.user.socket_in,
+            self.user.sent,
+            self.user.out_xdp,
+            self.user.out_socket
+        );
+        let mut drops = 0u64;
+        let kernel = self.kernel.unwrap_or_default();
+        let all = KernelCounters::NAMES
+            .iter()
+            .copied()
+            .zip(kernel.values())
+            .chain(
+                WorkerCounters::NAMES
+                    .iter()
+                    .copied()
+                    .zip(self.user.values()),
+            );
+        for (name, value) in all {
+            if let Some(reason) = name.strip_prefix("drop_")
+                && value > 0
+            {
+                line.push_str(&format!(" {value} {reason}"));
+                drops += value;
+            }
+        }
+        if drops == 0 {
+            line.push_str(" none");
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn books() -> Books {
+        Books {
+            engine: "xdp",
+            interfaces: Vec::new(),
+            sockets: Vec::new(),
+            kernel: Some(KernelCounters {
+                seen: 10,
+                steered: 6,
+                pass_not_udp: 3,
+                drop_probe: 1,
+                ..KernelCounters::default()
+            }),
+            user: WorkerCounters {
+                xdp_in: 5,
+                sent: 4,
+                drop_not_sip: 1,
+                drop_rx_ring_full: 1,
+                ..WorkerCounters::default()
+            },
+            log_lines_dropped: 0,
+        }
+    }
+
+    #[test]
+    fn books_with_a_verdict_for_every_packet_balance() {
+        let books = books();
+        assert_eq!((books.kernel_imbalance(), books.user_imbalance()), (0, 0));
+    }
+
+    #[test]
+    fn a_packet_without_a_verdict_shows() {
+        let mut books = books();
+        books.user.sent -= 1;
+        assert_eq!(books.user_imbalance(), 1);
+    }
+
+    #[test]
+    fn reasons_are_grouped_in_the_json() {
+        let json = books().to_json();
+        assert_eq!(json["kernel"]["passed"]["not_udp"], 3);
+        assert_eq!(json["user"]["dropped"]["rx_ring_full"], 1);
+        assert_eq!(json["user"]["steered"], 6);
+    }
+
+    #[test]
+    fn the_summary_names_the_reasons_that_occurred_and_no_other() {
+        let line = books().summary();
+        assert!(
+            line.ends_with("dropped: 1 probe 1 rx_ring_full 1 not_sip"),
+            "{line}"
+        );
+    }
+}

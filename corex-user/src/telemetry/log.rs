@@ -1,0 +1,56 @@
+//! Logs: to stderr, from a thread of their own, so that a reader that stalls never blocks a
+//! worker. When its queue is full, lines are dropped and counted.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::Level;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Lines waiting for the writer at most.
+const QUEUE: usize = 8192;
+
+/// Keeps the writer alive; its drop writes what is queued.
+pub struct Log {
+    dropped: ErrorCounter,
+    _guard: WorkerGuard,
+}
+
+impl Log {
+    /// Lines that the full queue cost.
+    pub fn dropped(&self) -> usize {
+        self.dropped.dropped_lines()
+    }
+}
+
+/// Kamailio's `debug` level (-5 alert … 3 debug) as a tracing level.
+pub fn level(debug: i64) -> LevelFilter {
+    match debug {
+        ..=-1 => LevelFilter::from_level(Level::ERROR),
+        0 => LevelFilter::from_level(Level::WARN),
+        1 | 2 => LevelFilter::from_level(Level::INFO),
+        3 => LevelFilter::from_level(Level::DEBUG),
+        _ => LevelFilter::from_level(Level::TRACE),
+    }
+}
+
+/// Starts logging. Call once; a second call changes nothing.
+pub fn start(level: LevelFilter) -> Log {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .lossy(true)
+        .thread_name("corex-log")
+        .finish(io::stderr());
+    let dropped = writer.error_counter();
+    // Refused only if a subscriber is set already.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_ansi(io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_target(false)
+        .try_init();
+    Log {
+        dropped,
+        _guard: guard,
+    }
+}

@@ -1,0 +1,5 @@
+//! What corex tells about itself: logs and the books.
+
+pub mod books;
+pub mod limiter;
+pub mod log;

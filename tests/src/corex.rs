@@ -1,0 +1,176 @@
+//! corex itself, seen from outside.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{books::Books, namespace::Namespace, process::Process, wait};
+
+/// The binary: `$COREX_BIN`, else the newer one of the workspace's debug and release builds.
+///
+/// # Errors
+/// It hasn't been built.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("COREX_BIN") {
+        return Ok(path.into());
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let target = env::var_os("CARGO_TARGET_DIR")
+        .map(PathBuf::from)
+        .or_else(|| Some(workspace?.join("target")))
+        .unwrap_or_default();
+    ["debug", "release"]
+        .map(|profile| target.join(profile).join("corex"))
+        .into_iter()
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .max()
+        .map(|(_, path)| path)
+        .context("corex isn't built: run `cargo xtask build`")
+}
+
+/// How to run corex.
+#[derive(Clone, Debug)]
+pub struct CorexOptions {
+    config: PathBuf,
+    binary: Option<PathBuf>,
+    interfaces: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl CorexOptions {
+    /// With this configuration file.
+    pub fn new(config: &Path) -> Self {
+        Self {
+            config: config.to_owned(),
+            binary: None,
+            interfaces: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// This binary instead of [`binary`].
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_owned());
+        self
+    }
+
+    /// Attach to this interface, too.
+    pub fn interface(mut self, name: &str) -> Self {
+        self.interfaces.push(name.to_owned());
+        self
+    }
+
+    /// `auto`, `xdp` or `socket`.
+    pub fn engine(self, engine: &str) -> Self {
+        self.argument("--engine").argument(engine)
+    }
+
+    /// `auto`, `native` or `skb`.
+    pub fn xdp_mode(self, mode: &str) -> Self {
+        self.argument("--xdp-mode").argument(mode)
+    }
+
+    /// Any other command line argument of `corex run`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts corex in a namespace and waits until it is ready. Its log and books are files
+    /// in `directory`, named after `name`.
+    ///
+    /// # Errors
+    /// It ended, or wasn't ready in time; with its log.
+    pub fn start(&self, namespace: &Namespace, directory: &Path, name: &str) -> Result<Corex> {
+        let binary = match &self.binary {
+            Some(path) => path.clone(),
+            None => binary()?,
+        };
+        let corex = self.spawn(namespace.command(binary), directory, name)?;
+        corex
+            .process
+            .wait_for_output("ready", Duration::from_secs(20))?;
+        Ok(corex)
+    }
+
+    /// Starts corex by `command` (which names the binary already, perhaps behind a wrapper
+    /// such as setpriv) and doesn't wait.
+    ///
+    /// # Errors
+    /// It couldn't be started.
+    pub fn spawn(&self, mut command: Command, directory: &Path, name: &str) -> Result<Corex> {
+        let books = directory.join(format!("{name}.books.json"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--books")
+            .arg(&books);
+        for interface in &self.interfaces {
+            command.args(["--interface", interface]);
+        }
+        command.args(&self.arguments);
+        let log = directory.join(format!("{name}.log"));
+        let process = Process::spawn(&format!("corex {name}"), command, &log)?;
+        Ok(Corex { process, books })
+    }
+}
+
+/// A running corex.
+#[derive(Debug)]
+pub struct Corex {
+    /// The process.
+    pub process: Process,
+    books: PathBuf,
+}
+
+impl Corex {
+    /// The books as of now.
+    ///
+    /// # Errors
+    /// corex doesn't write them.
+    pub fn books(&self) -> Result<Books> {
+        // Absent before the first time.
+        let _ = fs::remove_file(&self.books);
+        self.process.signal(libc::SIGUSR1)?;
+        wait::until("corex writes its books", Duration::from_secs(5), || {
+            if self.process.status()?.is_some() {
+                bail!("corex has ended:\n{}", self.log());
+            }
+            Ok(Books::read(&self.books).ok())
+        })
+    }
+
+    /// Stops it in an orderly way and returns the final books.
+    ///
+    /// # Errors
+    /// It doesn't stop, fails, or leaves no books; with its log.
+    pub fn stop(self) -> Result<Books> {
+        // Books of an earlier moment must not pass for the final ones.
+        let _ = fs::remove_file(&self.books);
+        let status = self.process.terminate(Duration::from_secs(15))?;
+        if !status.success() {
+            bail!("corex ended with {status}:\n{}", self.log());
+        }
+        Books::read(&self.books).with_context(|| self.log())
+    }
+
+    /// Kills it with SIGKILL and waits for the end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn kill(self) -> Result<ExitStatus> {
+        self.process.signal(libc::SIGKILL)?;
+        self.process.wait(Duration::from_secs(5))
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}

@@ -1,0 +1,67 @@
+//! The real Kamailio, as a peer.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::Result;
+
+use crate::{namespace::Namespace, process::Process};
+
+/// A running Kamailio.
+#[derive(Debug)]
+pub struct Kamailio {
+    /// The main process.
+    pub process: Process,
+}
+
+impl Kamailio {
+    /// Starts Kamailio in a namespace with this configuration and waits until UDP port
+    /// `port` is bound. Its files are in `directory`, named after `name`.
+    ///
+    /// # Errors
+    /// It isn't installed, or didn't start; with its log.
+    pub fn start(
+        namespace: &Namespace,
+        directory: &Path,
+        name: &str,
+        config: &str,
+        port: u16,
+    ) -> Result<Self> {
+        let run = directory.join(format!("{name}.run"));
+        fs::create_dir_all(&run)?;
+        let file = directory.join(format!("{name}.cfg"));
+        fs::write(&file, config)?;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let process = namespace.spawn(
+            "kamailio",
+            &[
+                // In the foreground, logging to standard error.
+                "-DD",
+                "-E",
+                "-f",
+                &text(&file),
+                "-Y",
+                &text(&run),
+                "-P",
+                &text(&run.join("pid")),
+                "-w",
+                &text(&run),
+                "-m",
+                "32",
+                "-M",
+                "8",
+            ],
+            &directory.join(format!("{name}.log")),
+        )?;
+        let kamailio = Self { process };
+        namespace.wait_for_udp_port(port, &kamailio.process, Duration::from_secs(10))?;
+        Ok(kamailio)
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    /// It doesn't stop.
+    pub fn stop(self) -> Result<()> {
+        self.process.terminate(Duration::from_secs(10)).map(drop)
+    }
+}

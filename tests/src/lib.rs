@@ -1,0 +1,43 @@
+//! A network laboratory for corex: namespaces joined by veth pairs, real SIP peers (sipp,
+//! Kamailio), crafted frames and captures. The end-to-end tests in `tests/` and
+//! `cargo xtask demo` are built from it.
+//!
+//! Everything made here is removed when its value is dropped, and on Ctrl-C as well
+//! ([`cleanup`]); what a killed run left behind, the next one sweeps ([`sweep`]).
+//! It needs root, and knows corex only from outside: its command line, its books, its packets.
+
+pub mod books;
+pub mod capture;
+pub mod cleanup;
+pub mod config;
+pub mod corex;
+pub mod frame;
+pub mod kamailio;
+pub mod namespace;
+pub mod process;
+pub mod raw;
+pub mod sipp;
+pub mod sys;
+pub mod topology;
+pub mod wait;
+pub mod workdir;
+
+pub use books::Books;
+pub use capture::Capture;
+pub use corex::Corex;
+pub use frame::{Frame, Parsed};
+pub use kamailio::Kamailio;
+pub use namespace::{Namespace, veth};
+pub use process::Process;
+pub use raw::RawSocket;
+pub use sipp::{Sipp, SippReport};
+pub use workdir::WorkDir;
+
+/// Removes what runs that were killed have left behind; returns the names of namespaces.
+///
+/// # Errors
+/// The list of namespaces can't be read.
+pub fn sweep() -> anyhow::Result<Vec<String>> {
+    workdir::sweep();
+    namespace::sweep()
+}

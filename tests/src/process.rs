@@ -1,0 +1,165 @@
+//! Child processes that don't outlive their owner.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cleanup::{self, Guard},
+    sys, wait,
+};
+
+/// A running program: in its own process group, output in files, killed with its group when
+/// the value is dropped, when the program ends by a signal, and when the thread that
+/// started it ends. Spawn from a thread that lives as long as the value.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Arc<Mutex<Child>>,
+    pid: u32,
+    log: PathBuf,
+    _guard: Guard,
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    /// Starts `command`; standard output and error go to the file `log`.
+    ///
+    /// # Errors
+    /// The file can't be made or the program not be started.
+    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+        let output = File::create(log).with_context(|| format!("make {}", log.display()))?;
+        sys::tie_to_parent(&mut command);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        let pid = child.id();
+        let child = Arc::new(Mutex::new(child));
+        let doomed = Arc::clone(&child);
+        let guard = cleanup::defer(move || {
+            let mut child = lock(&doomed);
+            // Reaped already: the number may be somebody else's by now.
+            if let Ok(None) = child.try_wait() {
+                let _ = sys::kill_group(pid, libc::SIGKILL);
+                let _ = child.wait();
+            }
+        });
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            pid,
+            log: log.to_owned(),
+            _guard: guard,
+        })
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The exit status if it has ended.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn status(&self) -> Result<Option<ExitStatus>> {
+        Ok(lock(&self.child).try_wait()?)
+    }
+
+    /// Sends a signal, if it still runs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let mut child = lock(&self.child);
+        if child.try_wait()?.is_none() {
+            sys::kill(self.pid, signal)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// It still runs after `limit`.
+    pub fn wait(&self, limit: Duration) -> Result<ExitStatus> {
+        wait::until(&format!("{} ends", self.name), limit, || self.status())
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    /// It still runs after `limit`.
+    pub fn terminate(&self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(libc::SIGTERM)?;
+        self.wait(limit)
+    }
+
+    /// Waits until its output has a line with `text` in it.
+    ///
+    /// # Errors
+    /// It ended first, or `limit` passed; with the output so far.
+    pub fn wait_for_output(&self, text: &str, limit: Duration) -> Result<()> {
+        let found = wait::until(
+            &format!("{} says {text:?}", self.name),
+            limit,
+            || match self.log() {
+                log if log.contains(text) => Ok(Some(())),
+                _ => match self.status()? {
+                    Some(status) => bail!("{} ended at once: {status}", self.name),
+                    None => Ok(None),
+                },
+            },
+        );
+        found.with_context(|| format!("output of {}:\n{}", self.name, self.log()))
+    }
+
+    /// Its output so far.
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map_or_else(
+            |_| String::new(),
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        )
+    }
+}
+
+/// Runs a command to its end and returns what it wrote to standard output.
+///
+/// # Errors
+/// It couldn't be started, or failed; with what it wrote to standard error.
+pub fn output_of(command: &mut Command) -> Result<String> {
+    let text = format!("{command:?}").replace('"', "");
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {text}"))?;
+    if !output.status.success() {
+        bail!(
+            "{text}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Finds a program in PATH and in the directories of administrators' programs.
+pub fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}

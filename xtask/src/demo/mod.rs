@@ -1,0 +1,150 @@
+//! `cargo xtask demo`: the main job, on a machine without a SIP network.
+
+mod report;
+mod wire;
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use corex_lab::{
+    Books, Capture, Corex, Namespace, Sipp, SippReport, WorkDir, corex::CorexOptions,
+    sipp::SippOptions, topology::Chain,
+};
+
+use self::wire::Traffic;
+use crate::{
+    compile, privilege, setup,
+    ui::{self, Style},
+};
+
+/// Show corex at work.
+///
+/// Makes five network namespaces, with a caller, a corex, a router, another corex and an
+/// answering side, and runs SIP calls through: the first corex compresses what it sends to
+/// the second, which decompresses; and the same for the replies. Then it shows what
+/// happened, and removes everything. It installs what it needs first, as `setup` does; the
+/// first time that and the build take some minutes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The two configurations are tests/demo/a.cfg and tests/demo/b.cfg. With COREX_BIN set, that
+binary is shown instead of a fresh release build.
+
+Needs root, for the namespaces and XDP. No interface of the machine is touched.")]
+pub struct DemoArgs {
+    /// How many calls
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    calls: u64,
+    /// Calls begun each second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    rate: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The caller's count.
+    pub calls: SippReport,
+    /// From the first call to the last.
+    pub took: Duration,
+    /// Between the caller and A.
+    pub plain: Traffic,
+    /// Between A and B.
+    pub wire: Traffic,
+    /// The books of A and B.
+    pub books: [Books; 2],
+}
+
+/// `cargo xtask demo`
+pub fn run(args: &DemoArgs) -> Result<ExitCode> {
+    privilege::require_root(
+        "the demonstration, which makes network namespaces and attaches XDP programs,",
+    )?;
+    setup::ensure_tools(&setup::FOR_DEMO)?;
+    setup::ensure_toolchain()?;
+    let binary = compile::corex_to_run()?;
+    for name in corex_lab::sweep()? {
+        ui::say(&format!("removed {name}, left by a run that was killed"));
+    }
+    let outcome = calls(args, &binary)?;
+    ui::say("");
+    ui::say(&report::table(&outcome));
+    let complaints = report::complaints(&outcome, args.calls);
+    for complaint in &complaints {
+        ui::say(&ui::paint(Style::Bad, complaint));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn calls(args: &DemoArgs, binary: &Path) -> Result<Outcome> {
+    ui::step("Making the network");
+    let work = WorkDir::new()?;
+    let chain = Chain::new()?;
+
+    ui::step("Starting corex A and corex B");
+    let b = start(binary, &chain.b, &work, "b")?;
+    let a = start(binary, &chain.a, &work, "a")?;
+    let uas = SippOptions::uas(Chain::UAS.sip()).start(&chain.uas, work.path(), "uas")?;
+    let plain = Capture::start(&chain.uac, "eth0")?;
+    let wire = Capture::start(&chain.internet, "a")?;
+
+    ui::step(&format!(
+        "Calling: {} calls, {} a second",
+        args.calls, args.rate
+    ));
+    let begin = Instant::now();
+    let uac = SippOptions::uac(Chain::UAC.sip(), Chain::A_USER.sip(), args.calls, args.rate)
+        .start(&chain.uac, work.path(), "uac")?;
+    let calls = watch(uac, args, begin)
+        .with_context(|| format!("log of corex A:\n{}\nlog of corex B:\n{}", a.log(), b.log()))?;
+    let took = begin.elapsed();
+    uas.stop()?;
+    let (plain, wire) = (plain.stop()?, wire.stop()?);
+    let books = [a.stop()?, b.stop()?];
+
+    ui::step("Removing the network");
+    Ok(Outcome {
+        calls,
+        took,
+        plain: Traffic::of(&plain),
+        wire: Traffic::of(&wire),
+        books,
+    })
+}
+
+fn start(binary: &Path, host: &Namespace, work: &WorkDir, name: &str) -> Result<Corex> {
+    let config = compile::workspace()
+        .join("tests/demo")
+        .join(format!("{name}.cfg"));
+    CorexOptions::new(&config)
+        .interface("user")
+        .interface("wire")
+        .engine("xdp")
+        .binary(binary)
+        .start(host, work.path(), name)
+}
+
+/// Waits for the calls to end, and shows how far they are.
+fn watch(uac: Sipp, args: &DemoArgs, begin: Instant) -> Result<SippReport> {
+    let expected = Duration::from_secs(args.calls / args.rate);
+    let limit = expected + Duration::from_secs(60);
+    while !uac.ended()? && begin.elapsed() < limit {
+        let so_far = uac.so_far();
+        ui::progress(&format!(
+            "  {} of {} calls completed, {} failed",
+            so_far.successful, args.calls, so_far.failed
+        ));
+        thread::sleep(Duration::from_millis(200));
+    }
+    ui::end_progress();
+    uac.finish(Duration::from_secs(1))
+}

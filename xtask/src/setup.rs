@@ -1,0 +1,245 @@
+//! `cargo xtask setup`: what building and testing need.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use corex_lab::process::which;
+
+use crate::{
+    apt,
+    toolchain::{self, Missing, Toolchain},
+    ui::{self, Style},
+};
+
+/// The release of bpf-linker that is installed when there is none.
+const BPF_LINKER: &str = "0.13.0";
+
+/// Debian's compiler with the source of `core`, recent enough also in Debian 12.
+const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+
+/// A program that the demonstration or the tests run.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    command: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const fn tool(command: &'static str, package: &'static str, purpose: &'static str) -> Tool {
+    Tool {
+        command,
+        package,
+        purpose,
+    }
+}
+
+const IP: Tool = tool("ip", "iproute2", "namespaces and cables");
+const SIPP: Tool = tool("sipp", "sip-tester", "SIP calls");
+
+/// What the demonstration needs.
+pub const FOR_DEMO: [Tool; 2] = [IP, SIPP];
+
+/// What all tests together need.
+pub const PEERS: [Tool; 8] = [
+    IP,
+    SIPP,
+    tool("sipsak", "sipsak", "single SIP messages"),
+    tool("kamailio", "kamailio", "the SIP server to compare with"),
+    tool("kamcmd", "kamailio", "its control program"),
+    tool("tshark", "tshark", "an independent look at packets"),
+    tool("bpftool", "bpftool", "an independent look at eBPF maps"),
+    tool("ethtool", "ethtool", "offloads of interfaces"),
+];
+
+/// Find or install what building corex needs.
+///
+/// corex's XDP programs are compiled for the eBPF virtual machine. That takes, beside the
+/// Rust that compiles the rest: a compiler with the source of `core` (rustup's nightly with
+/// rust-src if it is there, else Debian's rustc-web, cargo-web and rust-web-src) and
+/// bpf-linker, built for the same LLVM (Debian's llvm-NN-dev). What is missing is installed
+/// by apt-get and `cargo install`, and by nothing else; what is there stays as it is. Run it
+/// as often as you like.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask setup            what `cargo build` needs
+  cargo xtask setup --peers    and what the end-to-end tests need
+
+Installing packages needs root. Services that come with packages are not started; Kamailio's
+is switched off.")]
+pub struct SetupArgs {
+    /// Install what the tests talk to as well: sipp, sipsak, Kamailio with kamcmd, tshark,
+    /// bpftool, ethtool, iproute2
+    #[arg(long)]
+    peers: bool,
+}
+
+/// `cargo xtask setup`
+pub fn run(args: &SetupArgs) -> Result<()> {
+    ui::step("eBPF tool chain");
+    let toolchain = ensure_toolchain()?;
+    found("compiler", &toolchain.rustc);
+    found("bpf-linker", &toolchain.bpf_linker);
+    if args.peers {
+        ui::step("Peers for the tests");
+        ensure_tools(&PEERS)?;
+        for tool in PEERS {
+            if let Some(path) = which(tool.command) {
+                found(tool.command, &path);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn found(what: &str, path: &Path) {
+    let path = ui::paint(Style::Dim, &path.display().to_string());
+    ui::say(&format!("  {what:<11}{path}"));
+}
+
+/// Makes sure that the eBPF object can be built. Silent when nothing is missing.
+///
+/// # Errors
+/// What could not be installed, and why.
+pub fn ensure_toolchain() -> Result<Toolchain> {
+    let missing = match Toolchain::find() {
+        Ok(toolchain) => return Ok(toolchain),
+        Err(missing) => missing,
+    };
+    let llvm = match toolchain::compilers()
+        .iter()
+        .filter_map(toolchain::Compiler::llvm)
+        .find(|llvm| apt::is_available(&llvm_package(*llvm)))
+    {
+        Some(llvm) => llvm,
+        None => install_debian_compiler()?,
+    };
+    // A compiler alone may have been what was missing.
+    if let Ok(toolchain) = Toolchain::find() {
+        return Ok(toolchain);
+    }
+    let package = llvm_package(llvm);
+    if !apt::not_installed(&[&package]).is_empty() {
+        apt::install(&[&package], "the LLVM that bpf-linker is built on")?;
+    }
+    install_linker(llvm, matches!(missing, Missing::Mismatch { .. }))?;
+    Toolchain::find()
+        .map_err(|missing| anyhow::anyhow!("after everything was installed, still: {missing}"))
+}
+
+fn llvm_package(llvm: u32) -> String {
+    format!("llvm-{llvm}-dev")
+}
+
+/// Returns the compiler's LLVM version.
+fn install_debian_compiler() -> Result<u32> {
+    let missing = apt::not_installed(&DEBIAN_COMPILER);
+    if !missing.is_empty() {
+        apt::install(
+            &missing,
+            "a compiler for the eBPF target, with the source of core",
+        )?;
+    }
+    toolchain::compilers()
+        .iter()
+        .find_map(toolchain::Compiler::llvm)
+        .context(
+            "Debian's rustc-web is installed, but /usr/bin/rustc is too old or doesn't have \
+             the source of core; `rustup toolchain install nightly --component rust-src` is \
+             another way",
+        )
+}
+
+/// Builds bpf-linker from crates.io into cargo's directory of programs.
+fn install_linker(llvm: u32, replace: bool) -> Result<()> {
+    ui::step(&format!(
+        "Building bpf-linker {BPF_LINKER} for LLVM {llvm}: it links the eBPF object \
+         (a minute or two)"
+    ));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked"])
+        .args(["--no-default-features", "--features"])
+        .arg(format!("llvm-{llvm}"));
+    if replace {
+        command.arg("--force");
+    }
+    // Its build script looks for llvm-config there.
+    let llvm_bin = PathBuf::from(format!("/usr/lib/llvm-{llvm}/bin"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    command.env(
+        "PATH",
+        env::join_paths([llvm_bin].into_iter().chain(env::split_paths(&path)))?,
+    );
+    if !command.status().context("run cargo install")?.success() {
+        bail!("cargo could not install bpf-linker; its reason is above (is this machine online?)");
+    }
+    Ok(())
+}
+
+/// Makes sure that these programs are there. Silent when none is missing.
+///
+/// # Errors
+/// What could not be installed, and why.
+pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<Tool> = tools
+        .iter()
+        .copied()
+        .filter(|tool| which(tool.command).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    let purposes: Vec<&str> = missing.iter().map(|tool| tool.purpose).collect();
+    apt::install(&packages, &purposes.join(", "))?;
+    if packages.contains(&"kamailio") {
+        disable_service("kamailio");
+    }
+    for tool in missing {
+        if which(tool.command).is_none() {
+            bail!(
+                "package {} is installed, but there is no program {} in PATH",
+                tool.package,
+                tool.command
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a service that just came with its package from starting at the next boot.
+fn disable_service(name: &str) {
+    let Some(systemctl) = which("systemctl") else {
+        return;
+    };
+    let done = Command::new(systemctl)
+        .args(["--quiet", "disable", name])
+        .status();
+    ui::say(&match done {
+        Ok(status) if status.success() => format!(
+            "The service {name} was not started and is switched off; `systemctl enable {name}` \
+             would change that."
+        ),
+        _ => format!("The service {name} was not started, but may start at the next boot."),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_demonstration_needs_is_among_what_the_tests_need() {
+        for tool in FOR_DEMO {
+            assert!(PEERS.iter().any(|peer| peer.command == tool.command));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask test`: everything.
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::{
+    compile::{self, Profile},
+    privilege, setup,
+    ui::{self, Style},
+};
+
+/// Run all tests.
+///
+/// Installs what is missing (as `setup --peers`), builds corex, then runs the unit and
+/// property tests, and the end-to-end tests: real SIP peers and crafted packets in network
+/// namespaces, which are removed afterwards. No interface of the machine is touched.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask test                 everything; needs root
+  cargo xtask test --unit          no namespaces, no root, once set up
+  cargo xtask test --e2e vlan      end-to-end tests with `vlan` in their name
+
+With COREX_LAB_KEEP=1 the end-to-end tests leave their logs and captures in the temporary
+directory, and print where.")]
+pub struct TestArgs {
+    /// Unit and property tests alone
+    #[arg(long, conflicts_with = "e2e")]
+    unit: bool,
+    /// End-to-end tests alone
+    #[arg(long)]
+    e2e: bool,
+    /// Only tests with this in their name
+    filter: Option<String>,
+}
+
+/// `cargo xtask test`
+pub fn run(args: &TestArgs) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let (unit, end_to_end) = (!args.e2e, !args.unit);
+    if end_to_end {
+        privilege::require_root("running the end-to-end tests, which make network namespaces,")?;
+    }
+    ui::step("Setup");
+    setup::ensure_toolchain()?;
+    if end_to_end {
+        setup::ensure_tools(&setup::PEERS)?;
+        for name in corex_lab::sweep()? {
+            ui::say(&format!("removed {name}, left by a run that was killed"));
+        }
+    }
+    ui::step("Build");
+    let binary = compile::corex(Profile::Debug)?;
+
+    let mut failed = Vec::new();
+    if unit {
+        ui::step("Unit and property tests");
+        let mut command = cargo_test(&binary);
+        command.args([
+            "--workspace",
+            "--exclude",
+            "corex-ebpf",
+            "--exclude",
+            "corex-lab",
+        ]);
+        command.arg("--").args(&args.filter);
+        if !succeeds(&mut command)? {
+            failed.push("unit tests");
+        }
+    }
+    if end_to_end {
+        ui::step("End-to-end tests");
+        let mut command = cargo_test(&binary);
+        // One at a time: some of them fill the machine, some measure time.
+        command.args(["--package", "corex-lab", "--", "--test-threads=1"]);
+        if !succeeds(command.args(&args.filter))? {
+            failed.push("end-to-end tests");
+        }
+    }
+    let seconds = begin.elapsed().as_secs();
+    if failed.is_empty() {
+        ui::say(&ui::paint(
+            Style::Good,
+            &format!("All tests passed, in {seconds} s."),
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    ui::say(&ui::paint(
+        Style::Bad,
+        &format!("Failed: {} (see above), in {seconds} s.", failed.join(", ")),
+    ));
+    Ok(ExitCode::FAILURE)
+}
+
+fn cargo_test(binary: &Path) -> Command {
+    let mut command = compile::cargo();
+    command
+        .args(["test", "--no-fail-fast"])
+        .env("COREX_BIN", binary);
+    command
+}
+
+fn succeeds(command: &mut Command) -> Result<bool> {
+    Ok(command.status().context("run cargo test")?.success())
+}
