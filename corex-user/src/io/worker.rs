@@ -80,6 +80,12 @@ impl Worker {
                 continue;
             }
             rounds = 0;
+            if !busy || statistics_at.elapsed() > IDLE {
+                statistics_at = Instant::now();
+                self.read_statistics();
+            }
+            // Before the sleep, so that at rest the published counters are the last word.
+            self.publish();
             let timeout = if busy {
                 Duration::ZERO
             } else if self.has_backlog() {
@@ -87,15 +93,9 @@ impl Worker {
             } else {
                 IDLE
             };
-            let ready = self.wait(timeout);
-            for id in ready {
+            for id in self.wait(timeout) {
                 self.serve_socket(id, &mut buffers);
             }
-            if !busy || statistics_at.elapsed() > IDLE {
-                statistics_at = Instant::now();
-                self.read_statistics();
-            }
-            self.publish();
         }
         self.drain(&mut buffers);
     }
