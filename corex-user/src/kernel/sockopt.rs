@@ -6,25 +6,37 @@ use std::{
     ptr,
 };
 
-/// Lets the kernel fragment datagrams that exceed the path MTU (ip(7), IP_PMTUDISC_WANT;
-/// the same for IPv6), which is what a datagram too large for AF_XDP needs.
+/// Lets the kernel fragment datagrams that exceed the path MTU, which is what a datagram too
+/// large for AF_XDP needs (ip(7), IP_PMTUDISC_WANT; for IPv6 also RFC 3542 §11.2,
+/// IPV6_DONTFRAG off).
 ///
 /// # Errors
 /// What the kernel says.
 pub fn allow_fragmentation(fd: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
-    let (level, name, value) = if ipv6 {
-        (
+    if ipv6 {
+        set(
+            fd,
             libc::IPPROTO_IPV6,
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_WANT,
-        )
+        )?;
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)
     } else {
-        (
+        set(
+            fd,
             libc::IPPROTO_IP,
             libc::IP_MTU_DISCOVER,
             libc::IP_PMTUDISC_WANT,
         )
-    };
+    }
+}
+
+fn set(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: pointer and length describe `value`, which the kernel only reads.
     let ret = unsafe {
         libc::setsockopt(
