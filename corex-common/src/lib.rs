@@ -8,6 +8,7 @@
 
 #![no_std]
 
+pub mod bench;
 pub mod counters;
 pub mod maps;
 pub mod meta;

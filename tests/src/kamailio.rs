@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{namespace::Namespace, process::Process};
 
@@ -26,32 +26,36 @@ impl Kamailio {
         config: &str,
         port: u16,
     ) -> Result<Self> {
+        Self::start_under(&[], namespace, directory, name, config, port)
+    }
+
+    /// As [`Self::start`], by a wrapper such as `taskset -c 1`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_under(
+        wrapper: &[&str],
+        namespace: &Namespace,
+        directory: &Path,
+        name: &str,
+        config: &str,
+        port: u16,
+    ) -> Result<Self> {
         let run = directory.join(format!("{name}.run"));
         fs::create_dir_all(&run)?;
         let file = directory.join(format!("{name}.cfg"));
         fs::write(&file, config)?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let process = namespace.spawn(
-            "kamailio",
-            &[
-                // In the foreground, logging to standard error.
-                "-DD",
-                "-E",
-                "-f",
-                &text(&file),
-                "-Y",
-                &text(&run),
-                "-P",
-                &text(&run.join("pid")),
-                "-w",
-                &text(&run),
-                "-m",
-                "32",
-                "-M",
-                "8",
-            ],
-            &directory.join(format!("{name}.log")),
-        )?;
+        let (file, pid, run) = (text(&file), text(&run.join("pid")), text(&run));
+        // In the foreground, logging to standard error.
+        let own = [
+            "kamailio", "-DD", "-E", "-f", &file, "-Y", &run, "-P", &pid, "-w", &run, "-m", "32",
+            "-M", "8",
+        ];
+        let command = [wrapper, &own].concat();
+        let (program, arguments) = command.split_first().context("an empty command")?;
+        let log = directory.join(format!("{name}.log"));
+        let process = namespace.spawn(program, arguments, &log)?;
         let kamailio = Self { process };
         namespace.wait_for_udp_port(port, &kamailio.process, Duration::from_secs(10))?;
         Ok(kamailio)

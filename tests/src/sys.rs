@@ -156,7 +156,7 @@ pub fn supervise(command: &mut Command) -> io::Result<ExitStatus> {
         libc::SIGUSR2,
     ];
     // SAFETY: the set is initialised by sigemptyset before use; pthread_sigmask gets a valid
-    // set and a null pointer, which it allows. `std` gives the child an empty mask.
+    // set and a null pointer, which it allows.
     let set = unsafe {
         let mut set: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -168,9 +168,13 @@ pub fn supervise(command: &mut Command) -> io::Result<ExitStatus> {
         set
     };
     command.process_group(0);
-    // SAFETY: as in `tie_to_parent`.
+    // SAFETY: between fork and exec only async-signal-safe functions are called, on a set
+    // that lives on the child's stack.
     unsafe {
         command.pre_exec(|| {
+            let mut none: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&mut none);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &none, ptr::null_mut());
             checked(libc::prctl(
                 libc::PR_SET_PDEATHSIG,
                 libc::SIGTERM as libc::c_ulong,

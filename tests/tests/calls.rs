@@ -152,8 +152,8 @@ fn tshark_finds_every_checksum_that_corex_wrote_right() -> Result<()> {
     ] {
         let relay = Relay::new()?;
         // One way in place, the other way in a fresh frame.
-        let hook = "if (is_incoming() && is_user) $avp(msg) = $mb;"
-            .replace("is_user", &format!("$si == \"{}\"", family.of(Relay::UAC)));
+        let uac = family.of(Relay::UAC);
+        let hook = format!("if (is_incoming() && $si == \"{uac}\") {{ $avp(msg) = $mb; }}");
         let config = work.write("corex.cfg", config::relay(family, "", &hook))?;
         let corex = CorexOptions::new(&config)
             .interface("user")

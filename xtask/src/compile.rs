@@ -64,9 +64,17 @@ pub fn cargo() -> Command {
 /// # Errors
 /// The eBPF tool chain is missing, or the build failed.
 pub fn corex(profile: Profile) -> Result<PathBuf> {
+    build(profile, ["--bin", "corex"])
+}
+
+/// Builds one target of corex-user, named as for cargo, and returns its path.
+///
+/// # Errors
+/// As [`corex`].
+pub fn build(profile: Profile, [kind, name]: [&str; 2]) -> Result<PathBuf> {
     Toolchain::find()?;
     let mut command = cargo();
-    command.args(["build", "--package", "corex-user", "--bin", "corex"]);
+    command.args(["build", "--package", "corex-user", kind, name]);
     command.arg("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
         command.arg("--release");
@@ -76,10 +84,10 @@ pub fn corex(profile: Profile) -> Result<PathBuf> {
         .output()
         .context("run cargo build")?;
     if !output.status.success() {
-        bail!("corex could not be built; the reason is above");
+        bail!("{name} could not be built; the reason is above");
     }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .context("cargo built corex but didn't say where")
+    executable(&String::from_utf8_lossy(&output.stdout), name)
+        .with_context(|| format!("cargo built {name} but didn't say where"))
 }
 
 /// The binary to run: `$COREX_BIN` if that is set, else a release build.
@@ -95,11 +103,11 @@ pub fn corex_to_run() -> Result<PathBuf> {
 }
 
 /// Finds the binary in cargo's messages.
-fn executable(messages: &str) -> Option<PathBuf> {
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "corex")
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
 }
 
@@ -112,6 +120,6 @@ mod tests {
         let messages = r#"{"reason":"compiler-artifact","target":{"name":"corex_user"},"executable":null}
 not json
 {"reason":"compiler-artifact","target":{"name":"corex"},"executable":"/t/debug/corex"}"#;
-        assert_eq!(executable(messages), Some("/t/debug/corex".into()));
+        assert_eq!(executable(messages, "corex"), Some("/t/debug/corex".into()));
     }
 }

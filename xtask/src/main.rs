@@ -2,6 +2,7 @@
 
 mod apt;
 mod attach;
+mod bench;
 mod compile;
 mod demo;
 mod privilege;
@@ -20,25 +21,21 @@ use clap::{Parser, Subcommand};
 /// New here? `cargo xtask demo` shows corex at work: it needs root on a Debian 12 machine,
 /// installs what is missing and removes the networks that it makes.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+// Each subcommand's help is at its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find or install the eBPF tool chain, and with --peers what the tests talk to
     Setup(setup::SetupArgs),
-    /// Build the corex binary, eBPF object included
     Build(compile::BuildArgs),
-    /// Build corex, attach it to an interface and run it until Ctrl-C or SIGTERM
     Attach(attach::AttachArgs),
-    /// Take corex's XDP program off an interface, after a crash
     Detach(attach::DetachArgs),
-    /// Show corex at work: SIP calls, compressed between two corexes, in namespaces
     Demo(demo::DemoArgs),
-    /// Run all tests: units, properties, and end to end in namespaces
+    Bench(bench::BenchArgs),
     Test(test::TestArgs),
 }
 
@@ -49,6 +46,7 @@ fn main() -> ExitCode {
         Command::Attach(args) => attach::attach(&args),
         Command::Detach(args) => attach::detach(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -44,6 +44,14 @@ const SIPP: Tool = tool("sipp", "sip-tester", "SIP calls");
 /// What the demonstration needs.
 pub const FOR_DEMO: [Tool; 2] = [IP, SIPP];
 
+/// What the benchmark needs.
+pub const FOR_BENCH: [Tool; 4] = [
+    IP,
+    tool("taskset", "util-linux", "a CPU for each side"),
+    tool("ethtool", "ethtool", "offloads of interfaces"),
+    tool("kamailio", "kamailio", "the SIP server to compare with"),
+];
+
 /// What all tests together need.
 pub const PEERS: [Tool; 8] = [
     IP,
