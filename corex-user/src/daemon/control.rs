@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use aya_log::EbpfLogger;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time,
 };
 
@@ -15,27 +15,47 @@ use crate::{kernel::routes::Resolver, pipeline::Shared, telemetry::log::Log};
 /// How often the workers are looked after, and the XDP program's log is read.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// The signals that corex listens to. Installed before anybody is told that it is ready.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers; within the runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn install() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("receive SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("receive SIGINT")?,
+            user1: signal(SignalKind::user_defined1()).context("receive SIGUSR1")?,
+        })
+    }
+}
+
 /// Runs until SIGTERM or SIGINT; SIGUSR1 writes the books.
 ///
 /// # Errors
-/// When a worker died, or signals can't be received.
+/// When a worker died.
 pub async fn run(
     engine: &mut Engine,
     workers: &Workers,
     shared: &Shared,
-    resolver: Resolver,
+    mut resolver: Resolver,
+    mut signals: Signals,
     options: &Options,
     log: &Log,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("receive SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("receive SIGINT")?;
-    let mut user1 = signal(SignalKind::user_defined1()).context("receive SIGUSR1")?;
     let mut pulse = time::interval(PULSE);
     if engine.is_xdp() {
-        tokio::spawn(async {
+        tokio::spawn(async move {
             // Without it every message leaves by the kernel socket: slower, not wrong.
-            if let Err(error) = resolver.run().await {
+            while let Err(error) = resolver.run().await {
                 tracing::error!(%error, "next hops can't be looked up; sending by kernel socket");
+                time::sleep(PULSE).await;
             }
         });
     }
@@ -45,15 +65,15 @@ pub async fn run(
     };
     loop {
         tokio::select! {
-            _ = terminate.recv() => {
+            _ = signals.terminate.recv() => {
                 tracing::info!("SIGTERM: stopping");
                 return Ok(());
             }
-            _ = interrupt.recv() => {
+            _ = signals.interrupt.recv() => {
                 tracing::info!("SIGINT: stopping");
                 return Ok(());
             }
-            _ = user1.recv() => {
+            _ = signals.user1.recv() => {
                 let books = engine.books(&shared.listeners, log);
                 tracing::info!("{}", books.summary());
                 if let Some(path) = &options.books

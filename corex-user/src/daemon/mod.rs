@@ -67,6 +67,10 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the control runtime")?;
+    let signals = {
+        let _inside = runtime.enter();
+        control::Signals::install()?
+    };
     let (next_hops, resolver) = routes::next_hops();
     let mut engine = Engine::start(&config.settings, &listeners, options, &next_hops)?;
     let own = listen::entries(&listeners);
@@ -99,6 +103,7 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         &workers,
         &shared,
         resolver,
+        signals,
         options,
         log,
     ));

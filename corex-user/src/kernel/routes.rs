@@ -9,6 +9,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -57,6 +58,9 @@ pub struct NextHop {
 const FRESH: Duration = Duration::from_secs(12);
 /// Events come in bursts; the table is worked over once per burst.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+/// The kernel drops events when they come faster than they are read; so the tables are read
+/// anew now and then.
+const REDUMP: Duration = Duration::from_secs(10);
 /// Requests waiting at most. One more is forgotten: its message went by the kernel socket,
 /// and the next one asks again.
 const REQUESTS: usize = 1024;
@@ -109,13 +113,13 @@ pub fn next_hops() -> (NextHops, Resolver) {
 }
 
 /// What the kernel told about links and neighbours.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Known {
     links: HashMap<u32, Link>,
     neighbours: HashMap<(u32, IpAddr), [u8; 6]>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Link {
     mac: [u8; 6],
     mtu: u32,
@@ -125,8 +129,8 @@ impl Resolver {
     /// Answers requests and follows events until every [`NextHops`] is gone.
     ///
     /// # Errors
-    /// When the netlink socket can't be opened or the connection ends.
-    pub async fn run(mut self) -> Result<(), rtnetlink::Error> {
+    /// When the netlink socket can't be opened or the connection ends; run it again then.
+    pub async fn run(&mut self) -> io::Result<()> {
         let (connection, handle, mut events) = new_multicast_connection(&[
             MulticastGroup::Link,
             MulticastGroup::Neigh,
@@ -136,12 +140,10 @@ impl Resolver {
             MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv4Rule,
             MulticastGroup::Ipv6Rule,
-        ])
-        .map_err(|error| {
-            rtnetlink::Error::NamespaceError(format!("open a netlink socket: {error}"))
-        })?;
+        ])?;
         tokio::spawn(connection);
-        let mut known = Known::dump(&handle).await?;
+        let mut known = Known::dump(&handle).await.map_err(io::Error::other)?;
+        let mut redump = time::interval(REDUMP);
         // Paths whose neighbour isn't known yet: resolved when its event comes.
         let mut waiting: HashMap<Path, Instant> = HashMap::new();
         loop {
@@ -152,9 +154,16 @@ impl Resolver {
                     waiting.insert(path, Instant::now());
                 }
                 event = events.next() => {
-                    let Some((message, _)) = event else { return Ok(()) };
+                    let Some((message, _)) = event else {
+                        return Err(io::Error::other("the netlink connection ended"));
+                    };
                     changed = known.apply(message.payload);
                     time::sleep(DEBOUNCE).await;
+                }
+                _ = redump.tick() => {
+                    let now = Known::dump(&handle).await.map_err(io::Error::other)?;
+                    changed = now != known;
+                    known = now;
                 }
             }
             while let Ok(path) = self.requests.try_recv() {
