@@ -1,0 +1,98 @@
+//! `corex check` on a corpus of wrong configurations, each with the report that a person
+//! should get, and on the right ones that this repository ships.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use corex_lab::corex;
+
+fn tests() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn check(file: &Path) -> Result<Output> {
+    let directory = file.parent().context("a folder")?;
+    let name = file.file_name().context("a file")?;
+    let output = Command::new(corex::binary()?)
+        .args(["check", "--config"])
+        .arg(name)
+        .current_dir(directory)
+        .output()?;
+    Ok(output)
+}
+
+fn configurations(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "cfg") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[test]
+fn every_wrong_configuration_gets_its_report_and_exit_status_1() -> Result<()> {
+    let files = configurations(&tests().join("configs/bad"))?;
+    ensure!(files.len() >= 19, "only {} configurations", files.len());
+    let mut differing = Vec::new();
+    for file in files {
+        let output = check(&file)?;
+        let report = String::from_utf8(output.stderr)?;
+        let expected = fs::read_to_string(file.with_extension("expected"))?;
+        let name = file.display();
+        if output.status.code() != Some(1) {
+            differing.push(format!("{name}: {}", output.status));
+        }
+        if report != expected {
+            differing.push(format!("{name}: expected\n{expected}\nbut got\n{report}"));
+        }
+    }
+    ensure!(differing.is_empty(), "{}", differing.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn the_configurations_that_are_shipped_are_right_and_without_warnings() -> Result<()> {
+    let repository = tests().parent().context("the workspace")?;
+    for directory in ["tests/demo", "xtask/src/bench"] {
+        let files = configurations(&repository.join(directory))?;
+        ensure!(!files.is_empty(), "no configuration in {directory}");
+        for file in files {
+            let output = check(&file)?;
+            ensure!(
+                output.status.success() && output.stderr.is_empty(),
+                "{}: {}",
+                file.display(),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_first_configuration_of_the_readme_is_right() -> Result<()> {
+    let repository = tests().parent().context("the workspace")?;
+    let readme = fs::read_to_string(repository.join("README.md"))?;
+    let block = readme
+        .split("```")
+        .find(|block| block.contains("listen="))
+        .context("the README has a configuration")?;
+    let directory = corex_lab::WorkDir::new()?;
+    let file = directory.path().join("readme.cfg");
+    fs::write(&file, block)?;
+    let output = check(&file)?;
+    ensure!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
