@@ -164,3 +164,48 @@ fn a_configuration_with_errors_is_refused_with_the_place() -> Result<()> {
     ensure!(report.contains("broken.cfg:2:"), "{report}");
     Ok(())
 }
+
+#[test]
+fn a_refused_native_attachment_is_explained_and_generic_xdp_carries_the_calls() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    // veth refuses XDP in the driver when a packet may exceed a page.
+    relay.corex.ip("link set dev user mtu 9000")?;
+    relay.uac.ip("link set dev eth0 mtu 9000")?;
+    let corex = start(&relay, &work)?;
+    let log = corex.log();
+    for words in [
+        "attach to user (native): ",
+        "MTU",
+        "ip link set dev user mtu 1500",
+        "falling back to skb mode",
+        "user: XDP attached (skb mode)",
+        "core: XDP attached (native mode)",
+    ] {
+        ensure!(log.contains(words), "no {words:?} in:\n{log}");
+    }
+    call(&relay, &work, 20)?;
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("user.xdp_in") > 0, "{:#}", books.0);
+    Ok(())
+}
+
+#[test]
+fn a_second_corex_on_the_same_port_says_who_has_it() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    let first = start(&relay, &work)?;
+    let second = options(&work)?.engine("socket").spawn(
+        relay.corex.command(corex::binary()?),
+        work.path(),
+        "second",
+    )?;
+    let status = second.process.wait(LIMIT)?;
+    ensure!(status.code() == Some(3), "{status}");
+    let log = second.log();
+    ensure!(
+        log.contains("another process has the port: `ss -lunp"),
+        "{log}"
+    );
+    first.stop()?;
+    Ok(())
+}

@@ -50,9 +50,13 @@ struct Bench {
 
 impl Bench {
     fn new(family: Family, parameters: &str, engine: &str) -> Result<Self> {
+        Self::with_hook(family, parameters, engine, &config::mark())
+    }
+
+    fn with_hook(family: Family, parameters: &str, engine: &str, hook: &str) -> Result<Self> {
         let work = WorkDir::new()?;
         let relay = Relay::new()?;
-        let text = config::relay(family, parameters, &config::mark());
+        let text = config::relay(family, parameters, hook);
         let config = work.write("corex.cfg", text)?;
         let corex = CorexOptions::new(&config)
             .interface("user")
@@ -310,5 +314,24 @@ fn udp_to_another_port_is_left_to_whoever_listens_there() -> Result<()> {
     let (len, _) = listener.recv_from(&mut buffer)?;
     ensure!(buffer[..len] == request(100));
     ensure!(bench.close()?.get("kernel.passed.no_socket") >= 1);
+    Ok(())
+}
+
+#[test]
+fn a_message_that_the_hook_makes_larger_than_the_mtu_leaves_whole_by_kernel_socket() -> Result<()> {
+    let double = "$avp(msg) = $mb; if (!is_incoming()) { $avp(msg) = $mb + $mb; }";
+    for family in [Family::V4, Family::V6] {
+        let bench = Bench::with_hook(family, "", "xdp", double)?;
+        let message = request(1200);
+        // The first one makes the next hop known.
+        for _ in 0..2 {
+            bench.send(&bench.frame(&message))?;
+            ensure!(bench.arrived()? == [&message[..], &message[..]].concat());
+            thread::sleep(SECOND / 4);
+        }
+        let books = bench.close()?;
+        check(&books, &[("kernel.steered", 2), ("user.out_socket", 2)])?;
+        ensure!(books.get("user.out_socket_too_big") >= 1, "{:#}", books.0);
+    }
     Ok(())
 }
