@@ -158,5 +158,6 @@ fn kamailio_answers_in_a_namespace() -> Result<()> {
     let mut buffer = [0; 2048];
     let (len, from) = peer.recv_from(&mut buffer).context("no answer")?;
     assert_eq!((from, &buffer[..len]), (at(2, 5060), request.as_bytes()));
-    kamailio.stop()
+    kamailio.stop();
+    Ok(())
 }

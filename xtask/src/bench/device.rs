@@ -117,7 +117,10 @@ impl Running {
         match self {
             Self::Bare(process) => process.terminate(STOP).map(drop),
             Self::Corex(corex) => corex.stop().map(drop),
-            Self::Kamailio(kamailio) => kamailio.stop(),
+            Self::Kamailio(kamailio) => {
+                kamailio.stop();
+                Ok(())
+            }
         }
     }
 }
