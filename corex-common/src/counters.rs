@@ -100,6 +100,9 @@ counters! {
         xdp_in,
         /// Datagrams read from kernel sockets.
         socket_in,
+        /// Datagrams that the kernel dropped before they could be read, as a kernel socket's
+        /// buffer was full. Not in `socket_in`, and so outside the balance.
+        socket_overflow,
         /// Messages sent at least once.
         sent,
         /// Payload bytes received, by either road, before the hook.

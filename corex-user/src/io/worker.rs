@@ -186,8 +186,9 @@ impl Worker {
     }
 
     fn read_statistics(&mut self) {
-        let Some(xdp) = &self.xdp else { return };
         let counters = &mut self.pipeline.counters;
+        counters.socket_overflow = self.sockets.iter().map(KernelSocket::drops).sum();
+        let Some(xdp) = &self.xdp else { return };
         counters.drop_rx_ring_full = 0;
         counters.drop_rx_dropped = 0;
         for queue in &xdp.transmit.queues {

@@ -31,6 +31,28 @@ pub fn allow_fragmentation(fd: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
     }
 }
 
+/// Datagrams that the kernel dropped on this socket (SO_MEMINFO, SK_MEMINFO_DROPS; linux
+/// uapi sock_diag.h), above all because its buffer was full. 0 where the kernel won't tell.
+pub fn drops(fd: BorrowedFd<'_>) -> u32 {
+    const SK_MEMINFO_DROPS: usize = 8;
+    let mut values = [0u32; SK_MEMINFO_DROPS + 1];
+    let mut len = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: pointer and length describe `values`, which we own.
+    let ret = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if ret < 0 || (len as usize) < size_of_val(&values) {
+        return 0;
+    }
+    values[SK_MEMINFO_DROPS]
+}
+
 fn set(
     fd: BorrowedFd<'_>,
     level: libc::c_int,

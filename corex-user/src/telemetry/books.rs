@@ -165,6 +165,12 @@ impl Books {
         if drops == 0 {
             line.push_str(" none");
         }
+        if self.user.socket_overflow > 0 {
+            line.push_str(&format!(
+                "; {} lost by the kernel as a socket's buffer was full (raise net.core.rmem_max)",
+                self.user.socket_overflow
+            ));
+        }
         line
     }
 }

@@ -125,6 +125,12 @@ impl KernelSocket {
         )
     }
 
+    /// Datagrams that the kernel dropped since the socket was opened, above all because its
+    /// buffer was full.
+    pub fn drops(&self) -> u64 {
+        sockopt::drops(self.socket.as_fd()).into()
+    }
+
     /// Reads what is there, up to a batch, and calls `each` for every datagram. Returns
     /// whether the batch was full, so that more may wait.
     pub fn receive(
@@ -229,6 +235,20 @@ mod tests {
                 (Vec::new(), a.address, b.address)
             ]
         );
+    }
+
+    #[test]
+    fn what_overflows_the_buffer_is_counted_and_the_rest_is_read() {
+        const SENT: u64 = 30_000;
+        let (a, b) = (loopback(), loopback());
+        for _ in 0..SENT {
+            a.send(&[7; 1000], b.address, None).unwrap();
+        }
+        let mut buffers = ReceiveBuffers::new();
+        let mut read = 0;
+        while b.receive(&mut buffers, |_| read += 1) {}
+        assert!(b.drops() > 0);
+        assert_eq!(read + b.drops(), SENT);
     }
 
     #[test]
