@@ -31,14 +31,7 @@ fn object() -> Option<Object> {
         return None;
     }
     let mut object = Object::load().expect("the verifier accepts the program");
-    object
-        .configure(Filter {
-            probe_len: PROBE_LEN,
-            min_msg_len: 64,
-            max_frame_len: MAX_FRAME_LEN,
-            log: false,
-        })
-        .unwrap();
+    object.configure(filter(false)).unwrap();
     for (id, address) in ["10.0.0.1:5060", "[fd00::1]:5060", "0.0.0.0:5070"]
         .iter()
         .enumerate()
@@ -51,6 +44,15 @@ fn object() -> Option<Object> {
         object.add_socket(key(address), entry).unwrap();
     }
     Some(object)
+}
+
+fn filter(log: bool) -> Filter {
+    Filter {
+        probe_len: PROBE_LEN,
+        min_msg_len: 64,
+        max_frame_len: MAX_FRAME_LEN,
+        log,
+    }
 }
 
 fn key(address: SocketAddr) -> SocketKey {
@@ -192,6 +194,39 @@ fn two_vlan_tags_are_walked_and_three_pass() {
     }
     let (action, counters) = run(&mut object, &with_vlan_tags(&plain, 3));
     assert_eq!((action, counters.pass_vlan_depth), (XDP_PASS, 1));
+}
+
+/// Keeps the records of the XDP program.
+#[derive(Default)]
+struct Records(std::sync::Mutex<Vec<String>>);
+
+impl log::Log for Records {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_rare_event_is_logged_when_asked_for_and_not_otherwise() {
+    let Some(mut object) = object() else { return };
+    let records: &'static Records = Box::leak(Box::default());
+    let mut reader = aya_log::EbpfLogger::init_with_logger(object.ebpf(), records).unwrap();
+    let frame = frame("10.0.0.1:5060", &[b'x'; 100]);
+    run(&mut object, &frame);
+    reader.flush();
+    assert_eq!(records.0.lock().unwrap().len(), 0);
+    object.configure(filter(true)).unwrap();
+    run(&mut object, &frame);
+    reader.flush();
+    let records = records.0.lock().unwrap();
+    assert_eq!(records.len(), 1);
+    assert!(records[0].contains("no AF_XDP socket"), "{records:?}");
 }
 
 /// The counter that the program must have counted, by the user-space parser's word.

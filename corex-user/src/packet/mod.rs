@@ -2,7 +2,7 @@
 //! of those that leave.
 //!
 //! Pure functions over byte slices; nothing here knows where a frame's memory comes from. A
-//! frame goes [`parse`] (or [`UdpFrame::at`], when the XDP program has already looked) →
+//! frame goes [`parse()`] (or [`UdpFrame::at`], when the XDP program has already looked) →
 //! [`verify_udp`] → [`rewrite_in_place`] for a payload that stays where it is, or
 //! [`build_udp`] for a new one.
 

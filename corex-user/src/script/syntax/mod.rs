@@ -2,7 +2,7 @@
 //!
 //! The language is Kamailio's. A text goes through four rooms, each in its file: `lexer` makes tokens
 //! of it, `preprocess` resolves `#!define` and `#!ifdef` on them, `parser` builds the [`ast`], and
-//! [`print`] goes the way back. All report into one [`diag::Report`], which later rooms add to.
+//! [`mod@print`] goes the way back. All report into one [`diag::Report`], which later rooms add to.
 
 pub mod ast;
 pub mod diag;
