@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use bytes::BufMut as _;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 const RTM_SETLINK: u16 = 19;
@@ -51,26 +52,28 @@ pub fn why_not(ifindex: u32, program: BorrowedFd<'_>, native: bool) -> Option<St
 }
 
 fn request(ifindex: u32, fd: i32, flags: u32) -> Vec<u8> {
-    let mut attributes = Vec::new();
-    for (kind, value) in [
-        (IFLA_XDP_FD, fd.to_ne_bytes()),
-        (IFLA_XDP_FLAGS, flags.to_ne_bytes()),
-    ] {
-        attributes.extend(8u16.to_ne_bytes());
-        attributes.extend(kind.to_ne_bytes());
-        attributes.extend(value);
-    }
-    let mut body = vec![0u8; 16];
-    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    body.extend((4 + attributes.len() as u16).to_ne_bytes());
-    body.extend(IFLA_XDP.to_ne_bytes());
-    body.extend(attributes);
-    let mut message = Vec::with_capacity(NETLINK_HEADER + body.len());
-    message.extend(((NETLINK_HEADER + body.len()) as u32).to_ne_bytes());
-    message.extend(RTM_SETLINK.to_ne_bytes());
-    message.extend(NLM_F_REQUEST_ACK.to_ne_bytes());
-    message.extend([0u8; 8]);
-    message.extend(body);
+    const ATTRIBUTE: u16 = 8;
+    const NESTED: u16 = 4 + 2 * ATTRIBUTE;
+    const IFINFOMSG: usize = 16;
+    let len = NETLINK_HEADER + IFINFOMSG + usize::from(NESTED);
+    let mut message = Vec::with_capacity(len);
+    message.put_u32_ne(len as u32);
+    message.put_u16_ne(RTM_SETLINK);
+    message.put_u16_ne(NLM_F_REQUEST_ACK);
+    // Sequence and port: one request, one answer.
+    message.put_bytes(0, 8);
+    // struct ifinfomsg: family and type, the index, flags and their mask.
+    message.put_bytes(0, 4);
+    message.put_u32_ne(ifindex);
+    message.put_bytes(0, 8);
+    message.put_u16_ne(NESTED);
+    message.put_u16_ne(IFLA_XDP);
+    message.put_u16_ne(ATTRIBUTE);
+    message.put_u16_ne(IFLA_XDP_FD);
+    message.put_i32_ne(fd);
+    message.put_u16_ne(ATTRIBUTE);
+    message.put_u16_ne(IFLA_XDP_FLAGS);
+    message.put_u32_ne(flags);
     message
 }
 
@@ -118,6 +121,14 @@ mod tests {
         reply.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
         reply.extend(b"too big\0");
         assert_eq!(message(&reply).as_deref(), Some("too big"));
+    }
+
+    #[test]
+    fn a_request_is_as_long_as_it_says() {
+        let request = request(7, 3, XDP_FLAGS_DRV_MODE);
+        assert_eq!(request.len(), 52);
+        assert_eq!(request[..4], 52u32.to_ne_bytes());
+        assert_eq!(request[20..24], 7u32.to_ne_bytes());
     }
 
     #[test]
