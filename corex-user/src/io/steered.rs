@@ -70,3 +70,93 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<Steered, Unreadab
         payload_sum,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        io::xdp::FramePool,
+        packet::{Envelope, build_udp},
+    };
+
+    const COOKIE: u32 = 0x5eed;
+    const PAYLOAD: &[u8] = b"OPTIONS sip:x@y SIP/2.0\r\n\r\n";
+
+    /// A frame as the kernel leaves it: the record, or whatever was there, then the packet.
+    fn frame(umem: &Umem, pool: &mut FramePool, record: &[u8; 16], packet: &[u8]) -> Frame {
+        let mut frame = pool.take().unwrap();
+        let room = umem.room_mut(&mut frame);
+        room[..16].copy_from_slice(record);
+        room[16..16 + packet.len()].copy_from_slice(packet);
+        umem.set_packet(&mut frame, 16 + packet.len());
+        umem.advance(&mut frame, 16);
+        frame
+    }
+
+    fn packet() -> Vec<u8> {
+        let envelope = Envelope {
+            src_mac: [2; 6],
+            dst_mac: [4; 6],
+            src: "10.0.0.9:5070".parse().unwrap(),
+            dst: "10.0.0.1:5060".parse().unwrap(),
+            ttl: 64,
+            traffic_class: 0,
+        };
+        let mut packet = vec![0; 200];
+        let len = build_udp(&mut packet, &envelope, PAYLOAD).unwrap();
+        packet.truncate(len);
+        packet
+    }
+
+    /// The record's bytes, as the XDP program writes them.
+    fn record(cookie: u32, payload_len: u16) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&cookie.to_ne_bytes());
+        let fields: [u16; 6] = [3, 0, 14, 34, 42, payload_len];
+        for (at, field) in fields.into_iter().enumerate() {
+            bytes[4 + 2 * at..6 + 2 * at].copy_from_slice(&field.to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn read_one(record: &[u8; 16], packet: &[u8]) -> Result<Steered, Unreadable> {
+        let (umem, mut pool) = Umem::new(2, 2048).unwrap();
+        let frame = frame(&umem, &mut pool, record, packet);
+        read(&umem, &frame, COOKIE)
+    }
+
+    #[test]
+    fn the_record_says_where_the_datagram_is_and_whose() {
+        let steered = read_one(&record(COOKIE, PAYLOAD.len() as u16), &packet()).unwrap();
+        assert_eq!(steered.socket, Some(SocketId(3)));
+        assert_eq!(steered.datagram.payload(&packet()), PAYLOAD);
+        assert!(steered.payload_sum.is_some());
+    }
+
+    #[test]
+    fn without_a_record_of_this_load_the_headers_are_read() {
+        for other in [[0; 16], record(COOKIE + 1, 5), [0xff; 16]] {
+            let steered = read_one(&other, &packet()).unwrap();
+            assert_eq!(steered.socket, None);
+            assert_eq!(steered.datagram.dst, "10.0.0.1:5060".parse().unwrap());
+            assert_eq!(steered.datagram.payload(&packet()), PAYLOAD);
+        }
+    }
+
+    #[test]
+    fn a_record_beyond_the_frame_is_refused() {
+        let read = read_one(&record(COOKIE, 60_000), &packet());
+        assert_eq!(read.err(), Some(Unreadable::Frame));
+    }
+
+    #[test]
+    fn wrong_checksums_are_told_apart() {
+        let good = record(COOKIE, PAYLOAD.len() as u16);
+        let mut bad = packet();
+        bad[22] ^= 1;
+        assert_eq!(read_one(&good, &bad).err(), Some(Unreadable::IpChecksum));
+        let mut bad = packet();
+        bad[50] ^= 1;
+        assert_eq!(read_one(&good, &bad).err(), Some(Unreadable::UdpChecksum));
+    }
+}
