@@ -54,9 +54,12 @@ impl Bench {
     }
 
     fn with_hook(family: Family, parameters: &str, engine: &str, hook: &str) -> Result<Self> {
+        Self::with_config(family, engine, config::relay(family, parameters, hook))
+    }
+
+    fn with_config(family: Family, engine: &str, text: String) -> Result<Self> {
         let work = WorkDir::new()?;
         let relay = Relay::new()?;
-        let text = config::relay(family, parameters, hook);
         let config = work.write("corex.cfg", text)?;
         let corex = CorexOptions::new(&config)
             .interface("user")
@@ -333,5 +336,38 @@ fn a_message_that_the_hook_makes_larger_than_the_mtu_leaves_whole_by_kernel_sock
         check(&books, &[("kernel.steered", 2), ("user.out_socket", 2)])?;
         ensure!(books.get("user.out_socket_too_big") >= 1, "{:#}", books.0);
     }
+    Ok(())
+}
+
+#[test]
+fn a_message_that_the_route_sends_three_times_leaves_three_times_and_counts_once() -> Result<()> {
+    let family = Family::V4;
+    let send = format!("send(\"{}\");", Bench::sip(family, Relay::UAS));
+    let text = config::relay(family, "", config::COPY);
+    ensure!(text.contains(&send));
+    let bench = Bench::with_config(family, "xdp", text.replace(&send, &send.repeat(3)))?;
+    let message = request(300);
+    for _ in 0..4 {
+        bench.send(&bench.frame(&message))?;
+        for _ in 0..3 {
+            ensure!(bench.arrived()? == message);
+        }
+        // After the first message the next hop becomes known.
+        thread::sleep(SECOND / 8);
+    }
+    let books = bench.close()?;
+    check(&books, &[("user.sent", 4), ("user.late_send_errors", 0)])?;
+    ensure!(
+        books.get("user.out_xdp") + books.get("user.out_socket") == 12,
+        "{:#}",
+        books.0
+    );
+    // The last of three takes the frame that came in, the others a copy.
+    ensure!(books.get("user.out_in_place") >= 1, "{:#}", books.0);
+    ensure!(
+        books.get("user.out_xdp") > books.get("user.out_in_place"),
+        "{:#}",
+        books.0
+    );
     Ok(())
 }
