@@ -2,7 +2,8 @@
 //!
 //! A name that begins with `pass_` or `drop_` is a verdict with its reason. The books:
 //! `seen = steered + offloaded + pass_* + drop_*` in [`KernelCounters`], and
-//! `steered + socket_in = sent + drop_*` over all [`WorkerCounters`].
+//! `steered + socket_in + stream_in = sent + replied + consumed + drop_*` over all
+//! [`WorkerCounters`].
 
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
@@ -103,8 +104,15 @@ counters! {
         /// Datagrams that the kernel dropped before they could be read, as a kernel socket's
         /// buffer was full. Not in `socket_in`, and so outside the balance.
         socket_overflow,
+        /// Messages that came by a stream.
+        stream_in,
         /// Messages sent at least once.
         sent,
+        /// Messages that weren't sent on and got a reply of ours.
+        replied,
+        /// Messages that were neither sent on nor replied to and are done with: an ACK to a
+        /// reply of ours, one of which the script sent something else with send_data().
+        consumed,
         /// Payload bytes received, by either road, before the hook.
         bytes_in,
         /// Payload bytes sent, by either road, after the hook.
@@ -121,6 +129,8 @@ counters! {
         out_socket_too_big,
         /// Of these, because the AF_XDP transmit ring or the frame pool was exhausted.
         out_socket_ring_full,
+        /// Transmissions handed over: by a stream, or to a name that must be looked up.
+        out_carried,
         /// Hook runs on received messages.
         hook_in,
         /// Hook runs on messages about to be sent.
@@ -172,6 +182,10 @@ counters! {
         drop_send_no_socket,
         /// The message exceeds what one UDP datagram carries.
         drop_send_too_long,
+        /// Too much waits to be sent by a stream, or to be looked up.
+        drop_send_queue_full,
+        /// The transport can't be had.
+        drop_send_no_transport,
         /// The kernel refused the datagram.
         drop_send_error,
     }

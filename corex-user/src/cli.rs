@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use corex_user::{daemon::EngineChoice, kernel::attach::ModeChoice};
+use corex_user::{daemon::EngineChoice, kernel::attach::ModeChoice, script::catalogue::Chapter};
 
 /// eBPF/XDP-accelerated SIP interception proxy.
 ///
@@ -39,6 +39,11 @@ pub enum Command {
     /// was expected, and opens no socket. Exit status 1 if there are errors; warnings alone
     /// leave it at 0.
     Check(CheckArgs),
+    /// List what a configuration can use
+    ///
+    /// Functions, pseudo-variables, parameters or modules, each with what it does: the very
+    /// tables that `check` goes by.
+    List(ListArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -91,4 +96,15 @@ pub struct CheckArgs {
     /// Configuration file, in Kamailio's syntax
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// `corex list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub chapter: Chapter,
+    /// Show only entries with this text in their name or description
+    #[arg(value_name = "TEXT")]
+    pub filter: Option<String>,
 }

@@ -11,11 +11,14 @@ use std::{
 use clap::Parser as _;
 use corex_user::{
     daemon::{self, Options},
-    script::{self, Config},
+    script::{
+        self, Config,
+        catalogue::{self, Chapter},
+    },
     telemetry::log,
 };
 
-use crate::cli::{Cli, Command, RunArgs};
+use crate::cli::{Cli, Command, ListArgs, RunArgs};
 
 const BAD_CONFIGURATION: u8 = 1;
 const CANNOT_RUN: u8 = 3;
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
             }
             None => ExitCode::from(BAD_CONFIGURATION),
         },
+        Command::List(args) => list(&args),
         Command::Run(args) => match load(&args.config) {
             Some(config) => run(config, args),
             None => ExitCode::from(BAD_CONFIGURATION),
@@ -46,6 +50,33 @@ fn load(path: &Path) -> Option<Config> {
         let _ = write!(std::io::stderr(), "{report}");
     }
     loaded.config
+}
+
+/// Prints a chapter of the catalogue, one entry a paragraph.
+fn list(args: &ListArgs) -> ExitCode {
+    let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
+    let mut out = std::io::stdout().lock();
+    let bold = if out.is_terminal() {
+        ("\x1b[1m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    for entry in catalogue::entries(args.chapter) {
+        let text = format!("{} {}", entry.form, entry.doc).to_lowercase();
+        if !text.contains(&wanted) {
+            continue;
+        }
+        let module = match args.chapter {
+            Chapter::Functions | Chapter::Parameters => format!("  [{}]", entry.module),
+            Chapter::Variables | Chapter::Modules => String::new(),
+        };
+        let (start, end) = bold;
+        // A closed pipe is the reader's choice.
+        if writeln!(out, "{start}{}{end}{module}\n    {}", entry.form, entry.doc).is_err() {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn run(config: Config, args: RunArgs) -> ExitCode {

@@ -3,10 +3,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
+use corex_user::io::files::FileError;
 use corex_user::script::{
-    Direction, Env, HookOutcome, Host, Outgoing, RouteEnd, Runtime, SendError, SendTarget,
-    SocketId, load_str,
+    Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SentBy,
+    SocketId, Target, load_str,
 };
 use corex_user::sip::{SipView, Transport};
 
@@ -117,10 +120,43 @@ fn env() -> Env {
         dst: SocketAddr::from(([192, 0, 2, 2], 5060)),
         transport: Transport::Udp,
         socket: SocketId(0),
+        connection: None,
     }
 }
 
 impl Host for Peer {
+    fn next_hop<'t>(
+        &mut self,
+        to: Target<'t>,
+        _: Option<Transport>,
+        _: Option<SocketId>,
+    ) -> Result<NextHop<'t>, SendError> {
+        Ok(NextHop {
+            to,
+            transport: Transport::Udp,
+            socket: SocketId(0),
+            local: env().dst,
+        })
+    }
+
+    fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_> {
+        SentBy {
+            host: None,
+            ip: hop.local.ip(),
+            port: hop.local.port(),
+        }
+    }
+
+    fn consume(&mut self) {}
+
+    fn file_read(&self, _: &Path) -> Result<Arc<[u8]>, FileError> {
+        Err(FileError::Path)
+    }
+
+    fn file_write(&self, _: &Path, _: &[u8]) -> Result<(), FileError> {
+        Err(FileError::Path)
+    }
+
     fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
         let mut encoded = std::mem::take(&mut self.out);
         let outcome =
@@ -131,7 +167,7 @@ impl Host for Peer {
             HookOutcome::Replaced | HookOutcome::Unchanged
         ));
         self.sent += 1;
-        self.by_name += u32::from(matches!(out.to, SendTarget::Name { .. }));
+        self.by_name += u32::from(matches!(out.hop.to, Target::Name { .. }));
         Ok(())
     }
 

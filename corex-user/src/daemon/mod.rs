@@ -20,9 +20,9 @@ pub use self::engine::EngineChoice;
 use self::engine::{Engine, XdpWorker};
 use crate::{
     alias,
-    io::{listen, socket::KernelSocket, worker::Worker},
+    io::{files::Files, listen, socket::KernelSocket, worker::Worker},
     kernel::{attach::ModeChoice, limits, routes},
-    pipeline::{Pipeline, Shared},
+    pipeline::{Pipeline, Shared, carrier::NoCarrier},
     script::Config,
     telemetry::log::Log,
 };
@@ -78,10 +78,19 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         own.iter().chain(&config.settings.alias),
         &config.settings.corex.alias_subdomains,
     );
+    let corex = &config.settings.corex;
+    let max_size = corex.file_max_size;
+    let roots = if corex.file_roots.is_empty() {
+        vec![config.folder.clone(), std::env::temp_dir()]
+    } else {
+        corex.file_roots.clone()
+    };
     let shared = Arc::new(Shared {
         config,
         listeners,
         aliases,
+        carrier: Box::new(NoCarrier),
+        files: Files::start(roots, max_size as usize).context("start the thread for files")?,
     });
     let workers = spawn(&shared, &mut engine)?;
     engine.open_queues(&shared.listeners)?;

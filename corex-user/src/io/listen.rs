@@ -49,9 +49,10 @@ pub enum ResolveError {
 /// The first line that can't be resolved.
 pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ResolveError> {
     let mut listeners: Vec<Listener> = Vec::new();
-    let mut add = |address: SocketAddr, name: Option<String>| {
-        if !listeners.iter().any(|l| l.address == address) {
-            listeners.push(Listener { address, name });
+    let mut add = |listener: Listener| {
+        let is = |l: &Listener| (l.transport, l.address) == (listener.transport, listener.address);
+        if !listeners.iter().any(is) {
+            listeners.push(listener);
         }
     };
     for listen in &settings.listen {
@@ -63,13 +64,23 @@ pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ResolveError> {
             });
         }
         for ip in addresses(listen)? {
-            add(SocketAddr::new(ip, listen.port), listen.name.clone());
+            add(Listener {
+                transport: listen.transport,
+                address: SocketAddr::new(ip, listen.port),
+                advertise: listen.advertise.clone(),
+                name: listen.name.clone(),
+            });
         }
     }
     if settings.listen.is_empty() {
         for (_, ip) in interfaces::addresses() {
             if ip.is_ipv4() {
-                add(SocketAddr::new(ip, Transport::Udp.default_port()), None);
+                add(Listener {
+                    transport: Transport::Udp,
+                    address: SocketAddr::new(ip, Transport::Udp.default_port()),
+                    advertise: None,
+                    name: None,
+                });
             }
         }
         if listeners.is_empty() {
@@ -87,6 +98,7 @@ pub fn entries(listeners: &[Listener]) -> Vec<Entry> {
         .iter()
         .flat_map(|listener| {
             let address = listener.address;
+            let transport = listener.transport;
             let ips: Vec<IpAddr> = if address.ip().is_unspecified() {
                 of_host
                     .iter()
@@ -97,7 +109,7 @@ pub fn entries(listeners: &[Listener]) -> Vec<Entry> {
                 vec![address.ip()]
             };
             ips.into_iter().map(move |ip| Entry {
-                transport: Some(Transport::Udp),
+                transport: Some(transport),
                 host: ip.to_string(),
                 port: address.port(),
             })

@@ -24,6 +24,7 @@ use crate::{
     kernel::worker_counters::WorkerSlots,
     pipeline::{Inbound, Pipeline},
     script::SocketId,
+    sip::Transport,
 };
 
 /// Frames taken from a queue before the others get their turn.
@@ -147,6 +148,8 @@ impl Worker {
                 source: datagram.source,
                 local: datagram.local,
                 socket: SocketId(id as u16),
+                transport: Transport::Udp,
+                connection: None,
             };
             pipeline.receive(inbound, &mut egress);
         })
@@ -262,6 +265,8 @@ fn serve_frame(
         source: datagram.src,
         local: datagram.dst,
         socket,
+        transport: Transport::Udp,
+        connection: None,
     };
     let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram);
     pipeline.receive(inbound, &mut egress);

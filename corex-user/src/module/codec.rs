@@ -101,7 +101,7 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
     })?;
     match result {
         Ok(value) => {
-            exec.assign(*output, value)?;
+            exec.assign(output, value)?;
             Ok(1)
         }
         Err(error) => {

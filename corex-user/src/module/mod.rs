@@ -2,13 +2,20 @@
 //! Kamailio. The checker, the interpreter and the documentation all go by the tables here.
 
 mod codec;
+mod core;
 mod corex;
+mod destination;
+mod htable;
 mod pv;
+pub(crate) mod sl;
 mod xlog;
 
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::settings::Settings;
+
+pub(crate) use self::core::relay_reply;
+pub(crate) use self::htable::check_name as htable_name;
 
 /// A module: what `loadmodule` names.
 #[derive(Debug)]
@@ -16,10 +23,6 @@ pub(crate) struct Module {
     /// Its name without `.so`.
     pub name: &'static str,
     /// What it is for, in one sentence.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the documentation is made from it")
-    )]
     pub doc: &'static str,
     /// Its functions.
     pub functions: &'static [Function],
@@ -28,8 +31,18 @@ pub(crate) struct Module {
 }
 
 /// All modules.
-pub(crate) const MODULES: [&Module; 4] =
-    [&corex::MODULE, &xlog::MODULE, &pv::MODULE, &codec::MODULE];
+pub(crate) const MODULES: [&Module; 7] = [
+    &core::MODULE,
+    &corex::MODULE,
+    &xlog::MODULE,
+    &pv::MODULE,
+    &sl::MODULE,
+    &htable::MODULE,
+    &codec::MODULE,
+];
+
+/// The name of what needs no `loadmodule`.
+pub(crate) const CORE: &str = "core";
 
 /// What runs a function; its return code: more than 0 is true, less is false, 0 ends the script.
 pub(crate) type Handler = fn(&mut Exec<'_>, &[Arg]) -> Result<i64, Halt>;
@@ -46,10 +59,6 @@ pub(crate) struct Function {
     /// The kinds of route blocks that it can be called from.
     pub routes: Routes,
     /// What it does, in one or a few sentences.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the documentation is made from it")
-    )]
     pub doc: &'static str,
     /// What runs it.
     pub handler: Handler,
@@ -64,11 +73,23 @@ pub(crate) struct Param {
     pub kind: ParamKind,
 }
 
+/// A parameter that takes any value.
+const fn value(name: &'static str) -> Param {
+    Param {
+        name,
+        kind: ParamKind::Value,
+    }
+}
+
 /// What a parameter of a function takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ParamKind {
     /// Any expression; in a string literal pseudo-variables are replaced by their values.
     Value,
+    /// The same; a bare word stands for itself.
+    Word,
+    /// The same; a constant is checked at the start.
+    Checked(fn(&[u8]) -> Result<(), String>),
     /// A pseudo-variable that can be written, also in quotation marks.
     Target,
     /// A constant out of a set of words.
@@ -127,10 +148,6 @@ pub(crate) struct Parameter {
     /// What it takes, and where that goes.
     pub kind: ParameterKind,
     /// What it does, in one or a few sentences, with its default.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the documentation is made from it")
-    )]
     pub doc: &'static str,
 }
 

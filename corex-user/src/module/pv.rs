@@ -1,10 +1,66 @@
 //! The module `pv`: in Kamailio it brings the pseudo-variables, which are always there here.
 
-use super::Module;
+use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
+use crate::script::exec::{Exec, Halt};
+use crate::script::program::Arg;
+use crate::script::tables::Shared;
+use crate::script::value::Value;
 
 pub(super) static MODULE: Module = Module {
     name: "pv",
     doc: "Pseudo-variables. They are built in: the module can be loaded and needn't be.",
-    functions: &[],
-    parameters: &[],
+    functions: FUNCTIONS,
+    parameters: PARAMETERS,
 };
+
+const FUNCTIONS: &[Function] = &[Function {
+    name: "pv_isset",
+    aliases: &["is_set"],
+    forms: &[&[Param {
+        name: "variable",
+        kind: ParamKind::Value,
+    }]],
+    routes: Routes::ANY,
+    doc: "Whether a pseudo-variable has a value.",
+    handler: is_set,
+}];
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "shvset",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let (name, value) = text.split_once('=').ok_or("there is no `=` in it")?;
+                let value = match value.split_once(':') {
+                    Some(("i", number)) => Shared::Int(
+                        number
+                            .trim()
+                            .parse()
+                            .map_err(|_| format!("`{number}` is no number"))?,
+                    ),
+                    Some(("s", text)) => Shared::Str(text.as_bytes().into()),
+                    _ => Shared::Str(value.as_bytes().into()),
+                };
+                settings.shared_values.push((name.trim().to_owned(), value));
+                Ok(())
+            },
+            help: "its form is \"name=i:5\" or \"name=s:text\"",
+        },
+        doc: "name=i:number or name=s:text: what $shv(name) starts as. May be set many times.",
+    },
+    Parameter {
+        name: "varset",
+        aliases: &[],
+        kind: ParameterKind::Ignored,
+        doc: "What $var(name) starts as; assign it in the route.",
+    },
+];
+
+fn is_set(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let value = match args.first() {
+        Some(Arg::Value(expr)) => exec.eval(expr)?,
+        _ => Value::Null,
+    };
+    Ok(if value == Value::Null { -1 } else { 1 })
+}

@@ -4,6 +4,7 @@
 //! The same for every engine: a message comes as [`Inbound`], and leaves through an
 //! [`Egress`].
 
+pub mod carrier;
 mod pass;
 mod shared;
 mod source;
@@ -22,7 +23,7 @@ use self::{
 };
 use crate::{
     hook,
-    script::{Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
+    script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
     sip::{SipView, StartLine, Transport},
     telemetry::limiter::Limiter,
 };
@@ -38,6 +39,10 @@ pub struct Inbound<'m> {
     pub local: SocketAddr,
     /// The listen socket.
     pub socket: SocketId,
+    /// The transport.
+    pub transport: Transport,
+    /// The connection that it came on.
+    pub connection: Option<ConnectionId>,
 }
 
 /// A message to be transmitted.
@@ -115,7 +120,7 @@ impl Pipeline {
     pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.counters.bytes_in += inbound.payload.len() as u64;
         let corex = &self.shared.config.settings.corex;
-        if inbound.payload.len() < corex.probe_len as usize {
+        if inbound.transport == Transport::Udp && inbound.payload.len() < corex.probe_len as usize {
             self.counters.drop_probe += 1;
             return;
         }
@@ -128,14 +133,17 @@ impl Pipeline {
             encoded: &mut self.encoded,
             sources: &mut self.sources,
             sent: 0,
+            replied: 0,
+            consumed: 0,
             failure: None,
             in_hook: false,
         };
         let env = Env {
             src: inbound.source,
             dst: inbound.local,
-            transport: Transport::Udp,
+            transport: inbound.transport,
             socket: inbound.socket,
+            connection: inbound.connection,
         };
 
         let mut message = inbound.payload;
@@ -192,23 +200,28 @@ impl Pipeline {
         };
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
         let end = self.runtime.run_route(&env, &view, &mut pass);
-        let (sent, failure) = (pass.sent, pass.failure);
+        let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);
+        let failure = pass.failure;
         if end == RouteEnd::Failed {
             self.counters.route_failed += 1;
         }
         let counters = &mut self.counters;
-        *match (sent, failure, end) {
-            (1.., _, _) => &mut counters.sent,
-            (0, Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
-            (0, Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
-            (0, Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
-            (0, Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
-            (0, Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
-            (0, Some(Failure::Kernel), _) => &mut counters.drop_send_error,
-            (0, None, RouteEnd::Failed) => &mut counters.drop_route_failed,
-            (0, None, RouteEnd::Drop) => &mut counters.drop_script,
-            (0, None, _) if is_reply => &mut counters.drop_reply_unrouted,
-            (0, None, _) => &mut counters.drop_request_unrouted,
+        *match (failure, end) {
+            _ if sent > 0 => &mut counters.sent,
+            _ if replied > 0 => &mut counters.replied,
+            _ if consumed > 0 => &mut counters.consumed,
+            (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
+            (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
+            (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
+            (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
+            (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
+            (Some(Failure::QueueFull), _) => &mut counters.drop_send_queue_full,
+            (Some(Failure::NoTransport), _) => &mut counters.drop_send_no_transport,
+            (Some(Failure::Kernel), _) => &mut counters.drop_send_error,
+            (None, RouteEnd::Failed) => &mut counters.drop_route_failed,
+            (None, RouteEnd::Drop) => &mut counters.drop_script,
+            (None, _) if is_reply => &mut counters.drop_reply_unrouted,
+            (None, _) => &mut counters.drop_request_unrouted,
         } += 1;
     }
 }

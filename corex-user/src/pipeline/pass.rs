@@ -1,14 +1,25 @@
 //! One message's pass: what its script asks of the world, and what became of it.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
+use bytes::Bytes;
 use corex_common::counters::WorkerCounters;
 
-use super::{Egress, Inbound, Outbound, Shared, TransmitError, source::Sources};
+use super::{
+    Egress, Inbound, Listener, Outbound, Shared, TransmitError,
+    carrier::{Address, Lookup, Parcel},
+    source::Sources,
+};
 use crate::{
     hook,
+    io::files::FileError,
     script::{
-        Direction, Env, HookOutcome, Host, Outgoing, Runtime, SendError, SendTarget, SocketId,
+        Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError, SentBy,
+        SocketId, Target,
     },
     sip::Transport,
 };
@@ -21,8 +32,13 @@ pub enum Failure {
     TooLong,
     HookEmpty,
     HookTooLong,
+    QueueFull,
+    NoTransport,
     Kernel,
 }
+
+/// What an IPv4 datagram carries (RFC 768, RFC 791).
+const MAX_UDP_PAYLOAD: usize = 65_507;
 
 /// The host that the script sees while one message is handled.
 pub struct Pass<'a, 'm> {
@@ -33,49 +49,75 @@ pub struct Pass<'a, 'm> {
     pub encoded: &'a mut Vec<u8>,
     pub sources: &'a mut Sources,
     pub sent: u32,
+    pub replied: u32,
+    pub consumed: u32,
     pub failure: Option<Failure>,
     /// A hook is running: what it sends doesn't go through the hook again.
     pub in_hook: bool,
 }
 
 impl Pass<'_, '_> {
+    fn fail<R>(&mut self, failure: Failure, error: SendError) -> Result<R, SendError> {
+        self.failure = Some(failure);
+        Err(error)
+    }
+
     /// The socket to send from, and our address: the one asked for; else, as Kamailio, the
     /// one that the message came in on, or with `mhomed` the one that the kernel would
-    /// choose for the destination; else the first of the family.
+    /// choose for the destination; else the first of the family and the transport. A stream
+    /// needs none: then the address is the one that the message came in on.
     fn source(
         &mut self,
-        to: SocketAddr,
+        to: Option<SocketAddr>,
+        transport: Transport,
         forced: Option<SocketId>,
     ) -> Option<(SocketId, SocketAddr)> {
         let shared = self.shared;
-        let usable = |id: &SocketId| shared.listener(*id).address.is_ipv4() == to.is_ipv4();
-        if let Some(id) = forced.filter(usable) {
-            return Some((id, shared.listener(id).address));
+        // A connection is opened from any of our addresses; what stands for us in Via is a
+        // listener of the transport, or else of any.
+        let usable = |listener: &Listener| {
+            let right_family = to.is_none_or(|to| listener.address.is_ipv4() == to.is_ipv4());
+            right_family && (listener.transport == transport || transport == Transport::Tls)
+        };
+        let by_id = |id: &SocketId| usable(shared.listener(*id));
+        if let Some(id) = forced.filter(by_id) {
+            return Some((id, self.address_of(id, to)));
         }
-        if shared.config.settings.mhomed
-            && shared.listeners.len() > 1
-            && let Some(ip) = self.sources.of(to.ip())
-            && let Some(id) = shared
+        let find = |wanted: &dyn Fn(&Listener) -> bool| {
+            let found = shared
                 .listeners
                 .iter()
-                .position(|l| l.address.ip() == ip)
-                .and_then(|i| u16::try_from(i).ok())
-                .map(SocketId)
+                .position(|l| usable(l) && wanted(l))?;
+            u16::try_from(found).ok().map(SocketId)
+        };
+        if shared.config.settings.mhomed
+            && shared.listeners.len() > 1
+            && let Some(to) = to
+            && let Some(ip) = self.sources.of(to.ip())
+            && let Some(id) = find(&|l| l.address.ip() == ip)
         {
             return Some((id, shared.listener(id).address));
         }
-        if usable(&self.inbound.socket) {
-            let address = shared.listener(self.inbound.socket).address;
-            return Some((self.inbound.socket, address));
+        let own = self.inbound.socket;
+        if by_id(&own) {
+            return Some((own, self.inbound.local));
         }
-        let first = shared
-            .listeners
-            .iter()
-            .position(|l| l.address.is_ipv4() == to.is_ipv4())?;
-        Some((
-            SocketId(u16::try_from(first).ok()?),
-            shared.listeners.get(first)?.address,
-        ))
+        if let Some(id) = find(&|_| true) {
+            return Some((id, self.address_of(id, to)));
+        }
+        (transport != Transport::Udp).then(|| (own, shared.listener(own).address))
+    }
+
+    /// Our address on a socket; for a wildcard the one that the kernel would choose.
+    fn address_of(&mut self, id: SocketId, to: Option<SocketAddr>) -> SocketAddr {
+        let mut address = self.shared.listener(id).address;
+        if address.ip().is_unspecified()
+            && let Some(to) = to
+            && let Some(ip) = self.sources.of(to.ip())
+        {
+            address.set_ip(ip);
+        }
+        address
     }
 
     /// Runs the outgoing hook. True: `encoded` holds what is to be sent instead.
@@ -83,9 +125,7 @@ impl Pass<'_, '_> {
         &mut self,
         runtime: &mut Runtime,
         payload: &[u8],
-        socket: SocketId,
-        local: SocketAddr,
-        to: SocketAddr,
+        hop: &NextHop<'_>,
         encoded: &mut Vec<u8>,
     ) -> Result<bool, (Failure, SendError)> {
         let corex = &self.shared.config.settings.corex;
@@ -98,10 +138,16 @@ impl Pass<'_, '_> {
         }
         self.counters.hook_out += 1;
         let env = Env {
-            src: local,
-            dst: to,
-            transport: Transport::Udp,
-            socket,
+            src: hop.local,
+            dst: match hop.to {
+                Target::Addr(address) => address,
+                Target::Name { port, .. } => {
+                    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.unwrap_or(0))
+                }
+            },
+            transport: hop.transport,
+            socket: hop.socket,
+            connection: None,
         };
         self.in_hook = true;
         let outcome = hook::run(runtime, &env, payload, Direction::Outgoing, self, encoded);
@@ -120,60 +166,141 @@ impl Pass<'_, '_> {
         Ok(false)
     }
 
-    fn transmit(
-        &mut self,
-        payload: &[u8],
-        socket: SocketId,
-        local: SocketAddr,
-        to: SocketAddr,
-    ) -> Result<(), (Failure, SendError)> {
-        let out = Outbound {
-            payload,
-            socket,
-            local,
-            to,
+    /// Sends a datagram at once, and hands over what must wait.
+    fn leave(&mut self, payload: &[u8], out: &Outgoing<'_>) -> Result<(), (Failure, SendError)> {
+        let hop = &out.hop;
+        let to = match hop.to {
+            Target::Addr(to) if hop.transport == Transport::Udp => {
+                let out = Outbound {
+                    payload,
+                    socket: hop.socket,
+                    local: hop.local,
+                    to,
+                };
+                return match self.egress.transmit(out, self.counters) {
+                    Ok(()) => {
+                        self.counters.bytes_out += payload.len() as u64;
+                        Ok(())
+                    }
+                    Err(TransmitError::TooLong) => Err((Failure::TooLong, SendError::TooLong)),
+                    Err(TransmitError::Kernel(kind)) => {
+                        Err((Failure::Kernel, SendError::Kernel(kind)))
+                    }
+                };
+            }
+            Target::Addr(to) => Address::Known(to, None),
+            Target::Name { host, port, secure } => Address::Name {
+                host: String::from_utf8_lossy(host).into_owned(),
+                port,
+                secure,
+            },
         };
-        match self.egress.transmit(out, self.counters) {
+        if hop.transport == Transport::Udp && payload.len() > MAX_UDP_PAYLOAD {
+            return Err((Failure::TooLong, SendError::TooLong));
+        }
+        let parcel = Parcel {
+            payload: Bytes::copy_from_slice(payload),
+            to,
+            transport: hop.transport,
+            socket: hop.socket,
+            local: hop.local,
+            connection: out.connection,
+        };
+        match self.shared.carrier.carry(parcel) {
             Ok(()) => {
+                self.counters.out_carried += 1;
                 self.counters.bytes_out += payload.len() as u64;
                 Ok(())
             }
-            Err(TransmitError::TooLong) => Err((Failure::TooLong, SendError::TooLong)),
-            Err(TransmitError::Kernel(kind)) => Err((Failure::Kernel, SendError::Kernel(kind))),
+            Err(error @ SendError::QueueFull) => Err((Failure::QueueFull, error)),
+            Err(error) => Err((Failure::NoTransport, error)),
         }
     }
 }
 
 impl Host for Pass<'_, '_> {
-    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
-        let to = match out.to {
-            SendTarget::Addr(address) => address,
-            SendTarget::Name { .. } => {
-                self.failure = Some(Failure::Unresolved);
-                return Err(SendError::Unresolved);
+    fn next_hop<'t>(
+        &mut self,
+        to: Target<'t>,
+        transport: Option<Transport>,
+        forced: Option<SocketId>,
+    ) -> Result<NextHop<'t>, SendError> {
+        let (to, transport) = match to {
+            Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
+            Target::Name { secure, .. } => {
+                match self.shared.carrier.lookup(to, transport) {
+                    // TLS keeps the name: the certificate must be for it.
+                    Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
+                    Lookup::Known(address, transport) => (Target::Addr(address), transport),
+                    Lookup::Unknown if secure => (to, Transport::Tls),
+                    Lookup::Unknown => (to, transport.unwrap_or(Transport::Udp)),
+                    Lookup::Failed => return self.fail(Failure::Unresolved, SendError::Unresolved),
+                }
             }
         };
-        let Some((socket, local)) = self.source(to, out.socket) else {
-            self.failure = Some(Failure::NoSocket);
-            return Err(SendError::NoSocket);
+        let remote = match to {
+            Target::Addr(address) => Some(address),
+            Target::Name { .. } => None,
         };
+        match self.source(remote, transport, forced) {
+            Some((socket, local)) => Ok(NextHop {
+                to,
+                transport,
+                socket,
+                local,
+            }),
+            None => self.fail(Failure::NoSocket, SendError::NoSocket),
+        }
+    }
+
+    fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_> {
+        let listener = self.shared.listener(hop.socket);
+        let (host, port) = match &listener.advertise {
+            Some((host, port)) => (Some(host.as_str()), *port),
+            None => (None, None),
+        };
+        SentBy {
+            host,
+            ip: hop.local.ip(),
+            port: port.unwrap_or(listener.address.port()),
+        }
+    }
+
+    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
-        let result = self
-            .encode(runtime, out.payload, socket, local, to, &mut encoded)
+        let result = if out.purpose == Purpose::Data {
+            Ok(false)
+        } else {
+            self.encode(runtime, out.payload, &out.hop, &mut encoded)
+        };
+        let result = result
             .map(|replaced| if replaced { &encoded } else { out.payload })
-            .and_then(|payload| self.transmit(payload, socket, local, to));
+            .and_then(|payload| self.leave(payload, &out));
         *self.encoded = encoded;
         match result {
             Ok(()) => {
-                self.sent += 1;
+                *match out.purpose {
+                    Purpose::Message => &mut self.sent,
+                    Purpose::Reply => &mut self.replied,
+                    Purpose::Data => &mut self.consumed,
+                } += 1;
                 Ok(())
             }
-            Err((failure, error)) => {
-                self.failure = Some(failure);
-                Err(error)
-            }
+            Err((failure, error)) => self.fail(failure, error),
         }
+    }
+
+    fn consume(&mut self) {
+        self.consumed += 1;
+    }
+
+    fn file_read(&self, path: &Path) -> Result<Arc<[u8]>, FileError> {
+        self.shared.files.read(path)
+    }
+
+    fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError> {
+        self.shared.files.write(path, content)
     }
 
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {

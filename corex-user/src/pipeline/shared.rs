@@ -5,23 +5,30 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use super::carrier::Carrier;
 use crate::{
     alias,
+    io::files::Files,
     script::{Config, SocketId},
+    sip::Transport,
 };
 
 /// A listen socket, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// Its transport: UDP or TCP.
+    pub transport: Transport,
     /// Its address.
     pub address: SocketAddr,
+    /// `advertise` of the listen line: our name towards others, and the port.
+    pub advertise: Option<(String, Option<u16>)>,
     /// `name "…"` of the listen line.
     pub name: Option<String>,
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "udp:{}", self.address)
+        write!(f, "{}:{}", self.transport, self.address)
     }
 }
 
@@ -33,6 +40,10 @@ pub struct Shared {
     pub listeners: Vec<Listener>,
     /// Host names that are ours.
     pub aliases: alias::Table,
+    /// Takes over what can't leave at once.
+    pub carrier: Box<dyn Carrier>,
+    /// Files for scripts.
+    pub files: Files,
 }
 
 impl Shared {
@@ -40,7 +51,9 @@ impl Shared {
     /// the first listener stands in.
     pub fn listener(&self, socket: SocketId) -> &Listener {
         const NONE: &Listener = &Listener {
+            transport: Transport::Udp,
             address: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
+            advertise: None,
             name: None,
         };
         self.listeners
@@ -49,12 +62,12 @@ impl Shared {
             .unwrap_or(NONE)
     }
 
-    /// The listen socket that owns a local address: the exact one, else the wildcard.
+    /// The UDP listen socket that owns a local address: the exact one, else the wildcard.
     pub fn find(&self, local: SocketAddr) -> Option<SocketId> {
         let by = |matches: &dyn Fn(&Listener) -> bool| {
             self.listeners
                 .iter()
-                .position(matches)
+                .position(|l| l.transport == Transport::Udp && matches(l))
                 .and_then(|i| u16::try_from(i).ok())
                 .map(SocketId)
         };

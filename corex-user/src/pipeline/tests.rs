@@ -2,10 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{Egress, Inbound, Listener, Outbound, Pipeline, Shared, TransmitError, WorkerCounters};
+use super::{
+    Egress, Inbound, Listener, Outbound, Pipeline, Shared, TransmitError, WorkerCounters,
+    carrier::NoCarrier,
+};
 use crate::{
     alias,
+    io::files::Files,
     script::{self, SocketId},
+    sip::Transport,
 };
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
@@ -60,7 +65,9 @@ fn pipeline(text: &str) -> Pipeline {
         .listen
         .iter()
         .map(|l| Listener {
+            transport: l.transport,
             address: SocketAddr::new(l.host.parse().unwrap(), l.port),
+            advertise: None,
             name: None,
         })
         .collect();
@@ -68,6 +75,8 @@ fn pipeline(text: &str) -> Pipeline {
         aliases: alias::Table::new([], []),
         config,
         listeners,
+        carrier: Box::new(NoCarrier),
+        files: Files::start(Vec::new(), 0).unwrap(),
     };
     Pipeline::new(Arc::new(shared), 0)
 }
@@ -80,6 +89,8 @@ fn pass(text: &str, message: &[u8], egress: &mut Recorder) -> WorkerCounters {
             source: "10.0.0.9:5070".parse().unwrap(),
             local: "10.0.0.1:5060".parse().unwrap(),
             socket: SocketId(0),
+            transport: Transport::Udp,
+            connection: None,
         },
         egress,
     );
@@ -87,7 +98,9 @@ fn pass(text: &str, message: &[u8], egress: &mut Recorder) -> WorkerCounters {
     let verdicts: u64 = WorkerCounters::NAMES
         .iter()
         .zip(counters.values())
-        .filter(|(name, _)| **name == "sent" || name.starts_with("drop_"))
+        .filter(|(name, _)| {
+            matches!(**name, "sent" | "replied" | "consumed") || name.starts_with("drop_")
+        })
         .map(|(_, value)| value)
         .sum();
     assert_eq!(verdicts, 1, "one verdict: {counters:?}");

@@ -4,6 +4,8 @@
 //! says what is wrong, `exec` runs the program, one [`Runtime`] for each worker. What functions
 //! there are is in [`crate::module`]; what pseudo-variables, in `pv`.
 
+pub mod catalogue;
+pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod exec;
 mod pattern;
@@ -13,24 +15,32 @@ mod runtime;
 pub mod settings;
 mod store;
 pub mod syntax;
+pub mod tables;
 pub(crate) mod value;
 
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::io::files::FileError;
 use crate::sip::Transport;
 use syntax::diag::Report;
 
+pub use crate::sip::compose::SentBy;
+pub(crate) use pattern::regex;
 pub use program::Program;
 pub use runtime::Runtime;
 
 /// A listen socket: its index in the list of resolved ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SocketId(pub u16);
+
+/// A connection of a stream transport. Never used twice while the process lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionId(pub u64);
 
 /// Where a message comes from or goes to.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +53,8 @@ pub struct Env {
     pub transport: Transport,
     /// The listen socket that it came or will go by.
     pub socket: SocketId,
+    /// The connection that it came on.
+    pub connection: Option<ConnectionId>,
 }
 
 /// Which way a message is going.
@@ -85,11 +97,11 @@ pub enum RouteEnd {
 /// Why a message wasn't sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SendError {
-    /// The host name isn't in the table of addresses.
+    /// The host name has no address.
     #[error("the host name has no address")]
     Unresolved,
-    /// No listen socket can reach the address: another family.
-    #[error("no listen socket of the destination's address family")]
+    /// No listen socket can reach the address: another family or transport.
+    #[error("no listen socket of the destination's address family and transport")]
     NoSocket,
     /// More than a datagram carries.
     #[error("the message is larger than a datagram")]
@@ -97,6 +109,12 @@ pub enum SendError {
     /// The outgoing hook left nothing to send.
     #[error("the outgoing hook left nothing that can be sent")]
     Hook,
+    /// Too much waits to be sent by a stream or to a name already.
+    #[error("too much waits to be sent there already")]
+    QueueFull,
+    /// The transport can't be had.
+    #[error("{0}")]
+    NoTransport(&'static str),
     /// The kernel refused it.
     #[error("the kernel refused it: {0}")]
     Kernel(std::io::ErrorKind),
@@ -104,16 +122,42 @@ pub enum SendError {
 
 /// Where a message is to go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SendTarget<'a> {
+pub enum Target<'a> {
     /// To an address.
     Addr(SocketAddr),
-    /// To a host that must be looked up first.
+    /// To a host that must be looked up first (RFC 3263).
     Name {
         /// Its name.
         host: &'a [u8],
-        /// The port.
-        port: u16,
+        /// The port, where one is given.
+        port: Option<u16>,
+        /// `sips:`: only TLS will do.
+        secure: bool,
     },
+}
+
+/// The next hop of a message: what can be known of it without waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextHop<'a> {
+    /// Where to: an address wherever it was known already.
+    pub to: Target<'a>,
+    /// The transport.
+    pub transport: Transport,
+    /// The listen socket to send from. For a stream: the one that stands for us in Via.
+    pub socket: SocketId,
+    /// Our address.
+    pub local: SocketAddr,
+}
+
+/// What a message that leaves is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The message that came in, as it is or changed.
+    Message,
+    /// Our own reply to it.
+    Reply,
+    /// Something else: what send_data() sends.
+    Data,
 }
 
 /// A message that a script sends.
@@ -121,21 +165,51 @@ pub enum SendTarget<'a> {
 pub struct Outgoing<'a> {
     /// Its bytes. The very slice that the script runs on where it sends the message as it is.
     pub payload: &'a [u8],
-    /// Where to.
-    pub to: SendTarget<'a>,
-    /// By which transport.
-    pub transport: Transport,
-    /// From which socket, where the script chose one.
-    pub socket: Option<SocketId>,
+    /// What it is.
+    pub purpose: Purpose,
+    /// Where to, from [`Host::next_hop`].
+    pub hop: NextHop<'a>,
+    /// The connection to send it on, if it is still there.
+    pub connection: Option<ConnectionId>,
 }
 
 /// What a script can ask of the world.
 pub trait Host {
+    /// Finds out where and from which socket something would go. `transport` is the one asked
+    /// for; `None` leaves it to the name's records, and for an address it is UDP.
+    ///
+    /// # Errors
+    /// When nothing of ours can reach it, or its name is known to have no address.
+    fn next_hop<'t>(
+        &mut self,
+        to: Target<'t>,
+        transport: Option<Transport>,
+        forced: Option<SocketId>,
+    ) -> Result<NextHop<'t>, SendError>;
+
+    /// Our name towards a next hop.
+    fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_>;
+
     /// Sends a message. The host may call [`Runtime::run_network_msg`] on `runtime` meanwhile.
     ///
     /// # Errors
     /// When the message can't be sent.
     fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError>;
+
+    /// Notes that the message is done with, although nothing was sent.
+    fn consume(&mut self);
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn file_read(&self, path: &Path) -> Result<Arc<[u8]>, FileError>;
+
+    /// Writes a file.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError>;
 
     /// Whether host and port are this proxy (`myself`). Port 0 and no transport match any.
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool;
@@ -144,6 +218,8 @@ pub trait Host {
 /// A configuration that can be run.
 #[derive(Debug)]
 pub struct Config {
+    /// The directory that its file is in; the working directory for one that isn't in a file.
+    pub folder: PathBuf,
     /// What it sets.
     pub settings: settings::Settings,
     /// Its route blocks.
@@ -161,10 +237,14 @@ pub struct Loaded {
 
 /// Reads and checks the configuration in a file.
 pub fn load(path: &Path) -> Loaded {
-    check::check(syntax::parse_file(path))
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    check::check(syntax::parse_file(path), folder)
 }
 
 /// Checks a configuration given as text; `name` is what the report calls it.
 pub fn load_str(name: &str, text: &str) -> Loaded {
-    check::check(syntax::parse_str(name, text))
+    check::check(syntax::parse_str(name, text), PathBuf::from("."))
 }

@@ -11,7 +11,7 @@ const MAX_REGEX_SIZE: usize = 4 << 20;
 ///
 /// # Errors
 /// What is wrong with it, on one line.
-pub(super) fn regex(pattern: &[u8]) -> Result<Regex, String> {
+pub(crate) fn regex(pattern: &[u8]) -> Result<Regex, String> {
     let text = std::str::from_utf8(pattern).map_err(|_| "it is not valid UTF-8".to_owned())?;
     RegexBuilder::new(text)
         .case_insensitive(true)

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use regex::bytes::Regex;
 
 use crate::module::Function;
-use crate::script::pv::Kind;
+use crate::script::SocketId;
+use crate::script::pv::{NamedReader, NamedWriter, Reader, Writer};
 use crate::script::settings;
+use crate::script::tables::Tables;
 use crate::script::value::{StrRef, Value};
 
 /// The route blocks of a configuration, ready to run. Shared by all workers.
@@ -33,6 +35,14 @@ pub struct Program {
     /// The listen sockets of which the place in the resolved list is certain: those before the
     /// first that names no IP address, which may stand for several.
     pub(crate) sockets: Vec<Socket>,
+    /// The value of Server in our own replies; empty: none.
+    pub(crate) server: String,
+    /// Whether the ACK to a reply of ours is absorbed: the module sl is loaded.
+    pub(crate) absorbs_acks: bool,
+    /// Values that all workers share.
+    pub(crate) tables: Tables,
+    /// `max_branches`.
+    pub(crate) max_branches: u32,
     /// `max_while_loops`.
     pub(crate) max_while_loops: u32,
     /// Parameters of the module `codec`.
@@ -45,6 +55,18 @@ impl fmt::Debug for Program {
             .field("file", &self.file)
             .field("routes", &self.routes.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// The listen socket of this text or name; see [`Self::sockets`].
+    pub(crate) fn socket(&self, wanted: &[u8]) -> Option<SocketId> {
+        let pool = &self.pool;
+        let found = self.sockets.iter().position(|socket| {
+            socket.text.of(pool).eq_ignore_ascii_case(wanted)
+                || socket.name.is_some_and(|name| name.of(pool) == wanted)
+        });
+        found.and_then(|at| u16::try_from(at).ok()).map(SocketId)
     }
 }
 
@@ -186,10 +208,18 @@ pub(crate) enum Piece {
 
 /// A pseudo-variable that is read.
 pub(crate) enum Pv {
-    /// One that its kind says all about.
-    Plain(Kind),
+    Null,
+    Plain(Reader),
     Var(VarId),
     Avp(AvpId, Index),
+    Named(Box<Named>),
+}
+
+/// One with a name in parentheses, and the index of one of its values.
+pub(crate) struct Named {
+    pub read: NamedReader,
+    pub name: Expr,
+    pub index: Index,
 }
 
 /// Which of the values of one AVP name.
@@ -200,9 +230,9 @@ pub(crate) enum Index {
 }
 
 /// A pseudo-variable that is written.
-#[derive(Clone, Copy)]
 pub(crate) enum Target {
-    Plain(Kind),
+    Plain(Writer),
+    Named(NamedWriter, Box<Expr>),
     Var(VarId),
     Avp(AvpId),
     /// `$(avp(name)[*])`: all values make way for the new one.

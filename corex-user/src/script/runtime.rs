@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+use super::changes::Changes;
 use super::exec::{Exec, Halt};
 use super::program::{Program, RouteId};
 use super::settings::MAX_MESSAGE_LEN;
@@ -11,7 +12,9 @@ use super::store::Store;
 use super::value::Value;
 use super::{Direction, Env, HookOutcome, Host, RouteEnd};
 use crate::codec::Codecs;
+use crate::module::{relay_reply, sl};
 use crate::sip::SipView;
+use crate::sip::compose::Edits;
 use crate::telemetry::limiter::Limiter;
 
 /// What keeps log lines about one kind of event from becoming a flood.
@@ -78,6 +81,11 @@ pub struct Runtime {
     pub(crate) regexes: Vec<Regex>,
     pub(crate) patterns: Patterns,
     pub(crate) limits: Limits,
+    /// Where messages are written that are about to be sent.
+    pub(crate) composed: Vec<u8>,
+    pub(crate) scratch: Edits,
+    /// What the last run decided, forgotten: its memory is used again.
+    spare: Changes,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
     pub(crate) depth: u32,
 }
@@ -92,6 +100,9 @@ impl Runtime {
             regexes: program.regexes.clone(),
             patterns: Patterns::default(),
             limits: Limits::default(),
+            composed: Vec::new(),
+            scratch: Edits::default(),
+            spare: Changes::default(),
             depth: 0,
             program: Arc::new(program),
         }
@@ -120,7 +131,15 @@ impl Runtime {
         let Some(route) = program.network else {
             return HookOutcome::Unchanged;
         };
-        let end = self.run(&program, route, env, payload, None, Some(direction), host);
+        let end = self.run(
+            &program,
+            Some(route),
+            env,
+            payload,
+            None,
+            Some(direction),
+            host,
+        );
         let Some(avp) = program.msg_avp else {
             return if end == RouteEnd::Failed {
                 HookOutcome::Failed
@@ -176,9 +195,10 @@ impl Runtime {
         } else {
             program.reply
         };
-        let Some(route) = route else {
+        if program.absorbs_acks && sl::is_our_ack(message) {
+            host.consume();
             return RouteEnd::Finished;
-        };
+        }
         let bytes = message.message();
         self.run(&program, route, env, bytes, Some(message), None, host)
     }
@@ -190,7 +210,7 @@ impl Runtime {
     fn run(
         &mut self,
         program: &Program,
-        route: RouteId,
+        route: Option<RouteId>,
         env: &Env,
         message: &[u8],
         view: Option<&SipView<'_>>,
@@ -199,14 +219,26 @@ impl Runtime {
     ) -> RouteEnd {
         let mark = self.store.mark();
         let depth = self.depth;
+        let changes = std::mem::take(&mut self.spare);
         let mut exec = Exec::new(program, self, host, env, message);
+        exec.changes = changes;
         exec.view = view;
         exec.direction = direction;
-        let end = match exec.run(route) {
+        let outcome = match route {
+            Some(route) => exec.run(route),
+            None => Ok(1),
+        };
+        if matches!(outcome, Ok(_) | Err(Halt::Exit)) {
+            relay_reply(&mut exec);
+        }
+        let mut changes = std::mem::take(&mut exec.changes);
+        let line = exec.line;
+        changes.clear();
+        self.spare = changes;
+        let end = match outcome {
             Ok(_) | Err(Halt::Exit) => RouteEnd::Finished,
             Err(Halt::Drop) => RouteEnd::Drop,
             Err(Halt::Error(error)) => {
-                let line = exec.line;
                 if let Some(held_back) = self.limits.errors.allow() {
                     tracing::error!(
                         worker = self.worker,

@@ -1,7 +1,10 @@
 //! What the configuration sets, as types: no sockets, nothing resolved.
 
+use std::path::PathBuf;
+
 use crate::alias;
 use crate::codec::CodecConfig;
+use crate::script::tables::{Shared, TableConfig};
 use crate::sip::Transport;
 
 /// One `listen` line.
@@ -30,6 +33,13 @@ pub struct Corex {
     pub network_io_intercept: bool,
     /// Whether what `send()` sends goes through the hook. Kamailio's doesn't.
     pub intercept_send: bool,
+    /// Directories that scripts may read and write files in; empty: the configuration's and the
+    /// one for temporary files.
+    pub file_roots: Vec<PathBuf>,
+    /// The most bytes of such a file.
+    pub file_max_size: u32,
+    /// Certificate authorities for TLS, in PEM; `None`: the system's.
+    pub tls_ca_list: Option<PathBuf>,
     /// Domains that are `myself` with all their sub-domains.
     pub alias_subdomains: Vec<alias::Entry>,
 }
@@ -41,6 +51,9 @@ impl Default for Corex {
             min_msg_len: 0,
             network_io_intercept: false,
             intercept_send: true,
+            file_roots: Vec::new(),
+            file_max_size: MAX_MESSAGE_LEN,
+            tls_ca_list: None,
             alias_subdomains: Vec::new(),
         }
     }
@@ -80,12 +93,21 @@ pub struct Settings {
     pub mhomed: bool,
     /// `debug`: Kamailio's log level, -5 (alert) to 3 (debug) and beyond.
     pub debug: i64,
+    /// What `server_signature` and `server_header` leave: the value of Server in our own replies,
+    /// empty for none.
+    pub server: String,
+    /// `max_branches`: destinations of one request, the request URI among them.
+    pub max_branches: u32,
     /// `max_while_loops`: a `while` that turns more often is a script error.
     pub max_while_loops: u32,
     /// Parameters of the module `corex`.
     pub corex: Corex,
     /// Parameters of the module `codec`.
     pub codec: Codec,
+    /// Hash tables.
+    pub tables: Vec<TableConfig>,
+    /// What `$shv()` start as.
+    pub(crate) shared_values: Vec<(String, Shared)>,
 }
 
 impl Default for Settings {
@@ -97,9 +119,13 @@ impl Default for Settings {
             children: None,
             mhomed: false,
             debug: 2,
+            server: concat!("corex (", env!("CARGO_PKG_VERSION"), ")").to_owned(),
+            max_branches: 12,
             max_while_loops: 100,
             corex: Corex::default(),
             codec: Codec::default(),
+            tables: Vec::new(),
+            shared_values: Vec::new(),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! is a subslice of the message, so an offset into it can always be computed, and nothing
 //! here allocates. Text is bytes, not `str`: SIP on the wire carries whatever peers put there.
 
+pub mod compose;
+
 mod address;
 mod header;
 mod lex;

@@ -133,6 +133,13 @@ impl<'a> SipView<'a> {
         matches!(self.start_line, StartLine::Request { .. })
     }
 
+    /// The version in the start line, `SIP/2.0`.
+    pub const fn version(&self) -> &'a [u8] {
+        match self.start_line {
+            StartLine::Request { version, .. } | StartLine::Reply { version, .. } => version,
+        }
+    }
+
     /// A request's method.
     pub const fn method(&self) -> Option<&'a [u8]> {
         match self.start_line {

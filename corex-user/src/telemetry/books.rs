@@ -90,8 +90,12 @@ impl Books {
     /// Messages that came to user space without a verdict: 0 at rest.
     pub fn user_imbalance(&self) -> i64 {
         let steered = self.kernel.map_or(0, |k| k.steered);
-        let decided = self.user.sent + sum(&WorkerCounters::NAMES, &self.user.values(), &["drop_"]);
-        (steered + self.user.socket_in).wrapping_sub(decided) as i64
+        let user = &self.user;
+        let decided = user.sent
+            + user.replied
+            + user.consumed
+            + sum(&WorkerCounters::NAMES, &user.values(), &["drop_"]);
+        (steered + user.socket_in + user.stream_in).wrapping_sub(decided) as i64
     }
 
     /// The books as JSON: `kernel` and `user` each with their counters, verdicts grouped

@@ -8,6 +8,13 @@ use crate::script::syntax::ast::{self, ExprKind, Node, UnaryOp};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::pv::parse_pv;
 use crate::script::syntax::span::Span;
+use crate::script::value::Value;
+
+/// What takes any value.
+const ANY: Param = Param {
+    name: "value",
+    kind: ParamKind::Value,
+};
 
 impl Checker {
     pub(super) fn call(&mut self, call: &ast::Call, span: Span) -> Option<Expr> {
@@ -26,10 +33,7 @@ impl Checker {
             };
             diagnostic = match nearest(name, known()) {
                 Some(near) => diagnostic.help(format!("did you mean {near}()?")),
-                None => diagnostic.help(format!(
-                    "known are {}",
-                    known().collect::<Vec<_>>().join(", ")
-                )),
+                None => diagnostic.help("`corex list functions` shows those that there are"),
             };
             self.say(diagnostic);
             return None;
@@ -94,6 +98,29 @@ impl Checker {
                 _ => self.expr(arg),
             }
             .map(Arg::Value),
+            ParamKind::Word => match &arg.kind {
+                ExprKind::Word(word) => {
+                    let text = self.pool.add(word.as_bytes());
+                    Some(Arg::Value(Expr::Const(Value::Str(text))))
+                }
+                _ => self.arg(arg, &ANY),
+            },
+            ParamKind::Checked(check) => {
+                let value = self.arg(arg, &ANY)?;
+                if let Arg::Value(Expr::Const(Value::Str(text))) = &value
+                    && let Err(reason) = check(text.of(&self.pool.bytes))
+                {
+                    self.say(
+                        Diagnostic::error(
+                            arg.span,
+                            format!("this is none of the values of `{}`", param.name),
+                        )
+                        .label(reason),
+                    );
+                    return None;
+                }
+                Some(value)
+            }
             ParamKind::Target => self.target_arg(arg, param).map(Arg::Target),
             ParamKind::Choice { find, words } => {
                 let text = match &arg.kind {

@@ -15,10 +15,6 @@ pub(crate) struct CoreParam {
     pub name: &'static str,
     pub kind: CoreKind,
     /// What it does, in one or a few sentences, with its default.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the documentation is made from it")
-    )]
     pub doc: &'static str,
 }
 
@@ -74,6 +70,24 @@ pub(crate) const CORE: &[CoreParam] = &[
               choose for the destination. Default: no.",
     },
     CoreParam {
+        name: "max_branches",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 31,
+            set: |settings, value| settings.max_branches = value as u32,
+        },
+        doc: "How many destinations a request may have, the request URI among them. Default: 12.",
+    },
+    CoreParam {
+        name: "server_signature",
+        kind: CoreKind::Bool(|settings, value| {
+            if !value {
+                settings.server.clear();
+            }
+        }),
+        doc: "Whether our own replies have a Server header. Default: yes.",
+    },
+    CoreParam {
         name: "max_while_loops",
         kind: CoreKind::Int {
             min: 1,
@@ -117,7 +131,6 @@ const IGNORED: &[&str] = &[
     "log_prefix",
     "log_prefix_mode",
     "log_stderror",
-    "max_branches",
     "max_recursive_level",
     "maxbuffer",
     "mcast_loopback",
@@ -148,7 +161,6 @@ const IGNORED: &[&str] = &[
     "rt_timer2_prio",
     "server_header",
     "server_id",
-    "server_signature",
     "shm_force_alloc",
     "sip_warning",
     "socket_workers",

@@ -4,7 +4,7 @@ use super::Checker;
 use super::nearest::nearest;
 use crate::script::pattern::regex;
 use crate::script::program::{Binary, Expr, Pattern, Pv, Unary};
-use crate::script::pv::Kind;
+use crate::script::pv::{self, Form};
 use crate::script::syntax::ast::{self, BinaryOp, ExprKind, Node, UnaryOp};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::span::Span;
@@ -12,19 +12,19 @@ use crate::script::value::Value;
 use crate::sip::Transport;
 
 /// Words that stand for pseudo-variables, as in Kamailio's older conditions.
-const WORDS: &[(&str, Kind)] = &[
-    ("method", Kind::Method),
-    ("uri", Kind::RequestUri),
-    ("from_uri", Kind::FromUri),
-    ("to_uri", Kind::ToUri),
-    ("status", Kind::Status),
-    ("src_ip", Kind::SourceIp),
-    ("src_port", Kind::SourcePort),
-    ("dst_ip", Kind::LocalIp),
-    ("dst_port", Kind::LocalPort),
-    ("proto", Kind::Protocol),
-    ("msg:len", Kind::MessageLen),
-    ("retcode", Kind::ReturnCode),
+const WORDS: &[(&str, &str)] = &[
+    ("method", "rm"),
+    ("uri", "ru"),
+    ("from_uri", "fu"),
+    ("to_uri", "tu"),
+    ("status", "rs"),
+    ("src_ip", "si"),
+    ("src_port", "sp"),
+    ("dst_ip", "Ri"),
+    ("dst_port", "Rp"),
+    ("proto", "proto"),
+    ("msg:len", "ml"),
+    ("retcode", "rc"),
 ];
 
 impl Checker {
@@ -68,8 +68,11 @@ impl Checker {
     }
 
     fn word(&mut self, word: &str, span: Span) -> Option<Expr> {
-        if let Some((_, kind)) = WORDS.iter().find(|(known, _)| *known == word) {
-            return Some(Expr::Pv(Pv::Plain(*kind)));
+        let variable = WORDS.iter().find(|(known, _)| *known == word);
+        if let Some(def) = variable.and_then(|(_, name)| pv::find(name))
+            && let Form::Plain { read, .. } = &def.form
+        {
+            return Some(Expr::Pv(Pv::Plain(*read)));
         }
         let diagnostic = Diagnostic::error(span, format!("`{word}` means nothing here"));
         let diagnostic = if word == "myself" {

@@ -11,24 +11,26 @@ mod pseudo;
 mod route;
 mod stmt;
 
-#[cfg(test)]
 pub(super) use self::core::CORE;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
 
 use self::route::Declared;
 use super::program::{AvpId, Block, Program, Socket, VarId};
-use super::settings::Settings;
+use super::settings::{Listen, Settings};
 use super::syntax::Parsed;
 use super::syntax::ast::{File, ItemKind};
 use super::syntax::diag::{Diagnostic, Report};
 use super::syntax::span::Span;
+use super::tables::Tables;
 use super::value::{Source, StrRef};
 use super::{Config, Loaded};
 use crate::module::{Function, Module};
+use crate::sip::Transport;
 
 /// What goes through the whole check.
 struct Checker {
@@ -101,7 +103,7 @@ impl Names {
 }
 
 /// Checks what the front end made of a configuration.
-pub(super) fn check(parsed: Parsed) -> Loaded {
+pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
     let Parsed { file, report } = parsed;
     let name = file
         .items
@@ -130,6 +132,7 @@ pub(super) fn check(parsed: Parsed) -> Loaded {
         report, settings, ..
     } = checker;
     let config = (!report.has_errors()).then(|| Config {
+        folder,
         settings,
         program: Arc::new(program),
     });
@@ -157,6 +160,9 @@ impl Checker {
                 ItemKind::LoadModule(_) | ItemKind::Route(_) => {}
             }
         }
+        // Datagram sockets come first everywhere, as in Kamailio's list.
+        let is_stream = |listen: &Listen| listen.transport != Transport::Udp;
+        self.settings.listen.sort_by_key(is_stream);
         let blocks = self.compile_routes(file);
         self.check_uses();
         self.check_hook();
@@ -173,6 +179,10 @@ impl Checker {
             network: self.main_route(route::Place::Network),
             msg_avp: self.msg_avp,
             vars: self.vars.len().unwrap_or(u16::MAX),
+            tables: Tables::new(&self.settings.tables, &self.settings.shared_values),
+            server: self.settings.server.clone(),
+            absorbs_acks: self.is_loaded("sl"),
+            max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
             sockets,
             codec: self.settings.codec,

@@ -2,15 +2,17 @@
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::module::{MODULES, Parameter, ParameterKind, find_module};
-use crate::script::pv::Kind;
+use crate::module::{CORE, MODULES, Parameter, ParameterKind, find_module};
+use crate::script::pv::Form;
 use crate::script::syntax::ast::{ModParam, Node, ParamValue, Str};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::pv::parse_pv;
 use crate::script::syntax::span::Span;
 
 fn module_names() -> String {
-    MODULES.map(|module| module.name).join(", ")
+    let loadable = MODULES.iter().map(|module| module.name);
+    let names: Vec<_> = loadable.filter(|name| *name != CORE).collect();
+    names.join(", ")
 }
 
 impl Checker {
@@ -42,7 +44,7 @@ impl Checker {
     }
 
     pub(super) fn is_loaded(&self, name: &str) -> bool {
-        self.loaded.iter().any(|module| module.name == name)
+        name == CORE || self.loaded.iter().any(|module| module.name == name)
     }
 
     pub(super) fn mod_param(&mut self, param: &ModParam) {
@@ -156,7 +158,8 @@ impl Checker {
             Ok(found) => found,
             Err(diagnostic) => return self.say(diagnostic),
         };
-        let is_avp = crate::script::pv::find(&pv.name.kind).map(|def| def.kind) == Some(Kind::Avp);
+        let is_avp =
+            crate::script::pv::find(&pv.name.kind).is_some_and(|def| matches!(def.form, Form::Avp));
         if !is_avp || after != text.kind.value.len() || pv.index.is_some() {
             return self.say(wrong(text.span));
         }

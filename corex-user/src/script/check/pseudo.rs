@@ -2,8 +2,9 @@
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::script::program::{Expr, Index, Piece, Pv, Target};
-use crate::script::pv::{self, Access, Kind, PvDef};
+use crate::script::program::{Expr, Index, Named, Piece, Pv, Target};
+use crate::script::pv::{self, Form, Names, PvDef};
+use crate::script::settings::Settings;
 use crate::script::syntax::ast::{self, PvIndex, Str};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::pv::parse_pv;
@@ -16,12 +17,9 @@ impl Checker {
         let Some(def) = pv::find(name) else {
             let mut diagnostic =
                 Diagnostic::error(pv.span, format!("there is no pseudo-variable ${name}"));
-            diagnostic = match nearest(name, pv::ALL.iter().map(|def| def.name)) {
+            diagnostic = match nearest(name, pv::all().map(|def| def.name)) {
                 Some(near) => diagnostic.help(format!("did you mean ${near}?")),
-                None => {
-                    let all: Vec<_> = pv::ALL.iter().map(|d| format!("${}", d.name)).collect();
-                    diagnostic.help(format!("known are {}", all.join(" ")))
-                }
+                None => diagnostic.help("`corex list variables` shows those that there are"),
             };
             self.say(diagnostic);
             return None;
@@ -36,7 +34,7 @@ impl Checker {
             );
             return None;
         }
-        let has_names = matches!(def.kind, Kind::Avp | Kind::Var);
+        let has_names = matches!(def.form, Form::Avp | Form::Var | Form::Named { .. });
         if let Some(inner) = pv.inner.as_ref().filter(|_| !has_names) {
             self.say(
                 Diagnostic::error(inner.span, format!("${name} takes no name in parentheses"))
@@ -47,15 +45,16 @@ impl Checker {
         if has_names && pv.inner.is_none() {
             self.say(
                 Diagnostic::error(pv.span, format!("${name} needs a name"))
-                    .label(format!("expected ${name}(name)")),
+                    .label(format!("expected ${name}({})", words_of(def))),
             );
             return None;
         }
-        if let Some(index) = pv.index.as_ref().filter(|_| def.kind != Kind::Avp) {
-            self.say(
-                Diagnostic::error(index.span, format!("${name} has one value and no index"))
-                    .label("only $avp() can have several"),
-            );
+        let is_indexed = matches!(def.form, Form::Avp | Form::Named { indexed: true, .. });
+        if let Some(index) = pv.index.as_ref().filter(|_| !is_indexed) {
+            self.say(Diagnostic::error(
+                index.span,
+                format!("${name} has one value and no index"),
+            ));
             return None;
         }
         Some(def)
@@ -95,40 +94,101 @@ impl Checker {
                 ),
             );
         }
-        match def.kind {
-            Kind::Var => {
+        Some(match &def.form {
+            Form::Null | Form::Dollar => Pv::Null,
+            Form::Plain { read, .. } => Pv::Plain(*read),
+            Form::Var => {
                 let name = self.inner_name(pv)?;
-                Some(Pv::Var(self.var(&name, pv.span)?))
+                Pv::Var(self.var(&name, pv.span)?)
             }
-            Kind::Avp => {
+            Form::Avp => {
                 let name = self.inner_name(pv)?;
                 let id = self.avp(&name, pv.span)?;
-                let index = match pv.index.as_ref().map(|index| (&index.kind, index.span)) {
-                    None => Index::At(0),
-                    Some((PvIndex::At(at), _)) => Index::At(*at),
-                    Some((PvIndex::Pv(inner), _)) => {
-                        Index::Dynamic(Box::new(Expr::Pv(self.pv(inner)?)))
-                    }
-                    Some((PvIndex::All, span)) => {
-                        self.say(
-                            Diagnostic::error(span, "all values at once can't be read")
-                                .label("expected a number or a pseudo-variable")
-                                .help("[*] stands where something is assigned"),
-                        );
-                        return None;
-                    }
-                };
-                Some(Pv::Avp(id, index))
+                Pv::Avp(id, self.index(pv)?)
             }
-            kind => Some(Pv::Plain(kind)),
+            Form::Named { names, read, .. } => Pv::Named(Box::new(Named {
+                read: *read,
+                name: self.computed_name(pv, names)?,
+                index: self.index(pv)?,
+            })),
+        })
+    }
+
+    fn index(&mut self, pv: &ast::Pv) -> Option<Index> {
+        match pv.index.as_ref().map(|index| (&index.kind, index.span)) {
+            None => Some(Index::At(0)),
+            Some((PvIndex::At(at), _)) => Some(Index::At(*at)),
+            Some((PvIndex::Pv(inner), _)) => {
+                Some(Index::Dynamic(Box::new(Expr::Pv(self.pv(inner)?))))
+            }
+            Some((PvIndex::All, span)) => {
+                self.say(
+                    Diagnostic::error(span, "all values at once can't be read")
+                        .label("expected a number or a pseudo-variable")
+                        .help("[*] stands where something is assigned"),
+                );
+                None
+            }
         }
+    }
+
+    /// What stands in the parentheses of a pseudo-variable that isn't looked up by its name.
+    fn computed_name(&mut self, pv: &ast::Pv, names: &Names) -> Option<Expr> {
+        let inner = pv.inner.as_ref()?;
+        let name = pv.name.kind.as_str();
+        let expr = self.format(inner)?;
+        let Expr::Const(_) = expr else {
+            if let Names::Checked(check) = names {
+                let known = inner.kind.value.split(|b| *b == b'$').next();
+                self.checked_name(inner, known.unwrap_or_default(), *check)?;
+            }
+            return Some(expr);
+        };
+        let text = inner.kind.value.as_slice();
+        match names {
+            Names::Any => {}
+            Names::Words(words) => {
+                if !words
+                    .iter()
+                    .any(|w| text.eq_ignore_ascii_case(w.as_bytes()))
+                {
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    let diagnostic =
+                        Diagnostic::error(inner.span, format!("${name} has no `{text}`"))
+                            .label(format!("expected one of {}", words.join(", ")));
+                    self.say(match nearest(&text, words.iter().copied()) {
+                        Some(near) => diagnostic.help(format!("did you mean ${name}({near})?")),
+                        None => diagnostic,
+                    });
+                    return None;
+                }
+            }
+            Names::Checked(check) => self.checked_name(inner, text, *check)?,
+        }
+        Some(expr)
+    }
+
+    fn checked_name(
+        &mut self,
+        inner: &Str,
+        text: &[u8],
+        check: fn(&Settings, &str) -> Result<(), String>,
+    ) -> Option<()> {
+        let result = match std::str::from_utf8(text) {
+            Ok(text) => check(&self.settings, text),
+            Err(_) => Err("the name is not valid UTF-8".to_owned()),
+        };
+        result
+            .map_err(|reason| self.say(Diagnostic::error(inner.span, reason)))
+            .ok()
     }
 
     /// A pseudo-variable as an expression.
     pub(super) fn pv_expr(&mut self, pv: &ast::Pv) -> Option<Expr> {
-        Some(match self.pv(pv)? {
-            Pv::Plain(Kind::Null) => Expr::Const(Value::Null),
-            Pv::Plain(Kind::Dollar) => Expr::Const(Value::Str(self.pool.add(b"$"))),
+        let compiled = self.pv(pv)?;
+        Some(match compiled {
+            Pv::Null if is_dollar(pv) => Expr::Const(Value::Str(self.pool.add(b"$"))),
+            Pv::Null => Expr::Const(Value::Null),
             pv => Expr::Pv(pv),
         })
     }
@@ -136,7 +196,7 @@ impl Checker {
     /// A pseudo-variable to be written.
     pub(super) fn target(&mut self, pv: &ast::Pv) -> Option<Target> {
         let def = self.find_pv(pv)?;
-        if def.access == Access::Read {
+        if !def.is_writable() {
             self.say(
                 Diagnostic::error(pv.span, format!("${} can't be written", def.name))
                     .help("keep the value in a $var(name) or an $avp(name)"),
@@ -149,12 +209,13 @@ impl Checker {
                     .help("what event_route[network:msg] changes, it leaves in the AVP of msg_avp"),
             );
         }
-        match def.kind {
-            Kind::Var => {
+        match &def.form {
+            Form::Null | Form::Dollar => None,
+            Form::Var => {
                 let name = self.inner_name(pv)?;
                 Some(Target::Var(self.var(&name, pv.span)?))
             }
-            Kind::Avp => {
+            Form::Avp => {
                 let name = self.inner_name(pv)?;
                 let id = self.avp(&name, pv.span)?;
                 match pv.index.as_ref().map(|index| (&index.kind, index.span)) {
@@ -169,7 +230,11 @@ impl Checker {
                     }
                 }
             }
-            kind => Some(Target::Plain(kind)),
+            Form::Plain { write, .. } => write.map(Target::Plain),
+            Form::Named { names, write, .. } => {
+                let name = self.computed_name(pv, names)?;
+                write.map(|write| Target::Named(write, Box::new(name)))
+            }
         }
     }
 
@@ -194,7 +259,7 @@ impl Checker {
             };
             at = after;
             match self.pv(&pv)? {
-                Pv::Plain(Kind::Dollar) => literal.push(b'$'),
+                Pv::Null if is_dollar(&pv) => literal.push(b'$'),
                 pv => {
                     if !literal.is_empty() {
                         pieces.push(Piece::Text(self.pool.add(&literal)));
@@ -236,5 +301,21 @@ impl Checker {
             }
         }
         Expr::Const(Value::Str(self.pool.add(bytes)))
+    }
+}
+
+/// Whether this is `$$`.
+fn is_dollar(pv: &ast::Pv) -> bool {
+    pv.name.kind == "$"
+}
+
+/// What stands in the parentheses, for a report.
+fn words_of(def: &PvDef) -> &'static str {
+    match &def.form {
+        Form::Named {
+            names: Names::Words(words),
+            ..
+        } => words.first().copied().unwrap_or("name"),
+        _ => "name",
     }
 }

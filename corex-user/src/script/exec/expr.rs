@@ -120,6 +120,17 @@ impl Exec<'_> {
         }
     }
 
+    /// An argument as an integer: 0 where there is none, and for what is no number.
+    pub fn arg_int(&mut self, args: &[Arg], at: usize) -> Result<i64, Halt> {
+        match args.get(at) {
+            Some(Arg::Value(expr)) => {
+                let value = self.eval(expr)?;
+                Ok(self.to_int(value))
+            }
+            _ => Ok(0),
+        }
+    }
+
     /// A value as an integer: `$null` and what is no number are 0.
     pub fn to_int(&self, value: Value) -> i64 {
         self.number(value).unwrap_or(0)
@@ -159,13 +170,27 @@ impl Exec<'_> {
 
     fn pv(&mut self, pv: &Pv) -> Result<Value, Halt> {
         match pv {
-            Pv::Plain(kind) => Ok(self.read(*kind)?),
+            Pv::Null => Ok(Value::Null),
+            Pv::Plain(read) => read(self),
             Pv::Var(id) => Ok(self.rt.store.var(*id)),
-            Pv::Avp(id, Index::At(at)) => Ok(self.rt.store.avp(*id, *at)),
-            Pv::Avp(id, Index::Dynamic(index)) => {
-                let index = self.eval(index)?;
-                let index = self.to_int(index);
+            Pv::Avp(id, index) => {
+                let index = self.index(index)?;
                 Ok(self.rt.store.avp(*id, index))
+            }
+            Pv::Named(named) => {
+                let name = self.eval_str(&named.name)?;
+                let index = self.index(&named.index)?;
+                (named.read)(self, name, index)
+            }
+        }
+    }
+
+    fn index(&mut self, index: &Index) -> Result<i64, Halt> {
+        match index {
+            Index::At(at) => Ok(*at),
+            Index::Dynamic(index) => {
+                let index = self.eval(index)?;
+                Ok(self.to_int(index))
             }
         }
     }

@@ -3,10 +3,11 @@
 mod expr;
 mod operate;
 
+use super::changes::Changes;
 use super::program::{Label, Program, RouteId, Stmt, StmtKind, Target};
 use super::runtime::Runtime;
 use super::value::{StrRef, Value};
-use super::{Direction, Env, Host, SocketId};
+use super::{Direction, Env, Host};
 use crate::sip::SipView;
 
 /// How deep calls, blocks and expressions may nest at run time, all together. A worker's stack
@@ -59,17 +60,6 @@ pub(crate) enum Flow {
     Return(i64),
 }
 
-/// What the script changed of the message, for this run only: the message itself stays.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Overrides {
-    /// `$ru`.
-    pub request_uri: Option<StrRef>,
-    /// `$du`.
-    pub destination: Option<StrRef>,
-    /// `$fs`.
-    pub socket: Option<SocketId>,
-}
-
 /// One run on one message.
 pub(crate) struct Exec<'a> {
     pub program: &'a Program,
@@ -82,7 +72,7 @@ pub(crate) struct Exec<'a> {
     pub view: Option<&'a SipView<'a>>,
     /// Only in `event_route[network:msg]`.
     pub direction: Option<Direction>,
-    pub overrides: Overrides,
+    pub changes: Changes,
     /// The line of the statement that runs.
     pub line: u32,
     /// `$rc`: what the last function or route returned.
@@ -107,7 +97,7 @@ impl<'a> Exec<'a> {
             message,
             view: None,
             direction: None,
-            overrides: Overrides::default(),
+            changes: Changes::default(),
             line: 0,
             code: 1,
             floor: 0,
@@ -234,7 +224,7 @@ impl<'a> Exec<'a> {
             StmtKind::Drop => Err(Halt::Drop),
             StmtKind::Assign { target, value } => {
                 let value = self.eval(value)?;
-                self.assign(*target, value)?;
+                self.assign(target, value)?;
                 Ok(Flow::Next)
             }
             StmtKind::Eval(value) => {
@@ -268,17 +258,21 @@ impl<'a> Exec<'a> {
     }
 
     /// Writes a pseudo-variable.
-    pub fn assign(&mut self, target: Target, value: Value) -> Result<(), Halt> {
+    pub fn assign(&mut self, target: &Target, value: Value) -> Result<(), Halt> {
         let (pool, message) = (&self.program.pool, self.message);
         let store = &mut self.rt.store;
         match target {
-            Target::Var(id) => store.set_var(id, value, pool, message),
-            Target::Avp(id) => store.push_avp(id, value, pool, message)?,
+            Target::Var(id) => store.set_var(*id, value, pool, message),
+            Target::Avp(id) => store.push_avp(*id, value, pool, message)?,
             Target::AvpAll(id) => {
-                store.clear_avp(id);
-                store.push_avp(id, value, pool, message)?;
+                store.clear_avp(*id);
+                store.push_avp(*id, value, pool, message)?;
             }
-            Target::Plain(kind) => self.write(kind, value)?,
+            Target::Plain(write) => write(self, value)?,
+            Target::Named(write, name) => {
+                let name = self.eval_str(name)?;
+                write(self, name, value)?;
+            }
         }
         Ok(())
     }

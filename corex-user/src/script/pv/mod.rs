@@ -1,120 +1,248 @@
 //! Pseudo-variables: which there are, and how they are read and written.
+//!
+//! One file for each area; what all need is here.
 
-mod read;
-mod write;
+mod branch;
+mod message;
+mod network;
+mod shared;
+mod time;
+mod uri;
+mod values;
 
-/// What a pseudo-variable stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Kind {
+pub(crate) use uri::Part;
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use super::exec::{Exec, Halt, part_of};
+use super::settings::Settings;
+use super::value::{Source, StrRef, Value};
+use crate::sip::SipView;
+
+/// Reads a pseudo-variable.
+pub(crate) type Reader = fn(&mut Exec<'_>) -> Result<Value, Halt>;
+/// Writes one.
+pub(crate) type Writer = fn(&mut Exec<'_>, Value) -> Result<(), Halt>;
+/// Reads one that has a name in parentheses, and an index: 0 is the first, -1 the last.
+pub(crate) type NamedReader = fn(&mut Exec<'_>, StrRef, i64) -> Result<Value, Halt>;
+/// Writes one that has a name in parentheses.
+pub(crate) type NamedWriter = fn(&mut Exec<'_>, StrRef, Value) -> Result<(), Halt>;
+
+/// How a pseudo-variable is written down, and what reads and writes it.
+pub(crate) enum Form {
+    /// `$null`.
     Null,
+    /// `$$`.
     Dollar,
+    /// `$avp(name)`.
     Avp,
+    /// `$var(name)`.
     Var,
-    MessageBuffer,
-    MessageLen,
-    SourceIp,
-    SourcePort,
-    LocalIp,
-    LocalPort,
-    Protocol,
-    Method,
-    RequestUri,
-    RequestUser,
-    RequestHost,
-    RequestPort,
-    DestinationUri,
-    FromUri,
-    ToUri,
-    CallId,
-    CSeqNumber,
-    UserAgent,
-    Status,
-    Reason,
-    Timestamp,
-    Socket,
-    Pid,
-    ReturnCode,
+    /// `$name`.
+    Plain { read: Reader, write: Option<Writer> },
+    /// `$name(inner)`, where `inner` may hold pseudo-variables.
+    Named {
+        names: Names,
+        /// Whether there can be several values, told apart by an index.
+        indexed: bool,
+        read: NamedReader,
+        write: Option<NamedWriter>,
+    },
 }
 
-/// What can be done with a pseudo-variable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Access {
-    Read,
-    ReadWrite,
+/// What may stand in the parentheses.
+pub(crate) enum Names {
+    /// Anything.
+    Any,
+    /// One of these, in any case.
+    Words(&'static [&'static str]),
+    /// What the check doesn't refuse; it gets the text as far as no pseudo-variable is in it.
+    Checked(fn(&Settings, &str) -> Result<(), String>),
 }
 
 /// A pseudo-variable as the checker and the documentation know it.
-#[derive(Debug)]
 pub(crate) struct PvDef {
     /// Its name without the `$`.
     pub name: &'static str,
-    /// What it stands for.
-    pub kind: Kind,
-    /// Whether it can be written.
-    pub access: Access,
+    /// How it is written down, and what it does.
+    pub form: Form,
     /// Whether it is part of a parsed SIP message, and so `$null` in `event_route[network:msg]`.
     pub is_sip: bool,
-    /// What it is, in one sentence.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the documentation is made from it")
-    )]
+    /// What it is, in one or a few sentences.
     pub doc: &'static str,
 }
 
-const fn def(
-    name: &'static str,
-    kind: Kind,
-    access: Access,
-    is_sip: bool,
-    doc: &'static str,
-) -> PvDef {
-    PvDef {
-        name,
-        kind,
-        access,
-        is_sip,
-        doc,
+impl PvDef {
+    /// A pseudo-variable without a name in parentheses that can only be read.
+    const fn plain(name: &'static str, read: Reader, doc: &'static str) -> PvDef {
+        PvDef {
+            name,
+            form: Form::Plain { read, write: None },
+            is_sip: false,
+            doc,
+        }
+    }
+
+    /// One with a name in parentheses that can only be read.
+    const fn named(
+        name: &'static str,
+        names: Names,
+        read: NamedReader,
+        doc: &'static str,
+    ) -> PvDef {
+        PvDef {
+            name,
+            form: Form::Named {
+                names,
+                indexed: false,
+                read,
+                write: None,
+            },
+            is_sip: false,
+            doc,
+        }
+    }
+
+    /// The same, part of a SIP message.
+    const fn sip(mut self) -> PvDef {
+        self.is_sip = true;
+        self
+    }
+
+    /// The same, with an index.
+    const fn indexed(mut self) -> PvDef {
+        if let Form::Named { indexed, .. } = &mut self.form {
+            *indexed = true;
+        }
+        self
+    }
+
+    /// The same, and it can be written.
+    const fn written(mut self, with: Writer) -> PvDef {
+        if let Form::Plain { write, .. } = &mut self.form {
+            *write = Some(with);
+        }
+        self
+    }
+
+    /// The same, and it can be written by its name.
+    const fn written_by_name(mut self, with: NamedWriter) -> PvDef {
+        if let Form::Named { write, .. } = &mut self.form {
+            *write = Some(with);
+        }
+        self
+    }
+
+    /// Whether it can be written.
+    pub fn is_writable(&self) -> bool {
+        match &self.form {
+            Form::Avp | Form::Var => true,
+            Form::Null | Form::Dollar => false,
+            Form::Plain { write, .. } => write.is_some(),
+            Form::Named { write, .. } => write.is_some(),
+        }
     }
 }
 
-use Access::{Read, ReadWrite};
+/// All pseudo-variables, by area.
+const AREAS: [&[PvDef]; 7] = [
+    values::DEFS,
+    message::DEFS,
+    uri::DEFS,
+    network::DEFS,
+    time::DEFS,
+    shared::DEFS,
+    branch::DEFS,
+];
 
 /// All pseudo-variables.
-#[rustfmt::skip]
-pub(crate) const ALL: &[PvDef] = &[
-    def("null", Kind::Null, Read, false, "No value; assigning it unsets an AVP."),
-    def("avp", Kind::Avp, ReadWrite, false, "$avp(name): a value that lives as long as the message is handled. Assigning adds one on top of those of the same name; $(avp(name)[i]) reads the i-th, 0 being the newest and -1 the oldest."),
-    def("var", Kind::Var, ReadWrite, false, "$var(name): a value that lives as long as the worker. It starts as the integer 0."),
-    def("mb", Kind::MessageBuffer, Read, false, "The message's bytes as received, or in the outgoing hook as about to be sent."),
-    def("ml", Kind::MessageLen, Read, false, "Length of $mb in bytes."),
-    def("si", Kind::SourceIp, Read, false, "IP address that the message came from; in the outgoing hook our own."),
-    def("sp", Kind::SourcePort, Read, false, "Port that the message came from; in the outgoing hook our own."),
-    def("Ri", Kind::LocalIp, Read, false, "IP address that the message was received on; in the outgoing hook the one that it goes to."),
-    def("Rp", Kind::LocalPort, Read, false, "Port that the message was received on; in the outgoing hook the one that it goes to."),
-    def("proto", Kind::Protocol, Read, false, "Transport of the message in lower case."),
-    def("rm", Kind::Method, Read, true, "Method of the request; of a reply, the one in CSeq."),
-    def("ru", Kind::RequestUri, ReadWrite, true, "Request URI. What is assigned counts for this run of the script; the message stays as it is."),
-    def("rU", Kind::RequestUser, ReadWrite, true, "User part of the request URI."),
-    def("rd", Kind::RequestHost, ReadWrite, true, "Host of the request URI."),
-    def("rp", Kind::RequestPort, ReadWrite, true, "Port of the request URI, the scheme's default where it names none."),
-    def("du", Kind::DestinationUri, ReadWrite, true, "URI that send() without a parameter sends to instead of the request URI; $null at first."),
-    def("fu", Kind::FromUri, Read, true, "URI in From."),
-    def("tu", Kind::ToUri, Read, true, "URI in To."),
-    def("ci", Kind::CallId, Read, true, "Call-ID."),
-    def("cs", Kind::CSeqNumber, Read, true, "Number in CSeq."),
-    def("ua", Kind::UserAgent, Read, true, "User-Agent."),
-    def("rs", Kind::Status, Read, true, "Status code of the reply."),
-    def("rr", Kind::Reason, Read, true, "Reason phrase of the reply."),
-    def("Ts", Kind::Timestamp, Read, false, "Seconds since 1970-01-01 00:00 UTC."),
-    def("fs", Kind::Socket, ReadWrite, true, "Socket to send from, as \"udp:address:port\" or by the name of its listen line; $null at first."),
-    def("pid", Kind::Pid, Read, false, "Process id."),
-    def("rc", Kind::ReturnCode, Read, false, "What the last function or route returned."),
-    def("retcode", Kind::ReturnCode, Read, false, "The same as $rc."),
-    def("$", Kind::Dollar, Read, false, "$$: a dollar sign."),
-];
+pub(crate) fn all() -> impl Iterator<Item = &'static PvDef> {
+    AREAS.into_iter().flatten()
+}
 
 /// The pseudo-variable of this name.
 pub(crate) fn find(name: &str) -> Option<&'static PvDef> {
-    ALL.iter().find(|def| def.name == name)
+    all().find(|def| def.name == name)
+}
+
+/// An IPv6 address as text with an embedded IPv4 address and a zone has less.
+const IP_TEXT_LEN: usize = 64;
+
+/// What the areas need of a run.
+impl Exec<'_> {
+    /// Text that was made, as a value.
+    pub fn text(&mut self, text: &[u8]) -> Result<Value, Halt> {
+        let mark = self.rt.store.mark();
+        self.rt.store.push(text)?;
+        Ok(self.rt.store.since(mark))
+    }
+
+    /// An IP address as text, IPv6 without brackets.
+    pub fn ip_text(&mut self, ip: IpAddr) -> Result<Value, Halt> {
+        self.display(ip.to_canonical())
+    }
+
+    /// Something short as text; what is longer than 64 bytes is cut off.
+    pub fn display(&mut self, what: impl std::fmt::Display) -> Result<Value, Halt> {
+        let mut buffer = [0; IP_TEXT_LEN];
+        let mut rest = &mut buffer[..];
+        // The only error is the one that the buffer is full.
+        let _ = write!(rest, "{what}");
+        let len = IP_TEXT_LEN - rest.len();
+        self.text(buffer.get(..len).unwrap_or_default())
+    }
+
+    /// The whole message as a string.
+    pub fn whole_message(&self) -> StrRef {
+        StrRef {
+            source: Source::Message,
+            offset: 0,
+            len: self.message.len() as u32,
+        }
+    }
+
+    /// A part of the message, `$null` where there is none or it is no SIP message.
+    pub fn of_message<'v>(
+        &'v self,
+        part: impl FnOnce(&'v SipView<'v>) -> Option<&'v [u8]>,
+    ) -> Value {
+        self.view.and_then(part).map_or(Value::Null, |part| {
+            Value::Str(part_of(self.whole_message(), self.message, part))
+        })
+    }
+
+    /// A string that stays as it is until the run ends; `None` for `$null`.
+    pub fn lasting(&mut self, value: Value) -> Result<Option<StrRef>, Halt> {
+        if value == Value::Null {
+            return Ok(None);
+        }
+        let string = self.rt.store.string(value)?;
+        let kept = match string.source {
+            Source::Pool | Source::Message | Source::Avp => string,
+            Source::Arena | Source::Var(_) => {
+                let mark = self.rt.store.mark();
+                self.push(string)?;
+                match self.rt.store.since(mark) {
+                    Value::Str(copy) => copy,
+                    _ => string,
+                }
+            }
+        };
+        self.keep();
+        Ok(Some(kept))
+    }
+
+    /// Logs what went wrong and doesn't end the run, not too often.
+    pub fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+        if let Some(held_back) = self.rt.limits.others.allow() {
+            tracing::warn!(
+                worker = self.rt.worker,
+                held_back,
+                "{}:{}: {what}",
+                self.program.file,
+                self.line
+            );
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod functions;
 mod hook;
 mod language;
 mod reports;
+mod stateless;
 mod tables;
 mod variables;
 
@@ -32,6 +33,8 @@ const OK: &[u8] = b"SIP/2.0 200 All fine\r\n\
 struct Sent {
     payload: Vec<u8>,
     to: String,
+    transport: Transport,
+    purpose: Purpose,
     socket: Option<SocketId>,
     /// Whether the payload was the very slice of the message.
     in_place: bool,
@@ -43,11 +46,54 @@ struct TestHost {
     sent: Vec<Sent>,
     message: Option<(usize, usize)>,
     runs_hook: bool,
+    forced: Option<SocketId>,
+    consumed: u32,
     refuses: Option<SendError>,
     hooked: Vec<(HookOutcome, Vec<u8>)>,
 }
 
 impl Host for TestHost {
+    fn next_hop<'t>(
+        &mut self,
+        to: Target<'t>,
+        transport: Option<Transport>,
+        forced: Option<SocketId>,
+    ) -> Result<NextHop<'t>, SendError> {
+        self.forced = forced;
+        Ok(NextHop {
+            to,
+            transport: transport.unwrap_or(Transport::Udp),
+            socket: forced.unwrap_or(SocketId(0)),
+            local: env().dst,
+        })
+    }
+
+    fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_> {
+        SentBy {
+            host: None,
+            ip: hop.local.ip(),
+            port: hop.local.port(),
+        }
+    }
+
+    fn consume(&mut self) {
+        self.consumed += 1;
+    }
+
+    fn file_read(&self, path: &Path) -> Result<Arc<[u8]>, FileError> {
+        match path.to_str() {
+            Some("greeting") => Ok(b"hello".as_slice().into()),
+            _ => Err(FileError::Path),
+        }
+    }
+
+    fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError> {
+        match (path.to_str(), content) {
+            (Some("out"), b"hello") => Ok(()),
+            _ => Err(FileError::Path),
+        }
+    }
+
     fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
         if let Some(error) = self.refuses {
             return Err(error);
@@ -65,13 +111,16 @@ impl Host for TestHost {
         }
         self.sent.push(Sent {
             payload: out.payload.to_vec(),
-            to: match out.to {
-                SendTarget::Addr(address) => address.to_string(),
-                SendTarget::Name { host, port } => {
+            to: match out.hop.to {
+                Target::Addr(address) => address.to_string(),
+                Target::Name { host, port, .. } => {
+                    let port = port.unwrap_or(out.hop.transport.default_port());
                     format!("{}:{port} by name", String::from_utf8_lossy(host))
                 }
             },
-            socket: out.socket,
+            transport: out.hop.transport,
+            purpose: out.purpose,
+            socket: self.forced,
             in_place: self.message == Some((out.payload.as_ptr() as usize, out.payload.len())),
         });
         Ok(())
@@ -89,6 +138,7 @@ fn env() -> Env {
         dst: address("192.0.2.2:5060"),
         transport: Transport::Udp,
         socket: SocketId(0),
+        connection: None,
     }
 }
 

@@ -128,7 +128,7 @@ fn listen_and_alias() {
 fn modules() {
     mistake(
         "loadmodule \"kex.so\"",
-        "1:12 error there is no module `kex` here | expected one of corex, xlog, pv, codec",
+        "1:12 error there is no module `kex` here | expected one of corex, xlog, pv, sl, htable, codec",
     );
     mistake("loadmodule \"xlogs.so\"", "did you mean \"xlog.so\"?");
     mistake(
@@ -240,7 +240,7 @@ fn functions() {
     );
     mistake_in_route(
         "t_relay();",
-        "there is no function t_relay() | known are is_incoming, send, send_udp",
+        "there is no function t_relay() | `corex list functions` shows those that there are",
     );
     mistake_in_route(
         "send(\"a\", \"b\");",
@@ -342,7 +342,10 @@ fn pseudo_variables() {
         "$var(x) = $rM;",
         "2:27 error there is no pseudo-variable $rM | did you mean $rm?",
     );
-    mistake_in_route("$var(x) = $xyzzy;", "known are $null $avp");
+    mistake_in_route(
+        "$var(x) = $xyzzy;",
+        "`corex list variables` shows those that there are",
+    );
     mistake_in_route("$var(x) = $avp;", "$avp needs a name | expected $avp(name)");
     mistake_in_route("$var(x) = $ru(x);", "$ru takes no name in parentheses");
     mistake_in_route("$var(x) = $(ru[1]);", "$ru has one value and no index");

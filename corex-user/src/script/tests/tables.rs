@@ -19,7 +19,7 @@ fn every_entry_has_a_sentence_and_a_name_of_its_own() {
     for param in CORE {
         check("core", param.name, param.doc);
     }
-    for def in pv::ALL {
+    for def in pv::all() {
         check("pv", def.name, def.doc);
     }
     for module in MODULES {

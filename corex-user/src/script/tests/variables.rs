@@ -210,3 +210,155 @@ fn a_var_holds_a_copy_and_null_makes_it_zero() {
         "xy1"
     );
 }
+
+/// A request with headers that few have.
+const RICH: &[u8] = b"INVITE sips:bob@[2001:db8::7];transport=tls SIP/2.0\r\n\
+    Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\n\
+    From: \"Alice A\" <sip:alice@example.org:5071>;tag=1\r\n\
+    To: Bob <sip:bob@example.com>;tag=2\r\n\
+    Call-ID: abc\r\n\
+    CSeq: 7 INVITE\r\n\
+    Contact: <sip:alice@192.0.2.1>\r\n\
+    P-Asserted-Identity: <tel:+123>\r\n\
+    Refer-To: <sip:carol@example.net>\r\n\
+    X-A: one\r\n\
+    x-a: two\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 4\r\n\r\nbody";
+
+#[test]
+fn pseudo_variables_read_headers_and_uris() {
+    for (expression, expected) in [
+        ("$fU + $fd + $fn + $ft", "aliceexample.org\"Alice A\"1"),
+        ("$tU + $td + $tn + $tt", "bobexample.comBob2"),
+        ("$rz + $rd + $rp + $rP", "sips[2001:db8::7]5061tls"),
+        ("$ct + $cT + $cl + $bs", "<sip:alice@192.0.2.1>text/plain44"),
+        ("$csb + $mt + $rv", "7 INVITE1SIP/2.0"),
+        ("$ai + $rt", "tel:+123sip:carol@example.net"),
+        (
+            "$hdr(x-a) + $(hdr(X-A)[1]) + $(hdr(X-A)[-1]) + $hdrc(X-A)",
+            "onetwotwo2",
+        ),
+        ("$rb", "body"),
+        ("$sas + $Ru", "udp:192.0.2.1:5062udp:192.0.2.2:5060"),
+        (
+            "$su + $sut",
+            "sip:192.0.2.1:5062sip:192.0.2.1:5062;transport=udp",
+        ),
+        (
+            "$siz + $af + $rcv(len) + $rcv(SrcPort)",
+            "192.0.2.1INET3925062",
+        ),
+    ] {
+        assert_eq!(route_value(RICH, "", expression), expected, "{expression}");
+    }
+    let changed = "$ru = \"sip:x@y\"; $du = \"sip:d.example;transport=tcp\"; ";
+    for (expression, expected) in [
+        (
+            "$ou + $oU + $od + $op + $oP",
+            "sips:bob@[2001:db8::7];transport=tlsbob[2001:db8::7]5061tls",
+        ),
+        ("$dd + $dp + $dP", "d.example5060tcp"),
+        ("$rU + $rP", "xUDP"),
+    ] {
+        assert_eq!(
+            route_value(RICH, changed, expression),
+            expected,
+            "{expression}"
+        );
+    }
+    for absent in [
+        "$pu",
+        "$di",
+        "$re",
+        "$hdr(nothing)",
+        "$(hdr(X-A)[2])",
+        "$conid",
+        "$Rn",
+    ] {
+        assert_eq!(
+            route_value(RICH, "", &format!("defined {absent}")),
+            "0",
+            "{absent}"
+        );
+    }
+}
+
+#[test]
+fn the_destination_set_can_be_read() {
+    let before = "append_branch(\"sip:a@b\", \"0.5\"); $du = \"sip:d\"; append_branch(\"sip:c@d\"); setflag(2);";
+    let expression = "$branch(count) + $branch(uri) + $(branch(uri)[1]) + $(branch(dst_uri)[-1]) \
+                      + $branch(q) + $br + $mf + $mF";
+    let request = format!(
+        "{MODULES} request_route {{ {before} $var(x) = \"\" + {expression}; send_data(\"sip:192.0.2.9\", \"$var(x)\"); }}"
+    );
+    let mut runtime = runtime(&request);
+    let mut host = TestHost::default();
+    run(&mut runtime, INVITE, &mut host);
+    assert_eq!(
+        String::from_utf8_lossy(&host.sent[0].payload),
+        "2sip:a@bsip:c@dsip:d500sip:a@b400000004"
+    );
+}
+
+const HTABLE: &str = "loadmodule \"pv.so\"\n loadmodule \"htable.so\"\n
+    modparam(\"htable\", \"htable\", \"calls=>size=4;autoexpire=100;\")
+    modparam(\"htable\", \"htable\", \"n=>initval=5\")
+    modparam(\"pv\", \"shvset\", \"limit=i:10\")
+    modparam(\"pv\", \"shvset\", \"who=s:me\")\n";
+
+#[test]
+fn tables_are_shared_by_all_workers() {
+    let config = config(&format!(
+        "{MODULES}{HTABLE} request_route {{
+             $shv(count) = $shv(count) + 1; $shv(text) = \"a\" + $shv(text);
+             $sht(calls=>$ci) = \"call \" + $shv(count); $sht(n=>x) = $shtinc(n=>y);
+             if ($shtex(calls=>$ci) < 90) drop;
+             send_data(\"sip:192.0.2.9\", \"$shv(count) $shv(text) $sht(calls=>abc@192.0.2.1) $sht(n=>x) $sht(n=>z) $shv(limit) $shv(who)\");
+             if ($shv(count) == 2) {{ sht_rm(\"calls\", \"$ci\"); $sht(n=>y) = $null; }}
+             send_data(\"sip:192.0.2.9\", \"$sht(calls=>$ci) $sht(n=>y)\");
+         }}"
+    ));
+    let mut sent = Vec::new();
+    for worker in 0..2 {
+        let mut runtime = Runtime::new(config.program.clone(), worker);
+        let mut host = TestHost::default();
+        assert_eq!(run(&mut runtime, INVITE, &mut host), RouteEnd::Finished);
+        sent.extend(
+            host.sent
+                .iter()
+                .map(|s| String::from_utf8_lossy(&s.payload).into_owned()),
+        );
+    }
+    assert_eq!(
+        sent,
+        [
+            "1 a0 call 1 6 5 10 me",
+            "call 1 6",
+            "2 aa0 call 2 7 5 10 me",
+            "<null> 5"
+        ]
+    );
+}
+
+#[test]
+fn a_table_that_is_not_there_is_a_mistake_of_the_configuration() {
+    let said = |text: &str| {
+        let loaded = load_str("test.cfg", text);
+        assert!(loaded.config.is_none());
+        loaded.report.to_string()
+    };
+    let report = said(&format!(
+        "{MODULES}{HTABLE} request_route {{ $var(x) = $sht(cals=>$ci); }}"
+    ));
+    assert!(
+        report.contains("there is no table `cals`, only calls, n"),
+        "{report}"
+    );
+    let report = said(&format!("{MODULES} request_route {{ $var(x) = $sht(a); }}"));
+    assert!(report.contains("expected table=>key"), "{report}");
+    let report = said(&format!(
+        "{MODULES} request_route {{ $var(x) = $rcv(port); }}"
+    ));
+    assert!(report.contains("$rcv has no `port`"), "{report}");
+}

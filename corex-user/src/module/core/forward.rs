@@ -1,0 +1,133 @@
+//! forward(): a request goes on without state (RFC 3261 §16.11).
+
+use crate::module::destination::{Destination, Unsendable};
+use crate::module::sl;
+use crate::script::changes::Branch;
+use crate::script::exec::{Exec, Halt};
+use crate::script::program::Arg;
+use crate::script::value::{StrRef, Value};
+use crate::script::{Outgoing, Purpose};
+use crate::sip::SipView;
+use crate::sip::compose::{Fingerprint, Forward, HopLimit, max_forwards, write_request};
+
+pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let Some(view) = exec.view else {
+        return Ok(-1);
+    };
+    if !exec.changes.counted_hop && max_forwards(view) == Ok(Some(0)) {
+        sl::reply(exec, 483, b"Too Many Hops");
+        return Ok(-1);
+    }
+    let given = exec.arg_str(args, 0)?;
+    let port = exec.arg_int(args, 1)?;
+    let given = (given.len > 0).then_some((given, port));
+
+    let own = Branch {
+        uri: exec.request_uri().unwrap_or(StrRef::EMPTY),
+        quality: None,
+        destination: exec.changes.destination,
+        path: exec.changes.path,
+        socket: exec.changes.socket,
+        flags: exec.changes.branch_flags,
+    };
+    let mut sent = send_to(exec, view, &own, given, 0);
+    for index in 0..exec.changes.branches.len() {
+        let Some(branch) = exec.changes.branches.get(index).copied() else {
+            break;
+        };
+        sent |= send_to(exec, view, &branch, None, index + 1);
+    }
+    Ok(if sent { 1 } else { -1 })
+}
+
+/// Sends the request to one of its destinations; `given` is what the script says instead.
+fn send_to(
+    exec: &mut Exec<'_>,
+    view: &SipView<'_>,
+    branch: &Branch,
+    given: Option<(StrRef, i64)>,
+    index: usize,
+) -> bool {
+    let outcome = try_send_to(exec, view, branch, given, index);
+    if let Err(reason) = outcome {
+        let to = given
+            .map(|(host, _)| host)
+            .or(branch.destination)
+            .unwrap_or(branch.uri);
+        exec.log_unsent("forward", Some(to), reason);
+    }
+    outcome.is_ok()
+}
+
+fn try_send_to(
+    exec: &mut Exec<'_>,
+    view: &SipView<'_>,
+    branch: &Branch,
+    given: Option<(StrRef, i64)>,
+    index: usize,
+) -> Result<(), Unsendable> {
+    let destination = match given {
+        Some((host, port)) => Destination::of_parts(exec.bytes(host), port)?,
+        None => Destination::of_uri(exec.bytes(branch.destination.unwrap_or(branch.uri)))?,
+    };
+    let hop = exec.next_hop(&destination, branch.socket)?;
+    let mut out = std::mem::take(&mut exec.rt.composed);
+    let mut scratch = std::mem::take(&mut exec.rt.scratch);
+    out.clear();
+    let is_changed = index > 0 || exec.changes.request_uri.is_some();
+    let mut routes = Vec::new();
+    if let Some(path) = branch.path {
+        routes.extend_from_slice(b"Route: ");
+        routes.extend_from_slice(exec.bytes(path));
+        routes.extend_from_slice(b"\r\n");
+    }
+    let forward = Forward {
+        request_uri: is_changed.then(|| exec.bytes(branch.uri)),
+        routes: &routes,
+        transport: hop.transport,
+        sent_by: exec.host.sent_by(&hop),
+        fingerprint: Fingerprint::of(view),
+        index,
+        connection: exec.env.connection.map(|connection| connection.0),
+        local_rport: exec.changes.local_rport,
+        source: exec.env.src,
+        force_rport: exec.changes.force_rport,
+        hop_limit: if exec.changes.counted_hop {
+            HopLimit::Keep
+        } else {
+            HopLimit::CountDown
+        },
+    };
+    write_request(view, &exec.changes.edits, &forward, &mut scratch, &mut out);
+    let outgoing = Outgoing {
+        payload: &out,
+        purpose: Purpose::Message,
+        hop,
+        connection: None,
+    };
+    let sent = exec.host.send(exec.rt, outgoing);
+    exec.rt.composed = out;
+    exec.rt.scratch = scratch;
+    Ok(sent?)
+}
+
+pub(super) fn force_rport(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Halt> {
+    exec.changes.force_rport = true;
+    Ok(1)
+}
+
+pub(super) fn local_rport(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Halt> {
+    exec.changes.local_rport = true;
+    Ok(1)
+}
+
+pub(super) fn force_socket(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let socket = exec.arg_str(args, 0)?;
+    let before = exec.changes.socket.take();
+    exec.force_socket(Value::Str(socket))?;
+    if exec.changes.socket.is_none() {
+        exec.changes.socket = before;
+        return Ok(-1);
+    }
+    Ok(1)
+}

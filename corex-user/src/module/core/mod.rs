@@ -1,0 +1,76 @@
+//! Functions that need no module: Kamailio has them in its core.
+
+mod flag;
+mod forward;
+mod relay;
+mod uri;
+
+use super::{Function, Module, Param, ParamKind, Routes, value};
+
+pub(crate) use relay::relay_reply;
+
+pub(super) static MODULE: Module = Module {
+    name: super::CORE,
+    doc: "Built in, without loadmodule.",
+    functions: FUNCTIONS,
+    parameters: &[],
+};
+
+const FLAG: Param = value("flag");
+const SIP: Routes = Routes::REQUEST.or(Routes::REPLY);
+
+const fn function(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    forms: &'static [&'static [Param]],
+    routes: Routes,
+    handler: super::Handler,
+    doc: &'static str,
+) -> Function {
+    Function {
+        name,
+        aliases,
+        forms,
+        routes,
+        doc,
+        handler,
+    }
+}
+
+#[rustfmt::skip]
+const FUNCTIONS: &[Function] = &[
+    function("forward", &[], &[&[], &[HOST], &[HOST, value("port")]], Routes::REQUEST, forward::forward, "Forwards the request without state: with a Via of ours on top, Max-Forwards counted down, and the changes made that the script asked for; to host:port, else to $du, else to the request URI; and to every branch that append_branch() added. Max-Forwards 0 gets a 483 reply. True if it was sent to one of them at least."),
+    function("setflag", &[], &[&[FLAG]], Routes::ANY, flag::set, "Sets a flag of the message, 0 to 31."),
+    function("resetflag", &[], &[&[FLAG]], Routes::ANY, flag::reset, "Resets a flag of the message."),
+    function("isflagset", &[], &[&[FLAG]], Routes::ANY, flag::is_set, "Whether a flag of the message is set."),
+    function("setbflag", &["setbranchflag"], &[&[FLAG]], SIP, flag::set_branch, "Sets a flag of the request URI's branch, 0 to 31."),
+    function("resetbflag", &["resetbranchflag"], &[&[FLAG]], SIP, flag::reset_branch, "Resets a flag of the request URI's branch."),
+    function("isbflagset", &["isbranchflagset"], &[&[FLAG]], SIP, flag::is_set_branch, "Whether a flag of the request URI's branch is set."),
+    function("rewriteuri", &["seturi"], &[&[value("uri")]], Routes::REQUEST, uri::set_uri, "Replaces the request URI."),
+    function("revert_uri", &[], &[&[]], Routes::REQUEST, uri::revert, "Brings the request URI back that the message came with."),
+    function("rewritehost", &["sethost", "seth"], &[&[value("host")]], Routes::REQUEST, uri::set_host, "Replaces the request URI's host."),
+    function("rewritehostport", &["sethostport", "sethp"], &[&[value("host:port")]], Routes::REQUEST, uri::set_host_port, "Replaces the request URI's host and port."),
+    function("rewriteport", &["setport", "setp"], &[&[value("port")]], Routes::REQUEST, uri::set_port, "Replaces the request URI's port."),
+    function("rewriteuser", &["setuser", "setu"], &[&[value("user")]], Routes::REQUEST, uri::set_user, "Replaces the request URI's user."),
+    function("rewriteuserpass", &["setuserpass", "setup"], &[&[value("user:password")]], Routes::REQUEST, uri::set_user_info, "Replaces the request URI's user and password."),
+    function("prefix", &[], &[&[value("text")]], Routes::REQUEST, uri::prefix, "Puts text in front of the request URI's user."),
+    function("strip", &[], &[&[value("count")]], Routes::REQUEST, uri::strip, "Takes so many characters off the start of the request URI's user."),
+    function("strip_tail", &[], &[&[value("count")]], Routes::REQUEST, uri::strip_tail, "Takes so many characters off the end of the request URI's user."),
+    function("setdsturi", &[], &[&[value("uri")]], Routes::REQUEST, uri::set_destination, "Sets $du: where the request is sent instead of the request URI."),
+    function("resetdsturi", &[], &[&[]], Routes::REQUEST, uri::reset_destination, "Unsets $du."),
+    function("isdsturiset", &[], &[&[]], Routes::REQUEST, uri::has_destination, "Whether $du is set."),
+    function("force_rport", &["add_rport"], &[&[]], SIP, forward::force_rport, "Replies go to the port that the request came from, whether its Via asks for that or not."),
+    function("add_local_rport", &[], &[&[]], Routes::REQUEST, forward::local_rport, "Our own Via asks for rport."),
+    function("force_send_socket", &[], &[&[SOCKET]], SIP, forward::force_socket, "Sets $fs: the listen socket to send from, as udp:address:port or by its name."),
+];
+
+/// A host, with a port or not; also written without quotation marks.
+const HOST: Param = Param {
+    name: "host[:port]",
+    kind: ParamKind::Word,
+};
+
+const SOCKET: Param = Param {
+    name: "socket",
+    kind: ParamKind::Word,
+};

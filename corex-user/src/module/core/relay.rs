@@ -1,0 +1,67 @@
+//! A reply goes back the way that its Via says (RFC 3261 §16.11, §18.2.2).
+
+use crate::module::destination::{Destination, Unsendable};
+use crate::script::exec::Exec;
+use crate::script::{ConnectionId, Outgoing, Purpose};
+use crate::sip::SipView;
+use crate::sip::compose::{fix_content_length, return_path, strip_top_via, write};
+
+/// Returns a reply whose topmost Via is ours, after `reply_route`. Others are left to the route:
+/// where a request went by send(), which adds no Via, only the route knows the way back.
+pub(crate) fn relay_reply(exec: &mut Exec<'_>) {
+    let Some(view) = exec.view.filter(|view| !view.is_request()) else {
+        return;
+    };
+    let Some(via) = view.top_via() else {
+        return;
+    };
+    let Some(transport) = via.transport() else {
+        return;
+    };
+    let port = via.port.unwrap_or(transport.default_port());
+    if !exec.host.is_myself(via.host, port, None) {
+        return;
+    }
+    let connection = via
+        .params
+        .value(b"i")
+        .and_then(|text| u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok())
+        .map(ConnectionId);
+    if let Err(reason) = send_back(exec, view, connection) {
+        exec.log_unsent("reply", None, reason);
+    }
+}
+
+fn send_back(
+    exec: &mut Exec<'_>,
+    view: &SipView<'_>,
+    connection: Option<ConnectionId>,
+) -> Result<(), Unsendable> {
+    let mut scratch = std::mem::take(&mut exec.rt.scratch);
+    scratch.clear();
+    let below = strip_top_via(view, &mut scratch);
+    fix_content_length(view, &exec.changes.edits, false, &mut scratch);
+    let mut out = std::mem::take(&mut exec.rt.composed);
+    out.clear();
+    write(view.message(), &exec.changes.edits, &scratch, &mut out);
+    let sent = below
+        .as_ref()
+        .and_then(return_path)
+        .ok_or(Unsendable::Destination(
+            "no Via below ours, or one that can't be read",
+        ))
+        .and_then(|path| Destination::of_return_path(&path))
+        .and_then(|destination| {
+            let hop = exec.next_hop(&destination, exec.changes.socket)?;
+            let outgoing = Outgoing {
+                payload: &out,
+                purpose: Purpose::Message,
+                hop,
+                connection,
+            };
+            Ok(exec.host.send(exec.rt, outgoing)?)
+        });
+    exec.rt.composed = out;
+    exec.rt.scratch = scratch;
+    sent
+}

@@ -1,0 +1,250 @@
+//! The module `corex`: the hook's parameters, and core functions with dynamic parameters.
+
+mod branch;
+mod file;
+mod flag;
+mod send;
+
+use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value};
+use crate::alias::Entry;
+use crate::script::Direction;
+use crate::script::exec::{Exec, Halt};
+use crate::script::program::Arg;
+
+pub(super) static MODULE: Module = Module {
+    name: "corex",
+    doc: "Core functions with dynamic parameters, and the hook on network input and output.",
+    functions: FUNCTIONS,
+    parameters: PARAMETERS,
+};
+
+const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "is_incoming",
+        aliases: &[],
+        forms: &[&[]],
+        routes: Routes::NETWORK,
+        doc: "True if $mb was received, false if it is about to be sent.",
+        handler: is_incoming,
+    },
+    Function {
+        name: "append_branch",
+        aliases: &[],
+        forms: &[&[], &[value("uri")], &[value("uri"), value("q")]],
+        routes: Routes::REQUEST,
+        doc: "Adds a destination to the set that forward() forks to and a redirect reply lists: \
+              `uri` with the current $du, $fs and branch flags; or without parameters the \
+              request URI, whose $du, $fs and branch flags are then reset. `q`, from 0 to 1 \
+              with at most three decimals, ranks it in a redirect reply.",
+        handler: branch::append,
+    },
+    Function {
+        name: "send",
+        aliases: &["send_udp"],
+        forms: &[&[], &[value("host[:port]")]],
+        routes: Routes::REQUEST.or(Routes::REPLY),
+        doc: "Sends the message as it was received by UDP: to host:port, IPv6 addresses in \
+              brackets; without a parameter, or with an empty one, to $du, or to the request \
+              URI where $du is not set. Without a port a host name is looked up by SRV, an \
+              address means port 5060. Adds no Via, keeps no state. True if the message was \
+              sent, or waits for its host name to be looked up.",
+        handler: send::send,
+    },
+    Function {
+        name: "send_tcp",
+        aliases: &[],
+        forms: &[&[], &[value("host[:port]")]],
+        routes: Routes::REQUEST.or(Routes::REPLY),
+        doc: "As send(), by TCP: on a connection that is there already, or on a new one. True \
+              if the message waits to be written; a connection that fails later is counted and \
+              logged.",
+        handler: send::send_tcp,
+    },
+    Function {
+        name: "send_data",
+        aliases: &[],
+        forms: &[&[value("uri"), value("data")]],
+        routes: Routes::ANY,
+        doc: "Sends any bytes to a SIP URI; its transport is udp, tcp, tls or sctp. They don't \
+              go through the hook.",
+        handler: send::send_data,
+    },
+    Function {
+        name: "sendx",
+        aliases: &[],
+        forms: &[&[value("uri"), value("socket"), value("data")]],
+        routes: Routes::ANY,
+        doc: "As send_data(), from the listen socket `socket`: \"udp:address:port\" or the name \
+              in its listen line.",
+        handler: send::sendx,
+    },
+    Function {
+        name: "msg_iflag_set",
+        aliases: &[],
+        forms: &[&[IFLAG]],
+        routes: Routes::ANY,
+        doc: "Sets an internal flag of the message: USE_UAC_FROM, USE_UAC_TO or UAC_AUTH.",
+        handler: flag::set,
+    },
+    Function {
+        name: "msg_iflag_reset",
+        aliases: &[],
+        forms: &[&[IFLAG]],
+        routes: Routes::ANY,
+        doc: "Resets an internal flag of the message.",
+        handler: flag::reset,
+    },
+    Function {
+        name: "msg_iflag_is_set",
+        aliases: &[],
+        forms: &[&[IFLAG]],
+        routes: Routes::ANY,
+        doc: "Whether an internal flag of the message is set.",
+        handler: flag::is_set,
+    },
+    Function {
+        name: "file_read",
+        aliases: &[],
+        forms: &[&[
+            value("path"),
+            Param {
+                name: "variable",
+                kind: ParamKind::Target,
+            },
+        ]],
+        routes: Routes::ANY,
+        doc: "Puts the content of a file into a variable. The path lies in a directory of \
+              file_root; a relative one starts at the first. A change on disk is seen within a \
+              second.",
+        handler: file::read,
+    },
+    Function {
+        name: "file_write",
+        aliases: &[],
+        forms: &[&[value("path"), value("content")]],
+        routes: Routes::ANY,
+        doc: "Writes a file, whole or not at all, in a directory of file_root.",
+        handler: file::write,
+    },
+];
+
+/// The name of an internal flag.
+const IFLAG: Param = Param {
+    name: "flag",
+    kind: ParamKind::Checked(flag::check),
+};
+
+const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "alias_subdomains",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let entry = Entry::parse(text).map_err(|error| error.to_string())?;
+                settings.corex.alias_subdomains.push(entry);
+                Ok(())
+            },
+            help: "its form is [proto:]domain[:port], as in \"udp:sip.example.com:5060\"",
+        },
+        doc: "[proto:]domain[:port]: the domain and all its sub-domains are `myself`. May be \
+              set many times.",
+    },
+    Parameter {
+        name: "network_io_intercept",
+        aliases: &["nio_intercept"],
+        kind: ParameterKind::Int {
+            min: i32::MIN as i64,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.corex.network_io_intercept = value != 0,
+        },
+        doc: "Anything but 0: event_route[network:msg] runs on each message received and each \
+              about to be sent. Default: 0.",
+    },
+    Parameter {
+        name: "min_msg_len",
+        aliases: &["nio_min_msg_len"],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 65_535,
+            set: |settings, value| settings.corex.min_msg_len = value as u32,
+        },
+        doc: "Messages of fewer bytes skip the hook. Default: 0.",
+    },
+    Parameter {
+        name: "msg_avp",
+        aliases: &["nio_msg_avp"],
+        kind: ParameterKind::MessageAvp,
+        doc: "The AVP that event_route[network:msg] leaves the new message in, as in \
+              \"$avp(msg)\". Default: none.",
+    },
+    Parameter {
+        name: "probe_len",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 65_535,
+            set: |settings, value| settings.corex.probe_len = value as u32,
+        },
+        doc: "Datagrams of fewer bytes are taken as probes and dropped. Default: 32, which is \
+              fixed in Kamailio.",
+    },
+    Parameter {
+        name: "intercept_send",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.corex.intercept_send = value != 0,
+        },
+        doc: "Whether what send() sends goes through the hook. Default: 1; 0 is what Kamailio \
+              does.",
+    },
+    Parameter {
+        name: "file_root",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let path = std::path::PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err("it must be an absolute path".to_owned());
+                }
+                settings.corex.file_roots.push(path);
+                Ok(())
+            },
+            help: "write a directory, as in \"/var/lib/corex\"",
+        },
+        doc: "A directory that file_read() and file_write() may use, with all that is below it. \
+              May be set many times. Default: the configuration's directory and the one for \
+              temporary files.",
+    },
+    Parameter {
+        name: "file_max_size",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 1 << 20,
+            set: |settings, value| settings.corex.file_max_size = value as u32,
+        },
+        doc: "The most bytes of a file that file_read() and file_write() take. Default: 65535.",
+    },
+    Parameter {
+        name: "tls_ca_list",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                settings.corex.tls_ca_list = Some(text.into());
+                Ok(())
+            },
+            help: "write the path of a PEM file",
+        },
+        doc: "A PEM file with the certificate authorities that a TLS peer's certificate must \
+              come from. Default: the system's.",
+    },
+];
+
+fn is_incoming(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Halt> {
+    Ok(match exec.direction {
+        Some(Direction::Incoming) => 1,
+        _ => -1,
+    })
+}

@@ -1,0 +1,108 @@
+//! send(), send_tcp(), send_data(), sendx().
+
+use crate::module::destination::{Destination, Unsendable};
+use crate::script::exec::{Exec, Halt};
+use crate::script::program::Arg;
+use crate::script::value::StrRef;
+use crate::script::{Outgoing, Purpose, SocketId};
+use crate::sip::Transport;
+
+pub(super) fn send(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    send_message(exec, args, "send", Transport::Udp)
+}
+
+pub(super) fn send_tcp(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    send_message(exec, args, "send_tcp", Transport::Tcp)
+}
+
+/// Sends the message as it was received, by one transport.
+fn send_message(
+    exec: &mut Exec<'_>,
+    args: &[Arg],
+    function: &str,
+    transport: Transport,
+) -> Result<i64, Halt> {
+    let given = Some(exec.arg_str(args, 0)?).filter(|given| given.len > 0);
+    let destination = match given {
+        Some(given) => Destination::parse(exec.bytes(given), transport),
+        None => exec.default_destination().map(|mut destination| {
+            destination.transport = Some(transport);
+            destination
+        }),
+    };
+    let forced = exec.changes.socket;
+    let sent = destination.and_then(|destination| {
+        let hop = exec.next_hop(&destination, forced)?;
+        let out = Outgoing {
+            payload: exec.message,
+            purpose: Purpose::Message,
+            hop,
+            connection: None,
+        };
+        Ok(exec.host.send(exec.rt, out)?)
+    });
+    Ok(outcome(exec, function, given, sent))
+}
+
+pub(super) fn send_data(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let uri = exec.arg_str(args, 0)?;
+    let data = exec.arg_str(args, 1)?;
+    data_to(exec, "send_data", uri, data, None)
+}
+
+pub(super) fn sendx(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let uri = exec.arg_str(args, 0)?;
+    let socket = exec.arg_str(args, 1)?;
+    let data = exec.arg_str(args, 2)?;
+    let forced = match exec.bytes(socket) {
+        [] => None,
+        name => match exec.program.socket(name) {
+            Some(socket) => Some(socket),
+            None => {
+                let name = name.escape_ascii().to_string();
+                exec.complain(format_args!(
+                    "sendx(): no listen line with an address is `{name}`"
+                ));
+                return Ok(-1);
+            }
+        },
+    };
+    data_to(exec, "sendx", uri, data, forced)
+}
+
+fn data_to(
+    exec: &mut Exec<'_>,
+    function: &str,
+    uri: StrRef,
+    data: StrRef,
+    forced: Option<SocketId>,
+) -> Result<i64, Halt> {
+    // The hook may change what the data lies in while it is sent.
+    let copy = exec.bytes(data).to_vec();
+    let sent = Destination::of_uri(exec.bytes(uri)).and_then(|destination| {
+        let hop = exec.next_hop(&destination, forced)?;
+        let out = Outgoing {
+            payload: &copy,
+            purpose: Purpose::Data,
+            hop,
+            connection: None,
+        };
+        Ok(exec.host.send(exec.rt, out)?)
+    });
+    Ok(outcome(exec, function, Some(uri), sent))
+}
+
+fn outcome(
+    exec: &mut Exec<'_>,
+    function: &str,
+    to: Option<StrRef>,
+    sent: Result<(), Unsendable>,
+) -> i64 {
+    match sent {
+        Ok(()) => 1,
+        Err(reason) => {
+            exec.log_unsent(function, to, reason);
+            -1
+        }
+    }
+}

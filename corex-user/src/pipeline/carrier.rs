@@ -1,0 +1,80 @@
+//! The way out for what can't leave at once: by a stream, or to a name that must be looked up.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::{
+    script::{ConnectionId, SendError, SocketId, Target},
+    sip::Transport,
+};
+
+/// What is known of a host name without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Its address, and the transport that its records name.
+    Known(SocketAddr, Transport),
+    /// Nothing yet.
+    Unknown,
+    /// That it has no address.
+    Failed,
+}
+
+/// Where a [`Parcel`] goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// To an address. For TLS with the name that the peer's certificate must be for.
+    Known(SocketAddr, Option<String>),
+    /// To a host that must be looked up first.
+    Name {
+        /// Its name.
+        host: String,
+        /// The port, where one is given.
+        port: Option<u16>,
+        /// `sips:`.
+        secure: bool,
+    },
+}
+
+/// A message that is handed over to be sent later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// Its bytes, behind the outgoing hook.
+    pub payload: Bytes,
+    /// Where to.
+    pub to: Address,
+    /// The transport.
+    pub transport: Transport,
+    /// The listen socket to send from.
+    pub socket: SocketId,
+    /// Our address, unspecified where the kernel is to choose.
+    pub local: SocketAddr,
+    /// The connection to use if it is still there.
+    pub connection: Option<ConnectionId>,
+}
+
+/// Carries what can't leave at once. Never blocks.
+pub trait Carrier: Send + Sync {
+    /// What is known of a host name; what isn't is not asked for.
+    fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup;
+
+    /// Takes a message over. What goes wrong later is counted and logged there.
+    ///
+    /// # Errors
+    /// When too much waits already, or the transport can't be had.
+    fn carry(&self, parcel: Parcel) -> Result<(), SendError>;
+}
+
+/// Carries nothing: datagrams to addresses are all there is.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCarrier;
+
+impl Carrier for NoCarrier {
+    fn lookup(&self, _: Target<'_>, _: Option<Transport>) -> Lookup {
+        Lookup::Failed
+    }
+
+    fn carry(&self, _: Parcel) -> Result<(), SendError> {
+        Err(SendError::NoTransport("streams are not available"))
+    }
+}

@@ -1,0 +1,84 @@
+//! What a stateless proxy computes from a request instead of remembering it.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::sip::SipView;
+
+/// The magic cookie (RFC 3261 §8.1.1.7).
+const COOKIE: &[u8] = b"z9hG4bK";
+/// Half of SHA-256 leaves no collisions to speak of.
+const LEN: usize = 16;
+
+/// Computed from a request, the same for its retransmissions, its CANCEL, and the ACK to a
+/// non-2xx reply; another one for every other transaction (RFC 3261 §16.11).
+///
+/// It has to be the same in every worker and after a restart, so there is no secret in it: who
+/// sends a request can compute it, as anybody who sees the Via can read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fingerprint([u8; LEN]);
+
+impl Fingerprint {
+    /// The fingerprint of a request.
+    pub fn of(request: &SipView<'_>) -> Fingerprint {
+        let mut hash = Sha256::new();
+        // Each part with its length, so that parts can't run into each other.
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        };
+        let via = request.top_via();
+        let branch = via.as_ref().and_then(|via| via.branch());
+        match (&via, branch) {
+            (Some(via), Some(branch)) if starts_with_cookie(branch) => {
+                add(branch);
+                add(via.host);
+                add(&via.port.unwrap_or(0).to_be_bytes());
+            }
+            _ => {
+                add(request
+                    .from()
+                    .and_then(|from| from.tag())
+                    .unwrap_or_default());
+                // An ACK has a To tag that its INVITE hadn't.
+                add(request.call_id().unwrap_or_default());
+                let number = request.cseq().map_or(0, |cseq| cseq.number);
+                add(&number.to_be_bytes());
+                add(request.request_uri().unwrap_or_default());
+                add(via.map_or(&[][..], |via| via.text));
+            }
+        }
+        let mut half = [0; LEN];
+        for (to, from) in half.iter_mut().zip(hash.finalize()) {
+            *to = from;
+        }
+        Fingerprint(half)
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        for byte in self.0 {
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 15)]);
+        }
+    }
+}
+
+fn starts_with_cookie(branch: &[u8]) -> bool {
+    branch
+        .get(..COOKIE.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(COOKIE))
+}
+
+/// Writes the branch parameter's value for the `index`-th destination of a request.
+pub fn branch(of: Fingerprint, index: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(COOKIE);
+    of.write(out);
+    out.extend_from_slice(format!(".{index}").as_bytes());
+}
+
+/// Writes the To tag of our reply to a request: the same for its retransmissions (RFC 3261
+/// §8.2.7).
+pub fn to_tag(of: Fingerprint, out: &mut Vec<u8>) {
+    of.write(out);
+    out.extend_from_slice(b".sl");
+}

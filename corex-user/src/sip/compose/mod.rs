@@ -1,0 +1,19 @@
+//! The messages that a stateless proxy sends: a request with our Via, a reply without it, a reply
+//! of our own. Each is written into a buffer that is used again and again.
+
+mod branch;
+mod edit;
+mod forward;
+mod reply;
+mod via;
+
+#[cfg(test)]
+mod tests;
+
+pub use branch::{Fingerprint, branch, to_tag};
+pub use edit::{Edits, write};
+pub use forward::{
+    Forward, HopLimit, SentBy, end_of_headers, fix_content_length, max_forwards, write_request,
+};
+pub use reply::{Reply, write_reply};
+pub use via::{ReturnPath, return_path, strip_top_via};

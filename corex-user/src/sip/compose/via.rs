@@ -1,0 +1,62 @@
+//! Via on the way back (RFC 3261 §18.2.2, RFC 3581).
+
+use super::Edits;
+use crate::sip::{Rport, SipView, Transport, Via, Vias};
+
+/// Where a reply goes by the Via that is on top of it then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReturnPath<'a> {
+    /// `received`, else `maddr`, else the host of sent-by; IPv6 with or without brackets.
+    pub host: &'a [u8],
+    /// `rport`, else the port of sent-by, else the transport's default. `None`: sent-by is a name
+    /// without a port, to be looked up by SRV.
+    pub port: Option<u16>,
+    /// The transport.
+    pub transport: Transport,
+}
+
+/// The way back by a Via.
+pub fn return_path<'a>(via: &Via<'a>) -> Option<ReturnPath<'a>> {
+    let transport = via.transport()?;
+    let received = via.received().filter(|host| !host.is_empty());
+    let maddr = via.params.value(b"maddr").filter(|host| !host.is_empty());
+    let rport = match via.rport() {
+        Some(Rport::Port(port)) if received.is_some() => Some(port),
+        _ => None,
+    };
+    // A multicast address goes before what was noted on receipt (§18.2.2).
+    let host = match transport {
+        Transport::Udp => maddr.or(received),
+        _ => received,
+    };
+    let is_literal = host.is_some() || via.host_ip().is_some();
+    Some(ReturnPath {
+        host: host.unwrap_or(via.host),
+        port: rport
+            .or(via.port)
+            .or(is_literal.then_some(transport.default_port())),
+        transport,
+    })
+}
+
+/// Takes the topmost Via off a message. Returns the one below it; `None` if there is none, or it
+/// is malformed.
+pub fn strip_top_via<'a>(reply: &SipView<'a>, edits: &mut Edits) -> Option<Via<'a>> {
+    let offset = |part: &[u8]| part.as_ptr().addr() - reply.message().as_ptr().addr();
+    let header = reply.headers_named(b"Via").next()?;
+    let mut values = Vias::new(header.value);
+    let top = values.next()?;
+    match values.next() {
+        Some(second) => {
+            let second = second?;
+            let start = top.map_or_else(|| offset(header.value), |top| offset(top.text));
+            edits.delete(start..offset(second.text));
+            Some(second)
+        }
+        None => {
+            let start = offset(header.raw);
+            edits.delete(start..start + header.raw.len());
+            reply.vias().nth(1).flatten()
+        }
+    }
+}
