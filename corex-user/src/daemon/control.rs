@@ -9,7 +9,7 @@ use tokio::{
     time,
 };
 
-use super::{Options, Workers, engine::Engine};
+use super::{Options, Workers, beside::Beside, engine::Engine};
 use crate::{kernel::routes::Resolver, pipeline::Shared, telemetry::log::Log};
 
 /// How often the workers are looked after, and the XDP program's log is read.
@@ -40,6 +40,10 @@ impl Signals {
 ///
 /// # Errors
 /// When a worker died.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "all that lives as long as corex runs, from one caller"
+)]
 pub async fn run(
     engine: &mut Engine,
     workers: &Workers,
@@ -48,6 +52,7 @@ pub async fn run(
     mut signals: Signals,
     options: &Options,
     log: &Log,
+    beside: &Beside,
 ) -> anyhow::Result<()> {
     let mut pulse = time::interval(PULSE);
     if engine.is_xdp() {
@@ -74,7 +79,7 @@ pub async fn run(
                 return Ok(());
             }
             _ = signals.user1.recv() => {
-                let books = engine.books(&shared.listeners, log);
+                let books = engine.books(&shared.listeners, log, &beside.counters);
                 tracing::info!("{}", books.summary());
                 if let Some(path) = &options.books
                     && let Err(error) = books.write(path)

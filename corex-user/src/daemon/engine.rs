@@ -27,9 +27,11 @@ use crate::{
     },
     pipeline::Listener,
     script::settings::Settings,
+    sip::Transport,
     telemetry::{
         books::{Books, InterfaceLine, SocketLine},
         log::Log,
+        stream_counters::StreamCounters,
     },
 };
 
@@ -104,7 +106,8 @@ impl Engine {
         options: &Options,
         next_hops: &NextHops,
     ) -> anyhow::Result<Self> {
-        if options.engine != EngineChoice::Socket {
+        let has_datagrams = listeners.iter().any(|l| l.transport == Transport::Udp);
+        if options.engine != EngineChoice::Socket && has_datagrams {
             match Self::start_xdp(settings, listeners, options, next_hops) {
                 Ok(engine) => return Ok(engine),
                 Err(error) if options.engine == EngineChoice::Xdp => return Err(error),
@@ -261,7 +264,8 @@ impl Engine {
             xdp.object
                 .add_queue(line.slot, queue, line.fd.as_raw_fd())?;
         }
-        for (id, listener) in listeners.iter().enumerate() {
+        let datagram = |(_, l): &(usize, &Listener)| l.transport == Transport::Udp;
+        for (id, listener) in listeners.iter().enumerate().filter(datagram) {
             let entry = maps::SocketEntry {
                 id: id as u32,
                 steer: 1,
@@ -315,7 +319,7 @@ impl Engine {
     }
 
     /// All counters as they are now.
-    pub fn books(&mut self, listeners: &[Listener], log: &Log) -> Books {
+    pub fn books(&mut self, listeners: &[Listener], log: &Log, streams: &StreamCounters) -> Books {
         let mut kernel = None;
         let mut interfaces = Vec::new();
         let mut sockets: Vec<SocketLine> = listeners
@@ -343,6 +347,8 @@ impl Engine {
             sockets,
             kernel,
             user: self.slots.total(),
+            streams: streams.snapshot(),
+            streams_imbalance: streams.imbalance(),
             log_lines_dropped: log.dropped(),
         }
     }

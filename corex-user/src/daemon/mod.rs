@@ -1,5 +1,6 @@
 //! Sets corex up from its configuration, runs it, and takes it down without a trace.
 
+mod beside;
 mod control;
 mod engine;
 
@@ -17,13 +18,17 @@ use std::{
 use anyhow::Context as _;
 
 pub use self::engine::EngineChoice;
-use self::engine::{Engine, XdpWorker};
+use self::{
+    beside::{Beside, TcpListeners},
+    engine::{Engine, XdpWorker},
+};
 use crate::{
     alias,
     io::{files::Files, listen, socket::KernelSocket, worker::Worker},
-    kernel::{attach::ModeChoice, limits, routes},
-    pipeline::{Pipeline, Shared, carrier::NoCarrier},
+    kernel::{attach::ModeChoice, limits, routes, worker_counters::WorkerSlots},
+    pipeline::{Listener, Pipeline, Shared},
     script::Config,
+    sip::Transport,
     telemetry::log::Log,
 };
 
@@ -60,9 +65,11 @@ struct Workers {
 /// died.
 pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     let listeners = listen::resolve(&config.settings)?;
-    for listener in &listeners {
+    let datagram = |l: &&Listener| l.transport == Transport::Udp;
+    for listener in listeners.iter().filter(datagram) {
         KernelSocket::probe(listener.address)?;
     }
+    let tcp = TcpListeners::open(&listeners)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -78,21 +85,26 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         own.iter().chain(&config.settings.alias),
         &config.settings.corex.alias_subdomains,
     );
-    let corex = &config.settings.corex;
-    let max_size = corex.file_max_size;
-    let roots = if corex.file_roots.is_empty() {
-        vec![config.folder.clone(), std::env::temp_dir()]
-    } else {
-        corex.file_roots.clone()
-    };
+    let parts = Parts::new(engine.take_workers(), &listeners)?;
+    let wakers: Vec<&UnixStream> = parts.workers.iter().map(|w| &w.waker).collect();
+    let (inboxes, receivers) = beside::inboxes(&wakers)?;
+    let beside = Beside::start(
+        runtime.handle(),
+        &config.settings,
+        &listeners,
+        tcp,
+        inboxes,
+        parts.workers.first().map_or(&[], |w| &w.sockets),
+    )?;
+    let files = start_files(&config)?;
     let shared = Arc::new(Shared {
         config,
         listeners,
         aliases,
-        carrier: Box::new(NoCarrier),
-        files: Files::start(roots, max_size as usize).context("start the thread for files")?,
+        carrier: Box::new(beside.courier.clone()),
+        files,
     });
-    let workers = spawn(&shared, &mut engine)?;
+    let workers = parts.spawn(&shared, &engine.slots(), receivers)?;
     engine.open_queues(&shared.listeners)?;
 
     tracing::info!(
@@ -115,11 +127,13 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         signals,
         options,
         log,
+        &beside,
     ));
     // New packets go to the kernel from here on; what was steered is still handled.
     engine.detach();
     workers.stop();
-    let books = engine.books(&shared.listeners, log);
+    runtime.block_on(beside.stop());
+    let books = engine.books(&shared.listeners, log, &beside.counters);
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {
         books
@@ -129,49 +143,93 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     outcome
 }
 
-/// Starts one thread for each worker, pinned to a CPU in turn.
-fn spawn(shared: &Arc<Shared>, engine: &mut Engine) -> anyhow::Result<Workers> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let cpus = limits::allowed_cpus();
-    let slots = engine.slots();
-    let sides: Vec<Option<XdpWorker>> = engine.take_workers();
-    let mut threads = Vec::new();
-    let mut wakers = Vec::new();
-    for (id, side) in sides.into_iter().enumerate() {
-        let sockets = shared
-            .listeners
-            .iter()
-            .map(|l| KernelSocket::open(l.address))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (waker, wake) = UnixStream::pair().context("make a wake-up pair")?;
-        wake.set_nonblocking(true).context("wake-up pair")?;
-        let worker = Worker {
-            id,
-            pipeline: Pipeline::new(Arc::clone(shared), id as u32),
-            sockets,
-            xdp: side.map(XdpWorker::into_side),
-            slots: slots.clone(),
-            stop: Arc::clone(&stop),
-            wake,
-        };
-        let cpu = cpus.get(id % cpus.len().max(1)).copied();
-        let thread = thread::Builder::new()
-            .name(format!("corex-w{id}"))
-            .spawn(move || {
-                if let Some(cpu) = cpu {
-                    limits::pin_thread(cpu);
-                }
-                worker.run();
+fn start_files(config: &Config) -> anyhow::Result<Files> {
+    let corex = &config.settings.corex;
+    let roots = if corex.file_roots.is_empty() {
+        vec![config.folder.clone(), std::env::temp_dir()]
+    } else {
+        corex.file_roots.clone()
+    };
+    Files::start(roots, corex.file_max_size as usize).context("start the thread for files")
+}
+
+/// What the workers are made of.
+struct Parts {
+    workers: Vec<Part>,
+}
+
+struct Part {
+    side: Option<XdpWorker>,
+    sockets: Vec<KernelSocket>,
+    wake: UnixStream,
+    waker: UnixStream,
+}
+
+impl Parts {
+    /// Opens the sockets of every worker.
+    fn new(sides: Vec<Option<XdpWorker>>, listeners: &[Listener]) -> anyhow::Result<Self> {
+        let part = |side| {
+            let (waker, wake) = UnixStream::pair().context("make a wake-up pair")?;
+            wake.set_nonblocking(true).context("wake-up pair")?;
+            let sockets = listeners
+                .iter()
+                .filter(|l| l.transport == Transport::Udp)
+                .map(|l| KernelSocket::open(l.address))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Part {
+                side,
+                sockets,
+                wake,
+                waker,
             })
-            .context("start a worker thread")?;
-        threads.push(thread);
-        wakers.push(waker);
+        };
+        let workers = sides.into_iter().map(part);
+        Ok(Self {
+            workers: workers.collect::<anyhow::Result<_>>()?,
+        })
     }
-    Ok(Workers {
-        threads,
-        wake: wakers,
-        stop,
-    })
+
+    /// Starts one thread for each worker, pinned to a CPU in turn.
+    fn spawn(
+        self,
+        shared: &Arc<Shared>,
+        slots: &WorkerSlots,
+        inboxes: Vec<beside::Receiver>,
+    ) -> anyhow::Result<Workers> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let cpus = limits::allowed_cpus();
+        let mut threads = Vec::new();
+        let mut wakers = Vec::new();
+        for (id, (part, inbox)) in self.workers.into_iter().zip(inboxes).enumerate() {
+            let worker = Worker {
+                id,
+                pipeline: Pipeline::new(Arc::clone(shared), id as u32),
+                sockets: part.sockets,
+                inbox,
+                xdp: part.side.map(XdpWorker::into_side),
+                slots: slots.clone(),
+                stop: Arc::clone(&stop),
+                wake: part.wake,
+            };
+            let cpu = cpus.get(id % cpus.len().max(1)).copied();
+            let thread = thread::Builder::new()
+                .name(format!("corex-w{id}"))
+                .spawn(move || {
+                    if let Some(cpu) = cpu {
+                        limits::pin_thread(cpu);
+                    }
+                    worker.run();
+                })
+                .context("start a worker thread")?;
+            threads.push(thread);
+            wakers.push(part.waker);
+        }
+        Ok(Workers {
+            threads,
+            wake: wakers,
+            stop,
+        })
+    }
 }
 
 impl Workers {

@@ -13,16 +13,6 @@ use crate::{
 /// Why a `listen` line names no address.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// Another transport than UDP.
-    #[error("listen={transport}:{host}:{port}: this version listens on udp only")]
-    Transport {
-        /// As written.
-        transport: Transport,
-        /// As written.
-        host: String,
-        /// As written.
-        port: u16,
-    },
     /// Neither an address, nor an interface, nor a host name.
     #[error(
         "listen={host}: neither an IP address, nor an interface of this host, nor a host name that resolves ({reason})"
@@ -56,13 +46,6 @@ pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ResolveError> {
         }
     };
     for listen in &settings.listen {
-        if listen.transport != Transport::Udp {
-            return Err(ResolveError::Transport {
-                transport: listen.transport,
-                host: listen.host.clone(),
-                port: listen.port,
-            });
-        }
         for ip in addresses(listen)? {
             add(Listener {
                 transport: listen.transport,

@@ -1,10 +1,16 @@
 //! How datagrams come and go: AF_XDP rings ([`xdp`]), kernel sockets ([`socket`]), and the
-//! worker that turns around both. Beside them what must not stop a worker: [`files`].
+//! worker that turns around both. Beside them what must not stop a worker: streams
+//! ([`stream`], [`sctp`]) and names ([`resolve`]), which the [`courier`] takes messages to, and
+//! [`files`].
 
+pub mod courier;
 pub mod egress;
 pub mod files;
 pub mod listen;
+pub mod resolve;
+pub mod sctp;
 pub mod socket;
 pub mod steered;
+pub mod stream;
 pub mod worker;
 pub mod xdp;

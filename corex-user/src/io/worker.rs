@@ -13,11 +13,13 @@ use std::{
 
 use corex_common::meta::FrameMeta;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc;
 
 use super::{
     egress::{FrameEgress, SocketEgress, TransmitSide},
     socket::{KernelSocket, ReceiveBuffers},
     steered::{self, Unreadable},
+    stream::StreamMessage,
     xdp::{Frame, Umem},
 };
 use crate::{
@@ -58,6 +60,8 @@ pub struct Worker {
     pub pipeline: Pipeline,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
+    /// Messages that came by streams.
+    pub inbox: mpsc::Receiver<StreamMessage>,
     /// AF_XDP, where it is used.
     pub xdp: Option<XdpSide>,
     /// Where the counters are published.
@@ -87,7 +91,7 @@ impl Worker {
             }
             // Before the sleep, so that at rest the published counters are the last word.
             self.publish();
-            let timeout = if busy {
+            let timeout = if busy || !self.inbox.is_empty() {
                 Duration::ZERO
             } else if self.has_backlog() {
                 BACKLOG
@@ -97,6 +101,7 @@ impl Worker {
             for id in self.wait(timeout) {
                 self.serve_socket(id, &mut buffers);
             }
+            self.serve_inbox();
         }
         self.drain(&mut buffers);
     }
@@ -155,6 +160,29 @@ impl Worker {
         })
     }
 
+    /// A batch of messages from streams. Returns whether there may be more.
+    fn serve_inbox(&mut self) -> bool {
+        for _ in 0..BATCH {
+            let Ok(message) = self.inbox.try_recv() else {
+                return false;
+            };
+            self.pipeline.counters.stream_in += 1;
+            let inbound = Inbound {
+                payload: &message.payload,
+                source: message.source,
+                local: message.local,
+                socket: message.socket,
+                transport: message.transport,
+                connection: Some(message.connection),
+            };
+            let mut egress = SocketEgress {
+                sockets: &self.sockets,
+            };
+            self.pipeline.receive(inbound, &mut egress);
+        }
+        true
+    }
+
     /// Sleeps until something arrives; returns the kernel sockets that have something.
     fn wait(&mut self, timeout: Duration) -> Vec<usize> {
         let xdp = self.xdp.as_ref();
@@ -211,6 +239,7 @@ impl Worker {
         for id in 0..self.sockets.len() {
             while self.serve_socket(id, buffers) {}
         }
+        while self.serve_inbox() {}
         let deadline = Instant::now() + DRAIN;
         if let Some(xdp) = &mut self.xdp {
             while xdp.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline

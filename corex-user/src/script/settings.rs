@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::alias;
 use crate::codec::CodecConfig;
+use crate::io::stream::StreamSettings;
 use crate::script::tables::{Shared, TableConfig};
 use crate::sip::Transport;
 
@@ -104,6 +105,8 @@ pub struct Settings {
     pub corex: Corex,
     /// Parameters of the module `codec`.
     pub codec: Codec,
+    /// Bounds and times of TCP.
+    pub stream: StreamSettings,
     /// Hash tables.
     pub tables: Vec<TableConfig>,
     /// What `$shv()` start as.
@@ -124,6 +127,7 @@ impl Default for Settings {
             max_while_loops: 100,
             corex: Corex::default(),
             codec: Codec::default(),
+            stream: StreamSettings::default(),
             tables: Vec::new(),
             shared_values: Vec::new(),
         }

@@ -40,6 +40,10 @@ pub struct Books {
     pub kernel: Option<KernelCounters>,
     /// The workers' counters, summed.
     pub user: WorkerCounters,
+    /// Streams and looked-up names: counters by name.
+    pub streams: Vec<(&'static str, u64)>,
+    /// Messages handed over whose fate isn't known: 0 at rest.
+    pub streams_imbalance: i64,
     /// Log lines that a full queue cost.
     pub log_lines_dropped: usize,
 }
@@ -101,6 +105,7 @@ impl Books {
     /// The books as JSON: `kernel` and `user` each with their counters, verdicts grouped
     /// under `passed` and `dropped` by reason.
     pub fn to_json(&self) -> Value {
+        let (names, values): (Vec<&str>, Vec<u64>) = self.streams.iter().copied().unzip();
         let mut user = group(&WorkerCounters::NAMES, &self.user.values());
         user.insert(
             "steered".into(),
@@ -121,7 +126,12 @@ impl Books {
             }).collect::<Vec<_>>(),
             "kernel": self.kernel.map(|k| group(&KernelCounters::NAMES, &k.values())),
             "user": user,
-            "imbalance": { "kernel": self.kernel_imbalance(), "user": self.user_imbalance() },
+            "streams": group(&names, &values),
+            "imbalance": {
+                "kernel": self.kernel_imbalance(),
+                "user": self.user_imbalance(),
+                "streams": self.streams_imbalance,
+            },
             "log_lines_dropped": self.log_lines_dropped,
         })
     }
@@ -202,6 +212,8 @@ mod tests {
                 drop_rx_ring_full: 1,
                 ..WorkerCounters::default()
             },
+            streams: Vec::new(),
+            streams_imbalance: 0,
             log_lines_dropped: 0,
         }
     }

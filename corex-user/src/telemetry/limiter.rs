@@ -1,5 +1,6 @@
 //! A limit on how often one kind of event is logged.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lets a burst through, then one event a second, and tells how many it held back.
@@ -42,6 +43,20 @@ impl Limiter {
         }
         self.tokens -= 1;
         Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+/// A limiter that several threads share.
+#[derive(Debug, Default)]
+pub struct SharedLimiter(Mutex<Limiter>);
+
+impl SharedLimiter {
+    /// As [`Limiter::allow`].
+    pub fn allow(&self) -> Option<u64> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .allow()
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod books;
 pub mod limiter;
 pub mod log;
+pub mod stream_counters;

@@ -91,6 +91,21 @@ impl KernelSocket {
         })
     }
 
+    /// Another handle of the same socket, for another thread to send by.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.try_clone()?;
+        let state = UdpSocketState::new((&socket).into())?;
+        sockopt::allow_fragmentation(socket.as_fd(), self.address.is_ipv6())?;
+        Ok(Self {
+            socket,
+            state,
+            address: self.address,
+        })
+    }
+
     fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
         let socket = Socket::new(
             Domain::for_address(address),

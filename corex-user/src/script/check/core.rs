@@ -1,5 +1,7 @@
 //! Core parameters.
 
+use std::time::Duration;
+
 use super::Checker;
 use super::nearest::nearest;
 use crate::alias;
@@ -29,6 +31,8 @@ pub(crate) enum CoreKind {
         set: fn(&mut Settings, i64),
     },
     Bool(fn(&mut Settings, bool)),
+    /// A time in whole seconds.
+    Seconds(fn(&mut Settings, Duration)),
 }
 
 /// The core parameters that mean something here.
@@ -36,7 +40,7 @@ pub(crate) const CORE: &[CoreParam] = &[
     CoreParam {
         name: "listen",
         kind: CoreKind::Listen,
-        doc: "[udp:]host[:port] [advertise host[:port]] [name \"text\"]: a socket to listen on. The \
+        doc: "[udp:|tcp:]host[:port] [advertise host[:port]] [name \"text\"]: a socket to listen on. The \
               host is an IP address, an interface or a host name. May be set many times. Default: \
               every IPv4 address of this host, port 5060.",
     },
@@ -86,6 +90,53 @@ pub(crate) const CORE: &[CoreParam] = &[
             }
         }),
         doc: "Whether our own replies have a Server header. Default: yes.",
+    },
+    CoreParam {
+        name: "tcp_max_connections",
+        kind: CoreKind::Int {
+            min: 0,
+            max: 1_000_000,
+            set: |settings, value| settings.stream.max_connections = value as usize,
+        },
+        doc: "TCP connections at a time; more are refused. Default: 2048.",
+    },
+    CoreParam {
+        name: "tcp_connection_lifetime",
+        kind: CoreKind::Seconds(|settings, life| settings.stream.idle = life),
+        doc: "Seconds after which a TCP connection without traffic is closed. Default: 120.",
+    },
+    CoreParam {
+        name: "tcp_connect_timeout",
+        kind: CoreKind::Seconds(|settings, time| settings.stream.connect = time),
+        doc: "Seconds that a TCP connection may take to come about. Default: 10.",
+    },
+    CoreParam {
+        name: "tcp_send_timeout",
+        kind: CoreKind::Seconds(|settings, time| settings.stream.send = time),
+        doc: "Seconds that a TCP peer may take to accept a message. Default: 10.",
+    },
+    CoreParam {
+        name: "tcp_msg_read_timeout",
+        kind: CoreKind::Seconds(|settings, time| settings.stream.message = time),
+        doc: "Seconds that a message may take to arrive whole by TCP. Default: 20.",
+    },
+    CoreParam {
+        name: "tcp_rd_buf_size",
+        kind: CoreKind::Int {
+            min: 512,
+            max: 65_535,
+            set: |settings, value| settings.stream.max_message = value as usize,
+        },
+        doc: "The longest message by TCP, in bytes. Default: 65535.",
+    },
+    CoreParam {
+        name: "tcp_conn_wq_max",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 1 << 30,
+            set: |settings, value| settings.stream.queue_bytes = value as usize,
+        },
+        doc: "Bytes that may wait to be sent by one TCP connection. Default: 4194304.",
     },
     CoreParam {
         name: "max_while_loops",
@@ -245,6 +296,15 @@ impl Checker {
                             .label(format!("expected a number from {min} to {max}")),
                     ),
                 },
+                CoreKind::Seconds(set) => match number(value).map(u64::try_from) {
+                    Some(Ok(seconds @ 1..=86_400)) => {
+                        set(&mut self.settings, Duration::from_secs(seconds));
+                    }
+                    _ => self.say(
+                        Diagnostic::error(value.span, format!("{name} takes seconds"))
+                            .label("expected a number from 1 to 86400"),
+                    ),
+                },
                 CoreKind::Bool(set) => match number(value) {
                     Some(number) => set(&mut self.settings, number != 0),
                     None => self.say(
@@ -324,7 +384,7 @@ impl Checker {
         let Value::Address(listen) = &value.kind else {
             return self.say(
                 Diagnostic::error(value.span, "this is no address")
-                    .label("expected [udp:]host[:port]"),
+                    .label("expected [udp:|tcp:]host[:port]"),
             );
         };
         let address = &listen.address.kind;
@@ -334,11 +394,11 @@ impl Checker {
             return;
         };
         let transport = transport.unwrap_or(Transport::Udp);
-        if transport != Transport::Udp {
+        if !matches!(transport, Transport::Udp | Transport::Tcp) {
             let span = address.transport.as_ref().map_or(value.span, |t| t.span);
             return self.say(
-                Diagnostic::error(span, "this version listens on udp only")
-                    .label("expected udp")
+                Diagnostic::error(span, format!("there are no listeners for {transport}"))
+                    .label("expected udp or tcp")
                     .help(format!("remove the line, or write listen=udp:{host}")),
             );
         }

@@ -1,0 +1,185 @@
+//! What runs beside the workers for messages that can't leave at once: streams and names.
+
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    os::unix::net::UnixStream,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{runtime::Handle, sync::mpsc};
+
+use crate::{
+    io::{
+        courier::Courier,
+        resolve::{Families, Resolver},
+        socket::KernelSocket,
+        stream::{Inbox, StreamMessage, Streams},
+    },
+    pipeline::Listener,
+    script::{SocketId, settings::Settings},
+    sip::Transport,
+    telemetry::stream_counters::StreamCounters,
+};
+
+/// Messages from streams that may wait for a worker.
+const INBOX: usize = 1024;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// How long what waits to be written has when corex stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The open TCP listeners.
+pub struct TcpListeners(Vec<(SocketId, TcpListener)>);
+
+impl TcpListeners {
+    /// Opens every TCP listener.
+    ///
+    /// # Errors
+    /// What the kernel says, with the address.
+    pub fn open(listeners: &[Listener]) -> anyhow::Result<Self> {
+        let tcp = listeners.iter().enumerate();
+        tcp.filter(|(_, listener)| listener.transport == Transport::Tcp)
+            .map(|(id, listener)| {
+                let opened = open(listener)
+                    .map_err(|error| anyhow::anyhow!("listen on {listener}: {}", say(&error)))?;
+                Ok((SocketId(u16::try_from(id)?), opened))
+            })
+            .collect::<anyhow::Result<_>>()
+            .map(Self)
+    }
+}
+
+fn open(listener: &Listener) -> std::io::Result<TcpListener> {
+    let address = listener.address;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of an instance that is gone linger on.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn say(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            format!("{error}; another process has the port: `ss -ltnp` names it")
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            format!("{error}; no interface of this host has the address: `ip address` lists them")
+        }
+        Some(libc::EACCES) => format!("{error}; ports below 1024 need CAP_NET_BIND_SERVICE"),
+        _ => error.to_string(),
+    }
+}
+
+/// A worker's end of an inbox.
+pub type Receiver = mpsc::Receiver<StreamMessage>;
+
+/// Makes an inbox for each worker; a byte through its socket wakes it.
+///
+/// # Errors
+/// When there are no descriptors left.
+pub fn inboxes(wakers: &[&UnixStream]) -> anyhow::Result<(Vec<Inbox>, Vec<Receiver>)> {
+    let mut inboxes = Vec::new();
+    let mut receivers = Vec::new();
+    for waker in wakers {
+        let waker = waker.try_clone().context("copy a wake-up pair")?;
+        waker.set_nonblocking(true).context("wake-up pair")?;
+        let waker = Mutex::new(waker);
+        let (sender, receiver) = mpsc::channel(INBOX);
+        inboxes.push(Inbox {
+            sender,
+            wake: Arc::new(move || {
+                let mut waker = waker.lock().unwrap_or_else(PoisonError::into_inner);
+                // Full means that the worker has been woken often enough.
+                let _ = waker.write(&[1]);
+            }),
+        });
+        receivers.push(receiver);
+    }
+    Ok((inboxes, receivers))
+}
+
+/// Streams and courier, and what they count.
+pub struct Beside {
+    streams: Streams,
+    /// What takes over messages.
+    pub courier: Courier,
+    /// What became of them.
+    pub counters: Arc<StreamCounters>,
+}
+
+impl Beside {
+    /// Starts accepting, as soon as the runtime runs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn start(
+        handle: &Handle,
+        settings: &Settings,
+        listeners: &[Listener],
+        tcp: TcpListeners,
+        inboxes: Vec<Inbox>,
+        sockets: &[KernelSocket],
+    ) -> anyhow::Result<Self> {
+        let counters = Arc::new(StreamCounters::default());
+        let mut stream = settings.stream.clone();
+        stream.ca.clone_from(&settings.corex.tls_ca_list);
+        let streams = Streams::start(
+            handle.clone(),
+            stream,
+            tcp.0,
+            inboxes,
+            Arc::clone(&counters),
+        )
+        .context("start TCP")?;
+        let families = Families {
+            v4: listeners.iter().any(|l| l.address.is_ipv4()),
+            v6: listeners.iter().any(|l| l.address.is_ipv6()),
+        };
+        let resolver = {
+            let _inside = handle.enter();
+            Resolver::from_system(families)
+        };
+        let resolver = match resolver {
+            Ok(resolver) => Some(resolver),
+            Err(reason) => {
+                tracing::warn!("host names can't be looked up: {reason}");
+                None
+            }
+        };
+        let copies = sockets
+            .iter()
+            .map(KernelSocket::try_clone)
+            .collect::<Result<_, _>>()
+            .context("copy a socket")?;
+        let courier = Courier::new(
+            handle.clone(),
+            streams.clone(),
+            resolver,
+            copies,
+            Arc::clone(&counters),
+        );
+        Ok(Self {
+            streams,
+            courier,
+            counters,
+        })
+    }
+
+    /// Writes what waits, for a bounded time.
+    pub async fn stop(&self) {
+        self.streams.stop(DRAIN).await;
+    }
+}

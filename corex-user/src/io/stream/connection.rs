@@ -1,0 +1,222 @@
+//! One connection: a task that reads and writes until either side ends.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    Inbox, StreamMessage, StreamSettings,
+    frame::{Decoder, Frame, FrameError},
+};
+use crate::{
+    script::{ConnectionId, SocketId},
+    sip::Transport,
+    telemetry::stream_counters::StreamCounters,
+};
+
+/// The answer to a keep-alive (RFC 5626 §3.5.1).
+const PONG: &[u8] = b"\r\n";
+/// Room asked for at each read.
+const READ: usize = 8 << 10;
+
+/// What waits to be written.
+pub(super) enum Item {
+    /// A message.
+    Message(Bytes),
+    /// The answer to a keep-alive.
+    Pong,
+}
+
+/// What belongs to one connection for its whole life.
+pub(super) struct Line {
+    pub id: ConnectionId,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub transport: Transport,
+    pub socket: SocketId,
+    pub inbox: Inbox,
+    pub settings: Arc<StreamSettings>,
+    pub counters: Arc<StreamCounters>,
+    /// Bytes that wait in the queue.
+    pub waiting: Arc<AtomicUsize>,
+    /// When something was read or written last.
+    pub last: Mutex<Instant>,
+}
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("the peer closed it")]
+    Closed,
+    #[error("idle")]
+    Idle,
+    #[error("a message took too long to arrive whole")]
+    Slow,
+    #[error("the peer takes nothing")]
+    Stuck,
+    #[error("{0}")]
+    Framing(#[from] FrameError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("corex stops")]
+    Stopping,
+}
+
+impl Line {
+    fn touch(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads and writes until the connection ends. What is in the queue then is left there.
+    pub async fn run<S>(
+        &self,
+        stream: S,
+        queue: &mut mpsc::Receiver<Item>,
+        pongs: &mpsc::WeakSender<Item>,
+    ) -> End
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let (reader, writer) = tokio::io::split(stream);
+        tokio::select! {
+            end = self.read(reader, pongs) => end,
+            end = self.write(writer, queue) => end,
+        }
+    }
+
+    async fn read(&self, mut from: impl AsyncRead + Unpin, pongs: &mpsc::WeakSender<Item>) -> End {
+        let mut decoder = Decoder::new(self.settings.max_message);
+        let mut buffer = BytesMut::new();
+        // When the first byte of an incomplete message came.
+        let mut begun: Option<Instant> = None;
+        loop {
+            buffer.reserve(READ);
+            let (deadline, end) = match begun {
+                Some(begun) => (begun + self.settings.message, End::Slow),
+                None => (self.last() + self.settings.idle, End::Idle),
+            };
+            match timeout_at(deadline, from.read_buf(&mut buffer)).await {
+                // Something may have been written meanwhile.
+                Err(_) if begun.is_none() && self.last() + self.settings.idle > deadline => {
+                    continue;
+                }
+                Err(_) => return end,
+                Ok(Ok(0)) => return End::Closed,
+                Ok(Ok(_)) => self.touch(),
+                Ok(Err(error)) => return End::Io(error),
+            }
+            loop {
+                match decoder.next(&buffer) {
+                    Err(error) => return End::Framing(error),
+                    Ok(Frame::Incomplete) => break,
+                    Ok(Frame::Blank(len)) => buffer.advance(len),
+                    Ok(Frame::Ping(len)) => {
+                        buffer.advance(len);
+                        self.counters.add(|c| &c.pings);
+                        // A peer that reads no answers gets none.
+                        if let Some(pongs) = pongs.upgrade() {
+                            let _ = pongs.try_send(Item::Pong);
+                        }
+                    }
+                    Ok(Frame::Message(len)) => {
+                        begun = None;
+                        self.hand_over(buffer.split_to(len).freeze()).await;
+                    }
+                }
+            }
+            let is_blank = buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            begun = if is_blank {
+                None
+            } else {
+                begun.or_else(|| Some(Instant::now()))
+            };
+        }
+    }
+
+    async fn hand_over(&self, payload: Bytes) {
+        let message = StreamMessage {
+            payload,
+            source: self.peer,
+            local: self.local,
+            transport: self.transport,
+            socket: self.socket,
+            connection: self.id,
+        };
+        if self.inbox.sender.send(message).await.is_ok() {
+            self.counters.add(|c| &c.messages_in);
+            (self.inbox.wake)();
+        }
+    }
+
+    async fn write(
+        &self,
+        mut to: impl AsyncWrite + Unpin,
+        queue: &mut mpsc::Receiver<Item>,
+    ) -> End {
+        loop {
+            let Some(item) = queue.recv().await else {
+                return End::Stopping;
+            };
+            let pending = match &item {
+                Item::Message(bytes) => Some(Pending {
+                    line: self,
+                    len: bytes.len(),
+                    fate: |c| &c.drop_closed,
+                }),
+                Item::Pong => None,
+            };
+            let bytes = match &item {
+                Item::Message(bytes) => bytes,
+                Item::Pong => PONG,
+            };
+            let written = timeout(self.settings.send, async {
+                to.write_all(bytes).await?;
+                to.flush().await
+            })
+            .await;
+            if let Some(mut pending) = pending {
+                pending.fate = match written {
+                    Ok(Ok(())) => |c| &c.delivered,
+                    Ok(Err(_)) => |c| &c.drop_closed,
+                    Err(_) => |c| &c.drop_stuck,
+                };
+            }
+            match written {
+                Ok(Ok(())) => self.touch(),
+                Ok(Err(error)) => return End::Io(error),
+                Err(_) => return End::Stuck,
+            }
+        }
+    }
+}
+
+/// A message that is being written: counted when it is done, also where the connection ends in the
+/// middle of it.
+struct Pending<'l> {
+    line: &'l Line,
+    len: usize,
+    fate: fn(&StreamCounters) -> &AtomicU64,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.line.waiting.fetch_sub(self.len, Ordering::Relaxed);
+        self.line.counters.add(self.fate);
+    }
+}

@@ -1,0 +1,321 @@
+//! Where one message ends in a stream and the next begins (RFC 3261 §7.5 and §18.3, RFC 5626
+//! §3.5.1), for SIP and for HTTP, in which some tunnel SIP.
+
+/// What a stream holds at its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// A message of so many bytes.
+    Message(usize),
+    /// A keep-alive of so many bytes that wants an answer: CRLF CRLF.
+    Ping(usize),
+    /// So many bytes between messages: line breaks.
+    Blank(usize),
+    /// Nothing whole yet.
+    Incomplete,
+}
+
+/// Why a stream can't be divided into messages any further: the connection must be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The first bytes are no text.
+    #[error("it does not begin like a SIP or HTTP message")]
+    NotText,
+    /// Headers, or headers and body, exceed the bound.
+    #[error("a message is longer than the bound of tcp_rd_buf_size")]
+    TooLong,
+    /// A SIP message without Content-Length.
+    #[error("a SIP message without Content-Length")]
+    NoContentLength,
+    /// Content-Length is no number, or there are two that differ.
+    #[error("a Content-Length that is no number, or two that differ")]
+    ContentLength,
+    /// HTTP in chunks.
+    #[error("an HTTP message with a transfer coding")]
+    TransferCoding,
+}
+
+/// Divides a stream. The caller keeps the bytes, and takes away what [`Self::next`] found.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    max_message: usize,
+    /// No end of headers lies in front of this place.
+    scanned: usize,
+    /// The length of the message, once its headers are there.
+    len: Option<usize>,
+}
+
+impl Decoder {
+    /// A decoder for messages of at most so many bytes.
+    pub const fn new(max_message: usize) -> Decoder {
+        Decoder {
+            max_message,
+            scanned: 0,
+            len: None,
+        }
+    }
+
+    /// What `buffer` starts with. Bytes that were found incomplete before aren't read again: the
+    /// work is linear in the stream.
+    ///
+    /// # Errors
+    /// When the stream is lost.
+    pub fn next(&mut self, buffer: &[u8]) -> Result<Frame, FrameError> {
+        let len = match self.len {
+            Some(len) => len,
+            None => match self.find(buffer)? {
+                Ok(len) => len,
+                Err(other) => return Ok(other),
+            },
+        };
+        if buffer.len() < len {
+            self.len = Some(len);
+            return Ok(Frame::Incomplete);
+        }
+        self.len = None;
+        self.scanned = 0;
+        Ok(Frame::Message(len))
+    }
+
+    /// The length of the message at the start, or what else is there.
+    fn find(&mut self, buffer: &[u8]) -> Result<Result<usize, Frame>, FrameError> {
+        match buffer {
+            [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => {
+                return Ok(Err(Frame::Incomplete));
+            }
+            [b'\r', b'\n', b'\r', b'\n', ..] => return Ok(Err(Frame::Ping(4))),
+            [b'\r', b'\n', ..] => return Ok(Err(Frame::Blank(2))),
+            [b'\r' | b'\n', ..] => return Ok(Err(Frame::Blank(1))),
+            [first, ..] if !first.is_ascii_alphanumeric() && !b"-.!%*_+`'~".contains(first) => {
+                return Err(FrameError::NotText);
+            }
+            _ => {}
+        }
+        let Some(end) = self.end_of_headers(buffer) else {
+            if buffer.len() >= self.max_message {
+                return Err(FrameError::TooLong);
+            }
+            return Ok(Err(Frame::Incomplete));
+        };
+        let headers = buffer.get(..end).unwrap_or_default();
+        let body = body_len(headers)?;
+        let len = end.checked_add(body).filter(|len| *len <= self.max_message);
+        len.map(Ok).ok_or(FrameError::TooLong)
+    }
+
+    /// Where the body begins: behind an empty line.
+    fn end_of_headers(&mut self, buffer: &[u8]) -> Option<usize> {
+        let mut from = self.scanned;
+        while let Some(at) = memchr::memchr(b'\n', buffer.get(from..)?) {
+            let next = from + at + 1;
+            match buffer.get(next..)? {
+                [b'\n', ..] => return Some(next + 1),
+                [b'\r', b'\n', ..] => return Some(next + 2),
+                // The line break itself must be looked at again with what follows it.
+                [] | [b'\r'] => {
+                    self.scanned = next - 1;
+                    return None;
+                }
+                _ => from = next,
+            }
+        }
+        self.scanned = buffer.len();
+        None
+    }
+}
+
+/// The length of the body that the headers announce.
+fn body_len(headers: &[u8]) -> Result<usize, FrameError> {
+    let mut lines = headers.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let start = lines.next().unwrap_or_default();
+    let is_http = start.starts_with(b"HTTP/1.")
+        || start
+            .rsplit(|byte| *byte == b' ')
+            .next()
+            .is_some_and(|version| version.starts_with(b"HTTP/1."));
+    let mut found: Option<usize> = None;
+    let mut folded: Option<bool> = None;
+    for line in headers.split(|byte| *byte == b'\n').skip(1) {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            // The value of a Content-Length may stand on the next line (RFC 3261 §7.3.1).
+            if folded == Some(true) && found.is_none() {
+                found = Some(number(line.trim_ascii()).ok_or(FrameError::ContentLength)?);
+            }
+            continue;
+        }
+        let Some(colon) = memchr::memchr(b':', line) else {
+            folded = None;
+            continue;
+        };
+        let name = line.get(..colon).unwrap_or_default().trim_ascii();
+        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
+        let is_length = name.eq_ignore_ascii_case(b"Content-Length")
+            || (!is_http && name.eq_ignore_ascii_case(b"l"));
+        folded = Some(is_length && value.is_empty());
+        if is_http && name.eq_ignore_ascii_case(b"Transfer-Encoding") {
+            return Err(FrameError::TransferCoding);
+        }
+        if is_length && !value.is_empty() {
+            let len = number(value).ok_or(FrameError::ContentLength)?;
+            if found.is_some_and(|known| known != len) {
+                return Err(FrameError::ContentLength);
+            }
+            found = Some(len);
+        }
+    }
+    match found {
+        Some(len) => Ok(len),
+        None if is_http => Ok(0),
+        None => Err(FrameError::NoContentLength),
+    }
+}
+
+fn number(text: &[u8]) -> Option<usize> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(body: &str) -> String {
+        format!(
+            "OPTIONS sip:a SIP/2.0\r\nl : {}\r\nX: y\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// All that a stream holds when it comes in pieces.
+    fn divide(pieces: &[&[u8]], max: usize) -> Result<Vec<(Frame, Vec<u8>)>, FrameError> {
+        let mut decoder = Decoder::new(max);
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut found = Vec::new();
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                let frame = decoder.next(&buffer)?;
+                let len = match frame {
+                    Frame::Message(len) | Frame::Ping(len) | Frame::Blank(len) => len,
+                    Frame::Incomplete => break,
+                };
+                found.push((frame, buffer.drain(..len).collect()));
+            }
+        }
+        Ok(found)
+    }
+
+    fn messages(text: &str) -> Result<Vec<String>, FrameError> {
+        let found = divide(&[text.as_bytes()], 1000)?;
+        Ok(found
+            .into_iter()
+            .filter(|(frame, _)| matches!(frame, Frame::Message(_)))
+            .map(|(_, bytes)| String::from_utf8(bytes).unwrap())
+            .collect())
+    }
+
+    #[test]
+    fn the_length_is_found_in_any_spelling() {
+        for header in [
+            "Content-Length: 3",
+            "CONTENT-LENGTH:3",
+            "l: 3",
+            "L:\t3 ",
+            "Content-Length:\r\n 3",
+            "Content-Length: 3\r\nl: 3",
+        ] {
+            let text = format!("OPTIONS sip:a SIP/2.0\r\n{header}\r\nX: 9\r\n\r\nabc");
+            assert_eq!(messages(&text), Ok(vec![text.clone()]), "{header}");
+        }
+        let bare = "OPTIONS sip:a SIP/2.0\nl: 1\n\nx";
+        assert_eq!(messages(bare), Ok(vec![bare.to_owned()]));
+    }
+
+    #[test]
+    fn http_is_framed_too_and_needs_no_length() {
+        for text in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST /x HTTP/1.0\r\nContent-Length: 2\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+        ] {
+            assert_eq!(messages(text), Ok(vec![text.to_owned()]));
+        }
+        assert_eq!(
+            messages("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Err(FrameError::TransferCoding)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_an_error() {
+        for (text, error) in [
+            ("OPTIONS sip:a SIP/2.0\r\n\r\n", FrameError::NoContentLength),
+            ("A b SIP/2.0\r\nl: -1\r\n\r\n", FrameError::ContentLength),
+            (
+                "A b SIP/2.0\r\nl: 1\r\nl: 2\r\n\r\n",
+                FrameError::ContentLength,
+            ),
+            (
+                "A b SIP/2.0\r\nl: 99999999999999999999\r\n\r\n",
+                FrameError::ContentLength,
+            ),
+            ("A b SIP/2.0\r\nl: 1000\r\n\r\n", FrameError::TooLong),
+            ("\u{1f}\u{8b}x", FrameError::NotText),
+        ] {
+            assert_eq!(messages(text), Err(error), "{text}");
+        }
+        assert_eq!(messages(&"A".repeat(1000)), Err(FrameError::TooLong));
+    }
+
+    #[test]
+    fn line_breaks_between_messages_are_pings_or_nothing() {
+        let text = format!("\r\n\r\n{}\r\n{}", message("a"), message(""));
+        let kinds: Vec<_> = divide(&[text.as_bytes()], 1000)
+            .unwrap()
+            .into_iter()
+            .map(|(frame, _)| frame)
+            .collect();
+        let len = message("a").len();
+        assert_eq!(
+            kinds,
+            [
+                Frame::Ping(4),
+                Frame::Message(len),
+                Frame::Blank(2),
+                Frame::Message(len - 1)
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_division_of_a_stream_yields_the_same_messages(
+            bodies in proptest::collection::vec("[a-z\r\n]{0,20}", 1..5),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let all: Vec<String> = bodies.iter().map(|body| message(body)).collect();
+            let stream = all.concat();
+            let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            places.push(0);
+            places.push(stream.len());
+            places.sort_unstable();
+            let pieces: Vec<&[u8]> = places.windows(2)
+                .map(|pair| &stream.as_bytes()[pair[0]..pair[1]]).collect();
+            let found: Vec<String> = divide(&pieces, 1000).unwrap().into_iter()
+                .map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect();
+            prop_assert_eq!(found, all);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_take_more_than_there_is(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b':'), Just(b'l'), any::<u8>()], 0..80),
+        ) {
+            let mut decoder = Decoder::new(64);
+            if let Ok(Frame::Message(len) | Frame::Ping(len) | Frame::Blank(len)) = decoder.next(&bytes) {
+                prop_assert!(len > 0 && len <= bytes.len());
+            }
+        }
+    }
+}

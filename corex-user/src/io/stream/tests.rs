@@ -1,0 +1,405 @@
+//! Connections over loopback.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::*;
+use crate::{script::SendError, telemetry::stream_counters::StreamCounters};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Lab {
+    streams: Streams,
+    inbox: mpsc::Receiver<StreamMessage>,
+    address: SocketAddr,
+    counters: Arc<StreamCounters>,
+    woken: Arc<AtomicU64>,
+}
+
+fn lab(settings: StreamSettings) -> Lab {
+    lab_with_inbox(settings, 100)
+}
+
+fn lab_with_inbox(settings: StreamSettings, room: usize) -> Lab {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, inbox) = mpsc::channel(room);
+    let woken = Arc::new(AtomicU64::new(0));
+    let wakes = Arc::clone(&woken);
+    let counters = Arc::new(StreamCounters::default());
+    let streams = Streams::start(
+        Handle::current(),
+        settings,
+        vec![(SocketId(3), listener)],
+        vec![Inbox {
+            sender,
+            wake: Arc::new(move || {
+                wakes.fetch_add(1, Ordering::Relaxed);
+            }),
+        }],
+        Arc::clone(&counters),
+    )
+    .unwrap();
+    Lab {
+        streams,
+        inbox,
+        address,
+        counters,
+        woken,
+    }
+}
+
+impl Lab {
+    async fn receive(&mut self) -> StreamMessage {
+        timeout(PATIENCE, self.inbox.recv()).await.unwrap().unwrap()
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let all = self.counters.snapshot();
+        all.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    async fn until(&self, name: &str, value: u64) {
+        let reached = async {
+            while self.count(name) < value {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let result = timeout(PATIENCE, reached).await;
+        assert!(result.is_ok(), "{name}: {:?}", self.counters.snapshot());
+    }
+
+    fn send(
+        &self,
+        to: SocketAddr,
+        connection: Option<ConnectionId>,
+        text: &str,
+    ) -> Result<(), SendError> {
+        self.streams.send(Delivery {
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+            to,
+            transport: Transport::Tcp,
+            server_name: None,
+            connection,
+            socket: SocketId(3),
+        })
+    }
+}
+
+fn request(body: &str) -> String {
+    format!(
+        "OPTIONS sip:a SIP/2.0\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+async fn read(stream: &mut (impl tokio::io::AsyncRead + Unpin), len: usize) -> String {
+    let mut bytes = vec![0; len];
+    timeout(PATIENCE, stream.read_exact(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_message_arrives_whole_and_its_reply_takes_the_same_connection() {
+    let mut lab = lab(StreamSettings::default());
+    let mut peer = TcpStream::connect(lab.address).await.unwrap();
+    let text = request("hello");
+    for piece in text.as_bytes().chunks(7) {
+        peer.write_all(piece).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let message = lab.receive().await;
+    assert_eq!(message.payload, text);
+    assert_eq!(message.source, peer.local_addr().unwrap());
+    assert_eq!((message.local, message.socket), (lab.address, SocketId(3)));
+    lab.until("messages_in", 1).await;
+    assert!(lab.woken.load(Ordering::Relaxed) >= 1);
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    lab.send(nowhere, Some(message.connection), "reply")
+        .unwrap();
+    assert_eq!(read(&mut peer, 5).await, "reply");
+    // A request to the same address takes the connection too.
+    lab.send(message.source, None, "again").unwrap();
+    assert_eq!(read(&mut peer, 5).await, "again");
+    lab.until("delivered", 2).await;
+    assert_eq!(lab.counters.imbalance(), 0);
+}
+
+#[tokio::test]
+async fn a_keep_alive_is_answered() {
+    let lab = lab(StreamSettings::default());
+    let mut peer = TcpStream::connect(lab.address).await.unwrap();
+    peer.write_all(b"\r\n\r\n").await.unwrap();
+    assert_eq!(read(&mut peer, 2).await, "\r\n");
+    assert_eq!(lab.count("pings"), 1);
+}
+
+#[tokio::test]
+async fn a_stalled_or_broken_connection_costs_nobody_else_anything() {
+    let mut lab = lab(StreamSettings {
+        message: Duration::from_millis(50),
+        ..StreamSettings::default()
+    });
+    let mut stalled = TcpStream::connect(lab.address).await.unwrap();
+    stalled
+        .write_all(b"OPTIONS sip:a SIP/2.0\r\nContent-Len")
+        .await
+        .unwrap();
+    let mut junk = TcpStream::connect(lab.address).await.unwrap();
+    junk.write_all(b"\x1f\x8b\x08").await.unwrap();
+    let mut good = TcpStream::connect(lab.address).await.unwrap();
+    good.write_all(request("x").as_bytes()).await.unwrap();
+    assert_eq!(lab.receive().await.payload, request("x"));
+    for closed in [&mut stalled, &mut junk] {
+        let end = timeout(PATIENCE, closed.read(&mut [0; 1])).await.unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)));
+    }
+    lab.until("closed_slow", 1).await;
+    lab.until("closed_framing", 1).await;
+    good.write_all(request("y").as_bytes()).await.unwrap();
+    assert_eq!(lab.receive().await.payload, request("y"));
+}
+
+#[tokio::test]
+async fn a_full_inbox_makes_the_peer_wait_and_loses_nothing() {
+    const COUNT: usize = 500;
+    let mut lab = lab_with_inbox(StreamSettings::default(), 2);
+    let mut peer = TcpStream::connect(lab.address).await.unwrap();
+    let writing = tokio::spawn(async move {
+        for n in 0..COUNT {
+            peer.write_all(request(&n.to_string()).as_bytes())
+                .await
+                .unwrap();
+        }
+        peer
+    });
+    for n in 0..COUNT {
+        assert_eq!(lab.receive().await.payload, request(&n.to_string()));
+    }
+    drop(writing.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_fills_its_own_queue_only() {
+    let lab = lab(StreamSettings {
+        queue_bytes: 1 << 20,
+        send: Duration::from_millis(200),
+        ..StreamSettings::default()
+    });
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = deaf.local_addr().unwrap();
+    let text = "x".repeat(60_000);
+    let refused = (0..1000).any(|_| lab.send(to, None, &text).is_err());
+    assert!(refused);
+    let (_kept, _) = deaf.accept().await.unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    lab.send(other.local_addr().unwrap(), None, "hello")
+        .unwrap();
+    let (mut other, _) = other.accept().await.unwrap();
+    assert_eq!(read(&mut other, 5).await, "hello");
+    // Until the kernel's buffers are full as well.
+    let stuck = async {
+        while lab.count("drop_stuck") == 0 {
+            let _ = lab.send(to, None, &text);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, stuck).await.unwrap();
+    lab.until("closed_peer", 1).await;
+    let balanced = async {
+        while lab.counters.imbalance() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, balanced).await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_to_one_address_share_a_connection_in_order() {
+    let lab = lab(StreamSettings::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    for n in 0..10 {
+        lab.send(to, None, &n.to_string()).unwrap();
+    }
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read(&mut peer, 10).await, "0123456789");
+    assert_eq!(lab.count("connected"), 1);
+    // The peer goes; the next message opens a connection anew.
+    drop(peer);
+    lab.until("closed_peer", 1).await;
+    lab.send(to, None, "new").unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read(&mut peer, 3).await, "new");
+}
+
+#[tokio::test]
+async fn what_can_not_be_delivered_is_counted() {
+    let lab = lab(StreamSettings::default());
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    lab.send(closed, None, "lost").unwrap();
+    lab.until("drop_connect", 1).await;
+    assert_eq!(lab.counters.imbalance(), 0);
+}
+
+#[tokio::test]
+async fn connections_are_limited_and_end_when_idle() {
+    let mut lab = lab(StreamSettings {
+        max_connections: 1,
+        idle: Duration::from_millis(300),
+        ..StreamSettings::default()
+    });
+    let mut first = TcpStream::connect(lab.address).await.unwrap();
+    first.write_all(request("1").as_bytes()).await.unwrap();
+    lab.receive().await;
+    let mut second = TcpStream::connect(lab.address).await.unwrap();
+    assert!(matches!(
+        timeout(PATIENCE, second.read(&mut [0; 1])).await.unwrap(),
+        Ok(0) | Err(_)
+    ));
+    lab.until("refused_limit", 1).await;
+    assert_eq!(
+        timeout(PATIENCE, first.read(&mut [0; 1]))
+            .await
+            .unwrap()
+            .unwrap(),
+        0
+    );
+    lab.until("closed_idle", 1).await;
+    let mut third = TcpStream::connect(lab.address).await.unwrap();
+    third.write_all(request("3").as_bytes()).await.unwrap();
+    assert_eq!(lab.receive().await.payload, request("3"));
+}
+
+#[tokio::test]
+async fn what_waits_is_still_written_when_corex_stops() {
+    let lab = lab(StreamSettings::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    lab.send(listener.local_addr().unwrap(), None, "last words")
+        .unwrap();
+    lab.streams.stop(PATIENCE).await;
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read(&mut peer, 10).await, "last words");
+    assert_eq!(lab.send(lab.address, None, "x"), Err(SendError::QueueFull));
+}
+
+/// A TLS server with a certificate for `name`; its address and the authority in PEM.
+async fn tls_server(name: &str) -> (SocketAddr, String, tokio::task::JoinHandle<String>) {
+    use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let got = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        match acceptor.accept(stream).await {
+            Ok(mut stream) => {
+                let text = read(&mut stream, 5).await;
+                stream.write_all(request("tls").as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                text
+            }
+            Err(error) => error.to_string(),
+        }
+    });
+    (address, made.cert.pem(), got)
+}
+
+fn ca_file(name: &str, pem: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("corex-{name}-{}.pem", std::process::id()));
+    std::fs::write(&path, pem).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn tls_verifies_the_name_and_carries_both_ways() {
+    let (to, pem, got) = tls_server("edge.example").await;
+    let ca = ca_file("right-ca", &pem);
+    let mut lab = lab(StreamSettings {
+        ca: Some(ca.clone()),
+        ..StreamSettings::default()
+    });
+    let delivery = |name: &str| Delivery {
+        payload: Bytes::from_static(b"hello"),
+        to,
+        transport: Transport::Tls,
+        server_name: Some(name.to_owned()),
+        connection: None,
+        socket: SocketId(3),
+    };
+    lab.streams.send(delivery("edge.example")).unwrap();
+    assert_eq!(got.await.unwrap(), "hello");
+    let message = lab.receive().await;
+    assert_eq!(message.payload, request("tls"));
+    assert_eq!(message.transport, Transport::Tls);
+
+    let (to, pem, _got) = tls_server("edge.example").await;
+    std::fs::write(&ca, pem).unwrap();
+    let other = delivery("other.example");
+    lab.streams.send(Delivery { to, ..other }).unwrap();
+    lab.until("drop_connect", 1).await;
+    let _ = std::fs::remove_file(ca);
+}
+
+#[tokio::test]
+async fn an_unknown_authority_or_a_bad_file_is_refused() {
+    let (to, _, _got) = tls_server("edge.example").await;
+    let (_, other, _) = tls_server("edge.example").await;
+    let ca = ca_file("wrong-ca", &other);
+    let lab = lab(StreamSettings {
+        ca: Some(ca.clone()),
+        ..StreamSettings::default()
+    });
+    let delivery = Delivery {
+        payload: Bytes::from_static(b"hello"),
+        to,
+        transport: Transport::Tls,
+        server_name: Some("edge.example".to_owned()),
+        connection: None,
+        socket: SocketId(3),
+    };
+    lab.streams.send(delivery.clone()).unwrap();
+    lab.until("drop_connect", 1).await;
+    let _ = std::fs::remove_file(ca);
+
+    let none = lab_with_inbox(
+        StreamSettings {
+            ca: Some("/nonexistent/ca.pem".into()),
+            ..StreamSettings::default()
+        },
+        1,
+    );
+    assert!(matches!(
+        none.streams.send(delivery),
+        Err(SendError::NoTransport(_))
+    ));
+}

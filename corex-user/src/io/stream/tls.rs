@@ -1,0 +1,65 @@
+//! TLS towards peers, with rustls.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
+
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    },
+};
+
+/// What connects by TLS: TLS 1.2 and 1.3, the peer's certificate verified.
+#[derive(Clone)]
+pub(super) struct Tls(TlsConnector);
+
+impl Tls {
+    /// Trusts the authorities in a PEM file, or those of the system.
+    pub fn new(ca: Option<&Path>) -> io::Result<Tls> {
+        let mut roots = RootCertStore::empty();
+        match ca {
+            Some(path) => {
+                let with_path = |error: &dyn std::fmt::Display| {
+                    io::Error::other(format!("{}: {error}", path.display()))
+                };
+                let certificates =
+                    CertificateDer::pem_file_iter(path).map_err(|error| with_path(&error))?;
+                for certificate in certificates {
+                    let certificate = certificate.map_err(|error| with_path(&error))?;
+                    roots.add(certificate).map_err(|error| with_path(&error))?;
+                }
+            }
+            None => {
+                // Those that can't be read are the system's affair; without any, every peer is
+                // refused with a message that says so.
+                for certificate in rustls_native_certs::load_native_certs().certs {
+                    let _ = roots.add(certificate);
+                }
+            }
+        }
+        let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Tls(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Shakes hands. The certificate must be for `name`, or for the address without one.
+    pub async fn connect(
+        &self,
+        stream: TcpStream,
+        name: Option<String>,
+        peer: SocketAddr,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = match name {
+            Some(name) => ServerName::try_from(name).map_err(io::Error::other)?,
+            None => ServerName::from(peer.ip()),
+        };
+        self.0.connect(name, stream).await
+    }
+}

@@ -1,0 +1,78 @@
+//! What became of connections and of the messages that were handed over to be sent later.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! stream_counters {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        /// Counters of everything beside the workers. At rest
+        /// `queued = delivered + drop_*`.
+        #[derive(Debug, Default)]
+        pub struct StreamCounters {
+            $($(#[$doc])* pub $field: AtomicU64,)*
+        }
+
+        impl StreamCounters {
+            /// Names and values, in order.
+            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($field), self.$field.load(Ordering::Relaxed))),*]
+            }
+        }
+    };
+}
+
+stream_counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections opened by us.
+    connected,
+    /// Connections refused or not opened, as there are too many.
+    refused_limit,
+    /// Connections closed: no traffic.
+    closed_idle,
+    /// Connections closed: a message took too long to arrive whole.
+    closed_slow,
+    /// Connections closed: what came can't be divided into messages.
+    closed_framing,
+    /// Connections closed by the peer, or by an error.
+    closed_peer,
+    /// Messages received.
+    messages_in,
+    /// Keep-alives answered.
+    pings,
+    /// Messages handed over to be sent.
+    queued,
+    /// Messages written to a connection, or sent to the address that their name had.
+    delivered,
+    /// Their name had no address.
+    drop_unresolved,
+    /// The connection didn't come about.
+    drop_connect,
+    /// The connection ended before they were written.
+    drop_closed,
+    /// The peer took nothing for too long.
+    drop_stuck,
+    /// Too much waited for the connection that a name led to.
+    drop_queue_full,
+    /// The kernel refused the datagram.
+    drop_send_error,
+}
+
+impl StreamCounters {
+    /// Counts one up.
+    pub fn add(&self, which: fn(&Self) -> &AtomicU64) {
+        which(self).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages that were handed over and whose fate isn't known yet: 0 at rest.
+    pub fn imbalance(&self) -> i64 {
+        let mut left = 0u64;
+        for (name, value) in self.snapshot() {
+            if name == "queued" {
+                left = left.wrapping_add(value);
+            } else if name == "delivered" || name.starts_with("drop_") {
+                left = left.wrapping_sub(value);
+            }
+        }
+        left as i64
+    }
+}
