@@ -68,7 +68,7 @@ fn list(args: &ListArgs) -> ExitCode {
         }
         let module = match args.chapter {
             Chapter::Functions | Chapter::Parameters => format!("  [{}]", entry.module),
-            Chapter::Variables | Chapter::Modules => String::new(),
+            Chapter::Variables | Chapter::Transformations | Chapter::Modules => String::new(),
         };
         let (start, end) = bold;
         // A closed pipe is the reader's choice.

@@ -6,8 +6,11 @@ mod core;
 mod corex;
 mod destination;
 mod htable;
+mod maxfwd;
 mod pv;
+mod siputils;
 pub(crate) mod sl;
+mod textops;
 mod xlog;
 
 use crate::script::exec::{Exec, Halt};
@@ -31,12 +34,15 @@ pub(crate) struct Module {
 }
 
 /// All modules.
-pub(crate) const MODULES: [&Module; 7] = [
+pub(crate) const MODULES: [&Module; 10] = [
     &core::MODULE,
     &corex::MODULE,
     &xlog::MODULE,
     &pv::MODULE,
     &sl::MODULE,
+    &textops::MODULE,
+    &siputils::MODULE,
+    &maxfwd::MODULE,
     &htable::MODULE,
     &codec::MODULE,
 ];
@@ -86,7 +92,11 @@ const fn value(name: &'static str) -> Param {
 pub(crate) enum ParamKind {
     /// Any expression; in a string literal pseudo-variables are replaced by their values.
     Value,
-    /// The same; a bare word stands for itself.
+    /// A regular expression, for which ^ and $ are a line's ends.
+    Lines,
+    /// `/regex/replacement/flags`, constant but for pseudo-variables in the replacement.
+    Substitution,
+    /// As [`ParamKind::Value`]; a bare word stands for itself.
     Word,
     /// The same; a constant is checked at the start.
     Checked(fn(&[u8]) -> Result<(), String>),

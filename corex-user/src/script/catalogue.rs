@@ -2,6 +2,7 @@
 
 use super::check::CORE;
 use super::pv::{self, Form, Names, PvDef};
+use super::transform;
 use crate::module::{CORE as CORE_MODULE, Function, MODULES, Parameter};
 
 /// One thing that a configuration can use.
@@ -22,6 +23,8 @@ pub enum Chapter {
     Functions,
     /// Pseudo-variables
     Variables,
+    /// Transformations of pseudo-variables
+    Transformations,
     /// Core parameters, and what modparam() sets
     Parameters,
     /// Modules
@@ -46,6 +49,14 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
             .map(|def| Entry {
                 module: CORE_MODULE,
                 form: variable_form(def),
+                doc: def.doc,
+            })
+            .collect(),
+        Chapter::Transformations => transform::ALL
+            .iter()
+            .map(|def| Entry {
+                module: CORE_MODULE,
+                form: format!("{{{}{}}}", def.name, def.args),
                 doc: def.doc,
             })
             .collect(),

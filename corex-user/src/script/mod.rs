@@ -16,6 +16,7 @@ pub mod settings;
 mod store;
 pub mod syntax;
 pub mod tables;
+pub(crate) mod transform;
 pub(crate) mod value;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::script::SocketId;
 use crate::script::pv::{NamedReader, NamedWriter, Reader, Writer};
 use crate::script::settings;
 use crate::script::tables::Tables;
+use crate::script::transform::Transform;
 use crate::script::value::{StrRef, Value};
 
 /// The route blocks of a configuration, ready to run. Shared by all workers.
@@ -41,6 +42,8 @@ pub struct Program {
     pub(crate) absorbs_acks: bool,
     /// Values that all workers share.
     pub(crate) tables: Tables,
+    /// `max_limit` of the module maxfwd.
+    pub(crate) max_forwards: u32,
     /// `max_branches`.
     pub(crate) max_branches: u32,
     /// `max_while_loops`.
@@ -213,6 +216,8 @@ pub(crate) enum Pv {
     Var(VarId),
     Avp(AvpId, Index),
     Named(Box<Named>),
+    /// Another one, with transformations that are applied from left to right.
+    Transformed(Box<Pv>, Box<[Transform]>),
 }
 
 /// One with a name in parentheses, and the index of one of its values.
@@ -249,6 +254,8 @@ pub(crate) struct Call {
 pub(crate) enum Arg {
     Value(Expr),
     Target(Target),
+    Pattern(Pattern),
+    Substitution(Box<Transform>),
     /// One of a set of words: what the parameter's check made of it.
     Choice(i64),
 }

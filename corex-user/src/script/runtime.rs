@@ -81,6 +81,8 @@ pub struct Runtime {
     pub(crate) regexes: Vec<Regex>,
     pub(crate) patterns: Patterns,
     pub(crate) limits: Limits,
+    /// What a transformation yields, before it is put into the arena.
+    pub(crate) transformed: Vec<u8>,
     /// Where messages are written that are about to be sent.
     pub(crate) composed: Vec<u8>,
     pub(crate) scratch: Edits,
@@ -100,6 +102,7 @@ impl Runtime {
             regexes: program.regexes.clone(),
             patterns: Patterns::default(),
             limits: Limits::default(),
+            transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
             spare: Changes::default(),

@@ -97,6 +97,8 @@ pub struct Settings {
     /// What `server_signature` and `server_header` leave: the value of Server in our own replies,
     /// empty for none.
     pub server: String,
+    /// `max_limit` of the module maxfwd.
+    pub max_forwards: u32,
     /// `max_branches`: destinations of one request, the request URI among them.
     pub max_branches: u32,
     /// `max_while_loops`: a `while` that turns more often is a script error.
@@ -123,6 +125,7 @@ impl Default for Settings {
             mhomed: false,
             debug: 2,
             server: concat!("corex (", env!("CARGO_PKG_VERSION"), ")").to_owned(),
+            max_forwards: 70,
             max_branches: 12,
             max_while_loops: 100,
             corex: Corex::default(),

@@ -8,6 +8,7 @@ use crate::script::syntax::ast::{self, ExprKind, Node, UnaryOp};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::pv::parse_pv;
 use crate::script::syntax::span::Span;
+use crate::script::transform::{self, Transform};
 use crate::script::value::Value;
 
 /// What takes any value.
@@ -105,6 +106,8 @@ impl Checker {
                 }
                 _ => self.arg(arg, &ANY),
             },
+            ParamKind::Lines => self.line_pattern(arg).map(Arg::Pattern),
+            ParamKind::Substitution => self.substitution(arg, param).map(Arg::Substitution),
             ParamKind::Checked(check) => {
                 let value = self.arg(arg, &ANY)?;
                 if let Arg::Value(Expr::Const(Value::Str(text))) = &value
@@ -146,6 +149,30 @@ impl Checker {
                     );
                 }
                 found.map(Arg::Choice)
+            }
+        }
+    }
+
+    fn substitution(&mut self, arg: &ast::Expr, param: &Param) -> Option<Box<Transform>> {
+        let ExprKind::Str(text) = &arg.kind else {
+            self.say(
+                Diagnostic::error(
+                    arg.span,
+                    format!("`{}` must be a string literal", param.name),
+                )
+                .label("expected one, as in \"/old/new/g\""),
+            );
+            return None;
+        };
+        let transformation = ast::Transformation {
+            name: Node::new("re.subst".to_owned(), arg.span),
+            args: Some(Node::new(text.clone(), arg.span)),
+        };
+        match transform::compile(&transformation, &mut |pv| self.pv(pv)) {
+            Ok(transform) => Some(Box::new(transform)),
+            Err(diagnostic) => {
+                self.say(diagnostic);
+                None
             }
         }
     }

@@ -194,19 +194,32 @@ impl Checker {
         }
     }
 
+    /// A pattern for which `^` and `$` are a line's ends, and `.` is no line break.
+    pub(super) fn line_pattern(&mut self, expr: &ast::Expr) -> Option<Pattern> {
+        const FLAGS: &[u8] = b"(?m-s)";
+        let ExprKind::Str(text) = &expr.kind else {
+            let flags = Expr::Const(Value::Str(self.pool.add(FLAGS)));
+            let pattern = self.expr(expr)?;
+            let joined = Expr::Binary(Binary::Add, Box::new((flags, pattern)));
+            return Some(Pattern::Dynamic(Box::new(joined)));
+        };
+        self.compiled(&[FLAGS, &text.value].concat(), expr.span)
+    }
+
     /// The right side of `=~`.
     pub(super) fn pattern(&mut self, expr: &ast::Expr) -> Option<Pattern> {
         let ExprKind::Str(text) = &expr.kind else {
             return Some(Pattern::Dynamic(Box::new(self.expr(expr)?)));
         };
-        match regex(&text.value) {
+        self.compiled(&text.value, expr.span)
+    }
+
+    fn compiled(&mut self, text: &[u8], span: Span) -> Option<Pattern> {
+        match regex(text) {
             Err(reason) => {
                 self.say(
-                    Diagnostic::error(
-                        expr.span,
-                        format!("this is no regular expression: {reason}"),
-                    )
-                    .help("to match a sign that has a meaning there, put it in brackets: [.]"),
+                    Diagnostic::error(span, format!("this is no regular expression: {reason}"))
+                        .help("to match a sign that has a meaning there, put it in brackets: [.]"),
                 );
                 None
             }
@@ -220,7 +233,7 @@ impl Checker {
                     self.regexes.push(compiled);
                 }
                 let at = u16::try_from(at).ok();
-                self.too_many(at, expr.span).map(Pattern::Compiled)
+                self.too_many(at, span).map(Pattern::Compiled)
             }
         }
     }

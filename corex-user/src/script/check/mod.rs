@@ -6,7 +6,7 @@ mod call;
 mod core;
 mod expr;
 mod module;
-mod nearest;
+pub(super) mod nearest;
 mod pseudo;
 mod route;
 mod stmt;
@@ -182,6 +182,7 @@ impl Checker {
             tables: Tables::new(&self.settings.tables, &self.settings.shared_values),
             server: self.settings.server.clone(),
             absorbs_acks: self.is_loaded("sl"),
+            max_forwards: self.settings.max_forwards,
             max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
             sockets,

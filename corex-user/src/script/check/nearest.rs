@@ -2,7 +2,10 @@
 
 /// The one of `known` that is nearest to `name`, if any is near. Upper and lower case are as good
 /// as the same.
-pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(in crate::script) fn nearest<'k>(
+    name: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let most = match name.len() {
         0 => return None,
         1..=2 => 0,

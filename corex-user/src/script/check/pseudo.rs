@@ -8,6 +8,7 @@ use crate::script::settings::Settings;
 use crate::script::syntax::ast::{self, PvIndex, Str};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::pv::parse_pv;
+use crate::script::transform;
 use crate::script::value::Value;
 
 impl Checker {
@@ -24,16 +25,6 @@ impl Checker {
             self.say(diagnostic);
             return None;
         };
-        if let Some(transformation) = pv.transformations.first() {
-            self.say(
-                Diagnostic::error(
-                    transformation.name.span,
-                    "transformations are not supported by this version",
-                )
-                .help("compare the whole value with =~"),
-            );
-            return None;
-        }
         let has_names = matches!(def.form, Form::Avp | Form::Var | Form::Named { .. });
         if let Some(inner) = pv.inner.as_ref().filter(|_| !has_names) {
             self.say(
@@ -83,8 +74,26 @@ impl Checker {
         Some(name.to_owned())
     }
 
-    /// A pseudo-variable to be read.
+    /// A pseudo-variable to be read, with its transformations.
     pub(super) fn pv(&mut self, pv: &ast::Pv) -> Option<Pv> {
+        let plain = self.plain_pv(pv)?;
+        if pv.transformations.is_empty() {
+            return Some(plain);
+        }
+        let mut transforms = Vec::new();
+        for transformation in &pv.transformations {
+            match transform::compile(transformation, &mut |pv| self.pv(pv)) {
+                Ok(transform) => transforms.push(transform),
+                Err(diagnostic) => {
+                    self.say(diagnostic);
+                    return None;
+                }
+            }
+        }
+        Some(Pv::Transformed(Box::new(plain), transforms.into()))
+    }
+
+    fn plain_pv(&mut self, pv: &ast::Pv) -> Option<Pv> {
         let def = self.find_pv(pv)?;
         if def.is_sip && self.in_hook() {
             self.say(
@@ -196,6 +205,16 @@ impl Checker {
     /// A pseudo-variable to be written.
     pub(super) fn target(&mut self, pv: &ast::Pv) -> Option<Target> {
         let def = self.find_pv(pv)?;
+        if let Some(transformation) = pv.transformations.first() {
+            self.say(
+                Diagnostic::error(
+                    transformation.name.span,
+                    "what is transformed can't be written",
+                )
+                .label("expected no transformation"),
+            );
+            return None;
+        }
         if !def.is_writable() {
             self.say(
                 Diagnostic::error(pv.span, format!("${} can't be written", def.name))

@@ -1,7 +1,10 @@
 //! Evaluation of expressions.
 
+use regex::bytes::Regex;
+
 use super::{Exec, Halt};
 use crate::script::program::{Arg, Call, Expr, Index, Pattern, Piece, Pv, Unary};
+use crate::script::transform::{Arg as TransformArg, Input, MAX_ARGS, Output, Transform};
 use crate::script::value::{Decimal, Source, StrRef, Value, integer};
 use crate::sip::{Transport, Uri, host_ip};
 
@@ -92,7 +95,8 @@ impl Exec<'_> {
         Ok(value)
     }
 
-    fn is_myself(&self, string: StrRef, is_uri: bool) -> bool {
+    /// Whether a URI, or a host, is this proxy.
+    pub fn is_myself(&self, string: StrRef, is_uri: bool) -> bool {
         let bytes = self.bytes(string);
         if !is_uri {
             return self.host.is_myself(bytes, 0, None);
@@ -182,6 +186,15 @@ impl Exec<'_> {
                 let index = self.index(&named.index)?;
                 (named.read)(self, name, index)
             }
+            Pv::Transformed(plain, transforms) => {
+                self.deeper()?;
+                let mut value = self.pv(plain)?;
+                for transform in transforms {
+                    value = self.transform(transform, value)?;
+                }
+                self.rt.depth -= 1;
+                Ok(value)
+            }
         }
     }
 
@@ -193,6 +206,76 @@ impl Exec<'_> {
                 Ok(self.to_int(index))
             }
         }
+    }
+
+    /// The values of a transformation's arguments.
+    fn transform_args(&mut self, transform: &Transform) -> Result<[Value; MAX_ARGS], Halt> {
+        let mut values = [Value::Null; MAX_ARGS];
+        for (arg, value) in transform.args().iter().zip(&mut values) {
+            if let TransformArg::Pv(pv) = arg {
+                *value = self.pv(pv)?;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Calls `edit` with each place in `text` that a substitution changes, and what comes there.
+    pub fn substitutions(
+        &mut self,
+        transform: &Transform,
+        text: &[u8],
+        mut edit: impl FnMut(std::ops::Range<usize>, &[u8]),
+    ) -> Result<(), Halt> {
+        let values = self.transform_args(transform)?;
+        let mut out = std::mem::take(&mut self.rt.transformed);
+        let input = |value| match value {
+            Value::Null => Input::Null,
+            Value::Int(number) => Input::Int(number),
+            Value::Str(string) => Input::Str(self.bytes(string)),
+        };
+        let result = transform.each_match(text, &values.map(input), &mut out, &mut edit);
+        self.rt.transformed = out;
+        if let Err(error) = result {
+            self.complain(format_args!("substitution: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Applies one transformation. What the script is to blame for is logged, and yields `$null`.
+    fn transform(&mut self, transform: &Transform, value: Value) -> Result<Value, Halt> {
+        let values = self.transform_args(transform)?;
+        let mut out = std::mem::take(&mut self.rt.transformed);
+        out.clear();
+        let result = {
+            let input = |value| match value {
+                Value::Null => Input::Null,
+                Value::Int(number) => Input::Int(number),
+                Value::Str(string) => Input::Str(self.bytes(string)),
+            };
+            transform.apply(input(value), &values.map(input), &mut out)
+        };
+        let appended = match result {
+            Ok(Output::Appended) => {
+                let mark = self.rt.store.mark();
+                self.rt.store.push(&out).map(|()| self.rt.store.since(mark))
+            }
+            Ok(Output::Null) => Ok(Value::Null),
+            Ok(Output::Int(number)) => Ok(Value::Int(number)),
+            Ok(Output::Part(range)) => Ok(match value {
+                Value::Str(string) => Value::Str(StrRef {
+                    offset: string.offset + range.start as u32,
+                    len: range.len() as u32,
+                    ..string
+                }),
+                value => value,
+            }),
+            Err(error) => {
+                self.complain(format_args!("{{{}}}: {error}", transform.name()));
+                Ok(Value::Null)
+            }
+        };
+        self.rt.transformed = out;
+        Ok(appended?)
     }
 
     /// Text with pseudo-variables; one without a value reads `<null>`, as in Kamailio.
@@ -228,6 +311,35 @@ impl Exec<'_> {
     pub fn push(&mut self, string: StrRef) -> Result<(), Halt> {
         let (pool, message) = (&self.program.pool, self.message);
         Ok(self.rt.store.push_str(string, pool, message)?)
+    }
+
+    /// Calls `with` with a pattern and the message; `None` if it is no regular expression.
+    pub fn with_regex<R>(
+        &mut self,
+        pattern: &Pattern,
+        with: impl FnOnce(&Regex, &[u8]) -> R,
+    ) -> Result<Option<R>, Halt> {
+        match pattern {
+            Pattern::Compiled(at) => {
+                let regex = self.rt.regexes.get(usize::from(*at));
+                Ok(regex.map(|regex| with(regex, self.message)))
+            }
+            Pattern::Dynamic(expr) => {
+                let text = self.eval_str(expr)?;
+                let mut patterns = std::mem::take(&mut self.rt.patterns);
+                let mut wrong = None;
+                let result = patterns
+                    .get(self.bytes(text), |reason| wrong = Some(reason))
+                    .map(|regex| with(regex, self.message));
+                self.rt.patterns = patterns;
+                if let Some(reason) = wrong {
+                    self.complain(format_args!(
+                        "no regular expression, so nothing matches it: {reason}"
+                    ));
+                }
+                Ok(result)
+            }
+        }
     }
 
     /// Whether a pattern is found in a string.
