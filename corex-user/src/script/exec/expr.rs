@@ -102,11 +102,10 @@ impl Exec<'_> {
             return self.host.is_myself(bytes, 0, None);
         }
         Uri::parse(bytes).is_ok_and(|uri| {
-            let transport = uri.transport();
-            let port = uri
-                .port
-                .unwrap_or_else(|| transport.unwrap_or(Transport::Udp).default_port());
-            !uri.host.is_empty() && self.host.is_myself(uri.host, port, transport)
+            // Kamailio leaves the transport out, and takes 5060 where there is no port.
+            let port = uri.port.filter(|port| *port != 0);
+            let port = port.unwrap_or(Transport::Udp.default_port());
+            !uri.host.is_empty() && self.host.is_myself(uri.host, port, None)
         })
     }
 
