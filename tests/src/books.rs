@@ -51,7 +51,8 @@ impl Books {
         self.group(path).iter().map(|(_, count)| count).sum()
     }
 
-    /// Checks that every packet has exactly one verdict, in the kernel and in user space.
+    /// Checks that every packet has exactly one verdict, in the kernel and in user space,
+    /// and that what was handed over to be sent later has met its fate.
     ///
     /// # Errors
     /// A side doesn't balance; with the numbers.
@@ -69,7 +70,10 @@ impl Books {
                 self.0
             );
         }
-        let arrived = self.get("user.steered") + self.get("user.socket_in");
+        let arrived = ["steered", "socket_in", "stream_in"]
+            .map(|name| self.get(&format!("user.{name}")))
+            .iter()
+            .sum::<u64>();
         let decided = ["sent", "replied", "consumed"]
             .map(|name| self.get(&format!("user.{name}")))
             .iter()
@@ -78,6 +82,14 @@ impl Books {
         if arrived != decided {
             bail!(
                 "{arrived} messages arrived and {decided} were decided: {:#}",
+                self.0
+            );
+        }
+        let queued = self.get("streams.queued");
+        let settled = self.get("streams.delivered") + self.sum("streams.dropped");
+        if queued != settled {
+            bail!(
+                "{queued} messages were handed over and {settled} settled: {:#}",
                 self.0
             );
         }

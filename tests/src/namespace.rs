@@ -201,23 +201,46 @@ impl Namespace {
     /// # Errors
     /// It didn't within `limit`, or has ended; with its output.
     pub fn wait_for_udp_port(&self, port: u16, process: &Process, limit: Duration) -> Result<()> {
+        self.wait_for_port(["udp", "udp6"], port, process, limit)
+    }
+
+    /// The same for a TCP port that is listened on.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for_udp_port`].
+    pub fn wait_for_tcp_port(&self, port: u16, process: &Process, limit: Duration) -> Result<()> {
+        self.wait_for_port(["tcp", "tcp6"], port, process, limit)
+    }
+
+    fn wait_for_port(
+        &self,
+        tables: [&str; 2],
+        port: u16,
+        process: &Process,
+        limit: Duration,
+    ) -> Result<()> {
         let suffix = format!(":{port:04X}");
-        wait::until(&format!("udp port {port} is bound"), limit, || {
-            if let Some(status) = process.status()? {
-                bail!("it ended: {status}");
-            }
-            let tables = self.enter(|| {
-                Ok(["udp", "udp6"].map(|table| {
-                    fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default()
-                }))
-            })?;
-            let bound = tables
-                .iter()
-                .flat_map(|table| table.lines())
-                .filter_map(|line| line.split_whitespace().nth(1))
-                .any(|local| local.ends_with(&suffix));
-            Ok(bound.then_some(()))
-        })
+        wait::until(
+            &format!("{} port {port} is bound", tables[0]),
+            limit,
+            || {
+                if let Some(status) = process.status()? {
+                    bail!("it ended: {status}");
+                }
+                let tables = self.enter(|| {
+                    Ok(tables.map(|table| {
+                        fs::read_to_string(format!("/proc/thread-self/net/{table}"))
+                            .unwrap_or_default()
+                    }))
+                })?;
+                let bound = tables
+                    .iter()
+                    .flat_map(|table| table.lines())
+                    .filter_map(|line| line.split_whitespace().nth(1))
+                    .any(|local| local.ends_with(&suffix));
+                Ok(bound.then_some(()))
+            },
+        )
         .with_context(|| process.log())
     }
 }

@@ -123,6 +123,15 @@ impl SippOptions {
         self
     }
 
+    /// By TCP, all calls on one connection.
+    pub fn tcp(self) -> Self {
+        self.argument("-t").argument("t1")
+    }
+
+    fn is_tcp(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "t1")
+    }
+
     /// Any other argument of sipp.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
@@ -164,9 +173,13 @@ impl SippOptions {
             errors,
         };
         if self.remote.is_none() {
-            namespace
-                .wait_for_udp_port(self.local.port(), &sipp.process, Duration::from_secs(5))
-                .with_context(|| sipp.diagnosis())?;
+            let (port, limit) = (self.local.port(), Duration::from_secs(5));
+            let bound = if self.is_tcp() {
+                namespace.wait_for_tcp_port(port, &sipp.process, limit)
+            } else {
+                namespace.wait_for_udp_port(port, &sipp.process, limit)
+            };
+            bound.with_context(|| sipp.diagnosis())?;
         }
         Ok(sipp)
     }
