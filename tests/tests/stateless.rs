@@ -82,6 +82,12 @@ const CASES: &[Case] = &[
     case(
         "append_hf(\"X-1: $oU $od $du $dd $dp $rz $ci $cs $si $sp $Ri $Rp $pr\\r\\n\"); forward();",
     ),
+    case(
+        "append_hf(\"X-1: $time(mon) $time(year) $time(wday) $time(yday) $time(mday) $time(hour) $utime(isdst)\\r\\n\"); forward();",
+    ),
+    case(
+        "append_hf(\"X-1: $(hdr(From){nameaddr.uri}) $(ru{uri.host}) $(rb{s.select,1, }) $fn $tt\\r\\n\"); forward();",
+    ),
     case("sl_send_reply(\"404\", \"Not here\");"),
     via(
         ":5060;branch=z9hG4bK1;rport",

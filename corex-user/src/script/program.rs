@@ -40,6 +40,8 @@ pub struct Program {
     pub(crate) server: String,
     /// Whether the ACK to a reply of ours is absorbed: the module sl is loaded.
     pub(crate) absorbs_acks: bool,
+    /// When it was loaded, in seconds since 1970.
+    pub(crate) started: i64,
     /// Values that all workers share.
     pub(crate) tables: Tables,
     /// `max_limit` of the module maxfwd.

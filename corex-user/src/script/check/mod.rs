@@ -179,6 +179,9 @@ impl Checker {
             network: self.main_route(route::Place::Network),
             msg_avp: self.msg_avp,
             vars: self.vars.len().unwrap_or(u16::MAX),
+            started: std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs() as i64),
             tables: Tables::new(&self.settings.tables, &self.settings.shared_values),
             server: self.settings.server.clone(),
             absorbs_acks: self.is_loaded("sl"),

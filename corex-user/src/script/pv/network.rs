@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Names, PvDef};
+use crate::script::Direction;
 use crate::script::exec::{Exec, Halt};
 use crate::script::value::{StrRef, Value};
 use crate::sip::Transport;
@@ -22,15 +23,48 @@ pub(super) const DEFS: &[PvDef] = &[
     PvDef::plain("Ru", |exec| { let at = socket_text(exec.env.transport, exec.env.dst); exec.text(at.as_bytes()) }, "Socket that the message was received on, as udp:address:port."),
     PvDef::plain("Rut", |exec| { let at = format!("sip:{};transport={}", exec.env.dst, exec.env.transport); exec.text(at.as_bytes()) }, "Where the message was received, as a SIP URI with the transport."),
     PvDef::plain("Rn", |exec| Ok(received_name(exec)), "Name of the listen line of the socket that the message was received on."),
-    PvDef::plain("af", |exec| exec.text(if exec.env.src.is_ipv4() { b"INET" } else { b"INET6" }), "Address family of the message: INET or INET6."),
+    PvDef::plain("af", |exec| exec.text(family(exec.env.src)), "Address family of the message: INET or INET6."),
     PvDef::plain("conid", |exec| Ok(exec.env.connection.map_or(Value::Null, |id| Value::Int(id.0 as i64))), "Number of the connection that the message came on; $null for a datagram."),
     PvDef::named("rcv", RECEIVED, received, "$rcv(field): the message as it was received: its buf, len, proto, srcip, srcport, rcvip, rcvport, af."),
+    PvDef::named("sndto", SENT, sent_to, "$sndto(field): in the outgoing hook, where the message goes: ip, port, proto, af, buf, len; elsewhere $null."),
+    PvDef::named("snd", SENT, sent_from, "$snd(field): the same of the socket that it leaves by."),
     PvDef::plain("fs", |exec| Ok(forced_socket(exec)), "Socket to send from, as \"udp:address:port\" or by the name of its listen line; $null at first.").written(|exec, value| exec.force_socket(value)).sip(),
 ];
 
 const RECEIVED: Names = Names::Words(&[
     "buf", "len", "proto", "srcip", "srcport", "rcvip", "rcvport", "af", "sproto",
 ]);
+
+const SENT: Names = Names::Words(&["ip", "port", "proto", "af", "buf", "len"]);
+
+fn sent_to(exec: &mut Exec<'_>, field: StrRef, _: i64) -> Result<Value, Halt> {
+    sent(exec, field, exec.env.dst)
+}
+
+fn sent_from(exec: &mut Exec<'_>, field: StrRef, _: i64) -> Result<Value, Halt> {
+    sent(exec, field, exec.env.src)
+}
+
+fn sent(exec: &mut Exec<'_>, field: StrRef, end: SocketAddr) -> Result<Value, Halt> {
+    if exec.direction != Some(Direction::Outgoing) {
+        return Ok(Value::Null);
+    }
+    Ok(match exec.bytes(field).to_ascii_lowercase().as_slice() {
+        b"ip" => exec.ip_text(end.ip())?,
+        b"port" => Value::Int(end.port().into()),
+        b"proto" => exec.text(exec.env.transport.as_str().as_bytes())?,
+        b"af" => exec.text(family(end))?,
+        b"buf" => Value::Str(exec.whole_message()),
+        _ => Value::Int(exec.message.len() as i64),
+    })
+}
+
+const fn family(address: SocketAddr) -> &'static [u8] {
+    match address {
+        SocketAddr::V4(_) => b"INET",
+        SocketAddr::V6(_) => b"INET6",
+    }
+}
 
 fn socket_text(transport: Transport, address: SocketAddr) -> String {
     format!("{transport}:{address}")
@@ -55,7 +89,7 @@ fn received(exec: &mut Exec<'_>, field: StrRef, _: i64) -> Result<Value, Halt> {
         b"srcport" => Value::Int(env.src.port().into()),
         b"rcvip" => exec.ip_text(env.dst.ip())?,
         b"rcvport" => Value::Int(env.dst.port().into()),
-        b"af" => exec.text(if env.src.is_ipv4() { b"INET" } else { b"INET6" })?,
+        b"af" => exec.text(family(env.src))?,
         _ => Value::Null,
     })
 }

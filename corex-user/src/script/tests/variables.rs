@@ -362,3 +362,38 @@ fn a_table_that_is_not_there_is_a_mistake_of_the_configuration() {
     ));
     assert!(report.contains("$rcv has no `port`"), "{report}");
 }
+
+#[test]
+fn the_clock_is_read_in_parts_and_formats() {
+    let number = |text: &str| request_value(text).parse::<i64>().unwrap();
+    assert!((1..=12).contains(&number("$time(mon)")));
+    assert!((1..=7).contains(&number("$utime(wday)")));
+    assert!(number("$time(year)") > 2020);
+    assert!((number("$Ts") - number("$TV(s)")).abs() <= 1);
+    assert!((number("$Ts") - number("$Tb")).abs() <= 5);
+    assert!((0..1_000_000).contains(&number("$TV(u)")));
+    assert!(request_value("$TV(Sn)").contains('.'));
+    assert_eq!(request_value("$utimef(%Y)"), request_value("$utime(year)"));
+    assert_eq!(request_value("$Tf").len(), 24);
+}
+
+#[test]
+fn where_a_message_goes_is_known_in_the_outgoing_hook_only() {
+    let mut runtime = runtime(&format!(
+        "{MODULES} modparam(\"corex\", \"network_io_intercept\", 1)
+         modparam(\"corex\", \"msg_avp\", \"$avp(out)\")
+         event_route[network:msg] {{ $avp(out) = \"to \" + $sndto(ip) + $sndto(port) + $snd(port) + $sndto(proto); }}"
+    ));
+    let mut out = Vec::new();
+    let hook = |runtime: &mut Runtime, direction, out: &mut Vec<u8>| {
+        runtime.begin_message();
+        runtime.run_network_msg(&env(), b"x", direction, &mut TestHost::default(), out);
+        String::from_utf8_lossy(out).into_owned()
+    };
+    let text = hook(&mut runtime, Direction::Outgoing, &mut out);
+    assert_eq!(text, "to 192.0.2.250605062udp");
+    assert_eq!(
+        hook(&mut runtime, Direction::Incoming, &mut out),
+        "$sndto(ip)"
+    );
+}
