@@ -3,24 +3,44 @@
 use regex::bytes::Regex;
 
 use super::{Exec, Halt};
-use crate::script::program::{Arg, Call, Expr, Index, Pattern, Piece, Pv, Unary};
+use crate::script::program::{Arg, Binary, Call, Expr, Index, Pattern, Piece, Pv, Unary};
 use crate::script::transform::{Arg as TransformArg, Input, MAX_ARGS, Output, Transform};
 use crate::script::value::{Decimal, Source, StrRef, Value, integer};
 use crate::sip::{Transport, Uri, host_ip};
 
 impl Exec<'_> {
-    /// Whether an expression holds: a function or route that returned more than 0, an integer
-    /// other than 0, a string that reads as such.
+    /// Whether a condition holds, as Kamailio takes it: a function or route that returned more
+    /// than 0, an integer above 0, a string that reads as such; and a sum is one of integers here,
+    /// whatever it adds.
     pub fn truth(&mut self, expr: &Expr) -> Result<bool, Halt> {
+        match expr {
+            Expr::Call(_) | Expr::Route(_) | Expr::Not(_) | Expr::And(_) | Expr::Or(_) => {
+                self.holds(expr)
+            }
+            Expr::Binary(Binary::Add, pair) => {
+                let left = self.eval(&pair.0)?;
+                let right = self.eval(&pair.1)?;
+                Ok(self.to_int(left).wrapping_add(self.to_int(right)) > 0)
+            }
+            _ => {
+                let value = self.eval(expr)?;
+                Ok(self.to_int(value) > 0)
+            }
+        }
+    }
+
+    /// Whether an operand of a logical operator holds: the same, but any integer other than 0
+    /// does.
+    fn holds(&mut self, expr: &Expr) -> Result<bool, Halt> {
         match expr {
             Expr::Call(call) => Ok(self.call(call)? > 0),
             Expr::Route(route) => Ok(self.route(*route)? > 0),
             Expr::Not(_) | Expr::And(_) | Expr::Or(_) => {
                 self.deeper()?;
                 let truth = match expr {
-                    Expr::Not(operand) => !self.truth(operand)?,
-                    Expr::And(pair) => self.truth(&pair.0)? && self.truth(&pair.1)?,
-                    Expr::Or(pair) => self.truth(&pair.0)? || self.truth(&pair.1)?,
+                    Expr::Not(operand) => !self.holds(operand)?,
+                    Expr::And(pair) => self.holds(&pair.0)? && self.holds(&pair.1)?,
+                    Expr::Or(pair) => self.holds(&pair.0)? || self.holds(&pair.1)?,
                     _ => false,
                 };
                 self.rt.depth -= 1;
@@ -47,7 +67,7 @@ impl Exec<'_> {
             Expr::Format(pieces) => self.format(pieces)?,
             Expr::Call(call) => Value::Int(self.call(call)?),
             Expr::Route(route) => Value::Int(self.route(*route)?),
-            Expr::Not(_) | Expr::And(_) | Expr::Or(_) => self.truth(expr)?.into(),
+            Expr::Not(_) | Expr::And(_) | Expr::Or(_) => self.holds(expr)?.into(),
             Expr::Unary(op, operand) => {
                 let value = self.eval(operand)?;
                 self.unary(*op, value)?

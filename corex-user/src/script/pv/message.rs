@@ -34,7 +34,7 @@ pub(super) const DEFS: &[PvDef] = &[
     PvDef::plain("di", |exec| Ok(exec.of_message(|view| uri_of(view, b"Diversion"))), "URI in Diversion.").sip(),
     PvDef::named("hdrc", super::Names::Any, header_count, "$hdrc(name): how many headers of this name there are.").sip(),
     PvDef::plain("ci", |exec| Ok(exec.of_message(SipView::call_id)), "Call-ID.").sip(),
-    PvDef::plain("cs", |exec| Ok(number(exec.view.and_then(SipView::cseq).map(|cseq| cseq.number))), "Number in CSeq.").sip(),
+    PvDef::plain("cs", |exec| Ok(exec.of_message(|view| { let value = view.header(b"CSeq")?.value; value.split(|byte| byte.is_ascii_whitespace()).next() })), "Number in CSeq, as text.").sip(),
     PvDef::plain("ua", |exec| Ok(exec.of_message(SipView::user_agent)), "User-Agent.").sip(),
     PvDef::plain("rs", |exec| Ok(number(exec.view.and_then(SipView::status))), "Status code of the reply.").sip(),
     PvDef::plain("rr", |exec| Ok(exec.of_message(SipView::reason)), "Reason phrase of the reply.").sip(),

@@ -11,13 +11,13 @@ pub(super) const DEFS: &[PvDef] = &[
     PvDef::plain("ru", |exec| Ok(string(exec.request_uri())), "Request URI. What is assigned counts for this run of the script and for what forward() sends; the message stays as it is.").written(write_request_uri).sip(),
     PvDef::plain("rU", |exec| Ok(exec.request_user()), "User part of the request URI.").written(|exec, value| exec.replace_part(Part::User, value).map(|_| ())).sip(),
     PvDef::plain("rd", |exec| Ok(exec.of_request_uri(|uri| Some(uri.host))), "Host of the request URI.").written(|exec, value| exec.replace_part(Part::Host, value).map(|_| ())).sip(),
-    PvDef::plain("rp", |exec| { let uri = exec.request_uri(); Ok(exec.port_of(uri)) }, "Port of the request URI, the scheme's default where it names none.").written(|exec, value| exec.replace_part(Part::Port, value).map(|_| ())).sip(),
+    PvDef::plain("rp", |exec| { let uri = exec.request_uri(); exec.port_text(uri) }, "Port of the request URI, the scheme's default where it names none.").written(|exec, value| exec.replace_part(Part::Port, value).map(|_| ())).sip(),
     PvDef::plain("rz", |exec| Ok(exec.request_scheme()), "Scheme of the request URI.").sip(),
     PvDef::plain("rP", |exec| { let uri = exec.request_uri(); exec.transport_of(uri) }, "Transport of the request URI, UDP where it names none.").sip(),
     PvDef::plain("ou", |exec| Ok(string(exec.original_uri())), "Request URI as it came.").sip(),
     PvDef::plain("oU", |exec| { let uri = exec.original_uri(); Ok(exec.of_uri(uri, |uri| uri.user)) }, "User of the request URI as it came.").sip(),
     PvDef::plain("od", |exec| { let uri = exec.original_uri(); Ok(exec.of_uri(uri, |uri| Some(uri.host))) }, "Host of the request URI as it came.").sip(),
-    PvDef::plain("op", |exec| { let uri = exec.original_uri(); Ok(exec.port_of(uri)) }, "Port of the request URI as it came.").sip(),
+    PvDef::plain("op", |exec| { let uri = exec.original_uri(); exec.port_text(uri) }, "Port of the request URI as it came.").sip(),
     PvDef::plain("oP", |exec| { let uri = exec.original_uri(); exec.transport_of(uri) }, "Transport of the request URI as it came.").sip(),
     PvDef::plain("dd", |exec| { let uri = exec.changes.destination; Ok(exec.of_uri(uri, |uri| Some(uri.host))) }, "Host of $du.").sip(),
     PvDef::plain("dp", |exec| { let uri = exec.changes.destination; Ok(exec.port_of(uri)) }, "Port of $du.").sip(),
@@ -110,6 +110,15 @@ impl Exec<'_> {
     /// Its user.
     pub fn request_user(&self) -> Value {
         self.of_request_uri(|uri| uri.user)
+    }
+
+    /// The port as text: as in Kamailio `+` appends to it.
+    fn port_text(&mut self, uri: Option<StrRef>) -> Result<Value, Halt> {
+        let port = self.port_of(uri);
+        match port {
+            Value::Null => Ok(Value::Null),
+            port => Ok(Value::Str(self.rt.store.string(port)?)),
+        }
     }
 
     fn port_of(&self, uri: Option<StrRef>) -> Value {
