@@ -227,6 +227,11 @@ impl Report {
                 None => group = group.element(Level::NOTE.message(text.as_str())),
             }
         }
+        for origin in self.sources.origins(diagnostic.span.file) {
+            if let Some(place) = self.location(origin.place) {
+                group = group.element(Level::NOTE.message(format!("{} {place}", origin.how)));
+            }
+        }
         for help in &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }

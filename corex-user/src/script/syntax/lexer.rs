@@ -2,10 +2,11 @@
 
 mod literal;
 
+use super::ast::Text;
 use super::diag::Diagnostic;
 use super::pv::parse_pv_in_source;
 use super::span::{FileId, Span};
-use super::token::{Directive, Punct, Token, TokenKind};
+use super::token::{Directive, EnvDefinition, Include, Punct, Token, TokenKind};
 use std::ops::Range;
 
 /// What a lexer that has to stop says.
@@ -46,6 +47,11 @@ impl<'a> Lexer<'a> {
             starts_line: true,
             diagnostics: Vec::new(),
         }
+    }
+
+    /// A lexer for a part of the same text.
+    pub(super) fn within(&self, range: Range<usize>) -> Lexer<'a> {
+        Lexer::new(self.file, self.text, range, self.one_line_strings)
     }
 
     fn rest(&self) -> &'a str {
@@ -188,6 +194,56 @@ impl<'a> Lexer<'a> {
         Some((name, self.span(start..self.at)))
     }
 
+    /// A text in double quotes that ends on its line, here or on a line that follows; its place is without the quotes.
+    /// Nothing in it is an escape. Takes nothing where there is none.
+    pub(super) fn quoted_name(&mut self) -> Option<(&'a str, Span)> {
+        let rest = self.rest();
+        let inside = rest.trim_start().strip_prefix('"')?;
+        let len = inside.find(['"', '\n'])?;
+        if inside.as_bytes().get(len) != Some(&b'"') {
+            return None;
+        }
+        let start = self.at + (rest.len() - inside.len());
+        self.skip(rest.len() - inside.len() + len + 1);
+        self.glued = false;
+        Some((inside.get(..len)?, self.span(start..start + len)))
+    }
+
+    /// A string token right here, or on a line that follows; takes nothing where there is none.
+    ///
+    /// # Errors
+    /// A string without an end.
+    pub(super) fn string_here(&mut self) -> Result<Option<(Text, Span)>, UnterminatedString> {
+        let rest = self.rest();
+        let blank = rest.len() - rest.trim_start().len();
+        let quote = self.byte(blank);
+        if !matches!(quote, Some(b'"' | b'\'')) {
+            return Ok(None);
+        }
+        self.skip(blank);
+        let start = self.at;
+        let text = if quote == Some(b'"') {
+            self.string()?
+        } else {
+            self.raw_string()?
+        };
+        self.glued = false;
+        Ok(Some((text, self.span(start..self.at))))
+    }
+
+    /// What was written there.
+    pub(super) fn slice(&self, range: Range<usize>) -> &'a str {
+        self.text.get(range).unwrap_or("")
+    }
+
+    /// The name of an environment variable right here, behind a `=`.
+    pub(super) fn env_name(&mut self) -> Option<&'a str> {
+        let name = self.rest().strip_prefix('=')?;
+        let len = name.bytes().take_while(|byte| is_word(*byte)).count();
+        self.skip(len + 1);
+        name.get(..len)
+    }
+
     /// Skips the text of a condition that does not hold: up to the next directive at a line's beginning.
     /// Such text may be anything, so it is not read as tokens.
     pub(super) fn skip_to_directive(&mut self) {
@@ -208,6 +264,7 @@ impl<'a> Lexer<'a> {
             .strip_prefix("#!")
             .or_else(|| rest.strip_prefix("!!"))?;
         let len = word.bytes().take_while(|byte| is_word(*byte)).count();
+        let env = |string, optional| Directive::DefEnv(EnvDefinition { string, optional });
         let kind = match word.get(..len)? {
             "define" | "def" => Directive::Define,
             "trydefine" | "trydef" => Directive::TryDefine,
@@ -217,10 +274,17 @@ impl<'a> Lexer<'a> {
             "ifexp" => Directive::IfExp,
             "else" => Directive::Else,
             "endif" => Directive::EndIf,
-            "SER" | "subst" | "substdef" | "substdefs" | "defenv" | "defenvs" | "trydefenv"
-            | "trydefenvs" | "defexp" | "defexps" | "include_file" | "import_file" => {
-                Directive::Unsupported
+            "subst" => Directive::Subst,
+            "substdef" => Directive::SubstDef,
+            "substdefs" => Directive::SubstDefString,
+            "include_file" | "import_file" => {
+                Directive::Include(Include::from_word(word.get(..len)?)?)
             }
+            "defenv" => env(false, false),
+            "defenvs" => env(true, false),
+            "trydefenv" => env(false, true),
+            "trydefenvs" => env(true, true),
+            "SER" | "defexp" | "defexps" => Directive::Unsupported,
             // The interpreter's line, and what says "this is Kamailio's language".
             "" | "KAMAILIO" | "OPENSER" | "MAXCOMPAT" | "ALL" => return None,
             _ if rest.starts_with("!!") => return None,

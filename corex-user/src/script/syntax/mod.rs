@@ -1,7 +1,7 @@
 //! The configuration language's front end: from text to a syntax tree, mistakes reported.
 //!
 //! The language is Kamailio's. A text goes through four rooms, each in its file: `lexer` makes tokens
-//! of it, `preprocess` resolves `#!define` and `#!ifdef` on them, `parser` builds the [`ast`], and
+//! of it, `preprocess` resolves `#!define`, `#!ifdef`, `include_file` on them, `parser` builds the [`ast`], and
 //! [`mod@print`] goes the way back. All report into one [`diag::Report`], which later rooms add to.
 
 pub mod ast;
@@ -17,6 +17,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::path::Path;
 
 /// How deep blocks, parentheses and operators before an operand may nest.
@@ -35,25 +36,19 @@ pub struct Parsed {
     pub report: diag::Report,
 }
 
-/// Parses the configuration in a file. What is wrong with the file itself is in the report too.
+/// Parses the configuration in a file and the files that it includes. What is wrong with the files
+/// themselves is in the report too.
+///
+/// A relative path in `include_file` is tried from the working directory, then from the folder of the
+/// file that includes, as in Kamailio.
 pub fn parse_file(path: &Path) -> Parsed {
     let name = path.display().to_string();
-    let fail = |message: String, help: Option<String>| {
-        let mut report = diag::Report::new();
-        let mut diagnostic = diag::Diagnostic::error(span::Span::NONE, message);
-        diagnostic.help.extend(help);
-        report.push(diagnostic);
-        Parsed {
-            file: ast::File::default(),
-            report,
-        }
-    };
     match read(path) {
-        Ok(bytes) => parse_bytes(&name, bytes),
-        Err(error) => fail(
+        Ok(bytes) => parse(name, bytes, Some(path)),
+        Err(error) => failed(diag::Diagnostic::error(
+            span::Span::NONE,
             format!("the configuration {name} can't be read: {error}"),
-            None,
-        ),
+        )),
     }
 }
 
@@ -67,23 +62,32 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Parses a configuration given as bytes; `name` is what reports call it.
+/// Parses a configuration given as bytes; `name` is what reports call it. A relative path in `include_file` is
+/// tried from the working directory only.
 pub fn parse_bytes(name: &str, bytes: Vec<u8>) -> Parsed {
-    match String::from_utf8(bytes) {
-        Ok(text) => parse_str(name, &text),
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+    parse(name.to_owned(), bytes, None)
+}
+
+/// Parses a configuration given as text; as [`parse_bytes`].
+pub fn parse_str(name: &str, text: &str) -> Parsed {
+    parse_source(span::Source::new(name, text))
+}
+
+fn parse(name: String, bytes: Vec<u8>, path: Option<&Path>) -> Parsed {
+    let (text, invalid) = decode(bytes);
+    let mut source = span::Source::new(name, text);
+    if let Some(path) = path {
+        source = source.with_path(path.to_owned());
+    }
+    match invalid {
+        None => parse_source(source),
+        Some(range) => {
             let mut report = diag::Report::new();
-            if let Some(file) = report.sources.add(name, text) {
-                let place = span::Span::new(file, valid..valid + '\u{fffd}'.len_utf8());
-                report.push(
-                    diag::Diagnostic::error(place, "this byte is not valid UTF-8")
-                        .help("save the file as UTF-8; in a string, write the byte as \\xNN"),
-                );
-            } else {
-                report.push(too_large(name));
-            }
+            let diagnostic = match report.sources.add_source(source) {
+                Ok(file) => not_utf8(file, range),
+                Err(source) => too_large(source.name()),
+            };
+            report.push(diagnostic);
             Parsed {
                 file: ast::File::default(),
                 report,
@@ -92,22 +96,44 @@ pub fn parse_bytes(name: &str, bytes: Vec<u8>) -> Parsed {
     }
 }
 
-/// Parses a configuration given as text; `name` is what reports call it.
-pub fn parse_str(name: &str, text: &str) -> Parsed {
+fn parse_source(source: span::Source) -> Parsed {
     let mut report = diag::Report::new();
-    let Some(file) = report.sources.add(name, text) else {
-        report.push(too_large(name));
-        return Parsed {
-            file: ast::File::default(),
-            report,
-        };
+    let main = match report.sources.add_source(source) {
+        Ok(main) => main,
+        Err(source) => return failed(too_large(source.name())),
     };
-    let (tokens, diagnostics) = preprocess::tokens(file, text);
+    let (tokens, diagnostics) = preprocess::tokens(main, &mut report.sources);
     for diagnostic in diagnostics {
         report.push(diagnostic);
     }
     let file = parser::parse(tokens, &mut report);
     Parsed { file, report }
+}
+
+fn failed(diagnostic: diag::Diagnostic) -> Parsed {
+    let mut report = diag::Report::new();
+    report.push(diagnostic);
+    Parsed {
+        file: ast::File::default(),
+        report,
+    }
+}
+
+/// Bytes as text. Where they are not UTF-8: with stand-ins, and the place of the first.
+fn decode(bytes: Vec<u8>) -> (String, Option<Range<usize>>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            (text, Some(valid..valid + '\u{fffd}'.len_utf8()))
+        }
+    }
+}
+
+fn not_utf8(file: span::FileId, range: Range<usize>) -> diag::Diagnostic {
+    diag::Diagnostic::error(span::Span::new(file, range), "this byte is not valid UTF-8")
+        .help("save the file as UTF-8; in a string, write the byte as \\xNN")
 }
 
 fn too_large(name: &str) -> diag::Diagnostic {

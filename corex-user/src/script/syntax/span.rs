@@ -1,6 +1,7 @@
 //! Where in the configuration something was written.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest source text in bytes that is read: 4 MiB. It keeps every offset in 32 bits and
@@ -93,17 +94,29 @@ impl std::fmt::Display for Location<'_> {
     }
 }
 
+/// How a text came to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The words before the place, as "included from".
+    pub how: &'static str,
+    /// The line that asked for it.
+    pub place: Span,
+}
+
 /// One source text with its name.
 #[derive(Clone, Debug)]
 pub struct Source {
     name: String,
     text: Arc<str>,
+    path: Option<PathBuf>,
+    origin: Option<Origin>,
     /// Offset of the first byte of each line; the first is 0.
     line_starts: Vec<u32>,
 }
 
 impl Source {
-    fn new(name: String, text: String) -> Source {
+    pub(super) fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Source {
+        let text = text.into();
         let mut line_starts = vec![0];
         line_starts.extend(
             text.bytes()
@@ -112,10 +125,38 @@ impl Source {
                 .map(|(at, _)| at as u32 + 1),
         );
         Source {
-            name,
-            text: text.into(),
+            name: name.into(),
+            text,
+            path: None,
+            origin: None,
             line_starts,
         }
+    }
+
+    /// The same, read from a file.
+    pub(super) fn with_path(self, path: PathBuf) -> Source {
+        Source {
+            path: Some(path),
+            ..self
+        }
+    }
+
+    /// The same, asked for by another text.
+    pub(super) fn asked_for(self, how: &'static str, place: Span) -> Source {
+        Source {
+            origin: Some(Origin { how, place }),
+            ..self
+        }
+    }
+
+    /// The file that it was read from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// How it came to be read; `None` for the configuration itself.
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin
     }
 
     /// The name it was given, a path as a rule.
@@ -178,19 +219,40 @@ pub struct Sources {
 impl Sources {
     /// Takes a text in. Returns `None`, and takes nothing, when the text is longer than
     /// [`MAX_SOURCE_LEN`] or there are 65,535 texts already.
-    pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> Option<FileId> {
-        let text = text.into();
-        let id = u16::try_from(self.files.len())
-            .ok()
-            .filter(|id| *id != u16::MAX)?;
-        if text.len() > MAX_SOURCE_LEN {
-            return None;
-        }
-        self.files.push(Source::new(name.into(), text));
-        Some(FileId(id))
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> Option<FileId> {
+        self.add_source(Source::new(name, text)).ok()
     }
 
-    /// The text of that name, if there is one.
+    /// The same for a text of which more is known.
+    ///
+    /// # Errors
+    /// The text itself where it isn't taken.
+    pub(super) fn add_source(&mut self, source: Source) -> Result<FileId, Source> {
+        let id = match u16::try_from(self.files.len()) {
+            Ok(id) if id != u16::MAX && source.text.len() <= MAX_SOURCE_LEN => id,
+            _ => return Err(source),
+        };
+        self.files.push(source);
+        Ok(FileId(id))
+    }
+
+    /// Forgets all texts that came after this one.
+    pub(super) fn forget_after(&mut self, file: FileId) {
+        self.files.truncate(usize::from(file.0) + 1);
+    }
+
+    /// The files that were read, in the order in which they were; a file that was included twice, twice.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter_map(Source::path)
+    }
+
+    /// How the text of that number came to be read, the nearest cause first; empty for the configuration itself.
+    pub fn origins(&self, file: FileId) -> impl Iterator<Item = Origin> {
+        let origin = move |file| self.get(file)?.origin();
+        std::iter::successors(origin(file), move |cause| origin(cause.place.file))
+    }
+
+    /// The text of that number, if there is one.
     pub fn get(&self, file: FileId) -> Option<&Source> {
         self.files.get(usize::from(file.0))
     }

@@ -53,6 +53,15 @@ pub(super) enum Directive {
     Redefine,
     IfDef,
     IfNDef,
+    /// Replaces in strings.
+    Subst,
+    /// The same, and defines.
+    SubstDef,
+    /// The same, and what it defines is a string.
+    SubstDefString,
+    /// Defines by an environment variable.
+    DefEnv(EnvDefinition),
+    Include(Include),
     /// Kamailio's condition on an expression, which is not supported.
     IfExp,
     Else,
@@ -61,6 +70,35 @@ pub(super) enum Directive {
     Unsupported,
     /// `#!` with a word that nobody knows: Kamailio takes it as a comment.
     Unknown,
+}
+
+/// How a definition by an environment variable is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct EnvDefinition {
+    /// It is a string, not tokens.
+    pub(super) string: bool,
+    /// There need not be such a variable.
+    pub(super) optional: bool,
+}
+
+/// How another file is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Include {
+    /// It must be there.
+    Required,
+    /// It need not be there.
+    Optional,
+}
+
+impl Include {
+    /// What the word asks for, if it is one that includes.
+    pub(super) fn from_word(word: &str) -> Option<Include> {
+        match word {
+            "include_file" => Some(Include::Required),
+            "import_file" => Some(Include::Optional),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! puncts {

@@ -187,13 +187,16 @@ impl Parser<'_> {
         self.fail(diagnostic)
     }
 
-    /// Takes `include_file "name"` and says that there is no such thing.
+    /// Takes an `include_file` that the preprocessor could not follow.
     pub(super) fn inclusion(&mut self) -> Option<Diagnostic> {
         let word = self
             .word_at(0)
             .filter(|word| matches!(*word, "include_file" | "import_file"))?;
-        let diagnostic = Diagnostic::error(self.span(), format!("{word} is not supported"))
-            .help("put the file's text here");
+        let diagnostic = Diagnostic::error(
+            self.span(),
+            format!("{word} needs a file's name in double quotes"),
+        )
+        .help(format!("write {word} \"name\"; a #!define can't hold it"));
         self.bump();
         if matches!(self.kind(0), TokenKind::Str(_)) {
             self.bump();

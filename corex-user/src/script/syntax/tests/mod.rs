@@ -2,9 +2,11 @@
 
 mod constructs;
 mod examples;
+mod inclusion;
 mod preprocessor;
 mod properties;
 mod reports;
+mod substitution;
 
 use super::ast::{Block, Expr, File, Item, ItemKind, Route, Stmt, StmtKind};
 use super::{Parsed, parse_str};

@@ -306,7 +306,7 @@ fn setting_without_sign_or_value_is_explained() {
 #[test]
 fn directives_are_explained() {
     wrong(
-        "#!define\n#!define FOO-BAR 1\n#!define A 1\n#!define A 2\n#!ifdfe X\n#!else\n#!endif\n#!substdef \"/a/b/\"\n#!ifdef A B\n#!endif\n!!include_file \"x\"\ninclude_file \"x\"\n",
+        "#!define\n#!define FOO-BAR 1\n#!define A 1\n#!define A 2\n#!ifdfe X\n#!else\n#!endif\n#!defexp B 1 + 1\n#!ifdef A B\n#!endif\n!!include_file x\ninclude_file 'x'\n",
         &[
             ("1:9", &["no name"]),
             ("2:13", &["can't be part of a name"]),
@@ -314,10 +314,10 @@ fn directives_are_explained() {
             ("5:1", &["warning", "taken as a comment"]),
             ("6:1", &["no condition"]),
             ("7:1", &["no condition"]),
-            ("8:1", &["not supported", "#!define"]),
+            ("8:1", &["#!defexp is not supported", "#!define"]),
             ("9:11", &["expected the end of the line"]),
-            ("11:1", &["not supported"]),
-            ("12:1", &["not supported", "put the file's text here"]),
+            ("11:15", &["names no file", "double quotes"]),
+            ("12:1", &["needs a file's name in double quotes"]),
         ],
     );
 }
