@@ -23,13 +23,15 @@ pub enum FrameError {
     /// Headers, or headers and body, exceed the bound.
     #[error("a message is longer than the bound of tcp_rd_buf_size")]
     TooLong,
-    /// A SIP message without Content-Length.
+    /// A SIP message without Content-Length, which RFC 3261 §18.3 asks for. Kamailio closes too,
+    /// unless tcp_accept_no_cl is set.
     #[error("a SIP message without Content-Length")]
     NoContentLength,
-    /// Content-Length is no number, or there are two that differ.
+    /// Content-Length is no number, or two numbers, or there are two that differ.
     #[error("a Content-Length that is no number, or two that differ")]
     ContentLength,
-    /// HTTP in chunks.
+    /// HTTP in chunks: its end would have to be looked for in the body. Kamailio closes too,
+    /// unless tcp_accept_no_cl is set.
     #[error("an HTTP message with a transfer coding")]
     TransferCoding,
 }
@@ -96,6 +98,9 @@ impl Decoder {
             }
             return Ok(Err(Frame::Incomplete));
         };
+        if end > self.max_message {
+            return Err(FrameError::TooLong);
+        }
         let headers = buffer.get(..end).unwrap_or_default();
         let body = body_len(headers)?;
         let len = end.checked_add(body).filter(|len| *len <= self.max_message);
@@ -123,49 +128,87 @@ impl Decoder {
     }
 }
 
-/// The length of the body that the headers announce.
+/// The length of the body that the headers announce. Whatever another parser might read otherwise
+/// is an error: a wrong idea of where a message ends lets a sender hide one message in another.
 fn body_len(headers: &[u8]) -> Result<usize, FrameError> {
-    let mut lines = headers.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let start = lines.next().unwrap_or_default();
-    let is_http = start.starts_with(b"HTTP/1.")
-        || start
-            .rsplit(|byte| *byte == b' ')
-            .next()
-            .is_some_and(|version| version.starts_with(b"HTTP/1."));
-    let mut found: Option<usize> = None;
-    let mut folded: Option<bool> = None;
-    for line in headers.split(|byte| *byte == b'\n').skip(1) {
+    let mut lines = headers.split(|byte| *byte == b'\n');
+    let is_http = is_http(lines.next().unwrap_or_default().trim_ascii());
+    let mut len = Length::default();
+    // Whether the header at hand is a Content-Length, which may go on in the next line (RFC 3261
+    // §7.3.1).
+    let mut is_length = false;
+    for line in lines {
         if matches!(line.first(), Some(b' ' | b'\t')) {
-            // The value of a Content-Length may stand on the next line (RFC 3261 §7.3.1).
-            if folded == Some(true) && found.is_none() {
-                found = Some(number(line.trim_ascii()).ok_or(FrameError::ContentLength)?);
+            if is_length {
+                len.read(line.trim_ascii())?;
             }
             continue;
         }
+        if std::mem::take(&mut is_length) {
+            len.close()?;
+        }
         let Some(colon) = memchr::memchr(b':', line) else {
-            folded = None;
             continue;
         };
         let name = line.get(..colon).unwrap_or_default().trim_ascii();
         let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        let is_length = name.eq_ignore_ascii_case(b"Content-Length")
-            || (!is_http && name.eq_ignore_ascii_case(b"l"));
-        folded = Some(is_length && value.is_empty());
         if is_http && name.eq_ignore_ascii_case(b"Transfer-Encoding") {
             return Err(FrameError::TransferCoding);
         }
-        if is_length && !value.is_empty() {
-            let len = number(value).ok_or(FrameError::ContentLength)?;
-            if found.is_some_and(|known| known != len) {
-                return Err(FrameError::ContentLength);
-            }
-            found = Some(len);
+        is_length = name.eq_ignore_ascii_case(b"Content-Length")
+            || (!is_http && name.eq_ignore_ascii_case(b"l"));
+        if is_length {
+            len.read(value)?;
         }
     }
-    match found {
+    match len.known {
         Some(len) => Ok(len),
         None if is_http => Ok(0),
         None => Err(FrameError::NoContentLength),
+    }
+}
+
+/// Whether a start line is HTTP's: a status line begins with the version, a request line ends
+/// with it. A SIP reason phrase may end with anything.
+fn is_http(start: &[u8]) -> bool {
+    const VERSION: &[u8] = b"HTTP/1.";
+    let is_sip_reply = start
+        .get(..4)
+        .is_some_and(|first| first.eq_ignore_ascii_case(b"SIP/"));
+    let mut words = start.rsplit(|byte| *byte == b' ');
+    start.starts_with(VERSION)
+        || (!is_sip_reply && words.next().is_some_and(|last| last.starts_with(VERSION)))
+}
+
+/// The Content-Length headers of one message.
+#[derive(Default)]
+struct Length {
+    /// What those that are complete say.
+    known: Option<usize>,
+    /// What the one at hand says.
+    current: Option<usize>,
+}
+
+impl Length {
+    /// Takes one line of a header's value.
+    fn read(&mut self, line: &[u8]) -> Result<(), FrameError> {
+        if line.is_empty() {
+            return Ok(());
+        }
+        let len = number(line).ok_or(FrameError::ContentLength)?;
+        match self.current.replace(len) {
+            Some(_) => Err(FrameError::ContentLength),
+            None => Ok(()),
+        }
+    }
+
+    /// A header is complete: it must have a value, and the one that others had.
+    fn close(&mut self) -> Result<(), FrameError> {
+        let len = self.current.take().ok_or(FrameError::ContentLength)?;
+        match self.known.replace(len) {
+            Some(other) if other != len => Err(FrameError::ContentLength),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -229,6 +272,8 @@ mod tests {
             let text = format!("OPTIONS sip:a SIP/2.0\r\n{header}\r\nX: 9\r\n\r\nabc");
             assert_eq!(messages(&text), Ok(vec![text.clone()]), "{header}");
         }
+        let reason = "SIP/2.0 200 as in HTTP/1.1\r\nl: 2\r\n\r\nab";
+        assert_eq!(messages(reason), Ok(vec![reason.to_owned()]));
         let bare = "OPTIONS sip:a SIP/2.0\nl: 1\n\nx";
         assert_eq!(messages(bare), Ok(vec![bare.to_owned()]));
     }
@@ -270,6 +315,37 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_another_parser_might_read_otherwise_is_an_error() {
+        for header in [
+            "Content-Length: 1\r\n 2",
+            "Content-Length:\r\n 1\r\n 2",
+            "Content-Length: 1\r\nContent-Length:\r\n 2",
+            "l: 1\r\nX: y\r\nContent-Length: 2",
+            "Content-Length:",
+            "Content-Length:\r\nl: 1",
+            "Content-Length: \r\n \r\nX: y",
+            "Content-Length: +1",
+            "Content-Length: 1x",
+            "Content-Length: 1, 1",
+        ] {
+            for start in ["OPTIONS sip:a SIP/2.0", "POST / HTTP/1.1"] {
+                let header = header.replace("l:", "Content-Length:");
+                let text = format!("{start}\r\n{header}\r\n\r\nabcdef");
+                assert_eq!(messages(&text), Err(FrameError::ContentLength), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_for_headers_and_body_together() {
+        let text = message("abcde");
+        for (max, fits) in [(text.len(), true), (text.len() - 1, false)] {
+            let found = divide(&[text.as_bytes()], max);
+            assert_eq!(found.is_ok(), fits, "{max}");
+        }
+    }
+
+    #[test]
     fn line_breaks_between_messages_are_pings_or_nothing() {
         let text = format!("\r\n\r\n{}\r\n{}", message("a"), message(""));
         let kinds: Vec<_> = divide(&[text.as_bytes()], 1000)
@@ -306,6 +382,23 @@ mod tests {
             let found: Vec<String> = divide(&pieces, 1000).unwrap().into_iter()
                 .map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect();
             prop_assert_eq!(found, all);
+        }
+
+        #[test]
+        fn no_division_changes_what_is_found_in_anything(
+            parts in proptest::collection::vec(prop::sample::select(vec![
+                "\r\n", "\n", "\r", " ", "OPTIONS sip:a SIP/2.0\r\n", "GET / HTTP/1.1\r\n", "X: y\r\n",
+                "l: 2\r\n", "Content-Length:\r\n 1\r\n", "Content-Length: 1\r\n", "\r\n\r\n", "a", "\u{1}",
+            ]), 0..16),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let stream = parts.concat();
+            let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            places.extend([0, stream.len()]);
+            places.sort_unstable();
+            let pieces: Vec<&[u8]> = places.windows(2)
+                .map(|pair| &stream.as_bytes()[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(divide(&pieces, 100), divide(&[stream.as_bytes()], 100));
         }
 
         #[test]
