@@ -149,6 +149,21 @@ fn bytes_of_every_value_survive() -> Result<()> {
 }
 
 #[test]
+fn sixty_thousand_bytes_with_nul_among_them_survive() -> Result<()> {
+    let body: Vec<u8> = (0..60_000u32).map(|n| (n % 251) as u8).collect();
+    let message = [
+        REQUEST.replace("Length: 0", "Length: 60000").as_bytes(),
+        &body,
+    ]
+    .concat();
+    let inputs = std::slice::from_ref(&message);
+    let out = compare("", "$avp(msg) = $mb + \"\\r\\n\";", inputs)?;
+    let expected = [message.as_slice(), b"\r\n"].concat();
+    ensure!(out.first().context("an answer")?.as_ref() == Some(&expected));
+    Ok(())
+}
+
+#[test]
 fn the_language_computes_the_same() -> Result<()> {
     let statements = [
         "$avp(msg) = $mb + \"len=\" + $ml;",
