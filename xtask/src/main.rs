@@ -5,6 +5,7 @@ mod attach;
 mod bench;
 mod compile;
 mod demo;
+mod fuzz;
 mod privilege;
 mod setup;
 mod test;
@@ -37,6 +38,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
     Test(test::TestArgs),
+    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         ui::complain(&format!("{error:#}"));

@@ -52,6 +52,9 @@ pub const FOR_BENCH: [Tool; 4] = [
     tool("kamailio", "kamailio", "the SIP server to compare with"),
 ];
 
+/// What fuzzing needs.
+pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
+
 /// What all tests together need.
 pub const PEERS: [Tool; 8] = [
     IP,

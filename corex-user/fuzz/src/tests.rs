@@ -1,0 +1,41 @@
+//! Runs every seed once, so that what was found once stays mended.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The files of folders, which are relative to the workspace.
+fn files(folders: &[&str]) -> Vec<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(workspace.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn dialect_survives_its_seeds() {
+    let files = files(&[
+        "corex-user/fuzz/seeds/dialect",
+        "tests/configs/bad",
+        "tests/demo",
+    ]);
+    assert!(files.len() > 30, "{files:?}");
+    for file in files {
+        crate::dialect(&fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn sip_survives_its_seeds() {
+    let files = files(&["corex-user/fuzz/seeds/sip"]);
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        crate::sip(&fs::read(&file).unwrap());
+    }
+}
