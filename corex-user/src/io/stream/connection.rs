@@ -7,11 +7,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    pin,
     sync::mpsc,
     time::{Instant, timeout, timeout_at},
 };
@@ -30,6 +32,10 @@ use crate::{
 const PONG: &[u8] = b"\r\n";
 /// Room asked for at each read.
 const READ: usize = 8 << 10;
+
+/// How long after its last message a connection stays open for replies when the peer has shut its
+/// side down. Kamailio answers such a peer too.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// What waits to be written.
 pub(super) enum Item {
@@ -72,9 +78,24 @@ pub(super) enum End {
     Io(#[from] io::Error),
     #[error("corex stops")]
     Stopping,
+    #[error("corex stops, and what waited took too long")]
+    Abandoned,
+}
+
+impl End {
+    /// Whether the peer may still be told of it.
+    pub fn is_orderly(&self) -> bool {
+        !matches!(self, End::Io(_) | End::Stuck | End::Abandoned)
+    }
 }
 
 impl Line {
+    /// The connection has come about.
+    pub fn opened(&mut self, local: SocketAddr) {
+        self.local = local;
+        self.touch();
+    }
+
     fn touch(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -84,23 +105,40 @@ impl Line {
     }
 
     /// Reads and writes until the connection ends. What is in the queue then is left there.
-    pub async fn run<S>(
+    /// `half_closed` is called when the peer sends no more but may wait for replies.
+    pub async fn run(
         &self,
-        stream: S,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
         queue: &mut mpsc::Receiver<Item>,
         pongs: &mpsc::WeakSender<Item>,
-    ) -> End
-    where
-        S: AsyncRead + AsyncWrite,
-    {
-        let (reader, writer) = tokio::io::split(stream);
-        tokio::select! {
-            end = self.read(reader, pongs) => end,
-            end = self.write(writer, queue) => end,
+        half_closed: impl FnOnce(),
+    ) -> End {
+        let mut handed_over = None;
+        let writing = self.write(writer, queue);
+        pin!(writing);
+        let end = tokio::select! {
+            end = self.read(reader, pongs, &mut handed_over) => end,
+            end = &mut writing => return end,
+        };
+        match (end, handed_over) {
+            (End::Closed, Some(at)) => {
+                half_closed();
+                timeout_at(at + HALF_CLOSED, writing)
+                    .await
+                    .unwrap_or(End::Closed)
+            }
+            (end, _) => end,
         }
     }
 
-    async fn read(&self, mut from: impl AsyncRead + Unpin, pongs: &mpsc::WeakSender<Item>) -> End {
+    /// Reads until the connection ends. `handed_over` is when a message came last.
+    async fn read(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        pongs: &mpsc::WeakSender<Item>,
+        handed_over: &mut Option<Instant>,
+    ) -> End {
         let mut decoder = Decoder::new(self.settings.max_message);
         let mut buffer = BytesMut::new();
         // When the first byte of an incomplete message came.
@@ -136,7 +174,10 @@ impl Line {
                     }
                     Ok(Frame::Message(len)) => {
                         begun = None;
-                        self.hand_over(buffer.split_to(len).freeze()).await;
+                        if !self.hand_over(buffer.split_to(len).freeze()).await {
+                            return End::Stopping;
+                        }
+                        *handed_over = Some(Instant::now());
                     }
                 }
             }
@@ -149,19 +190,22 @@ impl Line {
         }
     }
 
-    async fn hand_over(&self, payload: Bytes) {
-        let message = StreamMessage {
+    /// Waits for room in the inbox. `false`: there is no worker any more.
+    async fn hand_over(&self, payload: Bytes) -> bool {
+        let Ok(place) = self.inbox.sender.reserve().await else {
+            return false;
+        };
+        self.counters.add(|c| &c.messages_in);
+        place.send(StreamMessage {
             payload,
             source: self.peer,
             local: self.local,
             transport: self.transport,
             socket: self.socket,
             connection: self.id,
-        };
-        if self.inbox.sender.send(message).await.is_ok() {
-            self.counters.add(|c| &c.messages_in);
-            (self.inbox.wake)();
-        }
+        });
+        (self.inbox.wake)();
+        true
     }
 
     async fn write(

@@ -12,11 +12,13 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::Handle,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::client::TlsStream;
 
 use super::{
     Delivery, Inbox, StreamSettings,
@@ -31,6 +33,8 @@ use crate::{
 
 /// After a failed accept, for lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of a connection may take that TLS tells its peer.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Who is connected: address, transport, and for TLS the name in its certificate.
 type PeerKey = (SocketAddr, Transport, Option<String>);
@@ -49,6 +53,18 @@ struct Shared {
     tls: OnceLock<Result<Tls, String>>,
     state: Mutex<State>,
     refusals: SharedLimiter,
+    /// Every task has a receiver as long as it runs.
+    phase: watch::Sender<Phase>,
+}
+
+/// How far corex has come in its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Connections end when what waits for them is written.
+    Stopping,
+    /// They end now.
+    Over,
 }
 
 #[derive(Default)]
@@ -63,6 +79,20 @@ struct Entry {
     queue: mpsc::Sender<Item>,
     waiting: Arc<AtomicUsize>,
     key: PeerKey,
+}
+
+/// What the task of a connection owns.
+struct Place {
+    line: Line,
+    queue: mpsc::Receiver<Item>,
+    pongs: mpsc::WeakSender<Item>,
+    phase: watch::Receiver<Phase>,
+}
+
+/// A connection that was opened.
+enum Opened {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Streams {
@@ -86,13 +116,27 @@ impl Streams {
                 tls: OnceLock::new(),
                 state: Mutex::default(),
                 refusals: SharedLimiter::default(),
+                phase: watch::Sender::new(Phase::Running),
             }),
         };
+        // Those of the system take longer to read, and not everybody needs them.
+        if streams.shared.settings.ca.is_some()
+            && let Err(error) = streams.shared.tls()
+        {
+            tracing::error!("no TLS: tls_ca_list: {error}");
+        }
         let _inside = handle.enter();
         for (socket, listener) in listeners {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            handle.spawn(streams.clone().accept(socket, listener));
+            let mut phase = streams.shared.phase.subscribe();
+            let accepting = streams.clone().accept(socket, listener);
+            handle.spawn(async move {
+                tokio::select! {
+                    () = accepting => {}
+                    () = reached(&mut phase, Phase::Stopping) => {}
+                }
+            });
         }
         Ok(streams)
     }
@@ -101,6 +145,15 @@ impl Streams {
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
+                // That one connection only.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                    ) =>
+                {
+                    continue;
+                }
                 Err(error) => {
                     self.complain(format_args!("accept a connection: {error}"));
                     sleep(ACCEPT_PAUSE).await;
@@ -111,7 +164,9 @@ impl Streams {
                 continue;
             };
             let key = (peer, Transport::Tcp, None);
-            let Some((line, queue, pongs)) = self.register(key, local, socket) else {
+            // Messages are written whole: there is nothing to wait for.
+            let _ = stream.set_nodelay(true);
+            let Some(place) = self.register(key, local, socket) else {
                 // Closed by the end of its life here.
                 self.shared.counters.add(|c| &c.refused_limit);
                 self.complain(format_args!("{peer}: too many connections, refused"));
@@ -120,18 +175,13 @@ impl Streams {
             self.shared.counters.add(|c| &c.accepted);
             let streams = self.clone();
             tokio::spawn(async move {
-                streams.serve(line, stream, queue, pongs).await;
+                streams.serve(place, stream).await;
             });
         }
     }
 
     /// Makes a place for a connection; `None` if there are too many.
-    fn register(
-        &self,
-        key: PeerKey,
-        local: SocketAddr,
-        socket: SocketId,
-    ) -> Option<(Line, mpsc::Receiver<Item>, mpsc::WeakSender<Item>)> {
+    fn register(&self, key: PeerKey, local: SocketAddr, socket: SocketId) -> Option<Place> {
         self.register_in(&mut self.state(), key, local, socket)
     }
 
@@ -141,7 +191,7 @@ impl Streams {
         key: PeerKey,
         local: SocketAddr,
         socket: SocketId,
-    ) -> Option<(Line, mpsc::Receiver<Item>, mpsc::WeakSender<Item>)> {
+    ) -> Option<Place> {
         let shared = &self.shared;
         if state.stopping || state.connections.len() >= shared.settings.max_connections {
             return None;
@@ -149,7 +199,7 @@ impl Streams {
         state.next += 1;
         let id = ConnectionId(state.next);
         let at = state.next as usize % shared.inboxes.len().max(1);
-        let (sender, receiver) = mpsc::channel(shared.settings.queue);
+        let (sender, receiver) = mpsc::channel(shared.settings.queue.max(1));
         let waiting = Arc::new(AtomicUsize::new(0));
         let line = Line {
             id,
@@ -171,27 +221,34 @@ impl Streams {
             key,
         };
         state.connections.insert(id, entry);
-        Some((line, receiver, pongs))
+        Some(Place {
+            line,
+            queue: receiver,
+            pongs,
+            phase: shared.phase.subscribe(),
+        })
     }
 
     /// Runs a connection to its end and clears up behind it.
-    async fn serve<S>(
-        &self,
-        line: Line,
-        stream: S,
-        mut queue: mpsc::Receiver<Item>,
-        pongs: mpsc::WeakSender<Item>,
-    ) where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite,
-    {
-        let end = line.run(stream, &mut queue, &pongs).await;
+    async fn serve(&self, place: Place, stream: impl AsyncRead + AsyncWrite) {
+        let Place {
+            line,
+            mut queue,
+            pongs,
+            mut phase,
+        } = place;
+        let (reader, mut writer) = tokio::io::split(stream);
+        let end = tokio::select! {
+            end = line.run(reader, &mut writer, &mut queue, &pongs, || self.unlist(line.id)) => end,
+            () = reached(&mut phase, Phase::Over) => End::Abandoned,
+        };
         let counters = &self.shared.counters;
         match &end {
             End::Idle => counters.add(|c| &c.closed_idle),
             End::Slow => counters.add(|c| &c.closed_slow),
             End::Framing(_) => counters.add(|c| &c.closed_framing),
             End::Closed | End::Io(_) | End::Stuck => counters.add(|c| &c.closed_peer),
-            End::Stopping => {}
+            End::Stopping | End::Abandoned => {}
         }
         match &end {
             End::Framing(_) | End::Slow | End::Stuck => {
@@ -201,19 +258,36 @@ impl Streams {
         }
         self.forget(line.id);
         drop_all(&mut queue, || counters.add(|c| &c.drop_closed));
+        if end.is_orderly() {
+            let _ = timeout(FAREWELL, writer.shutdown()).await;
+        }
+    }
+
+    /// Nothing but replies takes the connection from now on.
+    fn unlist(&self, id: ConnectionId) {
+        let mut state = self.state();
+        let State {
+            connections,
+            by_peer,
+            ..
+        } = &mut *state;
+        if let Some(entry) = connections.get(&id)
+            && by_peer.get(&entry.key) == Some(&id)
+        {
+            by_peer.remove(&entry.key);
+        }
     }
 
     fn forget(&self, id: ConnectionId) {
-        let mut state = self.state();
-        if let Some(entry) = state.connections.remove(&id)
-            && state.by_peer.get(&entry.key) == Some(&id)
-        {
-            state.by_peer.remove(&entry.key);
-        }
+        self.unlist(id);
+        self.state().connections.remove(&id);
     }
 
     /// Puts a message into a connection's queue: the one asked for, else one to the address, else
     /// a new one. Never blocks. What fails later is counted.
+    ///
+    /// A reply takes the connection of its request whatever transport its Via names (RFC 3261
+    /// §18.2.2): where something in front of us ends TLS, the Via says TLS and the connection is TCP.
     ///
     /// # Errors
     /// When too much waits already, there are too many connections, or TLS can't be had.
@@ -237,9 +311,6 @@ impl Streams {
             connection,
             socket,
         } = delivery;
-        if transport == Transport::Tls && self.tls().is_none() {
-            return Err(SendError::NoTransport("TLS can't be had: see the log"));
-        }
         let key = (to, transport, server_name);
         let mut state = self.state();
         let known = connection
@@ -248,6 +319,16 @@ impl Streams {
         if let Some(entry) = known.and_then(|id| state.connections.get(&id)) {
             return entry.put(payload, shared);
         }
+        if transport == Transport::Tls
+            && let Some(Err(error)) = shared.tls.get()
+        {
+            self.complain(format_args!("no TLS: {error}"));
+            return Err(SendError::NoTransport("TLS can't be had: see the log"));
+        }
+        // Too long for any queue: no connection is opened for it.
+        if payload.len() > shared.settings.queue_bytes {
+            return Err(SendError::QueueFull);
+        }
         let any = SocketAddr::new(
             match to {
                 SocketAddr::V4(_) => IpAddr::from([0; 4]),
@@ -255,100 +336,86 @@ impl Streams {
             },
             0,
         );
-        let Some((line, mut queue, pongs)) = self.register_in(&mut state, key.clone(), any, socket)
-        else {
-            shared.counters.add(|c| &c.refused_limit);
+        let Some(mut place) = self.register_in(&mut state, key.clone(), any, socket) else {
+            let is_stopping = state.stopping;
+            drop(state);
+            if !is_stopping {
+                shared.counters.add(|c| &c.refused_limit);
+                self.complain(format_args!("{to}: too many connections, none opened"));
+            }
             return Err(SendError::QueueFull);
         };
         let put = state
             .connections
-            .get(&line.id)
+            .get(&place.line.id)
             .map_or(Err(SendError::QueueFull), |entry| {
                 entry.put(payload, shared)
             });
         drop(state);
         let streams = self.clone();
         shared.handle.spawn(async move {
-            let id = line.id;
-            if let Err(error) = streams.open(line, key, &mut queue, pongs).await {
-                streams.complain(format_args!("{to}: no connection by {transport}: {error}"));
-                streams.forget(id);
-                drop_all(&mut queue, || {
-                    streams.shared.counters.add(|c| &c.drop_connect);
-                });
+            let opened = tokio::select! {
+                opened = timeout(streams.shared.settings.connect, streams.open(key)) => {
+                    opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                }
+                () = reached(&mut place.phase, Phase::Over) => {
+                    Err(io::Error::other("corex stops"))
+                }
+            };
+            match opened {
+                Ok((local, opened)) => {
+                    streams.shared.counters.add(|c| &c.connected);
+                    place.line.opened(local);
+                    match opened {
+                        Opened::Tcp(stream) => streams.serve(place, stream).await,
+                        Opened::Tls(stream) => streams.serve(place, *stream).await,
+                    }
+                }
+                Err(error) => {
+                    streams.complain(format_args!("{to}: no connection by {transport}: {error}"));
+                    streams.forget(place.line.id);
+                    drop_all(&mut place.queue, || {
+                        streams.shared.counters.add(|c| &c.drop_connect);
+                    });
+                }
             }
         });
         put
     }
 
-    /// Connects and runs the connection to its end.
-    async fn open(
-        &self,
-        mut line: Line,
-        key: PeerKey,
-        queue: &mut mpsc::Receiver<Item>,
-        pongs: mpsc::WeakSender<Item>,
-    ) -> io::Result<()> {
-        let (to, transport, name) = key;
-        let patience = self.shared.settings.connect;
-        let too_slow = || io::Error::from(io::ErrorKind::TimedOut);
-        let stream = timeout(patience, connect(to))
+    /// Connects, and shakes hands where the transport is TLS. With our address.
+    async fn open(&self, (to, transport, name): PeerKey) -> io::Result<(SocketAddr, Opened)> {
+        let stream = connect(to).await?;
+        let local = stream.local_addr()?;
+        if transport != Transport::Tls {
+            return Ok((local, Opened::Tcp(stream)));
+        }
+        // The first one reads files.
+        let shared = Arc::clone(&self.shared);
+        let tls = tokio::task::spawn_blocking(move || shared.tls())
             .await
-            .map_err(|_| too_slow())??;
-        line.local = stream.local_addr()?;
-        // The queue moves on with the connection.
-        let taken = std::mem::replace(queue, mpsc::channel(1).1);
-        if transport == Transport::Tls {
-            let Some(tls) = self.tls() else {
-                *queue = taken;
-                return Err(io::Error::other("TLS can't be had"));
-            };
-            let shaken = timeout(patience, tls.connect(stream, name, to)).await;
-            match shaken.map_err(|_| too_slow()).and_then(|shaken| shaken) {
-                Ok(stream) => {
-                    self.shared.counters.add(|c| &c.connected);
-                    self.serve(line, stream, taken, pongs).await;
-                }
-                Err(error) => {
-                    *queue = taken;
-                    return Err(error);
-                }
-            }
-        } else {
-            self.shared.counters.add(|c| &c.connected);
-            self.serve(line, stream, taken, pongs).await;
-        }
-        Ok(())
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        let stream = tls.connect(stream, name, to).await?;
+        Ok((local, Opened::Tls(Box::new(stream))))
     }
 
-    fn tls(&self) -> Option<&Tls> {
-        let made = self.shared.tls.get_or_init(|| {
-            Tls::new(self.shared.settings.ca.as_deref()).map_err(|error| error.to_string())
-        });
-        match made {
-            Ok(tls) => Some(tls),
-            Err(error) => {
-                self.complain(format_args!("no TLS: tls_ca_list: {error}"));
-                None
-            }
-        }
-    }
-
-    /// Closes every connection once what waits for it is written, or `patience` is over.
+    /// Ends every connection once what waits for it is written. After `patience` what is left is
+    /// counted as not delivered.
     pub async fn stop(&self, patience: Duration) {
-        let entries: Vec<Entry> = {
+        let phase = &self.shared.phase;
+        let left = {
             let mut state = self.state();
             state.stopping = true;
             state.by_peer.clear();
-            state.connections.drain().map(|(_, entry)| entry).collect()
+            std::mem::take(&mut state.connections)
         };
-        let deadline = Instant::now() + patience;
-        while entries
-            .iter()
-            .any(|e| e.waiting.load(Ordering::Relaxed) > 0)
-            && Instant::now() < deadline
-        {
-            sleep(Duration::from_millis(5)).await;
+        // A connection ends when its queue has no sender and nothing in it.
+        drop(left);
+        phase.send_replace(Phase::Stopping);
+        if timeout(patience, phase.closed()).await.is_err() {
+            phase.send_replace(Phase::Over);
+            let _ = timeout(FAREWELL, phase.closed()).await;
         }
     }
 
@@ -366,6 +433,17 @@ impl Streams {
     }
 }
 
+impl Shared {
+    /// What connects by TLS. Reads files the first time.
+    fn tls(&self) -> Result<Tls, String> {
+        self.tls
+            .get_or_init(|| {
+                Tls::new(self.settings.ca.as_deref()).map_err(|error| error.to_string())
+            })
+            .clone()
+    }
+}
+
 impl Entry {
     fn put(&self, payload: bytes::Bytes, shared: &Shared) -> Result<(), SendError> {
         let len = payload.len();
@@ -377,6 +455,12 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// Waits until corex has come as far in its end.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // An error would mean that nobody is left to say so.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
 async fn connect(to: SocketAddr) -> io::Result<TcpStream> {

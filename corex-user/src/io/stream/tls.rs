@@ -33,12 +33,17 @@ impl Tls {
                 }
             }
             None => {
-                // Those that can't be read are the system's affair; without any, every peer is
-                // refused with a message that says so.
+                // Those that can't be read are the system's affair.
                 for certificate in rustls_native_certs::load_native_certs().certs {
                     let _ = roots.add(certificate);
                 }
             }
+        }
+        if roots.is_empty() {
+            return Err(io::Error::other(match ca {
+                Some(path) => format!("{}: no certificate in it", path.display()),
+                None => "this system has no certificate authorities".to_owned(),
+            }));
         }
         let provider = tokio_rustls::rustls::crypto::ring::default_provider();
         let config = ClientConfig::builder_with_provider(provider.into())

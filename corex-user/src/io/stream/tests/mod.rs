@@ -1,5 +1,9 @@
 //! Connections over loopback.
 
+mod ends;
+mod times;
+mod tls;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -69,6 +73,17 @@ impl Lab {
         timeout(PATIENCE, self.inbox.recv()).await.unwrap().unwrap()
     }
 
+    /// Waits until the fate of everything that was queued is known.
+    async fn at_rest(&self) {
+        let balanced = async {
+            while self.counters.imbalance() != 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let result = timeout(PATIENCE, balanced).await;
+        assert!(result.is_ok(), "{:?}", self.counters.snapshot());
+    }
+
     fn count(&self, name: &str) -> u64 {
         let all = self.counters.snapshot();
         all.iter().find(|(known, _)| *known == name).unwrap().1
@@ -99,6 +114,12 @@ impl Lab {
             socket: SocketId(3),
         })
     }
+}
+
+/// Reads the end of a connection, or the reset.
+async fn assert_closed(stream: &mut TcpStream) {
+    let end = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
 
 fn request(body: &str) -> String {
@@ -169,8 +190,7 @@ async fn a_stalled_or_broken_connection_costs_nobody_else_anything() {
     good.write_all(request("x").as_bytes()).await.unwrap();
     assert_eq!(lab.receive().await.payload, request("x"));
     for closed in [&mut stalled, &mut junk] {
-        let end = timeout(PATIENCE, closed.read(&mut [0; 1])).await.unwrap();
-        assert!(matches!(end, Ok(0) | Err(_)));
+        assert_closed(closed).await;
     }
     lab.until("closed_slow", 1).await;
     lab.until("closed_framing", 1).await;
@@ -224,12 +244,7 @@ async fn a_peer_that_reads_nothing_fills_its_own_queue_only() {
     };
     timeout(PATIENCE, stuck).await.unwrap();
     lab.until("closed_peer", 1).await;
-    let balanced = async {
-        while lab.counters.imbalance() != 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    timeout(PATIENCE, balanced).await.unwrap();
+    lab.at_rest().await;
 }
 
 #[tokio::test]
@@ -264,142 +279,119 @@ async fn what_can_not_be_delivered_is_counted() {
 }
 
 #[tokio::test]
-async fn connections_are_limited_and_end_when_idle() {
+async fn a_reply_whose_connection_is_gone_goes_to_its_address() {
+    let mut lab = lab(StreamSettings::default());
+    let mut peer = TcpStream::connect(lab.address).await.unwrap();
+    peer.write_all(request("x").as_bytes()).await.unwrap();
+    let gone = lab.receive().await.connection;
+    drop(peer);
+    lab.until("closed_peer", 1).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    lab.send(listener.local_addr().unwrap(), Some(gone), "reply")
+        .unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read(&mut peer, 5).await, "reply");
+}
+
+#[tokio::test]
+async fn a_reply_takes_the_connection_of_its_request_though_its_via_says_tls() {
+    let mut lab = lab(StreamSettings::default());
+    let mut peer = TcpStream::connect(lab.address).await.unwrap();
+    peer.write_all(request("x").as_bytes()).await.unwrap();
+    let message = lab.receive().await;
+    let reply = Delivery {
+        payload: Bytes::from_static(b"reply"),
+        to: "127.0.0.1:1".parse().unwrap(),
+        transport: Transport::Tls,
+        server_name: None,
+        connection: Some(message.connection),
+        socket: SocketId(3),
+    };
+    lab.streams.send(reply).unwrap();
+    assert_eq!(read(&mut peer, 5).await, "reply");
+}
+
+#[tokio::test]
+async fn connections_are_limited_and_a_closed_one_makes_room() {
     let mut lab = lab(StreamSettings {
         max_connections: 1,
-        idle: Duration::from_millis(300),
         ..StreamSettings::default()
     });
     let mut first = TcpStream::connect(lab.address).await.unwrap();
     first.write_all(request("1").as_bytes()).await.unwrap();
-    lab.receive().await;
+    let held = lab.receive().await;
     let mut second = TcpStream::connect(lab.address).await.unwrap();
-    assert!(matches!(
-        timeout(PATIENCE, second.read(&mut [0; 1])).await.unwrap(),
-        Ok(0) | Err(_)
-    ));
+    assert_closed(&mut second).await;
     lab.until("refused_limit", 1).await;
-    assert_eq!(
-        timeout(PATIENCE, first.read(&mut [0; 1]))
-            .await
-            .unwrap()
-            .unwrap(),
-        0
-    );
-    lab.until("closed_idle", 1).await;
+    // None is opened by us either, and the one that is there still serves.
+    assert!(lab.send(lab.address, None, "x").is_err());
+    assert_eq!(lab.count("refused_limit"), 2);
+    lab.send(held.source, Some(held.connection), "reply")
+        .unwrap();
+    assert_eq!(read(&mut first, 5).await, "reply");
+    drop(first);
+    lab.until("closed_peer", 1).await;
     let mut third = TcpStream::connect(lab.address).await.unwrap();
     third.write_all(request("3").as_bytes()).await.unwrap();
     assert_eq!(lab.receive().await.payload, request("3"));
 }
 
 #[tokio::test]
-async fn what_waits_is_still_written_when_corex_stops() {
-    let lab = lab(StreamSettings::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    lab.send(listener.local_addr().unwrap(), None, "last words")
-        .unwrap();
-    lab.streams.stop(PATIENCE).await;
-    let (mut peer, _) = listener.accept().await.unwrap();
-    assert_eq!(read(&mut peer, 10).await, "last words");
-    assert_eq!(lab.send(lab.address, None, "x"), Err(SendError::QueueFull));
-}
-
-/// A TLS server with a certificate for `name`; its address and the authority in PEM.
-async fn tls_server(name: &str) -> (SocketAddr, String, tokio::task::JoinHandle<String>) {
-    use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
-    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let got = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        match acceptor.accept(stream).await {
-            Ok(mut stream) => {
-                let text = read(&mut stream, 5).await;
-                stream.write_all(request("tls").as_bytes()).await.unwrap();
-                stream.flush().await.unwrap();
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                text
-            }
-            Err(error) => error.to_string(),
-        }
-    });
-    (address, made.cert.pem(), got)
-}
-
-fn ca_file(name: &str, pem: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("corex-{name}-{}.pem", std::process::id()));
-    std::fs::write(&path, pem).unwrap();
-    path
-}
-
-#[tokio::test]
-async fn tls_verifies_the_name_and_carries_both_ways() {
-    let (to, pem, got) = tls_server("edge.example").await;
-    let ca = ca_file("right-ca", &pem);
-    let mut lab = lab(StreamSettings {
-        ca: Some(ca.clone()),
-        ..StreamSettings::default()
-    });
-    let delivery = |name: &str| Delivery {
-        payload: Bytes::from_static(b"hello"),
-        to,
-        transport: Transport::Tls,
-        server_name: Some(name.to_owned()),
-        connection: None,
-        socket: SocketId(3),
-    };
-    lab.streams.send(delivery("edge.example")).unwrap();
-    assert_eq!(got.await.unwrap(), "hello");
-    let message = lab.receive().await;
-    assert_eq!(message.payload, request("tls"));
-    assert_eq!(message.transport, Transport::Tls);
-
-    let (to, pem, _got) = tls_server("edge.example").await;
-    std::fs::write(&ca, pem).unwrap();
-    let other = delivery("other.example");
-    lab.streams.send(Delivery { to, ..other }).unwrap();
-    lab.until("drop_connect", 1).await;
-    let _ = std::fs::remove_file(ca);
-}
-
-#[tokio::test]
-async fn an_unknown_authority_or_a_bad_file_is_refused() {
-    let (to, _, _got) = tls_server("edge.example").await;
-    let (_, other, _) = tls_server("edge.example").await;
-    let ca = ca_file("wrong-ca", &other);
+async fn a_message_too_long_for_any_queue_opens_no_connection() {
     let lab = lab(StreamSettings {
-        ca: Some(ca.clone()),
+        max_connections: 1,
+        queue_bytes: 10,
         ..StreamSettings::default()
     });
-    let delivery = Delivery {
-        payload: Bytes::from_static(b"hello"),
-        to,
-        transport: Transport::Tls,
-        server_name: Some("edge.example".to_owned()),
-        connection: None,
-        socket: SocketId(3),
-    };
-    lab.streams.send(delivery.clone()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    assert_eq!(lab.send(to, None, "eleven long"), Err(SendError::QueueFull));
+    // The only place is still free.
+    lab.send("127.0.0.1:1".parse().unwrap(), None, "ten chars!")
+        .unwrap();
     lab.until("drop_connect", 1).await;
-    let _ = std::fs::remove_file(ca);
+    lab.at_rest().await;
+}
 
-    let none = lab_with_inbox(
-        StreamSettings {
-            ca: Some("/nonexistent/ca.pem".into()),
-            ..StreamSettings::default()
-        },
-        1,
-    );
-    assert!(matches!(
-        none.streams.send(delivery),
-        Err(SendError::NoTransport(_))
-    ));
+#[tokio::test]
+async fn a_connection_feeds_one_worker_and_several_share_the_workers() {
+    const PEERS: usize = 4;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (inboxes, mut receivers): (Vec<Inbox>, Vec<_>) = (0..2)
+        .map(|_| {
+            let (sender, receiver) = mpsc::channel(100);
+            let wake = Arc::new(|| {});
+            (Inbox { sender, wake }, receiver)
+        })
+        .unzip();
+    let listeners = vec![(SocketId(0), listener)];
+    let counters = Arc::new(StreamCounters::default());
+    let settings = StreamSettings::default();
+    let _streams =
+        Streams::start(Handle::current(), settings, listeners, inboxes, counters).unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        for n in 0..3 {
+            peer.write_all(request(&n.to_string()).as_bytes())
+                .await
+                .unwrap();
+        }
+        peers.push(peer);
+    }
+    for receiver in &mut receivers {
+        let mut found = std::collections::BTreeMap::<_, Vec<Bytes>>::new();
+        for _ in 0..PEERS / 2 * 3 {
+            let message = timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap();
+            found
+                .entry(message.source)
+                .or_default()
+                .push(message.payload);
+        }
+        assert_eq!(found.len(), PEERS / 2);
+        for payloads in found.values() {
+            assert_eq!(payloads, &[request("0"), request("1"), request("2")]);
+        }
+    }
 }
