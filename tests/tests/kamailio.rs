@@ -189,3 +189,104 @@ fn the_language_computes_the_same() -> Result<()> {
     }
     Ok(())
 }
+
+/// Destinations of every kind, and where each must arrive: at the answering side by IPv4 (4) or
+/// IPv6 (6), or on the proxy's own loopback (l).
+const DESTINATIONS: &[(&str, char)] = &[
+    ("10.0.2.2", '4'),
+    ("10.0.2.2:5060", '4'),
+    ("[fd00:0:0:2::2]", '6'),
+    ("[fd00:0:0:2::2]:5060", '6'),
+    ("localhost:5071", 'l'),
+    ("LOCALHOST:5071", 'l'),
+    ("", '4'),
+];
+
+fn destinations(function: &str) -> String {
+    let mut cases = String::new();
+    for (number, (destination, _)) in DESTINATIONS.iter().enumerate() {
+        cases.push_str(&format!(
+            "if ($rU == \"t{number}\") {function}(\"{destination}\");\n"
+        ));
+    }
+    format!(
+        r#"#!KAMAILIO
+listen=udp:10.0.1.1
+listen=udp:10.0.2.1
+listen=udp:[fd00:0:0:1::1]
+listen=udp:[fd00:0:0:2::1]
+listen=udp:127.0.0.1
+mhomed=1
+children=1
+debug=1
+loadmodule "pv.so"
+loadmodule "corex.so"
+request_route {{
+{cases}
+if ($rU == "empty-ruri") {function}();
+if ($rU == "empty-du") {{ $du = "sip:10.0.2.2:5060"; {function}(); }}
+exit;
+}}
+"#
+    )
+}
+
+/// Which socket each request arrives at, and as which bytes.
+fn arrivals(relay: &Relay, kinds: &str) -> Result<Vec<(char, String)>> {
+    let sockets = [
+        ('4', relay.uas.udp(Relay::UAS.sip())?),
+        ('6', relay.uas.udp(Relay::UAS.sip6())?),
+        ('l', relay.corex.udp("127.0.0.1:5071".parse()?)?),
+    ];
+    let caller = relay.uac.udp(Relay::UAC.sip())?;
+    let numbered = DESTINATIONS.iter().enumerate();
+    let wanted = numbered.filter(|(_, (_, kind))| kinds.contains(*kind));
+    let mut users: Vec<String> = wanted.map(|(n, _)| format!("t{n}")).collect();
+    users.extend(["empty-ruri".to_owned(), "empty-du".to_owned()]);
+    let mut all = Vec::new();
+    for user in users {
+        let request = REQUEST.replace("sip:x@10.0.2.2 ", &format!("sip:{user}@10.0.2.2 "));
+        // A name may have to be looked up first.
+        caller.send_to(request.as_bytes(), Relay::USER_SIDE.sip())?;
+        let found = corex_lab::wait::until(&format!("{user} arrives"), PATIENCE * 5, || {
+            let mut buffer = [0; 4096];
+            for (name, socket) in &sockets {
+                socket.set_read_timeout(Some(Duration::from_millis(2)))?;
+                if let Ok(len) = socket.recv(&mut buffer) {
+                    let text = String::from_utf8(buffer.get(..len).unwrap_or_default().to_vec())?;
+                    return Ok(Some((*name, text)));
+                }
+            }
+            Ok(None)
+        })?;
+        all.push(found);
+    }
+    Ok(all)
+}
+
+#[test]
+fn every_kind_of_destination_is_reached_as_kamailio_reaches_it() -> Result<()> {
+    let (relay, work) = (Relay::new()?, WorkDir::new()?);
+    let theirs = {
+        let text = destinations("send_udp");
+        let kamailio = Kamailio::start(&relay.corex, work.path(), "kamailio", &text, 5060)?;
+        // It asks name servers about localhost too, and there are none in here.
+        let theirs = arrivals(&relay, "46")?;
+        kamailio.stop();
+        theirs
+    };
+    let file = work.write("corex.cfg", destinations("send"))?;
+    let corex = CorexOptions::new(&file)
+        .interface("user")
+        .interface("core")
+        .engine("xdp")
+        .start(&relay.corex, work.path(), "corex")?;
+    let mut ours = arrivals(&relay, "46l").with_context(|| corex.log())?;
+    corex.stop()?.check_balance()?;
+    for ((destination, wanted), (ours, _)) in DESTINATIONS.iter().zip(&ours) {
+        ensure!(ours == wanted, "{destination}: at {ours}");
+    }
+    ours.retain(|(kind, _)| *kind != 'l');
+    ensure!(ours == theirs, "corex {ours:?}\nKamailio {theirs:?}");
+    Ok(())
+}
