@@ -2,38 +2,73 @@
 //! send_data() sends, as nothing else uses it.
 
 use std::{
-    io::{self, Write as _},
+    io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
+use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::runtime::Handle;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream},
+    runtime::Handle,
+    sync::Semaphore,
+    time::timeout,
+};
 
 use crate::{
     pipeline::carrier::{Address, Parcel},
     script::SendError,
-    telemetry::stream_counters::StreamCounters,
+    telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
 };
 
-/// How long a peer may take to answer.
+/// How long a peer may take to answer, and then to take the message.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// IANA's number of the protocol.
-const SCTP: i32 = 132;
+/// Associations at a time.
+const ASSOCIATIONS: usize = 256;
+/// What this kernel lacks, and how to get it.
+const MISSING: &str =
+    "this kernel has no SCTP: it lacks CONFIG_IP_SCTP, or the module (modprobe sctp)";
 
-fn open(to: SocketAddr) -> io::Result<Socket> {
+static PLACES: Semaphore = Semaphore::const_new(ASSOCIATIONS);
+static LIMITER: LazyLock<SharedLimiter> = LazyLock::new(SharedLimiter::default);
+
+/// Whether this kernel has SCTP.
+///
+/// # Errors
+/// When it hasn't: names what is missing. Or when no socket can be had at all.
+pub fn available() -> io::Result<()> {
+    match open(Domain::IPV4) {
+        Ok(_) => Ok(()),
+        Err(error) if is_missing(&error) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, MISSING))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open(domain: Domain) -> io::Result<Socket> {
     Socket::new(
-        Domain::for_address(to),
+        domain,
         Type::STREAM,
-        Some(Protocol::from(SCTP)),
+        Some(Protocol::from(libc::IPPROTO_SCTP)),
     )
 }
 
-/// Sends a message to an address, on a thread for what blocks.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT)
+    )
+}
+
+/// Takes a message for an address over. Never blocks; what fails later is counted. The kernel
+/// chooses the source: a parcel's address is that of another transport's socket.
 ///
 /// # Errors
-/// When this kernel has no SCTP, or the destination is a name.
+/// When this kernel has no SCTP, the destination is a name, or too many messages are under way.
 pub fn carry(
     handle: &Handle,
     parcel: Parcel,
@@ -44,25 +79,177 @@ pub fn carry(
             "SCTP takes an address, names are not looked up for it",
         ));
     };
-    let socket = open(to).map_err(|_| {
-        SendError::NoTransport(
-            "this kernel has no SCTP: it lacks CONFIG_IP_SCTP, or the module (modprobe sctp)",
-        )
+    let socket = open(Domain::for_address(to)).map_err(|error| {
+        if is_missing(&error) {
+            SendError::NoTransport(MISSING)
+        } else {
+            SendError::Kernel(error.kind())
+        }
     })?;
+    dispatch(handle, &PLACES, socket, to, parcel.payload, counters)
+}
+
+/// Connects a socket and sends one message, beside the workers.
+fn dispatch(
+    handle: &Handle,
+    places: &'static Semaphore,
+    socket: Socket,
+    to: SocketAddr,
+    payload: Bytes,
+    counters: &Arc<StreamCounters>,
+) -> Result<(), SendError> {
+    let place = places.try_acquire().map_err(|_| SendError::QueueFull)?;
     counters.add(|c| &c.queued);
     let counters = Arc::clone(counters);
-    handle.spawn_blocking(move || {
-        let sent = socket
-            .set_write_timeout(Some(PATIENCE))
-            .and_then(|()| socket.connect_timeout(&to.into(), PATIENCE))
-            .and_then(|()| (&socket).write_all(&parcel.payload));
-        match sent {
-            Ok(()) => counters.add(|c| &c.delivered),
+    handle.spawn(async move {
+        let _place = place;
+        let late = || Err(io::ErrorKind::TimedOut.into());
+        let connected = timeout(PATIENCE, connect(socket, to)).await;
+        let error = match connected.unwrap_or_else(|_| late()) {
             Err(error) => {
                 counters.add(|c| &c.drop_connect);
-                tracing::warn!("{to} by sctp: {error}");
+                error
             }
+            Ok(mut socket) => match timeout(PATIENCE, send(&mut socket, &payload)).await {
+                Ok(Ok(())) => return counters.add(|c| &c.delivered),
+                Ok(Err(error)) => {
+                    counters.add(|c| &c.drop_closed);
+                    error
+                }
+                Err(_) => {
+                    counters.add(|c| &c.drop_stuck);
+                    io::ErrorKind::TimedOut.into()
+                }
+            },
+        };
+        if let Some(held_back) = LIMITER.allow() {
+            tracing::warn!(held_back, "to {to} by sctp: {error}");
         }
     });
     Ok(())
+}
+
+/// To the kernel a one-to-one SCTP socket is a stream socket, and so it is to the runtime.
+async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    socket.set_nonblocking(true)?;
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
+}
+
+/// One write is one message, which the kernel takes whole or not at all.
+async fn send(socket: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
+    let sent = socket.write(payload).await?;
+    if sent < payload.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(())
+}
+
+/// TCP stands in for SCTP, which the kernel may lack.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
+    fn tcp() -> Socket {
+        Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()
+    }
+
+    fn parcel(to: Address) -> Parcel {
+        Parcel {
+            payload: Bytes::from_static(b"hello"),
+            to,
+            transport: crate::sip::Transport::Sctp,
+            socket: crate::script::SocketId(0),
+            local: "127.0.0.1:5060".parse().unwrap(),
+            connection: None,
+        }
+    }
+
+    async fn at_rest(counters: &StreamCounters) {
+        let rest = async {
+            while counters.imbalance() != 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(2 * PATIENCE, rest).await.unwrap();
+    }
+
+    fn count(counters: &StreamCounters, name: &str) -> u64 {
+        let all = counters.snapshot();
+        all.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    #[tokio::test]
+    async fn a_kernel_without_sctp_is_told_with_the_remedy() {
+        let counters = Arc::default();
+        let to = Address::Known("127.0.0.1:9".parse().unwrap(), None);
+        let carried = carry(&Handle::current(), parcel(to), &counters);
+        match available() {
+            Ok(()) => assert_eq!(carried, Ok(())),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+                assert!(error.to_string().contains("modprobe sctp"), "{error}");
+                assert_eq!(carried, Err(SendError::NoTransport(MISSING)));
+                assert_eq!(count(&counters, "queued"), 0);
+            }
+        }
+        at_rest(&counters).await;
+    }
+
+    #[tokio::test]
+    async fn a_name_is_refused() {
+        let to = Address::Name {
+            host: "a.example".into(),
+            port: None,
+            secure: false,
+        };
+        let carried = carry(&Handle::current(), parcel(to), &Arc::default());
+        assert!(matches!(carried, Err(SendError::NoTransport(_))));
+    }
+
+    #[tokio::test]
+    async fn a_message_arrives_and_one_that_nobody_takes_is_counted() {
+        static PLACES: Semaphore = Semaphore::const_new(2);
+        let counters = Arc::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let payload = Bytes::from_static(b"hello");
+        for to in [listener.local_addr().unwrap(), closed] {
+            let handle = Handle::current();
+            dispatch(&handle, &PLACES, tcp(), to, payload.clone(), &counters).unwrap();
+        }
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut text = String::new();
+        timeout(PATIENCE, peer.read_to_string(&mut text))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(text, "hello");
+        at_rest(&counters).await;
+        assert_eq!(count(&counters, "delivered"), 1);
+        assert_eq!(count(&counters, "drop_connect"), 1);
+    }
+
+    #[tokio::test]
+    async fn messages_under_way_are_limited() {
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let counters = Arc::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let another = || {
+            let payload = Bytes::from_static(b"hello");
+            dispatch(&Handle::current(), &PLACES, tcp(), to, payload, &counters)
+        };
+        // Nothing runs before the test waits.
+        another().unwrap();
+        assert_eq!(another(), Err(SendError::QueueFull));
+        at_rest(&counters).await;
+        another().unwrap();
+        at_rest(&counters).await;
+        assert_eq!(count(&counters, "delivered"), 2);
+        assert_eq!(count(&counters, "queued"), 2);
+    }
 }
