@@ -110,9 +110,8 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
                     worker = exec.rt.worker,
                     src = %exec.env.src,
                     held_back,
-                    "{}:{}: {error}",
-                    exec.program.file,
-                    exec.line
+                    "{}: {error}",
+                    exec.program.place(exec.line)
                 );
             }
             Ok(-1)

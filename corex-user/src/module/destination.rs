@@ -212,9 +212,8 @@ impl Exec<'_> {
             worker = self.rt.worker,
             src = %self.env.src,
             held_back,
-            "{}:{}: {function}() to \"{}\": {reason}",
-            self.program.file,
-            self.line,
+            "{}: {function}() to \"{}\": {reason}",
+            self.program.place(self.line),
             to.escape_ascii()
         );
     }

@@ -15,8 +15,8 @@ use crate::script::value::{StrRef, Value};
 
 /// The route blocks of a configuration, ready to run. Shared by all workers.
 pub struct Program {
-    /// The file's name, for log lines.
-    pub(crate) file: String,
+    /// Names of the files that statements stand in, for log lines.
+    pub(crate) files: Vec<String>,
     /// Every constant string, one after the other.
     pub(crate) pool: Vec<u8>,
     /// Patterns that are constant.
@@ -54,10 +54,33 @@ pub struct Program {
     pub(crate) codec: settings::Codec,
 }
 
+impl Program {
+    /// A line as log lines call it.
+    pub(crate) fn place(&self, line: Line) -> Place<'_> {
+        let file = self.files.get(usize::from(line.file));
+        Place {
+            file: file.map_or("", String::as_str),
+            number: line.number,
+        }
+    }
+}
+
+/// Writes `file:line`.
+pub(crate) struct Place<'a> {
+    file: &'a str,
+    number: u32,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.number)
+    }
+}
+
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Program")
-            .field("file", &self.file)
+            .field("files", &self.files)
             .field("routes", &self.routes.len())
             .finish_non_exhaustive()
     }
@@ -93,9 +116,18 @@ pub(crate) type VarId = u16;
 /// Statements.
 pub(crate) type Block = Box<[Stmt]>;
 
-/// A statement and its line, from 1.
+/// Where a statement begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Line {
+    /// Index in [`Program::files`].
+    pub(crate) file: u16,
+    /// Counted from 1.
+    pub(crate) number: u32,
+}
+
+/// A statement and its place.
 pub(crate) struct Stmt {
-    pub line: u32,
+    pub line: Line,
     pub kind: StmtKind,
 }
 

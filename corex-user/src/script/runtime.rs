@@ -248,8 +248,8 @@ impl Runtime {
                         src = %env.src,
                         dst = %env.dst,
                         held_back,
-                        "{}:{line}: {error}",
-                        program.file
+                        "{}: {error}",
+                        program.place(line)
                     );
                 }
                 RouteEnd::Failed

@@ -34,8 +34,6 @@ use crate::sip::Transport;
 
 /// What goes through the whole check.
 struct Checker {
-    /// The configuration's.
-    name: String,
     report: Report,
     settings: Settings,
     /// What `loadmodule` named, in order.
@@ -105,13 +103,7 @@ impl Names {
 /// Checks what the front end made of a configuration.
 pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
     let Parsed { file, report } = parsed;
-    let name = file
-        .items
-        .first()
-        .and_then(|item| report.location(item.span))
-        .map_or_else(String::new, |place| place.file.to_owned());
     let mut checker = Checker {
-        name,
         report,
         settings: Settings::default(),
         loaded: Vec::new(),
@@ -172,7 +164,7 @@ impl Checker {
     fn program(&mut self, routes: Vec<Block>) -> Program {
         let sockets = self.sockets();
         Program {
-            file: std::mem::take(&mut self.name),
+            files: self.report.sources.names().map(str::to_owned).collect(),
             regexes: std::mem::take(&mut self.regexes),
             request: self.main_route(route::Place::Request),
             reply: self.main_route(route::Place::Reply),

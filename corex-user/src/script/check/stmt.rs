@@ -1,7 +1,7 @@
 //! Statements.
 
 use super::Checker;
-use crate::script::program::{Binary, Block, Expr, Label, Stmt, StmtKind};
+use crate::script::program::{Binary, Block, Expr, Label, Line, Stmt, StmtKind};
 use crate::script::syntax::ast::{self, AssignOp, CaseLabel, ExprKind, StmtKind as Ast};
 use crate::script::syntax::diag::Diagnostic;
 
@@ -11,10 +11,14 @@ impl Checker {
         for statement in statements {
             // One with a mistake is left out: then nothing runs anyway.
             if let Some(kind) = self.statement(statement) {
-                let line = self
+                let number = self
                     .report
                     .location(statement.span)
                     .map_or(0, |place| place.line as u32);
+                let line = Line {
+                    file: statement.span.file.index(),
+                    number,
+                };
                 block.push(Stmt { line, kind });
             }
         }

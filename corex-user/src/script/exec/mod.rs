@@ -4,7 +4,7 @@ mod expr;
 mod operate;
 
 use super::changes::Changes;
-use super::program::{Label, Program, RouteId, Stmt, StmtKind, Target};
+use super::program::{Label, Line, Program, RouteId, Stmt, StmtKind, Target};
 use super::runtime::Runtime;
 use super::value::{StrRef, Value};
 use super::{Direction, Env, Host};
@@ -74,7 +74,7 @@ pub(crate) struct Exec<'a> {
     pub direction: Option<Direction>,
     pub changes: Changes,
     /// The line of the statement that runs.
-    pub line: u32,
+    pub line: Line,
     /// `$rc`: what the last function or route returned.
     pub code: i64,
     /// The arena up to here holds what must outlast the statement.
@@ -98,7 +98,7 @@ impl<'a> Exec<'a> {
             view: None,
             direction: None,
             changes: Changes::default(),
-            line: 0,
+            line: Line::default(),
             code: 1,
             floor: 0,
         }

@@ -239,9 +239,8 @@ impl Exec<'_> {
             tracing::warn!(
                 worker = self.rt.worker,
                 held_back,
-                "{}:{}: {what}",
-                self.program.file,
-                self.line
+                "{}: {what}",
+                self.program.place(self.line)
             );
         }
     }

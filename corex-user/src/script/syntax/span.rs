@@ -15,6 +15,11 @@ pub struct FileId(u16);
 impl FileId {
     /// Stands for "no file": what a thing without a place in a file carries.
     pub const NONE: FileId = FileId(u16::MAX);
+
+    /// Its place in [`Sources::names`].
+    pub fn index(self) -> u16 {
+        self.0
+    }
 }
 
 /// A run of bytes in a source text: `start..end`, byte offsets from the text's beginning.
@@ -239,6 +244,11 @@ impl Sources {
     /// Forgets all texts that came after this one.
     pub(super) fn forget_after(&mut self, file: FileId) {
         self.files.truncate(usize::from(file.0) + 1);
+    }
+
+    /// The names of all texts, in the order in which they were taken in.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(Source::name)
     }
 
     /// The files that were read, in the order in which they were; a file that was included twice, twice.
