@@ -34,9 +34,10 @@ pub(super) const fn is_control(b: u8) -> bool {
     b < 0x20 || b == 0x7f
 }
 
-/// Without the white space at both ends.
+/// Without the white space at both ends. Of white space alone nothing is left, at its start: an
+/// empty header value lies in front of its line break, where another one can be put.
 pub(super) fn trim(s: &[u8]) -> &[u8] {
-    trim_end(trim_start(s))
+    trim_start(trim_end(s))
 }
 
 /// Without the white space at the start.

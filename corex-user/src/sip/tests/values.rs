@@ -176,3 +176,15 @@ fn an_rport_that_is_no_port_is_none() {
     let via = Via::parse(b"SIP/2.0/UDP h;rport=").unwrap();
     assert_eq!(via.rport(), Some(Rport::Requested));
 }
+
+#[test]
+fn an_empty_header_value_lies_in_front_of_its_line_break() {
+    let text = b"OPTIONS sip:a SIP/2.0\r\nSubject: \r\nX-A: 1\r\n\r\n";
+    let view = SipView::parse(text).unwrap();
+    let value = view.header(b"Subject").unwrap().value;
+    let at = value.as_ptr().addr() - text.as_ptr().addr();
+    assert_eq!(
+        (value, &text[..at]),
+        (&b""[..], &b"OPTIONS sip:a SIP/2.0\r\nSubject:"[..])
+    );
+}
