@@ -1,5 +1,7 @@
 //! What a stateless proxy computes from a request instead of remembering it.
 
+use std::io::Write as _;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::sip::SipView;
@@ -29,7 +31,7 @@ impl Fingerprint {
         let via = request.top_via();
         let branch = via.as_ref().and_then(|via| via.branch());
         match (&via, branch) {
-            (Some(via), Some(branch)) if starts_with_cookie(branch) => {
+            (Some(via), Some(branch)) if is_unique(branch) => {
                 add(branch);
                 add(via.host);
                 add(&via.port.unwrap_or(0).to_be_bytes());
@@ -63,17 +65,18 @@ impl Fingerprint {
     }
 }
 
-fn starts_with_cookie(branch: &[u8]) -> bool {
-    branch
-        .get(..COOKIE.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(COOKIE))
+/// Whether a branch says that it is unique. The cookie alone can't be.
+fn is_unique(branch: &[u8]) -> bool {
+    let cookie = branch.split_at_checked(COOKIE.len());
+    cookie.is_some_and(|(start, rest)| start.eq_ignore_ascii_case(COOKIE) && !rest.is_empty())
 }
 
 /// Writes the branch parameter's value for the `index`-th destination of a request.
 pub fn branch(of: Fingerprint, index: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(COOKIE);
     of.write(out);
-    out.extend_from_slice(format!(".{index}").as_bytes());
+    // Writing to memory can't fail.
+    let _ = write!(out, ".{index}");
 }
 
 /// Writes the To tag of our reply to a request: the same for its retransmissions (RFC 3261

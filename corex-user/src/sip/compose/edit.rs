@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::sip::Headers;
+
 /// One change: bytes that go, and bytes that come in their place.
 #[derive(Clone, Copy, Debug)]
 struct Edit {
@@ -78,6 +80,16 @@ impl Edits {
         let covers =
             |edit: &Edit| (edit.at as usize) <= at && at < edit.at as usize + edit.delete as usize;
         self.list.iter().any(covers)
+    }
+
+    /// Whether a header field of this name is inserted at `end` or before.
+    pub fn inserts_header(&self, name: &[u8], end: usize) -> bool {
+        let text = |edit: &Edit| edit.start as usize..edit.end as usize;
+        self.list
+            .iter()
+            .take_while(|edit| edit.at as usize <= end)
+            .filter_map(|edit| self.text.get(text(edit)))
+            .any(|text| Headers::new(text, 0).any(|header| header.is(name)))
     }
 
     /// How long a part of the message is after the changes. What is inserted at its end counts,

@@ -4,8 +4,14 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Edits, Fingerprint, branch, write};
-use crate::sip::{Rport, SipView, Transport, Via};
+use super::received::Notes;
+use super::{Edits, Fingerprint, branch, end_of_headers, fix_content_length, write};
+use crate::sip::{SipView, Transport, lex};
+
+/// Max-Forwards where there is none (RFC 3261 §16.6 step 3).
+const INITIAL: u32 = 70;
+/// The most that Max-Forwards may be (RFC 3261 §20.22).
+const MOST: u32 = 255;
 
 /// sent-by of our Via.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +27,8 @@ pub struct SentBy<'a> {
 /// What happens to Max-Forwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HopLimit {
-    /// It is counted down, or added with 70 (RFC 3261 §16.6 step 3).
+    /// It is counted down, or added with 70 (RFC 3261 §16.6 step 3). One that is no number
+    /// becomes 70, one above 255 becomes 255.
     CountDown,
     /// It stays as it is: the script saw to it.
     Keep,
@@ -61,11 +68,7 @@ pub struct Forward<'a> {
 pub fn max_forwards<'a>(request: &SipView<'a>) -> Result<Option<u32>, &'a [u8]> {
     match request.header(b"Max-Forwards") {
         None => Ok(None),
-        Some(header) => std::str::from_utf8(header.value)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .map(Some)
-            .ok_or(header.value),
+        Some(header) => lex::decimal(header.value).map(Some).ok_or(header.value),
     }
 }
 
@@ -85,19 +88,21 @@ pub fn write_request(
         own.replace(place(old), new);
     }
     let end_of_headers = end_of_headers(request);
-    let top = request.headers_named(b"Via").next();
-    let above = top.map_or_else(
-        || {
-            request
-                .headers()
-                .next()
-                .map_or(end_of_headers, |h| offset(h.raw))
-        },
-        |header| offset(header.raw),
-    );
+    let above = request
+        .header(b"Via")
+        .or_else(|| request.headers().next())
+        .map_or(end_of_headers, |header| offset(header.raw));
     own.replace_with(above..above, |out| write_via(forward, out));
     if let Some(via) = request.top_via() {
-        note_source(&via, forward.source, forward.force_rport, &place, own);
+        let notes = Notes::new(&via, forward.source, forward.force_rport);
+        let start = offset(via.text);
+        for (range, note) in notes.replaced() {
+            put(own, start + range.start..start + range.end, note);
+        }
+        let behind = start + notes.behind_sent_by();
+        for note in notes.added() {
+            put(own, behind..behind, format_args!(";{note}"));
+        }
     }
     if !forward.routes.is_empty() {
         let route = request.header(b"Route").map(|h| offset(h.raw));
@@ -106,65 +111,32 @@ pub fn write_request(
     if forward.hop_limit == HopLimit::CountDown {
         match (request.header(b"Max-Forwards"), max_forwards(request)) {
             (Some(header), Ok(Some(hops))) => {
-                put(own, place(header.value), hops.saturating_sub(1));
+                put(own, place(header.value), hops.saturating_sub(1).min(MOST));
             }
-            (Some(_), _) => {}
-            (None, _) => own.insert(end_of_headers, b"Max-Forwards: 70\r\n"),
+            // One that can't be read would let a loop run for ever.
+            (Some(header), _) => put(own, place(header.value), INITIAL),
+            (None, _) => put(
+                own,
+                end_of_headers..end_of_headers,
+                format_args!("Max-Forwards: {INITIAL}\r\n"),
+            ),
         }
     }
     fix_content_length(request, edits, forward.transport != Transport::Udp, own);
     write(message, edits, own, out);
 }
 
-fn put(edits: &mut Edits, range: std::ops::Range<usize>, what: impl Display) {
+pub(super) fn put(edits: &mut Edits, range: std::ops::Range<usize>, what: impl Display) {
     edits.replace_with(range, |out| {
         // Writing to memory can't fail.
         let _ = write!(out, "{what}");
     });
 }
 
-/// Where the empty line is that ends the headers.
-pub fn end_of_headers(message: &SipView<'_>) -> usize {
-    let mut headers = message.headers();
-    let mut end = None;
-    for header in headers.by_ref() {
-        let start = header.raw.as_ptr().addr() - message.message().as_ptr().addr();
-        end = Some(start + header.raw.len());
-    }
-    end.unwrap_or(message.message().len() - message.body().len())
-}
-
-/// Sets Content-Length right where the body changed, and adds it where a stream needs it.
-pub fn fix_content_length(message: &SipView<'_>, edits: &Edits, is_stream: bool, own: &mut Edits) {
-    let whole = message.message();
-    let body = whole.len() - message.body().len()..whole.len();
-    let before = body.len();
-    let after = edits.len_of(body);
-    match message.header(b"Content-Length") {
-        Some(header) => {
-            let start = header.value.as_ptr().addr() - whole.as_ptr().addr();
-            if after != before && !edits.deletes(start) {
-                put(own, start..start + header.value.len(), after);
-            }
-        }
-        None if is_stream => {
-            let end = end_of_headers(message);
-            put(own, end..end, format_args!("Content-Length: {after}\r\n"));
-        }
-        None => {}
-    }
-}
-
 fn write_via(forward: &Forward<'_>, out: &mut Vec<u8>) {
     let SentBy { host, ip, port } = forward.sent_by;
-    let transport = match forward.transport {
-        Transport::Udp => "UDP",
-        Transport::Tcp => "TCP",
-        Transport::Tls => "TLS",
-        Transport::Sctp => "SCTP",
-    };
     // Writing to memory can't fail.
-    let _ = write!(out, "Via: SIP/2.0/{transport} ");
+    let _ = write!(out, "Via: SIP/2.0/{} ", forward.transport.as_via());
     let _ = match (host, ip) {
         (Some(host), _) => write!(out, "{host}"),
         (None, IpAddr::V4(ip)) => write!(out, "{ip}"),
@@ -182,51 +154,4 @@ fn write_via(forward: &Forward<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b";rport");
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Whether sent-by is not the address that the message came from (RFC 3261 §18.2.1).
-pub(super) fn is_elsewhere(via: &Via<'_>, source: SocketAddr) -> bool {
-    via.host_ip() != Some(source.ip().to_canonical())
-}
-
-/// Writes `received` and `rport` into the sender's Via, as Kamailio places them.
-fn note_source(
-    via: &Via<'_>,
-    source: SocketAddr,
-    force_rport: bool,
-    place: &impl Fn(&[u8]) -> std::ops::Range<usize>,
-    own: &mut Edits,
-) {
-    let asked = via.rport() == Some(Rport::Requested);
-    let after_sent_by = {
-        let params = via.params.as_bytes();
-        if params.is_empty() {
-            place(via.text).end
-        } else {
-            place(params).start
-        }
-    };
-    if asked || is_elsewhere(via, source) {
-        match via.received() {
-            Some(old) => put(own, place(old), source.ip().to_canonical()),
-            None => put(
-                own,
-                after_sent_by..after_sent_by,
-                format_args!(";received={}", source.ip().to_canonical()),
-            ),
-        }
-    }
-    match via.params.get(b"rport") {
-        Some(param) if asked => {
-            let end = place(param.name).end;
-            let old = param.value.map_or(end..end, |value| end..place(value).end);
-            put(own, old, format_args!("={}", source.port()));
-        }
-        None if force_rport => put(
-            own,
-            after_sent_by..after_sent_by,
-            format_args!(";rport={}", source.port()),
-        ),
-        _ => {}
-    }
 }

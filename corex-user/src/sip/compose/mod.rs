@@ -4,6 +4,8 @@
 mod branch;
 mod edit;
 mod forward;
+mod length;
+mod received;
 mod reply;
 mod via;
 
@@ -12,8 +14,8 @@ mod tests;
 
 pub use branch::{Fingerprint, branch, to_tag};
 pub use edit::{Edits, write};
-pub use forward::{
-    Forward, HopLimit, SentBy, end_of_headers, fix_content_length, max_forwards, write_request,
-};
+pub use forward::{Forward, HopLimit, SentBy, max_forwards, write_request};
+pub use length::{end_of_headers, fix_content_length};
+pub use received::reply_address;
 pub use reply::{Reply, write_reply};
 pub use via::{ReturnPath, return_path, strip_top_via};

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use super::forward::is_elsewhere;
+use super::received::Notes;
 use super::{Fingerprint, to_tag};
-use crate::sip::{Header, Rport, SipView, Via, Vias};
+use crate::sip::{Header, SipView, Vias};
 
 /// A reply.
 #[derive(Clone, Copy, Debug)]
@@ -39,24 +39,23 @@ pub fn write_reply(request: &SipView<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) 
             if is_top {
                 top_via(&header, reply, out);
             } else {
-                line(&header, &[], out);
+                line(&header, out);
             }
             is_top = false;
         } else if header.is(b"To") {
             let tagged = request.to().is_none_or(|to| to.tag().is_some());
-            if tagged || reply.code == 100 {
-                line(&header, &[], out);
-            } else {
-                let mut tag = Vec::from(&b";tag="[..]);
-                to_tag(reply.fingerprint, &mut tag);
-                line(&header, &tag, out);
+            field(&header, out);
+            if !tagged && reply.code != 100 {
+                out.extend_from_slice(b";tag=");
+                to_tag(reply.fingerprint, out);
             }
+            out.extend_from_slice(b"\r\n");
         } else if header.is(b"From")
             || header.is(b"Call-ID")
             || header.is(b"CSeq")
             || (takes_routes && header.is(b"Record-Route"))
         {
-            line(&header, &[], out);
+            line(&header, out);
         }
     }
     out.extend_from_slice(reply.headers);
@@ -68,51 +67,53 @@ pub fn write_reply(request: &SipView<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) 
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
 }
 
-/// A header with something at the end of its value.
-fn line(header: &Header<'_>, more: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(header.name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(header.value);
-    out.extend_from_slice(more);
+/// A header as it stands there, but for white space at its end.
+fn line(header: &Header<'_>, out: &mut Vec<u8>) {
+    field(header, out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The same without the line break.
+fn field(header: &Header<'_>, out: &mut Vec<u8>) {
+    let (name, _) = around_value(header);
+    out.extend_from_slice(name);
+    out.extend_from_slice(header.value);
+}
+
+/// What a header field has in front of its value, and from there on.
+fn around_value<'a>(header: &Header<'a>) -> (&'a [u8], &'a [u8]) {
+    let start = header.value.as_ptr().addr() - header.raw.as_ptr().addr();
+    header
+        .raw
+        .split_at_checked(start)
+        .unwrap_or((header.raw, &[]))
 }
 
 /// The sender's Via, with where the request came from at its end, as Kamailio writes it.
 fn top_via(header: &Header<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) {
     let Some(Some(via)) = Vias::new(header.value).next() else {
-        return line(header, &[], out);
+        return line(header, out);
     };
-    let offset = |part: &[u8]| part.as_ptr().addr() - header.value.as_ptr().addr();
-    let end = offset(via.text) + via.text.len();
-    let (value, rest) = header
-        .value
-        .split_at_checked(end)
-        .unwrap_or((header.value, &[]));
-    let asked = via.rport() == Some(Rport::Requested);
-    out.extend_from_slice(header.name);
-    out.extend_from_slice(b": ");
-    match via.params.get(b"rport").filter(|_| asked) {
-        Some(param) => {
-            let name_end = offset(param.name) + param.name.len();
-            let value_end = param.value.map_or(name_end, |v| offset(v) + v.len());
-            out.extend_from_slice(value.get(..name_end).unwrap_or_default());
-            let _ = write!(out, "={}", reply.source.port());
-            out.extend_from_slice(value.get(value_end..).unwrap_or_default());
-        }
-        None => {
-            out.extend_from_slice(value);
-            if reply.force_rport && via.params.get(b"rport").is_none() {
-                let _ = write!(out, ";rport={}", reply.source.port());
-            }
-        }
+    let notes = Notes::new(&via, reply.source, reply.force_rport);
+    let start = via.text.as_ptr().addr() - header.raw.as_ptr().addr();
+    let end = start + via.text.len();
+    let value_end = around_value(header).0.len() + header.value.len();
+    let mut cursor = 0;
+    // Writing to memory can't fail.
+    for (range, note) in notes.replaced() {
+        out.extend_from_slice(
+            header
+                .raw
+                .get(cursor..start + range.start)
+                .unwrap_or_default(),
+        );
+        let _ = write!(out, "{note}");
+        cursor = start + range.end;
     }
-    if needs_received(&via, reply, asked) {
-        let _ = write!(out, ";received={}", reply.source.ip().to_canonical());
+    out.extend_from_slice(header.raw.get(cursor..end).unwrap_or_default());
+    for note in notes.added() {
+        let _ = write!(out, ";{note}");
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(header.raw.get(end..value_end).unwrap_or_default());
     out.extend_from_slice(b"\r\n");
-}
-
-fn needs_received(via: &Via<'_>, reply: &Reply<'_>, asked: bool) -> bool {
-    via.received().is_none() && (asked || is_elsewhere(via, reply.source))
 }

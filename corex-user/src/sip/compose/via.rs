@@ -20,15 +20,15 @@ pub fn return_path<'a>(via: &Via<'a>) -> Option<ReturnPath<'a>> {
     let transport = via.transport()?;
     let received = via.received().filter(|host| !host.is_empty());
     let maddr = via.params.value(b"maddr").filter(|host| !host.is_empty());
+    // maddr goes before what was noted on receipt, with the port of sent-by (§18.2.2).
+    let maddr = maddr.filter(|_| transport == Transport::Udp);
+    // A port that was noted counts without `received` too: force_rport() adds none where sent-by
+    // is the address that the request came from.
     let rport = match via.rport() {
-        Some(Rport::Port(port)) if received.is_some() => Some(port),
+        Some(Rport::Port(port)) if maddr.is_none() => Some(port),
         _ => None,
     };
-    // A multicast address goes before what was noted on receipt (§18.2.2).
-    let host = match transport {
-        Transport::Udp => maddr.or(received),
-        _ => received,
-    };
+    let host = maddr.or(received);
     let is_literal = host.is_some() || via.host_ip().is_some();
     Some(ReturnPath {
         host: host.unwrap_or(via.host),
