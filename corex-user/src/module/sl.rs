@@ -9,8 +9,8 @@ use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::StrRef;
 use crate::script::{Outgoing, Purpose};
-use crate::sip::compose::{Fingerprint, Reply, to_tag, write_reply};
-use crate::sip::{Rport, SipView};
+use crate::sip::SipView;
+use crate::sip::compose::{Fingerprint, Reply, reply_address, to_tag, write_reply};
 
 pub(super) static MODULE: Module = Module {
     name: "sl",
@@ -139,14 +139,9 @@ fn reply_destination(exec: &Exec<'_>, view: &SipView<'_>) -> Result<Destination,
     let via = view
         .top_via()
         .ok_or(Unsendable::Destination("the request has no Via"))?;
-    let mut to = exec.env.src;
-    let by_source = exec.changes.force_rport
-        || via.rport() == Some(Rport::Requested)
-        || exec.env.connection.is_some();
-    if !by_source {
-        to.set_port(via.port.unwrap_or(exec.env.transport.default_port()));
-    }
-    Ok(Destination::of_address(to, exec.env.transport))
+    let (source, transport) = (exec.env.src, exec.env.transport);
+    let to = reply_address(&via, source, transport, exec.changes.force_rport);
+    Ok(Destination::of_address(to, transport))
 }
 
 /// `Contact` with the destination set, the highest q first; one without q counts as 1.

@@ -14,6 +14,11 @@ pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let Some(view) = exec.view else {
         return Ok(-1);
     };
+    // As in Kamailio: without it no reply finds back.
+    if view.top_via().is_none() {
+        exec.complain(format_args!("forward(): the request has no Via"));
+        return Ok(-1);
+    }
     if !exec.changes.counted_hop && max_forwards(view) == Ok(Some(0)) {
         sl::reply(exec, 483, b"Too Many Hops");
         return Ok(-1);

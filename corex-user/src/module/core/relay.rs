@@ -3,8 +3,8 @@
 use crate::module::destination::{Destination, Unsendable};
 use crate::script::exec::Exec;
 use crate::script::{ConnectionId, Outgoing, Purpose};
-use crate::sip::SipView;
 use crate::sip::compose::{fix_content_length, return_path, strip_top_via, write};
+use crate::sip::{SipView, Transport};
 
 /// Returns a reply whose topmost Via is ours, after `reply_route`. Others are left to the route:
 /// where a request went by send(), which adds no Via, only the route knows the way back.
@@ -40,7 +40,12 @@ fn send_back(
     let mut scratch = std::mem::take(&mut exec.rt.scratch);
     scratch.clear();
     let below = strip_top_via(view, &mut scratch);
-    fix_content_length(view, &exec.changes.edits, false, &mut scratch);
+    // A client's Via may say UDP and have come by a connection.
+    let is_stream = connection.is_some()
+        || below
+            .and_then(|via| via.transport())
+            .is_some_and(|transport| transport != Transport::Udp);
+    fix_content_length(view, &exec.changes.edits, is_stream, &mut scratch);
     let mut out = std::mem::take(&mut exec.rt.composed);
     out.clear();
     write(view.message(), &exec.changes.edits, &scratch, &mut out);
