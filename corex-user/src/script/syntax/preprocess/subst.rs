@@ -1,6 +1,6 @@
 //! `#!subst`, `#!substdef`, `#!substdefs`: what they replace in strings and pseudo-variables.
 
-use super::super::ast::{Node, Text};
+use super::super::ast::{Node, Pv, Text};
 use super::super::diag::Diagnostic;
 use super::super::lexer::Lexer;
 use super::super::pv::parse_pv;
@@ -130,35 +130,32 @@ impl Preprocessor<'_> {
                 Cow::Borrowed(_) => TokenKind::Str(text),
                 Cow::Owned(value) => TokenKind::Str(Text::new(value)),
             },
-            TokenKind::Pv(pv) => {
-                let text = pv.to_string();
-                match self.substituted_bytes(text.as_bytes(), token.span) {
-                    Cow::Borrowed(_) => TokenKind::Pv(pv),
-                    Cow::Owned(value) => {
-                        let (len, starts) = (value.len(), value.starts_with(b"$"));
-                        let text = Node::new(Text::new(value), token.span);
-                        match parse_pv(&text, 0) {
-                            Ok((pv, after)) if after == len && starts => {
-                                TokenKind::Pv(Box::new(pv))
-                            }
-                            _ => {
-                                let shown = String::from_utf8_lossy(&text.kind.value).into_owned();
-                                self.report(
-                                    Diagnostic::error(
-                                        token.span,
-                                        "a substitution makes this no variable",
-                                    )
-                                    .label(format!("it becomes `{}`", short(&shown))),
-                                );
-                                TokenKind::Pv(pv)
-                            }
-                        }
-                    }
-                }
-            }
+            TokenKind::Pv(pv) => TokenKind::Pv(self.substituted_pv(pv, token.span)),
             kind => kind,
         };
         Token { kind, ..token }
+    }
+
+    fn substituted_pv(&mut self, pv: Box<Pv>, place: Span) -> Box<Pv> {
+        let text = pv.to_string();
+        let Cow::Owned(value) = self.substituted_bytes(text.as_bytes(), place) else {
+            return pv;
+        };
+        let shown = String::from_utf8_lossy(&value).into_owned();
+        // Source text is UTF-8, and so is a variable in it.
+        let is_pv = value.starts_with(b"$") && shown.as_bytes() == value;
+        let len = value.len();
+        let text = Node::new(Text::new(value), place);
+        match parse_pv(&text, 0) {
+            Ok((replaced, after)) if is_pv && after == len => Box::new(replaced),
+            _ => {
+                self.report(
+                    Diagnostic::error(place, "a substitution makes this no variable")
+                        .label(format!("it becomes `{}`", short(&shown))),
+                );
+                pv
+            }
+        }
     }
 
     /// A text after all substitutions; borrowed if it is as it was.

@@ -377,7 +377,8 @@ proptest! {
         pieces in vec(prop::sample::select(vec![
             "if", "else", "while", "switch", "case", "default", ":", "(", ")", "{", "}", "[", "]",
             "$", "$(", "$var(x)", "\"", "'", "\\", "/*", "*/", "#", "#!ifdef A\n", "#!else\n",
-            "#!endif\n", "#!define A ", "A", "\n", " ", ";", "=", "==", "+", "!", "~", "/", "1",
+            "#!endif\n", "#!subst \"/a/b/g\"\n", "#!substdef \"!A!$$1!\"\n", "#!substdefs \"/x/\\xff/\"\n",
+            "include_file \"x\"", "import_file", "#!import_file \"src\"\n", "#!defenv HOME\n", "#!define A ", "A", "\n", " ", ";", "=", "==", "+", "!", "~", "/", "1",
             "::1", "10.0.0.1", "0x", "é", "route", "request_route", "listen=", "udp:", "modparam(",
             ",", "\"a\"", "return", "@a.b", ".", "-", "\x00", "event_route[a:b]", "strlen(",
         ]), 0..80)
