@@ -36,6 +36,8 @@ fn sip_survives_its_seeds() {
     let files = files(&["corex-user/fuzz/seeds/sip"]);
     assert!(files.len() > 5, "{files:?}");
     for file in files {
-        crate::sip(&fs::read(&file).unwrap());
+        let message = fs::read(&file).unwrap();
+        crate::sip(&message);
+        crate::compose(&message);
     }
 }
