@@ -41,8 +41,8 @@ pub enum Command {
     Check(CheckArgs),
     /// List what a configuration can use
     ///
-    /// Functions, pseudo-variables, parameters or modules, each with what it does: the very
-    /// tables that `check` goes by.
+    /// Functions, pseudo-variables, parameters or modules, each with what it does and what
+    /// differs from Kamailio: the very tables that `check` goes by.
     List(ListArgs),
 }
 
@@ -102,9 +102,12 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// What to list
-    #[arg(value_enum)]
-    pub chapter: Chapter,
+    #[arg(value_enum, required_unless_present = "markdown")]
+    pub chapter: Option<Chapter>,
     /// Show only entries with this text in their name or description
     #[arg(value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Print all of it as a document, with what differs from Kamailio
+    #[arg(long, conflicts_with_all = ["chapter", "filter"])]
+    pub markdown: bool,
 }

@@ -23,6 +23,9 @@ use crate::cli::{Cli, Command, ListArgs, RunArgs};
 const BAD_CONFIGURATION: u8 = 1;
 const CANNOT_RUN: u8 = 3;
 
+const WHAT_THERE_IS: &str =
+    "Everything that a configuration can use: docs/configuration.md, or `corex list`.";
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => match load(&args.config) {
@@ -31,7 +34,10 @@ fn main() -> ExitCode {
                 let _ = writeln!(std::io::stdout(), "{}: ok", args.config.display());
                 ExitCode::SUCCESS
             }
-            None => ExitCode::from(BAD_CONFIGURATION),
+            None => {
+                let _ = writeln!(std::io::stderr(), "{WHAT_THERE_IS}");
+                ExitCode::from(BAD_CONFIGURATION)
+            }
         },
         Command::List(args) => list(&args),
         Command::Run(args) => match load(&args.config) {
@@ -56,23 +62,36 @@ fn load(path: &Path) -> Option<Config> {
 fn list(args: &ListArgs) -> ExitCode {
     let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
     let mut out = std::io::stdout().lock();
+    let Some(chapter) = args.chapter else {
+        // A closed pipe is the reader's choice.
+        let _ = out.write_all(catalogue::markdown().as_bytes());
+        return ExitCode::SUCCESS;
+    };
     let bold = if out.is_terminal() {
         ("\x1b[1m", "\x1b[0m")
     } else {
         ("", "")
     };
-    for entry in catalogue::entries(args.chapter) {
+    for entry in catalogue::entries(chapter) {
         let text = format!("{} {}", entry.form, entry.doc).to_lowercase();
         if !text.contains(&wanted) {
             continue;
         }
-        let module = match args.chapter {
+        let module = match chapter {
             Chapter::Functions | Chapter::Parameters => format!("  [{}]", entry.module),
             Chapter::Variables | Chapter::Transformations | Chapter::Modules => String::new(),
         };
         let (start, end) = bold;
-        // A closed pipe is the reader's choice.
-        if writeln!(out, "{start}{}{end}{module}\n    {}", entry.form, entry.doc).is_err() {
+        let differs = entry.differs.map_or(String::new(), |differs| {
+            format!("\n    Differs from Kamailio: {differs}")
+        });
+        if writeln!(
+            out,
+            "{start}{}{end}{module}\n    {}{differs}",
+            entry.form, entry.doc
+        )
+        .is_err()
+        {
             break;
         }
     }

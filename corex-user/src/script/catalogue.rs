@@ -1,6 +1,9 @@
 //! What a configuration can use: the tables that the checker goes by, as text.
 
+use std::fmt::Write as _;
+
 use super::check::CORE;
+use super::differences;
 use super::pv::{self, Form, Names, PvDef};
 use super::transform;
 use crate::module::{CORE as CORE_MODULE, Function, MODULES, Parameter};
@@ -14,10 +17,12 @@ pub struct Entry {
     pub form: String,
     /// What it is or does.
     pub doc: &'static str,
+    /// What differs from Kamailio, and why; `None` where nothing that is known of does.
+    pub differs: Option<&'static str>,
 }
 
 /// A part of the catalogue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, clap::ValueEnum)]
 pub enum Chapter {
     /// Functions that routes can call
     Functions,
@@ -41,6 +46,7 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
                     module: module.name,
                     form: function_form(function),
                     doc: function.doc,
+                    differs: differences::find(chapter, module.name, function.name),
                 };
                 module.functions.iter().map(entry)
             })
@@ -50,6 +56,7 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
                 module: CORE_MODULE,
                 form: variable_form(def),
                 doc: def.doc,
+                differs: differences::find(chapter, CORE_MODULE, def.name),
             })
             .collect(),
         Chapter::Transformations => transform::ALL
@@ -58,6 +65,7 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
                 module: CORE_MODULE,
                 form: format!("{{{}{}}}", def.name, def.args),
                 doc: def.doc,
+                differs: differences::find(chapter, CORE_MODULE, def.name),
             })
             .collect(),
         Chapter::Parameters => {
@@ -65,12 +73,14 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
                 module: CORE_MODULE,
                 form: param.name.to_owned(),
                 doc: param.doc,
+                differs: differences::find(chapter, CORE_MODULE, param.name),
             });
             let of_modules = MODULES.iter().flat_map(|module| {
                 let entry = |param| Entry {
                     module: module.name,
                     form: parameter_form(param),
                     doc: param.doc,
+                    differs: differences::find(chapter, module.name, param.name),
                 };
                 module.parameters.iter().map(entry)
             });
@@ -82,6 +92,7 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
                 module: module.name,
                 form: module.name.to_owned(),
                 doc: module.doc,
+                differs: differences::find(chapter, module.name, module.name),
             })
             .collect(),
     }
@@ -122,4 +133,58 @@ fn variable_form(def: &PvDef) -> String {
     };
     let written = if def.is_writable() { ", writable" } else { "" };
     format!("${}{inner}{written}", def.name)
+}
+
+/// The whole catalogue as a document.
+pub fn markdown() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    let chapters = [
+        (Chapter::Modules, "Modules"),
+        (Chapter::Parameters, "Parameters"),
+        (Chapter::Functions, "Functions"),
+        (Chapter::Variables, "Pseudo-variables"),
+        (Chapter::Transformations, "Transformations"),
+    ];
+    for (chapter, title) in chapters {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "\n## {title}");
+        let mut module = "";
+        for entry in entries(chapter) {
+            if matches!(chapter, Chapter::Parameters | Chapter::Functions) && entry.module != module
+            {
+                module = entry.module;
+                let _ = writeln!(text, "\n### {module}");
+            }
+            let _ = writeln!(text, "\n**`{}`**  \n{}", entry.form, escaped(entry.doc));
+            if let Some(differs) = entry.differs {
+                let _ = writeln!(text, "\n*Differs from Kamailio:* {}", escaped(differs));
+            }
+        }
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# What a configuration can use
+
+Everything that corex takes of Kamailio's configuration language beyond its syntax, made from the
+tables that `corex check` goes by (`corex list --markdown` prints this document). Where something
+differs from Kamailio 5.6, it says so and why; where it says nothing, the tests compare corex with
+the real one, or nothing is known to differ.
+
+What needs transactions, dialogs, registrations or a database isn't here: corex stands in front of
+what has them. `corex check` names everything that it doesn't know, with its place and the
+nearest name that it does.
+";
+
+/// Text that Markdown takes as it is.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for sign in text.chars() {
+        if matches!(sign, '\\' | '*' | '_' | '<' | '>' | '[' | ']' | '|' | '#') {
+            escaped.push('\\');
+        }
+        escaped.push(sign);
+    }
+    escaped
 }

@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub(crate) mod changes;
 pub(crate) mod check;
+mod differences;
 pub(crate) mod exec;
 mod pattern;
 pub(crate) mod program;

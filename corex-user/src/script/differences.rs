@@ -1,0 +1,217 @@
+//! What differs from Kamailio on purpose, and why: for the documentation.
+
+use super::catalogue::Chapter;
+
+struct Difference {
+    chapter: Chapter,
+    module: &'static str,
+    name: &'static str,
+    text: &'static str,
+}
+
+const fn differs(
+    chapter: Chapter,
+    module: &'static str,
+    name: &'static str,
+    text: &'static str,
+) -> Difference {
+    Difference {
+        chapter,
+        module,
+        name,
+        text,
+    }
+}
+
+/// What differs in the entry of this name, if anything does.
+pub(super) fn find(chapter: Chapter, module: &str, name: &str) -> Option<&'static str> {
+    let found = DIFFERENCES.iter().find(|difference| {
+        (difference.chapter, difference.module, difference.name) == (chapter, module, name)
+    });
+    found.map(|difference| difference.text)
+}
+
+use Chapter::{Functions, Parameters, Transformations, Variables};
+
+const DIFFERENCES: &[Difference] = &[
+    differs(
+        Parameters,
+        "core",
+        "children",
+        "these are threads, and with AF_XDP there is one for each receive queue of the NIC, \
+         however many are asked for.",
+    ),
+    differs(
+        Parameters,
+        "core",
+        "listen",
+        "tls: and sctp: sockets are refused; corex connects by both, but takes no connections.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "probe_len",
+        "a parameter of corex alone. Kamailio drops datagrams of fewer than 32 bytes without a \
+         trace; here they are counted.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "intercept_send",
+        "a parameter of corex alone. In Kamailio send() passes the hook by, although the \
+         documentation promises it everything that is about to be sent.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "network_io_intercept",
+        "Kamailio 5.6 takes the new names alone, older ones the old names alone; corex takes both.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "file_root",
+        "a parameter of corex alone. Kamailio reads and writes wherever it may.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "file_max_size",
+        "a parameter of corex alone. Kamailio has no limit.",
+    ),
+    differs(
+        Functions,
+        "core",
+        "forward",
+        "Max-Forwards is counted down, and added where there is none (RFC 3261 section 16.6); \
+         Kamailio leaves that to the module maxfwd. The request also goes to every branch of \
+         append_branch(); Kamailio's forward() knows one destination. A request whose topmost Via \
+         can't be read isn't sent, as nobody could answer it.",
+    ),
+    differs(
+        Functions,
+        "corex",
+        "append_branch",
+        "a redirect reply lists the highest q first; Kamailio lists in the order of the calls.",
+    ),
+    differs(
+        Functions,
+        "corex",
+        "send",
+        "the outgoing hook runs on the message (see intercept_send). Host names are looked up \
+         beside the workers: the first message to a name that isn't known yet makes the function \
+         return true, and if the name has no address that message is counted as dropped \
+         (streams.dropped.unresolved); once that is known, the function returns false.",
+    ),
+    differs(
+        Functions,
+        "corex",
+        "send_tcp",
+        "the connection is made beside the workers, so the function returns before it is known \
+         whether there will be one. The outgoing hook runs on the message.",
+    ),
+    differs(
+        Functions,
+        "corex",
+        "file_read",
+        "only below file_root, and never through a symbolic link that leads out of it.",
+    ),
+    differs(
+        Functions,
+        "corex",
+        "file_write",
+        "only below file_root, through a temporary file that replaces the old one, so that no \
+         reader sees half of it.",
+    ),
+    differs(
+        Functions,
+        "corex",
+        "msg_iflag_set",
+        "a flag that no name stands for is an error of the configuration where it is written \
+         out; Kamailio finds it when the line runs.",
+    ),
+    differs(
+        Functions,
+        "textops",
+        "replace_all",
+        "Content-Length follows when the body changes; Kamailio's stays as it was.",
+    ),
+    differs(
+        Functions,
+        "siputils",
+        "is_myself",
+        "sub-domains of alias_subdomains count, and a lookup takes the same time for one alias \
+         and for a hundred thousand.",
+    ),
+    differs(
+        Variables,
+        "core",
+        "avp",
+        "$(avp(name)[-1]) is the oldest value; in Kamailio 5.6 it is $null.",
+    ),
+    differs(
+        Variables,
+        "core",
+        "var",
+        "each worker has its own, as each of Kamailio's processes has.",
+    ),
+    differs(
+        Variables,
+        "core",
+        "si",
+        "set in event_route[network:msg], where Kamailio's is empty, and so are $sp, $Ri, $Rp, \
+         $proto and what is derived from them.",
+    ),
+    differs(
+        Variables,
+        "core",
+        "mb",
+        "in the request and reply routes it is what the incoming hook left.",
+    ),
+    differs(
+        Variables,
+        "core",
+        "pp",
+        "the process is the same for all workers.",
+    ),
+    differs(
+        Transformations,
+        "core",
+        "re.subst",
+        "the regular expressions are those of the Rust crate regex: linear time on any input, no \
+         back-references in the pattern.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::{self, Chapter};
+    use super::DIFFERENCES;
+
+    #[test]
+    fn every_difference_is_one_of_something_that_exists() {
+        for chapter in [
+            Chapter::Functions,
+            Chapter::Variables,
+            Chapter::Transformations,
+            Chapter::Parameters,
+            Chapter::Modules,
+        ] {
+            let expected = DIFFERENCES.iter().filter(|one| one.chapter == chapter);
+            let shown = catalogue::entries(chapter);
+            let shown = shown.iter().filter(|entry| entry.differs.is_some());
+            assert_eq!(shown.count(), expected.count(), "{chapter:?}");
+        }
+    }
+
+    #[test]
+    fn the_document_is_what_the_tables_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let document = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            document == catalogue::markdown(),
+            "docs/configuration.md isn't what the tables say: \
+             run `cargo run --bin corex list --markdown > docs/configuration.md`"
+        );
+    }
+}
