@@ -9,6 +9,8 @@ pub(crate) mod changes;
 pub(crate) mod check;
 mod differences;
 pub(crate) mod exec;
+#[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
+pub(crate) mod late;
 mod pattern;
 pub(crate) mod program;
 pub(crate) mod pv;

@@ -5,6 +5,9 @@ use regex::bytes::{Regex, RegexBuilder};
 /// The most memory that one compiled pattern may take, in bytes.
 const MAX_REGEX_SIZE: usize = 4 << 20;
 
+/// In front of a pattern: `^` and `$` are the ends of a line, and `.` is no line break.
+pub(crate) const LINES: &[u8] = b"(?m-s)";
+
 /// Compiles a pattern. As Kamailio compiles its own (POSIX extended, case-insensitive, no special
 /// treatment of line breaks): upper and lower case are the same, `.` matches any byte, `^` and
 /// `$` only the ends of the whole. Matching takes linear time on any input.

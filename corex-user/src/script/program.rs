@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use regex::bytes::Regex;
 
 use crate::module::Function;
 use crate::script::SocketId;
+use crate::script::check::Known;
 use crate::script::pv::{NamedReader, NamedWriter, Reader, Writer};
 use crate::script::settings;
 use crate::script::tables::Tables;
@@ -50,6 +52,8 @@ pub struct Program {
     pub(crate) max_branches: u32,
     /// `max_while_loops`.
     pub(crate) max_while_loops: u32,
+    /// What scripts of other languages can name.
+    pub(crate) known: Known,
     /// Parameters of the module `codec`.
     pub(crate) codec: settings::Codec,
 }
@@ -287,9 +291,9 @@ pub(crate) struct Call {
 /// An argument, as the function's parameter takes it.
 pub(crate) enum Arg {
     Value(Expr),
-    Target(Target),
+    Target(Arc<Target>),
     Pattern(Pattern),
-    Substitution(Box<Transform>),
+    Substitution(Arc<Transform>),
     /// One of a set of words: what the parameter's check made of it.
     Choice(i64),
 }

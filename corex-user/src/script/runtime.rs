@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 
 use super::changes::Changes;
 use super::exec::{Exec, Halt};
+use super::late::Late;
 use super::program::{Program, RouteId};
 use super::settings::MAX_MESSAGE_LEN;
 use super::store::Store;
@@ -81,6 +82,7 @@ pub struct Runtime {
     pub(crate) regexes: Vec<Regex>,
     pub(crate) patterns: Patterns,
     pub(crate) limits: Limits,
+    pub(crate) late: Late,
     /// What a transformation yields, before it is put into the arena.
     pub(crate) transformed: Vec<u8>,
     /// Where messages are written that are about to be sent.
@@ -102,6 +104,7 @@ impl Runtime {
             regexes: program.regexes.clone(),
             patterns: Patterns::default(),
             limits: Limits::default(),
+            late: Late::default(),
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
@@ -114,6 +117,8 @@ impl Runtime {
     /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
     pub fn begin_message(&mut self) {
         self.store.begin_message();
+        self.late
+            .begin_message(&self.program.known, &mut self.store);
         self.depth = 0;
     }
 

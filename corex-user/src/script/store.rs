@@ -33,20 +33,55 @@ pub(crate) struct Store {
     avps: Vec<Avp>,
     avp_bytes: Vec<u8>,
     vars: Vec<Var>,
+    /// Constants of what was compiled while messages were handled.
+    late: Vec<u8>,
 }
+
+/// All AVPs at one moment.
+#[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
+pub(crate) struct Avps(Vec<Avp>);
 
 impl Store {
     pub fn new(vars: u16) -> Store {
+        let mut store = Store {
+            arena: Vec::new(),
+            avps: Vec::new(),
+            avp_bytes: Vec::new(),
+            vars: Vec::new(),
+            late: Vec::new(),
+        };
+        store.grow(vars);
+        store
+    }
+
+    /// Makes room for `vars` different `$var()`; those that are new are 0.
+    pub fn grow(&mut self, vars: u16) {
+        let new = usize::from(vars).saturating_sub(self.vars.len());
         let var = || Var {
             int: Some(0),
             bytes: Vec::new(),
         };
-        Store {
-            arena: Vec::new(),
-            avps: Vec::new(),
-            avp_bytes: Vec::new(),
-            vars: std::iter::repeat_with(var).take(vars.into()).collect(),
+        self.vars.extend(std::iter::repeat_with(var).take(new));
+    }
+
+    /// Takes over what `pool` has more than at the last call; nothing, and all is forgotten.
+    pub fn follow_late(&mut self, pool: &[u8]) {
+        match pool.get(self.late.len()..) {
+            Some(new) if !pool.is_empty() => self.late.extend_from_slice(new),
+            _ => self.late.clear(),
         }
+    }
+
+    /// The AVPs as they are now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
+    pub fn avps(&self) -> Avps {
+        Avps(self.avps.clone())
+    }
+
+    /// The AVPs as they were earlier in this message.
+    #[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
+    pub fn restore_avps(&mut self, avps: Avps) {
+        self.avps = avps.0;
     }
 
     /// Forgets AVPs and arena.
@@ -64,6 +99,7 @@ impl Store {
     pub fn bytes<'s>(&'s self, string: StrRef, pool: &'s [u8], message: &'s [u8]) -> &'s [u8] {
         string.of(match string.source {
             Source::Pool => pool,
+            Source::Late => &self.late,
             Source::Message => message,
             Source::Arena => &self.arena,
             Source::Avp => &self.avp_bytes,
@@ -234,7 +270,10 @@ impl Store {
             }
             Value::Int(_) => value,
             // Those bytes stay as they are for as long as any AVP can.
-            Value::Str(string) if matches!(string.source, Source::Avp | Source::Pool) => value,
+            Value::Str(StrRef {
+                source: Source::Avp | Source::Pool | Source::Late,
+                ..
+            }) => value,
             Value::Str(string) => {
                 if self.avp_bytes.len() + string.len as usize > MAX_BYTES {
                     return Err(ScriptError::Memory);

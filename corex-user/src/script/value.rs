@@ -5,6 +5,8 @@
 pub(crate) enum Source {
     /// The program's constant pool.
     Pool,
+    /// The constants of what was compiled while messages were handled.
+    Late,
     /// The message that the script runs on.
     Message,
     /// The arena of the current run: results of expressions, changed parts of the message.

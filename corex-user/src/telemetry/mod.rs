@@ -1,6 +1,7 @@
 //! What corex tells about itself: logs and the books.
 
 pub mod books;
+pub mod language_counters;
 pub mod limiter;
 pub mod log;
 pub mod stream_counters;

@@ -107,7 +107,9 @@ impl Checker {
                 _ => self.arg(arg, &ANY),
             },
             ParamKind::Lines => self.line_pattern(arg).map(Arg::Pattern),
-            ParamKind::Substitution => self.substitution(arg, param).map(Arg::Substitution),
+            ParamKind::Substitution => self
+                .substitution(arg, param)
+                .map(|it| Arg::Substitution(it.into())),
             ParamKind::Checked(check) => {
                 let value = self.arg(arg, &ANY)?;
                 if let Arg::Value(Expr::Const(Value::Str(text))) = &value
@@ -124,7 +126,7 @@ impl Checker {
                 }
                 Some(value)
             }
-            ParamKind::Target => self.target_arg(arg, param).map(Arg::Target),
+            ParamKind::Target => self.target_arg(arg, param).map(|it| Arg::Target(it.into())),
             ParamKind::Choice { find, words } => {
                 let text = match &arg.kind {
                     ExprKind::Str(text) => text.value.clone(),

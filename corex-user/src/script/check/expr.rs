@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::script::pattern::regex;
+use crate::script::pattern::{LINES, regex};
 use crate::script::program::{Binary, Expr, Pattern, Pv, Unary};
 use crate::script::pv::{self, Form};
 use crate::script::syntax::ast::{self, BinaryOp, ExprKind, Node, UnaryOp};
@@ -196,14 +196,13 @@ impl Checker {
 
     /// A pattern for which `^` and `$` are a line's ends, and `.` is no line break.
     pub(super) fn line_pattern(&mut self, expr: &ast::Expr) -> Option<Pattern> {
-        const FLAGS: &[u8] = b"(?m-s)";
         let ExprKind::Str(text) = &expr.kind else {
-            let flags = Expr::Const(Value::Str(self.pool.add(FLAGS)));
+            let flags = Expr::Const(Value::Str(self.pool.add(LINES)));
             let pattern = self.expr(expr)?;
             let joined = Expr::Binary(Binary::Add, Box::new((flags, pattern)));
             return Some(Pattern::Dynamic(Box::new(joined)));
         };
-        self.compiled(&[FLAGS, &text.value].concat(), expr.span)
+        self.compiled(&[LINES, &text.value].concat(), expr.span)
     }
 
     /// The right side of `=~`.

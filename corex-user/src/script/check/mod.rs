@@ -5,6 +5,8 @@
 mod call;
 mod core;
 mod expr;
+#[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
+mod late;
 mod module;
 pub(super) mod nearest;
 mod pseudo;
@@ -12,6 +14,7 @@ mod route;
 mod stmt;
 
 pub(super) use self::core::CORE;
+pub(crate) use self::late::{Known, LateChecker};
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -57,20 +60,29 @@ struct Checker {
 }
 
 /// Constant strings, each once.
-#[derive(Default)]
 struct Pool {
+    source: Source,
     bytes: Vec<u8>,
     known: HashMap<Vec<u8>, StrRef>,
 }
 
 impl Pool {
+    /// An empty one, whose strings are of this source.
+    fn of(source: Source) -> Pool {
+        Pool {
+            source,
+            bytes: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+
     fn add(&mut self, text: &[u8]) -> StrRef {
         if let Some(known) = self.known.get(text) {
             return *known;
         }
         // Below 4 GiB: configurations are bounded.
         let string = StrRef {
-            source: Source::Pool,
+            source: self.source,
             offset: self.bytes.len() as u32,
             len: text.len() as u32,
         };
@@ -81,7 +93,7 @@ impl Pool {
 }
 
 /// Names with a number each.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Names(HashMap<String, u16>);
 
 impl Names {
@@ -103,22 +115,13 @@ impl Names {
 /// Checks what the front end made of a configuration.
 pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
     let Parsed { file, report } = parsed;
-    let mut checker = Checker {
+    let mut checker = Checker::new(
         report,
-        settings: Settings::default(),
-        loaded: Vec::new(),
-        pool: Pool::default(),
-        regexes: Vec::new(),
-        avps: Names::default(),
-        vars: Names::default(),
-        msg_avp: None,
-        intercept: None,
-        routes: Vec::new(),
-        uses: Vec::new(),
-        calls: Vec::new(),
-        route: 0,
-        loops: 0,
-    };
+        Settings::default(),
+        Vec::new(),
+        Names::default(),
+        Names::default(),
+    );
     let program = checker.file(&file);
     let Checker {
         report, settings, ..
@@ -132,6 +135,31 @@ pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
 }
 
 impl Checker {
+    fn new(
+        report: Report,
+        settings: Settings,
+        loaded: Vec<&'static Module>,
+        avps: Names,
+        vars: Names,
+    ) -> Checker {
+        Checker {
+            report,
+            settings,
+            loaded,
+            pool: Pool::of(Source::Pool),
+            regexes: Vec::new(),
+            avps,
+            vars,
+            msg_avp: None,
+            intercept: None,
+            routes: Vec::new(),
+            uses: Vec::new(),
+            calls: Vec::new(),
+            route: 0,
+            loops: 0,
+        }
+    }
+
     fn file(&mut self, file: &File) -> Program {
         // Modules and blocks may be named before the line that brings them.
         for item in &file.items {
@@ -181,6 +209,7 @@ impl Checker {
             max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
             sockets,
+            known: self.known(),
             codec: self.settings.codec,
             pool: std::mem::take(&mut self.pool.bytes),
             routes,

@@ -173,7 +173,8 @@ impl Exec<'_> {
         self.returned(code)
     }
 
-    fn route(&mut self, route: u16) -> Result<i64, Halt> {
+    /// Calls a route block.
+    pub fn route(&mut self, route: u16) -> Result<i64, Halt> {
         self.deeper()?;
         let line = self.line;
         let code = self.run(route)?;
@@ -191,7 +192,8 @@ impl Exec<'_> {
         Ok(code)
     }
 
-    fn pv(&mut self, pv: &Pv) -> Result<Value, Halt> {
+    /// The value of a pseudo-variable.
+    pub fn pv(&mut self, pv: &Pv) -> Result<Value, Halt> {
         match pv {
             Pv::Null => Ok(Value::Null),
             Pv::Plain(read) => read(self),

@@ -137,7 +137,8 @@ impl<'a> Exec<'a> {
         Ok(())
     }
 
-    fn release(&mut self, mark: usize) {
+    /// Forgets what was added to the arena since the mark, but for what must be kept.
+    pub fn release(&mut self, mark: usize) {
         self.rt.store.release(mark.max(self.floor));
     }
 

@@ -219,7 +219,7 @@ impl Exec<'_> {
         }
         let string = self.rt.store.string(value)?;
         let kept = match string.source {
-            Source::Pool | Source::Message | Source::Avp => string,
+            Source::Pool | Source::Late | Source::Message | Source::Avp => string,
             Source::Arena | Source::Var(_) => {
                 let mark = self.rt.store.mark();
                 self.push(string)?;

@@ -4,6 +4,7 @@ mod faults;
 mod functions;
 mod hook;
 mod language;
+mod late;
 mod places;
 mod reports;
 mod stateless;

@@ -1,0 +1,192 @@
+//! Names that scripts of other languages ask for while a message is handled.
+
+use super::*;
+use crate::script::exec::{Exec, Halt};
+use crate::script::late::{LateArg, LateError};
+use crate::script::value::Value;
+
+const CONFIG: &str = "loadmodule \"pv.so\"\nloadmodule \"sl.so\"\nloadmodule \"textops.so\"\n\
+    loadmodule \"corex.so\"\nloadmodule \"maxfwd.so\"\n\
+    request_route { $var(before) = \"kept\"; $avp(known) = 5; route(SUB); }\n\
+    route[SUB] { $avp(said) = \"by the route\"; return 7; }\n\
+    route[END] { exit; }\n";
+
+/// Runs on INVITE; what the host was asked to send.
+fn with(test: impl FnOnce(&mut Exec<'_>)) -> Vec<Sent> {
+    let program = config(CONFIG).program;
+    let mut runtime = Runtime::new(Arc::clone(&program), 0);
+    let view = SipView::parse(INVITE).unwrap();
+    let mut host = TestHost::default();
+    let env = env();
+    runtime.begin_message();
+    let mut exec = Exec::new(&program, &mut runtime, &mut host, &env, INVITE);
+    exec.view = Some(&view);
+    test(&mut exec);
+    host.sent
+}
+
+fn get(exec: &mut Exec<'_>, text: &str) -> String {
+    match exec.late_get(text.as_bytes()).unwrap() {
+        Value::Null => "null".to_owned(),
+        Value::Int(number) => format!("{number}"),
+        Value::Str(string) => format!("{:?}", String::from_utf8_lossy(exec.bytes(string))),
+    }
+}
+
+fn set(exec: &mut Exec<'_>, text: &str, value: &str) {
+    let value = exec.text(value.as_bytes()).unwrap();
+    exec.late_set(text.as_bytes(), value).unwrap();
+}
+
+fn wrong<T: std::fmt::Debug>(result: Result<T, LateError>) -> String {
+    match result {
+        Err(LateError::Wrong(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_variable_reads_as_in_the_configuration() {
+    with(|exec| {
+        assert_eq!(get(exec, "$rm"), "\"INVITE\"");
+        assert_eq!(get(exec, "$hdr(user-agent)"), "\"test/1\"");
+        assert_eq!(get(exec, "$(ru{uri.host}{s.toupper})"), "\"EXAMPLE.COM\"");
+        assert_eq!(get(exec, "$cs"), "\"7\"");
+        assert_eq!(get(exec, "$var(never)"), "0");
+        assert_eq!(get(exec, "$avp(never)"), "null");
+        assert_eq!(get(exec, "$null"), "null");
+    });
+}
+
+#[test]
+fn what_one_language_writes_the_other_reads() {
+    with(|exec| {
+        set(exec, "$var(before)", "late");
+        set(exec, "$avp(known)", "a");
+        set(exec, "$avp(known)", "b");
+        set(exec, "$avp(made up)", "\0binary\0");
+        assert_eq!(get(exec, "$var(before)"), "\"late\"");
+        assert_eq!(get(exec, "$avp(known)"), "\"b\"");
+        assert_eq!(get(exec, "$(avp(known)[1])"), "\"a\"");
+        assert_eq!(get(exec, "$avp(made up)"), "\"\\0binary\\0\"");
+        exec.late_set(b"$avp(known)", Value::Null).unwrap();
+        assert_eq!(get(exec, "$avp(known)"), "\"a\"");
+        set(exec, "$ru", "sip:new@host");
+        assert_eq!(get(exec, "$rU"), "\"new\"");
+        assert_eq!(exec.late_route("SUB"), Ok(7));
+        assert_eq!(get(exec, "$avp(said)"), "\"by the route\"");
+    });
+}
+
+#[test]
+fn text_is_formatted() {
+    with(|exec| {
+        let value = exec.late_format(b"<$rm to $tU, $$ $var(x)>").unwrap();
+        let Value::Str(string) = value else {
+            panic!("{value:?}")
+        };
+        assert_eq!(exec.bytes(string), b"<INVITE to bob, $ 0>");
+    });
+}
+
+#[test]
+fn functions_take_their_arguments_as_values_or_as_text_with_variables() {
+    let sent = with(|exec| {
+        let formatted = [LateArg::Str(b"404"), LateArg::Str(b"No $rU")];
+        let code = exec.late_call(Some("sl"), "sl_send_reply", &formatted, true);
+        assert_eq!(code, Ok(1));
+        let plain = [LateArg::Int(404), LateArg::Str(b"No $rU")];
+        let code = exec.late_call(None, "sl_send_reply", &plain, false);
+        assert_eq!(code, Ok(1));
+        let hdr = [LateArg::Str(b"User-Agent")];
+        assert_eq!(exec.late_call(None, "is_present_hf", &hdr, false), Ok(1));
+        let no = [LateArg::Str(b"X-None")];
+        assert_eq!(exec.late_call(None, "is_present_hf", &no, false), Ok(-1));
+        let subst = [LateArg::Str(b"/test/proof/")];
+        assert_eq!(exec.late_call(None, "subst", &subst, false), Ok(1));
+        let line = [LateArg::Str(b"^user-agent: .*$")];
+        assert_eq!(exec.late_call(None, "search", &line, false), Ok(1));
+    });
+    let first = |at: usize| String::from_utf8_lossy(&sent[at].payload[..20]).into_owned();
+    assert!(first(0).starts_with("SIP/2.0 404 No bob\r\n"));
+    assert!(first(1).starts_with("SIP/2.0 404 No $rU\r\n"));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    with(|exec| {
+        let get = |exec: &mut Exec<'_>, text: &str| wrong(exec.late_get(text.as_bytes()));
+        assert_eq!(
+            get(exec, "$nosuch"),
+            "$nosuch: there is no pseudo-variable $nosuch; `corex list variables` shows those \
+             that there are"
+        );
+        assert_eq!(get(exec, "rm"), "rm: a pseudo-variable begins with $");
+        assert!(get(exec, "$avp(x").starts_with("$avp(x: "));
+        assert!(get(exec, "$rm or so").contains("something follows"));
+        let value = Value::Int(1);
+        assert!(wrong(exec.late_set(b"$ci", value)).contains("can't be written"));
+        let call = |exec: &mut Exec<'_>, name: &str, args: &[LateArg<'_>]| {
+            wrong(exec.late_call(None, name, args, false))
+        };
+        assert_eq!(call(exec, "nosuch", &[]), "there is no function nosuch()");
+        assert!(call(exec, "codec_encode", &[]).contains("the module codec, which is not loaded"));
+        assert!(call(exec, "sl_send_reply", &[]).contains("with 0 arguments"));
+        assert!(call(exec, "is_incoming", &[]).contains("can't be used in request_route"));
+        let flag = [LateArg::Str(b"NO_FLAG")];
+        assert!(call(exec, "msg_iflag_set", &flag).contains("`flag`"));
+        assert!(wrong(exec.late_route("NONE")).contains("no route[NONE]"));
+        // Each of the mistakes above was one; what follows is none.
+        assert_eq!(super::late::get(exec, "$rm"), "\"INVITE\"");
+        assert_eq!(
+            exec.late_route("END"),
+            Err(LateError::Halt(Halt::Exit)),
+            "what ends the run, ends it"
+        );
+    });
+}
+
+#[test]
+fn avps_go_back_to_what_they_were() {
+    with(|exec| {
+        set(exec, "$avp(a)", "one");
+        let before = exec.avps();
+        set(exec, "$avp(a)", "two");
+        set(exec, "$avp(b)", "three");
+        exec.late_set(b"$avp(known)", Value::Int(1)).unwrap();
+        exec.restore_avps(before);
+        assert_eq!(get(exec, "$avp(a)"), "\"one\"");
+        assert_eq!(get(exec, "$avp(b)"), "null");
+        assert_eq!(get(exec, "$avp(known)"), "null");
+    });
+}
+
+#[test]
+fn names_without_end_cost_bounded_memory_and_an_error() {
+    let program = config(CONFIG).program;
+    let mut runtime = Runtime::new(Arc::clone(&program), 0);
+    let mut host = TestHost::default();
+    let env = env();
+    for round in 0..3 {
+        runtime.begin_message();
+        let mut exec = Exec::new(&program, &mut runtime, &mut host, &env, INVITE);
+        let mut refused = None;
+        for number in 0..70_000 {
+            let name = format!("$hdr(X-{round}-{number})");
+            if let Err(error) = exec.late_get(name.as_bytes()) {
+                refused = Some(error);
+                break;
+            }
+        }
+        assert!(matches!(
+            refused,
+            Some(LateError::Halt(Halt::Error(
+                crate::script::exec::ScriptError::Memory
+            )))
+        ));
+    }
+    runtime.begin_message();
+    let mut exec = Exec::new(&program, &mut runtime, &mut host, &env, INVITE);
+    set(&mut exec, "$avp(known)", "still");
+    assert_eq!(get(&mut exec, "$avp(known)"), "\"still\"");
+}
