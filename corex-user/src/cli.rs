@@ -30,7 +30,9 @@ Exit status:
 pub enum Command {
     /// Run in the foreground until SIGTERM or SIGINT
     ///
-    /// SIGUSR1 logs the counters, and writes them to the --books file.
+    /// SIGUSR1 logs the counters, and writes them to the --books file. SIGHUP reads the
+    /// configuration again: a new one takes over between two messages, one with errors is
+    /// refused and the old one stays.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Check a configuration and say what is wrong with it

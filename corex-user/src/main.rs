@@ -101,6 +101,7 @@ fn list(args: &ListArgs) -> ExitCode {
 fn run(config: Config, args: RunArgs) -> ExitCode {
     let log = log::start(log::level(config.settings.debug));
     let options = Options {
+        config: args.config,
         interfaces: args.interfaces,
         engine: args.engine,
         xdp_mode: args.xdp_mode,

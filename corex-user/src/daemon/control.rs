@@ -9,8 +9,8 @@ use tokio::{
     time,
 };
 
-use super::{Options, Workers, beside::Beside, engine::Engine};
-use crate::{kernel::routes::Resolver, pipeline::Shared, telemetry::log::Log};
+use super::{Options, Workers, beside::Beside, engine::Engine, reload::Reloader};
+use crate::{kernel::routes::Resolver, telemetry::log::Log};
 
 /// How often the workers are looked after, and the XDP program's log is read.
 const PULSE: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     user1: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -32,11 +33,12 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).context("receive SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("receive SIGINT")?,
             user1: signal(SignalKind::user_defined1()).context("receive SIGUSR1")?,
+            hangup: signal(SignalKind::hangup()).context("receive SIGHUP")?,
         })
     }
 }
 
-/// Runs until SIGTERM or SIGINT; SIGUSR1 writes the books.
+/// Runs until SIGTERM or SIGINT; SIGUSR1 writes the books, SIGHUP reads the configuration again.
 ///
 /// # Errors
 /// When a worker died.
@@ -47,7 +49,7 @@ impl Signals {
 pub async fn run(
     engine: &mut Engine,
     workers: &Workers,
-    shared: &Shared,
+    reloader: &Reloader,
     mut resolver: Resolver,
     mut signals: Signals,
     options: &Options,
@@ -79,12 +81,18 @@ pub async fn run(
                 return Ok(());
             }
             _ = signals.user1.recv() => {
-                let books = engine.books(&shared.listeners, log, &beside.counters);
+                let books = engine.books(&reloader.current(), log, &beside.counters);
                 tracing::info!("{}", books.summary());
                 if let Some(path) = &options.books
                     && let Err(error) = books.write(path)
                 {
                     tracing::error!(%error, "write the books to {}", path.display());
+                }
+            }
+            _ = signals.hangup.recv() => {
+                match reloader.reload(engine, workers, log).await {
+                    Ok(()) => tracing::info!("SIGHUP: the configuration was read again"),
+                    Err(error) => tracing::error!("SIGHUP: {error:#}"),
                 }
             }
             _ = pulse.tick() => {

@@ -25,8 +25,8 @@ use crate::{
         routes::NextHops,
         worker_counters::WorkerSlots,
     },
-    pipeline::Listener,
-    script::settings::Settings,
+    pipeline::{Listener, Shared},
+    script::settings::{Corex, Settings},
     sip::Transport,
     telemetry::{
         books::{Books, InterfaceLine, SocketLine},
@@ -63,6 +63,7 @@ pub struct Engine {
 
 struct Xdp {
     object: Object,
+    filter: Filter,
     /// Empty after the detachment.
     attachments: Vec<Attachment>,
     interfaces: Vec<InterfaceLine>,
@@ -150,16 +151,13 @@ impl Engine {
         if mtu + LINK_HEADERS > max_frame_len {
             tracing::info!("frames above {max_frame_len} bytes go to the kernel sockets");
         }
-        object.configure(Filter {
+        let filter = Filter {
             probe_len: corex.probe_len,
-            min_msg_len: if corex.network_io_intercept {
-                corex.min_msg_len
-            } else {
-                0
-            },
+            min_msg_len: min_msg_len(corex),
             max_frame_len,
             log: options.ebpf_log,
-        })?;
+        };
+        object.configure(filter)?;
 
         let mut attachments = Vec::new();
         for interface in &mut interfaces {
@@ -233,6 +231,7 @@ impl Engine {
             workers: sides,
             xdp: Some(Xdp {
                 object,
+                filter,
                 interfaces: interface_lines(&attachments, &lines),
                 attachments,
                 queues: lines,
@@ -271,6 +270,19 @@ impl Engine {
                 steer: 1,
             };
             xdp.object.add_socket(socket_key(listener), entry)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the XDP program what another configuration sets.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn configure(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        if let Some(xdp) = &mut self.xdp {
+            xdp.filter.probe_len = settings.corex.probe_len;
+            xdp.filter.min_msg_len = min_msg_len(&settings.corex);
+            xdp.object.configure(xdp.filter)?;
         }
         Ok(())
     }
@@ -319,7 +331,9 @@ impl Engine {
     }
 
     /// All counters as they are now.
-    pub fn books(&mut self, listeners: &[Listener], log: &Log, streams: &StreamCounters) -> Books {
+    pub fn books(&mut self, shared: &Shared, log: &Log, streams: &StreamCounters) -> Books {
+        let listeners = &shared.listeners;
+        let languages = &shared.config.program.languages;
         let mut kernel = None;
         let mut interfaces = Vec::new();
         let mut sockets: Vec<SocketLine> = listeners
@@ -349,8 +363,20 @@ impl Engine {
             user: self.slots.total(),
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
+            languages: [
+                ("lua", languages.lua.snapshot()),
+                ("perl", languages.perl.snapshot()),
+            ],
             log_lines_dropped: log.dropped(),
         }
+    }
+}
+
+fn min_msg_len(corex: &Corex) -> u32 {
+    if corex.network_io_intercept {
+        corex.min_msg_len
+    } else {
+        0
     }
 }
 

@@ -3,6 +3,7 @@
 mod beside;
 mod control;
 mod engine;
+mod reload;
 
 use std::{
     io::Write as _,
@@ -16,15 +17,17 @@ use std::{
 };
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 
 pub use self::engine::EngineChoice;
 use self::{
     beside::{Beside, TcpListeners},
     engine::{Engine, XdpWorker},
+    reload::Reloader,
 };
 use crate::{
     alias,
-    io::{files::Files, listen, socket::KernelSocket, worker::Worker},
+    io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
     kernel::{attach::ModeChoice, limits, routes, worker_counters::WorkerSlots},
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
@@ -35,6 +38,8 @@ use crate::{
 /// What the command line says beside the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The configuration's file.
+    pub config: PathBuf,
     /// Interfaces to attach to; empty: those that carry listen addresses.
     pub interfaces: Vec<String>,
     /// The engine.
@@ -80,11 +85,6 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     };
     let (next_hops, resolver) = routes::next_hops();
     let mut engine = Engine::start(&config.settings, &listeners, options, &next_hops)?;
-    let own = listen::entries(&listeners);
-    let aliases = alias::Table::new(
-        own.iter().chain(&config.settings.alias),
-        &config.settings.corex.alias_subdomains,
-    );
     let parts = Parts::new(engine.take_workers(), &listeners)?;
     let wakers: Vec<&UnixStream> = parts.workers.iter().map(|w| &w.waker).collect();
     let (inboxes, receivers) = beside::inboxes(&wakers)?;
@@ -96,15 +96,10 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         inboxes,
         parts.workers.first().map_or(&[], |w| &w.sockets),
     )?;
-    let files = start_files(&config)?;
-    let shared = Arc::new(Shared {
-        config,
-        listeners,
-        aliases,
-        carrier: Box::new(beside.courier.clone()),
-        files,
-    });
-    let workers = parts.spawn(&shared, &engine.slots(), receivers)?;
+    let shared = Arc::new(shared(config, listeners, beside.courier.clone())?);
+    let latest = Arc::new(ArcSwap::new(Arc::clone(&shared)));
+    let workers = parts.spawn(&latest, &engine.slots(), receivers)?;
+    let reloader = Reloader::new(options.config.clone(), latest, beside.courier.clone());
     engine.open_queues(&shared.listeners)?;
 
     tracing::info!(
@@ -122,7 +117,7 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     let outcome = runtime.block_on(control::run(
         &mut engine,
         &workers,
-        &shared,
+        &reloader,
         resolver,
         signals,
         options,
@@ -133,7 +128,7 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     engine.detach();
     workers.stop();
     runtime.block_on(beside.stop());
-    let books = engine.books(&shared.listeners, log, &beside.counters);
+    let books = engine.books(&reloader.current(), log, &beside.counters);
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {
         books
@@ -141,6 +136,23 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
             .with_context(|| format!("write the books to {}", path.display()))?;
     }
     outcome
+}
+
+/// All that the workers go by.
+fn shared(config: Config, listeners: Vec<Listener>, courier: Courier) -> anyhow::Result<Shared> {
+    let own = listen::entries(&listeners);
+    let aliases = alias::Table::new(
+        own.iter().chain(&config.settings.alias),
+        &config.settings.corex.alias_subdomains,
+    );
+    let files = start_files(&config)?;
+    Ok(Shared {
+        config,
+        listeners,
+        aliases,
+        carrier: Box::new(courier),
+        files,
+    })
 }
 
 fn start_files(config: &Config) -> anyhow::Result<Files> {
@@ -192,7 +204,7 @@ impl Parts {
     /// Starts one thread for each worker, pinned to a CPU in turn.
     fn spawn(
         self,
-        shared: &Arc<Shared>,
+        latest: &Arc<ArcSwap<Shared>>,
         slots: &WorkerSlots,
         inboxes: Vec<beside::Receiver>,
     ) -> anyhow::Result<Workers> {
@@ -203,7 +215,8 @@ impl Parts {
         for (id, (part, inbox)) in self.workers.into_iter().zip(inboxes).enumerate() {
             let worker = Worker {
                 id,
-                pipeline: Pipeline::new(Arc::clone(shared), id as u32),
+                pipeline: Pipeline::new(latest.load_full(), id as u32),
+                latest: Arc::clone(latest),
                 sockets: part.sockets,
                 inbox,
                 xdp: part.side.map(XdpWorker::into_side),
@@ -238,12 +251,17 @@ impl Workers {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    fn stop(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for waker in &mut self.wake {
+    /// Ends every worker's sleep.
+    fn wake(&self) {
+        for mut waker in &self.wake {
             // A worker that is gone needs no waking.
             let _ = waker.write(&[1]);
         }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wake();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a worker had panicked; this is a bug in corex");

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use corex_common::meta::FrameMeta;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     kernel::worker_counters::WorkerSlots,
-    pipeline::{Inbound, Pipeline},
+    pipeline::{Inbound, Pipeline, Shared},
     script::SocketId,
     sip::Transport,
 };
@@ -58,6 +59,8 @@ pub struct Worker {
     pub id: usize,
     /// The pipeline.
     pub pipeline: Pipeline,
+    /// The configuration to go by.
+    pub latest: Arc<ArcSwap<Shared>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
     /// Messages that came by streams.
@@ -85,6 +88,7 @@ impl Worker {
                 continue;
             }
             rounds = 0;
+            self.pipeline.follow(&self.latest.load());
             if !busy || statistics_at.elapsed() > IDLE {
                 statistics_at = Instant::now();
                 self.read_statistics();

@@ -116,6 +116,15 @@ impl Pipeline {
         &self.shared
     }
 
+    /// Goes on with another configuration, if this is another one: AVPs and `$var()` begin anew.
+    pub fn follow(&mut self, shared: &std::sync::Arc<Shared>) {
+        if std::sync::Arc::ptr_eq(shared, &self.shared) {
+            return;
+        }
+        self.shared = std::sync::Arc::clone(shared);
+        self.runtime = Runtime::new(shared.config.program.clone(), self.runtime.worker);
+    }
+
     /// Takes one message through, and counts exactly one verdict.
     pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.counters.bytes_in += inbound.payload.len() as u64;

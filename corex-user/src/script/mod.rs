@@ -230,6 +230,18 @@ pub struct Config {
     pub program: Arc<Program>,
 }
 
+impl Config {
+    /// Goes on with the values that workers share under the configuration that this one takes the
+    /// place of. To be called before anybody else has the program.
+    pub fn inherit(&mut self, old: &Config) {
+        if let Some(program) = Arc::get_mut(&mut self.program) {
+            program.tables.inherit(&old.program.tables);
+            program.started = old.program.started;
+            program.languages = Arc::clone(&old.program.languages);
+        }
+    }
+}
+
 /// What loading a configuration yields.
 #[derive(Debug)]
 pub struct Loaded {

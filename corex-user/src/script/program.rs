@@ -14,6 +14,7 @@ use crate::script::settings;
 use crate::script::tables::Tables;
 use crate::script::transform::Transform;
 use crate::script::value::{StrRef, Value};
+use crate::telemetry::language_counters::Languages;
 
 /// The route blocks of a configuration, ready to run. Shared by all workers.
 pub struct Program {
@@ -52,6 +53,8 @@ pub struct Program {
     pub(crate) max_branches: u32,
     /// `max_while_loops`.
     pub(crate) max_while_loops: u32,
+    /// What became of calls into them; the same after a reload.
+    pub(crate) languages: Arc<Languages>,
     /// What scripts of other languages can name.
     pub(crate) known: Known,
     /// Parameters of the module `codec`.

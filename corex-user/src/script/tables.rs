@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Locks that a table is divided among, so that workers rarely meet.
@@ -137,6 +137,13 @@ impl Table {
             .then_some(sum)
     }
 
+    /// Whether a key has a value of its own.
+    pub fn has(&self, key: &[u8]) -> bool {
+        let shard = self.shard(key);
+        let entry = shard.entries.get(key);
+        entry.is_some_and(|entry| !entry.is_over(Instant::now()))
+    }
+
     /// Takes a key's value away.
     pub fn remove(&self, key: &[u8]) {
         self.shard(key).entries.remove(key);
@@ -191,9 +198,9 @@ impl Shard {
 /// All that workers share.
 pub(crate) struct Tables {
     /// `$shv()`.
-    pub values: Table,
+    pub values: Arc<Table>,
     /// Hash tables, by name.
-    pub by_name: HashMap<String, Table>,
+    pub by_name: HashMap<String, Arc<Table>>,
 }
 
 impl Tables {
@@ -206,11 +213,28 @@ impl Tables {
             shared.set(name.as_bytes(), value.clone());
         }
         Tables {
-            values: shared,
+            values: Arc::new(shared),
             by_name: tables
                 .iter()
-                .map(|config| (config.name.clone(), Table::new(config.clone())))
+                .map(|config| (config.name.clone(), Arc::new(Table::new(config.clone()))))
                 .collect(),
+        }
+    }
+
+    /// Goes on with the values of a configuration that this one takes the place of: those of
+    /// `$shv()`, and the tables that are still set up as they were.
+    pub fn inherit(&mut self, old: &Tables) {
+        self.values.retain(|name, value| {
+            if !old.values.has(name) {
+                old.values.set(name, value.clone());
+            }
+            true
+        });
+        self.values = Arc::clone(&old.values);
+        for (name, table) in &mut self.by_name {
+            if let Some(old) = old.by_name.get(name).filter(|t| t.config == table.config) {
+                *table = Arc::clone(old);
+            }
         }
     }
 }
@@ -284,6 +308,32 @@ mod tests {
             kept.expiry(b"a")
                 .is_some_and(|left| left <= Duration::from_secs(60))
         );
+    }
+
+    #[test]
+    fn a_new_configuration_goes_on_with_the_values_of_the_old_one() {
+        let config = |name: &str, max_entries| TableConfig {
+            name: name.to_owned(),
+            max_entries,
+            ..TableConfig::default()
+        };
+        let one = |number| Shared::Int(number);
+        let old = Tables::new(
+            &[config("same", 100), config("other", 100)],
+            &[("kept".to_owned(), one(1))],
+        );
+        old.values.set(b"kept", one(2));
+        old.by_name["same"].set(b"k", one(3));
+        old.by_name["other"].set(b"k", one(3));
+        let mut new = Tables::new(
+            &[config("same", 100), config("other", 200)],
+            &[("kept".to_owned(), one(1)), ("new".to_owned(), one(5))],
+        );
+        new.inherit(&old);
+        assert_eq!(get(&new.values, "kept"), Some(one(2)));
+        assert_eq!(get(&new.values, "new"), Some(one(5)));
+        assert_eq!(get(&new.by_name["same"], "k"), Some(one(3)));
+        assert_eq!(get(&new.by_name["other"], "k"), None);
     }
 
     #[test]

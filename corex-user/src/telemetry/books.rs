@@ -44,6 +44,8 @@ pub struct Books {
     pub streams: Vec<(&'static str, u64)>,
     /// Messages handed over whose fate isn't known: 0 at rest.
     pub streams_imbalance: i64,
+    /// Calls into scripts of other languages: counters by language and name.
+    pub languages: [(&'static str, Vec<(&'static str, u64)>); 2],
     /// Log lines that a full queue cost.
     pub log_lines_dropped: usize,
 }
@@ -127,6 +129,10 @@ impl Books {
             "kernel": self.kernel.map(|k| group(&KernelCounters::NAMES, &k.values())),
             "user": user,
             "streams": group(&names, &values),
+            "languages": Value::Object(self.languages.iter().map(|(language, counters)| {
+                let counters = counters.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+                ((*language).to_owned(), Value::Object(counters.collect()))
+            }).collect()),
             "imbalance": {
                 "kernel": self.kernel_imbalance(),
                 "user": self.user_imbalance(),
@@ -214,6 +220,7 @@ mod tests {
             },
             streams: Vec::new(),
             streams_imbalance: 0,
+            languages: [("lua", Vec::new()), ("perl", Vec::new())],
             log_lines_dropped: 0,
         }
     }

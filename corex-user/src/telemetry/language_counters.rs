@@ -38,6 +38,15 @@ language_counters! {
     reload_errors,
 }
 
+/// Those of all languages.
+#[derive(Debug, Default)]
+pub struct Languages {
+    /// Of the module app_lua.
+    pub lua: LanguageCounters,
+    /// Of the module app_perl.
+    pub perl: LanguageCounters,
+}
+
 impl LanguageCounters {
     /// Counts one up.
     pub fn add(&self, which: fn(&Self) -> &AtomicU64) {

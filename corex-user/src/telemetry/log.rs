@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{Registry, filter::LevelFilter, fmt, prelude::*, reload};
 
 /// Lines waiting for the writer at most.
 const QUEUE: usize = 8192;
@@ -13,6 +13,7 @@ const QUEUE: usize = 8192;
 /// Keeps the writer alive; its drop writes what is queued.
 pub struct Log {
     dropped: ErrorCounter,
+    level: reload::Handle<LevelFilter, Registry>,
     _guard: WorkerGuard,
 }
 
@@ -20,6 +21,12 @@ impl Log {
     /// Lines that the full queue cost.
     pub fn dropped(&self) -> usize {
         self.dropped.dropped_lines()
+    }
+
+    /// Logs what is of this level or above from now on.
+    pub fn set_level(&self, level: LevelFilter) {
+        // Refused only when the subscriber is gone, with the process.
+        let _ = self.level.reload(level);
     }
 }
 
@@ -42,15 +49,19 @@ pub fn start(level: LevelFilter) -> Log {
         .thread_name("corex-log")
         .finish(io::stderr());
     let dropped = writer.error_counter();
-    // Refused only if a subscriber is set already.
-    let _ = tracing_subscriber::fmt()
+    let (filter, level) = reload::Layer::new(level);
+    let lines = fmt::layer()
         .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_target(false)
+        .with_target(false);
+    // Refused only if a subscriber is set already.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init();
     Log {
         dropped,
+        level,
         _guard: guard,
     }
 }

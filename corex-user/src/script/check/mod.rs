@@ -209,6 +209,7 @@ impl Checker {
             max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
             sockets,
+            languages: Arc::default(),
             known: self.known(),
             codec: self.settings.codec,
             pool: std::mem::take(&mut self.pool.bytes),

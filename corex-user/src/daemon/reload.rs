@@ -1,0 +1,91 @@
+//! Another configuration while corex runs.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+
+use super::{Workers, engine::Engine, shared};
+use crate::{
+    io::{courier::Courier, listen},
+    pipeline::Shared,
+    script::{self, Config},
+    telemetry::log::{self, Log},
+};
+
+/// Reads the configuration again and gives it to the workers.
+pub struct Reloader {
+    path: PathBuf,
+    latest: Arc<ArcSwap<Shared>>,
+    courier: Courier,
+}
+
+impl Reloader {
+    /// For the configuration in a file; what the workers go by is in `latest`.
+    pub fn new(path: PathBuf, latest: Arc<ArcSwap<Shared>>, courier: Courier) -> Reloader {
+        Reloader {
+            path,
+            latest,
+            courier,
+        }
+    }
+
+    /// The configuration that workers go by.
+    pub fn current(&self) -> Arc<Shared> {
+        self.latest.load_full()
+    }
+
+    /// Reads the configuration, checks it, and lets every worker go on with it between two
+    /// messages: none is lost. What workers share ($shv(), tables) stays.
+    ///
+    /// # Errors
+    /// The report, when the configuration has errors, or says that something is to change that
+    /// only a new start can. The old one stays.
+    pub async fn reload(
+        &self,
+        engine: &mut Engine,
+        workers: &Workers,
+        log: &Log,
+    ) -> anyhow::Result<()> {
+        let path = self.path.clone();
+        // It reads files and compiles expressions; signals are served meanwhile.
+        let loaded = tokio::task::spawn_blocking(move || script::load(&path))
+            .await
+            .context("read the configuration")?;
+        let report = loaded.report.render(false);
+        let Some(mut config) = loaded.config else {
+            bail!("the configuration stays as it was:\n{report}");
+        };
+        if !report.is_empty() {
+            tracing::warn!("{report}");
+        }
+        let old = self.current();
+        check_changes(&old.config, &config)?;
+        let listeners = listen::resolve(&config.settings)?;
+        if listeners != old.listeners {
+            bail!("the addresses to listen on have changed, which takes a new start");
+        }
+        config.inherit(&old.config);
+        log.set_level(log::level(config.settings.debug));
+        engine.configure(&config.settings)?;
+        let new = shared(config, listeners, self.courier.clone())?;
+        self.latest.store(Arc::new(new));
+        workers.wake();
+        Ok(())
+    }
+}
+
+/// What can't change while corex runs.
+fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
+    let (old, new) = (&old.settings, &new.settings);
+    if old.listen != new.listen {
+        bail!("the listen lines have changed, which takes a new start");
+    }
+    if old.stream != new.stream || old.corex.tls_ca_list != new.corex.tls_ca_list {
+        bail!("the parameters of TCP or TLS have changed, which takes a new start");
+    }
+    if old.children != new.children {
+        bail!("`children` has changed, which takes a new start");
+    }
+    Ok(())
+}
