@@ -6,12 +6,12 @@
 //! [`WorkerCounters`].
 
 macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident,)* }) => {
         $(#[$meta])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name {
-            $($(#[$doc])* pub $field: u64,)*
+            $($(#[doc = $doc])* pub $field: u64,)*
         }
 
         impl $name {
@@ -20,6 +20,9 @@ macro_rules! counters {
 
             /// The fields' names, in order.
             pub const NAMES: [&'static str; Self::LEN] = [$(stringify!($field)),*];
+
+            /// What they count, in order.
+            pub const DOCS: [&'static str; Self::LEN] = [$(concat!($($doc),*)),*];
 
             /// The values, in the order of [`Self::NAMES`].
             pub const fn values(&self) -> [u64; Self::LEN] {

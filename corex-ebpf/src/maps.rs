@@ -27,7 +27,7 @@ pub static SOCKET_COUNTS: PerCpuArray<SocketCounters, { MAX_SOCKETS as usize }> 
 pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
 #[btf_map]
-pub static CONFIG: Array<Config, 1> = Array::new();
+pub static CONFIG: Array<Config, 1, BPF_F_MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize }> = HashMap::new();

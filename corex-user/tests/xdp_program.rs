@@ -31,7 +31,7 @@ fn object() -> Option<Object> {
         return None;
     }
     let mut object = Object::load().expect("the verifier accepts the program");
-    object.configure(filter(false)).unwrap();
+    configure(&mut object, false);
     for (id, address) in ["10.0.0.1:5060", "[fd00::1]:5060", "0.0.0.0:5070"]
         .iter()
         .enumerate()
@@ -46,13 +46,15 @@ fn object() -> Option<Object> {
     Some(object)
 }
 
-fn filter(log: bool) -> Filter {
-    Filter {
-        probe_len: PROBE_LEN,
-        min_msg_len: 64,
+fn configure(object: &mut Object, log: bool) {
+    let filter = Filter {
         max_frame_len: MAX_FRAME_LEN,
         log,
-    }
+    };
+    object.configure(filter).unwrap();
+    let knobs = object.knobs().unwrap();
+    knobs.set_probe_len(PROBE_LEN);
+    knobs.set_min_msg_len(64);
 }
 
 fn key(address: SocketAddr) -> SocketKey {
@@ -221,7 +223,7 @@ fn a_rare_event_is_logged_when_asked_for_and_not_otherwise() {
     run(&mut object, &frame);
     reader.flush();
     assert_eq!(records.0.lock().unwrap().len(), 0);
-    object.configure(filter(true)).unwrap();
+    configure(&mut object, true);
     run(&mut object, &frame);
     reader.flush();
     let records = records.0.lock().unwrap();

@@ -90,7 +90,7 @@ pub async fn run(
                 }
             }
             _ = signals.hangup.recv() => {
-                match reloader.reload(engine, workers, log).await {
+                match reloader.reload(workers, log).await {
                     Ok(()) => tracing::info!("SIGHUP: the configuration was read again"),
                     Err(error) => tracing::error!("SIGHUP: {error:#}"),
                 }

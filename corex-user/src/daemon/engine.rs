@@ -20,13 +20,14 @@ use crate::{
         attach::{self, Attachment},
         capabilities,
         interfaces::{self, Interface},
+        knobs::Knobs,
         limits,
         object::{Filter, Object},
         routes::NextHops,
         worker_counters::WorkerSlots,
     },
     pipeline::{Listener, Shared},
-    script::settings::{Corex, Settings},
+    script::settings::Settings,
     sip::Transport,
     telemetry::{
         books::{Books, InterfaceLine, SocketLine},
@@ -56,6 +57,7 @@ const LINK_HEADERS: u32 = 22;
 /// The engine, set up.
 pub struct Engine {
     slots: WorkerSlots,
+    knobs: Knobs,
     /// What each worker gets; taken when they start.
     workers: Vec<Option<XdpWorker>>,
     xdp: Option<Xdp>,
@@ -63,7 +65,6 @@ pub struct Engine {
 
 struct Xdp {
     object: Object,
-    filter: Filter,
     /// Empty after the detachment.
     attachments: Vec<Attachment>,
     interfaces: Vec<InterfaceLine>,
@@ -120,7 +121,10 @@ impl Engine {
             .workers
             .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
             .clamp(1, maps::MAX_WORKERS);
+        let knobs = Knobs::on_heap();
+        knobs.follow(&settings.corex);
         Ok(Self {
+            knobs,
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| None).collect(),
             xdp: None,
@@ -140,7 +144,6 @@ impl Engine {
         limits::raise_memlock();
         let mut interfaces = choose_interfaces(listeners, options)?;
         let mut object = Object::load()?;
-        let corex = &settings.corex;
         let mtu = interfaces.iter().map(|i| i.mtu).max().unwrap_or(1500);
         let chunk_size = if mtu + LINK_HEADERS <= Umem::capacity_of(2048) {
             2048
@@ -151,13 +154,12 @@ impl Engine {
         if mtu + LINK_HEADERS > max_frame_len {
             tracing::info!("frames above {max_frame_len} bytes go to the kernel sockets");
         }
-        let filter = Filter {
-            probe_len: corex.probe_len,
-            min_msg_len: min_msg_len(corex),
+        object.configure(Filter {
             max_frame_len,
             log: options.ebpf_log,
-        };
-        object.configure(filter)?;
+        })?;
+        let knobs = object.knobs()?;
+        knobs.follow(&settings.corex);
 
         let mut attachments = Vec::new();
         for interface in &mut interfaces {
@@ -228,10 +230,10 @@ impl Engine {
         }
         Ok(Self {
             slots: object.worker_slots()?,
+            knobs,
             workers: sides,
             xdp: Some(Xdp {
                 object,
-                filter,
                 interfaces: interface_lines(&attachments, &lines),
                 attachments,
                 queues: lines,
@@ -274,17 +276,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells the XDP program what another configuration sets.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn configure(&mut self, settings: &Settings) -> anyhow::Result<()> {
-        if let Some(xdp) = &mut self.xdp {
-            xdp.filter.probe_len = settings.corex.probe_len;
-            xdp.filter.min_msg_len = min_msg_len(&settings.corex);
-            xdp.object.configure(xdp.filter)?;
-        }
-        Ok(())
+    /// What may be changed while the engine runs.
+    pub fn knobs(&self) -> Knobs {
+        self.knobs.clone()
     }
 
     /// `xdp` or `socket`.
@@ -369,14 +363,6 @@ impl Engine {
             ],
             log_lines_dropped: log.dropped(),
         }
-    }
-}
-
-fn min_msg_len(corex: &Corex) -> u32 {
-    if corex.network_io_intercept {
-        corex.min_msg_len
-    } else {
-        0
     }
 }
 

@@ -28,7 +28,7 @@ use self::{
 use crate::{
     alias,
     io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
-    kernel::{attach::ModeChoice, limits, routes, worker_counters::WorkerSlots},
+    kernel::{attach::ModeChoice, knobs::Knobs, limits, routes, worker_counters::WorkerSlots},
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
     sip::Transport,
@@ -96,7 +96,12 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         inboxes,
         parts.workers.first().map_or(&[], |w| &w.sockets),
     )?;
-    let shared = Arc::new(shared(config, listeners, beside.courier.clone())?);
+    let shared = Arc::new(shared(
+        config,
+        listeners,
+        engine.knobs(),
+        beside.courier.clone(),
+    )?);
     let latest = Arc::new(ArcSwap::new(Arc::clone(&shared)));
     let workers = parts.spawn(&latest, &engine.slots(), receivers)?;
     let reloader = Reloader::new(options.config.clone(), latest, beside.courier.clone());
@@ -139,7 +144,12 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
 }
 
 /// All that the workers go by.
-fn shared(config: Config, listeners: Vec<Listener>, courier: Courier) -> anyhow::Result<Shared> {
+fn shared(
+    config: Config,
+    listeners: Vec<Listener>,
+    knobs: Knobs,
+    courier: Courier,
+) -> anyhow::Result<Shared> {
     let own = listen::entries(&listeners);
     let aliases = alias::Table::new(
         own.iter().chain(&config.settings.alias),
@@ -150,6 +160,7 @@ fn shared(config: Config, listeners: Vec<Listener>, courier: Courier) -> anyhow:
         config,
         listeners,
         aliases,
+        knobs,
         carrier: Box::new(courier),
         files,
     })

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 
-use super::{Workers, engine::Engine, shared};
+use super::{Workers, shared};
 use crate::{
     io::{courier::Courier, listen},
     pipeline::Shared,
@@ -41,12 +41,7 @@ impl Reloader {
     /// # Errors
     /// The report, when the configuration has errors, or says that something is to change that
     /// only a new start can. The old one stays.
-    pub async fn reload(
-        &self,
-        engine: &mut Engine,
-        workers: &Workers,
-        log: &Log,
-    ) -> anyhow::Result<()> {
+    pub async fn reload(&self, workers: &Workers, log: &Log) -> anyhow::Result<()> {
         let path = self.path.clone();
         // It reads files and compiles expressions; signals are served meanwhile.
         let loaded = tokio::task::spawn_blocking(move || script::load(&path))
@@ -67,8 +62,8 @@ impl Reloader {
         }
         config.inherit(&old.config);
         log.set_level(log::level(config.settings.debug));
-        engine.configure(&config.settings)?;
-        let new = shared(config, listeners, self.courier.clone())?;
+        old.knobs.follow(&config.settings.corex);
+        let new = shared(config, listeners, old.knobs.clone(), self.courier.clone())?;
         self.latest.store(Arc::new(new));
         workers.wake();
         Ok(())

@@ -16,7 +16,7 @@ use corex_common::{
     maps,
 };
 
-use super::worker_counters::WorkerSlots;
+use super::{knobs::Knobs, worker_counters::WorkerSlots};
 
 /// The object file, 8-byte aligned as the ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/corex-ebpf"));
@@ -41,18 +41,14 @@ pub enum ObjectError {
     /// The object lacks something that this program was built to find in it.
     #[error("the embedded eBPF object has no {0}; build corex again")]
     Missing(&'static str),
-    /// The worker counters couldn't be mapped into memory.
-    #[error("map WORKERS into memory")]
+    /// A map couldn't be mapped into memory.
+    #[error("map counters and settings into memory")]
     Mapping(#[source] std::io::Error),
 }
 
-/// The program's settings.
+/// The program's settings beside those of [`Knobs`].
 #[derive(Clone, Copy, Debug)]
 pub struct Filter {
-    /// UDP payloads shorter than this are dropped as probes.
-    pub probe_len: u32,
-    /// UDP payloads shorter than this skip the hook.
-    pub min_msg_len: u32,
     /// Frames longer than this are left to the kernel.
     pub max_frame_len: u32,
     /// Whether rare events are logged.
@@ -141,11 +137,10 @@ impl Object {
     /// What the kernel says.
     pub fn configure(&mut self, filter: Filter) -> Result<()> {
         let config = maps::Config {
-            probe_len: filter.probe_len,
-            min_msg_len: filter.min_msg_len,
             max_frame_len: filter.max_frame_len,
             cookie: self.cookie,
             log: filter.log.into(),
+            ..maps::Config::default()
         };
         let mut map: Array<_, maps::Config> = map!(self, Array, maps::CONFIG)?;
         at(maps::CONFIG, map.set(0, config, 0))
@@ -212,6 +207,17 @@ impl Object {
             sum.add(cpu);
         }
         Ok(sum)
+    }
+
+    /// The settings that may be changed while the program runs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn knobs(&mut self) -> Result<Knobs> {
+        let Some(Map::Array(data)) = self.ebpf.map(maps::CONFIG) else {
+            return Err(ObjectError::Missing(maps::CONFIG));
+        };
+        Knobs::of_map(data.fd().as_fd()).map_err(ObjectError::Mapping)
     }
 
     /// The worker counters' map, mapped into memory.

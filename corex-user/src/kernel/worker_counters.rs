@@ -3,8 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
-    ptr::{self, NonNull},
+    os::fd::BorrowedFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,54 +12,21 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
+use super::memory::Memory;
+
 const FIELDS: usize = WorkerCounters::LEN;
-
-enum Memory {
-    Heap(Box<[AtomicU64]>),
-    Mapped {
-        start: NonNull<AtomicU64>,
-        len: usize,
-    },
-}
-
-// SAFETY: the mapping holds atomics only and lives until the last owner drops it.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-impl Memory {
-    fn words(&self) -> &[AtomicU64] {
-        match self {
-            Self::Heap(words) => words,
-            // SAFETY: `len` words were mapped; atomics may be shared with the kernel.
-            Self::Mapped { start, len } => unsafe {
-                std::slice::from_raw_parts(start.as_ptr(), *len)
-            },
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if let Self::Mapped { start, len } = self {
-            // SAFETY: mapped in `of_map` with this length; nobody holds a reference.
-            unsafe { libc::munmap(start.as_ptr().cast(), *len * size_of::<AtomicU64>()) };
-        }
-    }
-}
 
 /// All workers' slots. Cloning shares them.
 #[derive(Clone)]
 pub struct WorkerSlots {
-    memory: Arc<Memory>,
+    memory: Arc<Memory<AtomicU64>>,
 }
 
 impl WorkerSlots {
     /// Slots on the heap.
     pub fn on_heap(workers: usize) -> Self {
-        let words = (0..workers * FIELDS).map(|_| AtomicU64::new(0)).collect();
         Self {
-            memory: Arc::new(Memory::Heap(words)),
+            memory: Arc::new(Memory::on_heap(workers * FIELDS)),
         }
     }
 
@@ -69,25 +35,8 @@ impl WorkerSlots {
     /// # Errors
     /// What mmap says.
     pub fn of_map(fd: BorrowedFd<'_>, workers: usize) -> io::Result<Self> {
-        let len = workers * FIELDS;
-        // SAFETY: the kernel chooses the address and checks the length against the map.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len * size_of::<AtomicU64>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast())
-            .ok_or_else(|| io::Error::other("mmap returned address zero"))?;
         Ok(Self {
-            memory: Arc::new(Memory::Mapped { start, len }),
+            memory: Arc::new(Memory::of_map(fd, workers * FIELDS)?),
         })
     }
 
@@ -97,6 +46,16 @@ impl WorkerSlots {
         for (word, value) in words.zip(counters.values()) {
             word.store(value, Ordering::Relaxed);
         }
+    }
+
+    /// What one worker has published last; zero out of range.
+    pub fn of(&self, worker: usize) -> WorkerCounters {
+        let mut values = [0u64; FIELDS];
+        let words = self.memory.words().iter().skip(worker * FIELDS);
+        for (value, word) in values.iter_mut().zip(words) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        WorkerCounters::from_values(values)
     }
 
     /// The sum over all workers.
@@ -127,5 +86,7 @@ mod tests {
         slots.publish(0, &counters(5));
         slots.publish(2, &counters(100));
         assert_eq!(slots.total(), counters(9));
+        assert_eq!(slots.of(1), counters(4));
+        assert_eq!(slots.of(2), counters(0));
     }
 }

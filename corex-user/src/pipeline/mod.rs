@@ -129,7 +129,9 @@ impl Pipeline {
     pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.counters.bytes_in += inbound.payload.len() as u64;
         let corex = &self.shared.config.settings.corex;
-        if inbound.transport == Transport::Udp && inbound.payload.len() < corex.probe_len as usize {
+        let knobs = &self.shared.knobs;
+        if inbound.transport == Transport::Udp && inbound.payload.len() < knobs.probe_len() as usize
+        {
             self.counters.drop_probe += 1;
             return;
         }
@@ -157,7 +159,7 @@ impl Pipeline {
 
         let mut message = inbound.payload;
         if corex.network_io_intercept {
-            if message.len() < corex.min_msg_len as usize {
+            if message.len() < knobs.min_msg_len() as usize {
                 pass.counters.hook_skipped += 1;
             } else {
                 pass.counters.hook_in += 1;

@@ -132,7 +132,7 @@ impl Pass<'_, '_> {
         if !corex.network_io_intercept || !corex.intercept_send || self.in_hook {
             return Ok(false);
         }
-        if payload.len() < corex.min_msg_len as usize {
+        if payload.len() < self.shared.knobs.min_msg_len() as usize {
             self.counters.hook_skipped += 1;
             return Ok(false);
         }

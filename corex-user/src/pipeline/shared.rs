@@ -9,6 +9,7 @@ use super::carrier::Carrier;
 use crate::{
     alias,
     io::files::Files,
+    kernel::knobs::Knobs,
     script::{Config, SocketId},
     sip::Transport,
 };
@@ -40,6 +41,8 @@ pub struct Shared {
     pub listeners: Vec<Listener>,
     /// Host names that are ours.
     pub aliases: alias::Table,
+    /// What may change without a new configuration; it stands before what the configuration says.
+    pub knobs: Knobs,
     /// Takes over what can't leave at once.
     pub carrier: Box<dyn Carrier>,
     /// Files for scripts.

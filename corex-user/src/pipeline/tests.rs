@@ -9,6 +9,7 @@ use super::{
 use crate::{
     alias,
     io::files::Files,
+    kernel::knobs::Knobs,
     script::{self, SocketId},
     sip::Transport,
 };
@@ -71,10 +72,13 @@ fn pipeline(text: &str) -> Pipeline {
             name: None,
         })
         .collect();
+    let knobs = Knobs::on_heap();
+    knobs.follow(&config.settings.corex);
     let shared = Shared {
         aliases: alias::Table::new([], []),
         config,
         listeners,
+        knobs,
         carrier: Box::new(NoCarrier),
         files: Files::start(Vec::new(), 0).unwrap(),
     };

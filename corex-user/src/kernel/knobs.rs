@@ -1,0 +1,96 @@
+//! What may be changed while corex runs, without a new configuration: the map CONFIG, which the
+//! XDP program and the workers read alike. Whoever writes it, `bpftool map update` included,
+//! changes both at once.
+
+use std::{
+    io, mem,
+    os::fd::BorrowedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use corex_common::maps::Config;
+
+use super::memory::Memory;
+use crate::script::settings::Corex;
+
+const WORDS: usize = size_of::<Config>() / size_of::<u32>();
+const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();
+const MIN_MSG_LEN: usize = mem::offset_of!(Config, min_msg_len) / size_of::<u32>();
+
+/// See the module. Cloning shares them.
+#[derive(Clone)]
+pub struct Knobs(Arc<Memory<AtomicU32>>);
+
+impl Knobs {
+    /// For user space alone.
+    pub fn on_heap() -> Self {
+        Self(Arc::new(Memory::on_heap(WORDS)))
+    }
+
+    /// Those in the map CONFIG.
+    ///
+    /// # Errors
+    /// What mmap says.
+    pub fn of_map(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self(Arc::new(Memory::of_map(fd, WORDS)?)))
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        let word = self.0.words().get(at);
+        word.map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, at: usize, value: u32) {
+        if let Some(word) = self.0.words().get(at) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Datagrams shorter than this many bytes are dropped as probes.
+    pub fn probe_len(&self) -> u32 {
+        self.word(PROBE_LEN)
+    }
+
+    /// Messages shorter than this many bytes skip the hook.
+    pub fn min_msg_len(&self) -> u32 {
+        self.word(MIN_MSG_LEN)
+    }
+
+    /// Sets all to what a configuration says.
+    pub fn follow(&self, corex: &Corex) {
+        self.set_probe_len(corex.probe_len);
+        self.set_min_msg_len(if corex.network_io_intercept {
+            corex.min_msg_len
+        } else {
+            0
+        });
+    }
+
+    /// Sets [`Self::probe_len`].
+    pub fn set_probe_len(&self, len: u32) {
+        self.set(PROBE_LEN, len);
+    }
+
+    /// Sets [`Self::min_msg_len`].
+    pub fn set_min_msg_len(&self, len: u32) {
+        self.set(MIN_MSG_LEN, len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_knob_is_a_word_of_its_own() {
+        let knobs = Knobs::on_heap();
+        knobs.set_probe_len(32);
+        knobs.set_min_msg_len(200);
+        assert_eq!((knobs.probe_len(), knobs.min_msg_len()), (32, 200));
+        let values: Vec<u32> = (0..WORDS).map(|at| knobs.word(at)).collect();
+        assert_eq!(values.iter().sum::<u32>(), 232);
+    }
+}
