@@ -12,6 +12,8 @@ pub mod bench;
 pub mod counters;
 pub mod maps;
 pub mod meta;
+#[cfg(feature = "user")]
+pub mod shown;
 
 /// Name of the XDP program, as `ip link` and `bpftool prog` show it (at most 15 characters).
 pub const INGRESS_PROGRAM: &str = "corex_ingress";

@@ -17,6 +17,17 @@ pub const QUEUES: &str = "QUEUES";
 /// Memory-mapped array of [`WorkerCounters`](crate::counters::WorkerCounters), by worker.
 pub const WORKERS: &str = "WORKERS";
 
+/// The maps that are pinned for people to look at; bpftool can't dump `XSKS`.
+pub const SHOWN: [&str; 7] = [
+    SOCKETS,
+    SOCKET_COUNTS,
+    COUNTERS,
+    CONFIG,
+    INTERFACES,
+    QUEUES,
+    WORKERS,
+];
+
 /// Listen sockets at most.
 pub const MAX_SOCKETS: u32 = 1024;
 /// Interfaces at most.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use corex_user::{daemon::EngineChoice, kernel::attach::ModeChoice, script::catalogue::Chapter};
 
 /// eBPF/XDP-accelerated SIP interception proxy.
@@ -66,6 +66,10 @@ pub struct RunArgs {
     /// Configuration file, in Kamailio's syntax
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: PathBuf,
+    /// Name of this instance: its maps are pinned in /sys/fs/bpf/corex/NAME. Default: the
+    /// configuration file's name without ending
+    #[arg(long, value_name = "NAME", value_parser = instance)]
+    pub instance: Option<String>,
     /// Interface to attach the XDP program to; may be repeated. Default: those that carry
     /// the listen addresses
     #[arg(long = "interface", short = 'i', value_name = "IF")]
@@ -92,6 +96,14 @@ pub struct RunArgs {
     pub ebpf_log: bool,
 }
 
+fn instance(name: &str) -> Result<String, String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_good) {
+        return Err("expected 1 to 64 letters, digits, - and _".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
 /// `corex check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -100,12 +112,42 @@ pub struct CheckArgs {
     pub config: PathBuf,
 }
 
+/// What `corex list` lists.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed {
+    /// A chapter of the catalogue.
+    Chapter(Chapter),
+    /// The eBPF maps.
+    Maps,
+}
+
+impl ValueEnum for Listed {
+    fn value_variants<'a>() -> &'a [Self] {
+        use Chapter::{Functions, Modules, Parameters, Transformations, Variables};
+        &[
+            Self::Chapter(Functions),
+            Self::Chapter(Variables),
+            Self::Chapter(Transformations),
+            Self::Chapter(Parameters),
+            Self::Chapter(Modules),
+            Self::Maps,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Chapter(chapter) => chapter.to_possible_value(),
+            Self::Maps => Some(PossibleValue::new("maps").help("The eBPF maps, for bpftool")),
+        }
+    }
+}
+
 /// `corex list`
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// What to list
     #[arg(value_enum, required_unless_present = "markdown")]
-    pub chapter: Option<Chapter>,
+    pub chapter: Option<Listed>,
     /// Show only entries with this text in their name or description
     #[arg(value_name = "TEXT")]
     pub filter: Option<String>,

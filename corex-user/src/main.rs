@@ -11,6 +11,7 @@ use std::{
 use clap::Parser as _;
 use corex_user::{
     daemon::{self, Options},
+    kernel::maps_document,
     script::{
         self, Config,
         catalogue::{self, Chapter},
@@ -18,7 +19,7 @@ use corex_user::{
     telemetry::log,
 };
 
-use crate::cli::{Cli, Command, ListArgs, RunArgs};
+use crate::cli::{Cli, Command, ListArgs, Listed, RunArgs};
 
 const BAD_CONFIGURATION: u8 = 1;
 const CANNOT_RUN: u8 = 3;
@@ -62,10 +63,17 @@ fn load(path: &Path) -> Option<Config> {
 fn list(args: &ListArgs) -> ExitCode {
     let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
     let mut out = std::io::stdout().lock();
-    let Some(chapter) = args.chapter else {
-        // A closed pipe is the reader's choice.
-        let _ = out.write_all(catalogue::markdown().as_bytes());
-        return ExitCode::SUCCESS;
+    let chapter = match args.chapter {
+        Some(Listed::Chapter(chapter)) => chapter,
+        document => {
+            let text = match document {
+                None => catalogue::markdown(),
+                Some(_) => maps_document::markdown(),
+            };
+            // A closed pipe is the reader's choice.
+            let _ = out.write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
     };
     let bold = if out.is_terminal() {
         ("\x1b[1m", "\x1b[0m")
@@ -102,6 +110,7 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
     let log = log::start(log::level(config.settings.debug));
     let options = Options {
         config: args.config,
+        instance: args.instance,
         interfaces: args.interfaces,
         engine: args.engine,
         xdp_mode: args.xdp_mode,

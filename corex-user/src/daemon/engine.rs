@@ -23,6 +23,7 @@ use crate::{
         knobs::Knobs,
         limits,
         object::{Filter, Object},
+        pins::{self, PinError, Pins},
         routes::NextHops,
         worker_counters::WorkerSlots,
     },
@@ -69,6 +70,8 @@ struct Xdp {
     attachments: Vec<Attachment>,
     interfaces: Vec<InterfaceLine>,
     queues: Vec<QueueLine>,
+    /// Behind the object: pins go last. `None` where there is no file system for them.
+    _pins: Option<Pins>,
 }
 
 /// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
@@ -161,6 +164,7 @@ impl Engine {
         let knobs = object.knobs()?;
         knobs.follow(&settings.corex);
 
+        let pins = pin(&object, options)?;
         let mut attachments = Vec::new();
         for interface in &mut interfaces {
             let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
@@ -237,6 +241,7 @@ impl Engine {
                 interfaces: interface_lines(&attachments, &lines),
                 attachments,
                 queues: lines,
+                _pins: pins,
             }),
         })
     }
@@ -362,6 +367,31 @@ impl Engine {
                 ("perl", languages.perl.snapshot()),
             ],
             log_lines_dropped: log.dropped(),
+        }
+    }
+}
+
+/// Pins the maps under the instance's name. Where nobody asked for a name, another instance that
+/// has the same or a system without the file system is no reason not to run.
+fn pin(object: &Object, options: &Options) -> anyhow::Result<Option<Pins>> {
+    let name = pins::instance_of(&options.config);
+    let taken = match &options.instance {
+        Some(name) => Pins::take(name),
+        None => match Pins::take(&name) {
+            Err(PinError::Taken(_)) => Pins::take(&format!("{name}-{}", std::process::id())),
+            other => other,
+        },
+    };
+    let pinned = taken.and_then(|pins| object.pin(&pins).map(|()| pins));
+    match pinned {
+        Ok(pins) => {
+            tracing::info!("maps pinned in {}", pins.path().display());
+            Ok(Some(pins))
+        }
+        Err(error) if options.instance.is_some() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!("maps are not pinned: {error}");
+            Ok(None)
         }
     }
 }

@@ -40,6 +40,8 @@ use crate::{
 pub struct Options {
     /// The configuration's file.
     pub config: PathBuf,
+    /// The instance's name; `None`: after the configuration's file.
+    pub instance: Option<String>,
     /// Interfaces to attach to; empty: those that carry listen addresses.
     pub interfaces: Vec<String>,
     /// The engine.

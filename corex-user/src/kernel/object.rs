@@ -16,7 +16,11 @@ use corex_common::{
     maps,
 };
 
-use super::{knobs::Knobs, worker_counters::WorkerSlots};
+use super::{
+    knobs::Knobs,
+    pins::{PinError, Pins},
+    worker_counters::WorkerSlots,
+};
 
 /// The object file, 8-byte aligned as the ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/corex-ebpf"));
@@ -114,6 +118,24 @@ impl Object {
     /// For aya-log, which takes its map out of the object.
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// Pins every map that a person may want to look at, by its name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn pin(&self, pins: &Pins) -> std::result::Result<(), PinError> {
+        for name in maps::SHOWN {
+            let place = pins.place(name);
+            let pinned = self.ebpf.map(name).map(|map| map.pin(&place));
+            if let Some(Err(error)) = pinned {
+                return Err(PinError::Refused {
+                    path: place,
+                    source: std::io::Error::other(error),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Marks the records of this load, [`corex_common::meta::FrameMeta::cookie`].

@@ -1,0 +1,111 @@
+//! What people see of the maps: their meaning, for documentation.
+
+use crate::counters::{KernelCounters, SocketCounters, WorkerCounters};
+use crate::maps;
+
+/// A field's name and what it means.
+pub type Field = (&'static str, &'static str);
+
+/// A map that `bpftool map dump` shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type, as bpftool calls it.
+    pub kind: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// The key's fields; one without a name: an integer.
+    pub key: &'static [Field],
+    /// The value's fields, by names and meanings.
+    pub value: (&'static [&'static str], &'static [&'static str]),
+}
+
+/// Splits fields, which the counters' tables are already.
+macro_rules! fields {
+    ($($name:literal: $doc:literal,)*) => {
+        (&[$($name),*], &[$($doc),*])
+    };
+}
+
+/// All maps that are pinned, in the order of [`maps::SHOWN`].
+pub const SHOWN: [Shown; maps::SHOWN.len()] = [
+    Shown {
+        name: maps::SOCKETS,
+        kind: "hash",
+        doc: "The listen sockets. What the XDP program counts for each is in SOCKET_COUNTS, by id.",
+        key: &[
+            (
+                "addr",
+                "Address in network order; IPv4 fills the first four bytes. All zero: any.",
+            ),
+            ("port", "Port."),
+            ("proto", "17: UDP."),
+            ("family", "4 or 6."),
+        ],
+        value: fields! {
+            "id": "Its place among the listen lines, from 0: the index in SOCKET_COUNTS.",
+            "steer": "1: to AF_XDP; 0: to the kernel socket.",
+        },
+    },
+    Shown {
+        name: maps::SOCKET_COUNTS,
+        kind: "percpu_array",
+        doc: "What the XDP program decided for each listen socket, by CPU.",
+        key: &[("", "The socket's id.")],
+        value: (&SocketCounters::NAMES, &SocketCounters::DOCS),
+    },
+    Shown {
+        name: maps::COUNTERS,
+        kind: "percpu_array",
+        doc: "What the XDP program decided, by verdict and reason and by CPU. seen = steered + \
+              offloaded + all pass_ + all drop_.",
+        key: &[("", "Always 0.")],
+        value: (&KernelCounters::NAMES, &KernelCounters::DOCS),
+    },
+    Shown {
+        name: maps::CONFIG,
+        kind: "array",
+        doc: "What the XDP program and the workers go by. probe_len and min_msg_len may be \
+              changed with `bpftool map update`, and hold at once.",
+        key: &[("", "Always 0.")],
+        value: fields! {
+            "probe_len": "Datagrams of fewer bytes are dropped as probes.",
+            "min_msg_len": "Messages of fewer bytes skip the hook.",
+            "max_frame_len": "Longer frames go to the kernel socket: AF_XDP couldn't hold them.",
+            "cookie": "Marks this program's records in front of frames; drawn at start.",
+            "log": "Whether rare events are logged.",
+        },
+    },
+    Shown {
+        name: maps::INTERFACES,
+        kind: "hash",
+        doc: "The interfaces that the XDP program is attached to.",
+        key: &[("", "The interface's index, as in `ip link`.")],
+        value: fields! {
+            "first_slot": "Slot of its queue 0 in QUEUES.",
+            "queues": "How many of its queues have a slot.",
+        },
+    },
+    Shown {
+        name: maps::QUEUES,
+        kind: "array",
+        doc: "The AF_XDP sockets, by slot.",
+        key: &[("", "The slot.")],
+        value: fields! {
+            "ifindex": "The interface's index; 0: the slot is empty.",
+            "queue": "The receive queue.",
+            "worker": "The worker that serves it.",
+            "mode": "1: native XDP; 2: generic (SKB) XDP.",
+            "zero_copy": "1: bound for zero copy.",
+        },
+    },
+    Shown {
+        name: maps::WORKERS,
+        kind: "array",
+        doc: "What each worker counts. Over all workers, steered (of COUNTERS) + socket_in + \
+              stream_in = sent + replied + consumed + all drop_.",
+        key: &[("", "The worker's number, from 0.")],
+        value: (&WorkerCounters::NAMES, &WorkerCounters::DOCS),
+    },
+];
