@@ -11,7 +11,7 @@ use std::{
 use clap::Parser as _;
 use corex_user::{
     daemon::{self, Options},
-    kernel::maps_document,
+    kernel::{heap::CountingHeap, maps_document},
     script::{
         self, Config,
         catalogue::{self, Chapter},
@@ -20,6 +20,10 @@ use corex_user::{
 };
 
 use crate::cli::{Cli, Command, ListArgs, Listed, RunArgs};
+
+/// So that each worker can say what it holds.
+#[global_allocator]
+static HEAP: CountingHeap = CountingHeap;
 
 const BAD_CONFIGURATION: u8 = 1;
 const CANNOT_RUN: u8 = 3;

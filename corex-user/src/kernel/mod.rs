@@ -4,6 +4,7 @@
 pub mod attach;
 pub mod capabilities;
 mod extack;
+pub mod heap;
 pub mod interfaces;
 pub mod knobs;
 pub mod limits;

@@ -238,6 +238,7 @@ impl Config {
             program.tables.inherit(&old.program.tables);
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
+            program.latencies = Arc::clone(&old.program.latencies);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::script::tables::Tables;
 use crate::script::transform::Transform;
 use crate::script::value::{StrRef, Value};
 use crate::telemetry::language_counters::Languages;
+use crate::telemetry::latency::Latencies;
 
 /// The route blocks of a configuration, ready to run. Shared by all workers.
 pub struct Program {
@@ -55,6 +56,8 @@ pub struct Program {
     pub(crate) max_while_loops: u32,
     /// What became of calls into them; the same after a reload.
     pub(crate) languages: Arc<Languages>,
+    /// How long hooks take; the same after a reload.
+    pub(crate) latencies: Arc<Latencies>,
     /// What scripts of other languages can name.
     pub(crate) known: Known,
     /// Parameters of the module `codec`.

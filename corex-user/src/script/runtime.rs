@@ -1,6 +1,7 @@
 //! One worker's interpreter: what lasts from message to message.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use regex::bytes::Regex;
 
@@ -16,6 +17,7 @@ use crate::codec::Codecs;
 use crate::module::{relay_reply, sl};
 use crate::sip::SipView;
 use crate::sip::compose::Edits;
+use crate::telemetry::latency::Kind;
 use crate::telemetry::limiter::Limiter;
 
 /// What keeps log lines about one kind of event from becoming a flood.
@@ -139,6 +141,7 @@ impl Runtime {
         let Some(route) = program.network else {
             return HookOutcome::Unchanged;
         };
+        let began = Instant::now();
         let end = self.run(
             &program,
             Some(route),
@@ -148,6 +151,10 @@ impl Runtime {
             Some(direction),
             host,
         );
+        let took = began.elapsed();
+        program
+            .latencies
+            .record(self.worker, Kind::Route, Some(direction), took);
         let Some(avp) = program.msg_avp else {
             return if end == RouteEnd::Failed {
                 HookOutcome::Failed

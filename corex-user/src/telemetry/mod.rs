@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod language_counters;
+pub mod latency;
 pub mod limiter;
 pub mod log;
 pub mod stream_counters;

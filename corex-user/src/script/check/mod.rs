@@ -210,6 +210,7 @@ impl Checker {
             max_while_loops: self.settings.max_while_loops,
             sockets,
             languages: Arc::default(),
+            latencies: Arc::default(),
             known: self.known(),
             codec: self.settings.codec,
             pool: std::mem::take(&mut self.pool.bytes),
