@@ -1,7 +1,11 @@
 //! What a hook is: a function from a message's bytes to other bytes, run on every message
 //! received and on every message about to be sent.
 //!
-//! There is one kind so far: `event_route[network:msg]` of the configuration.
+//! There is one kind: `event_route[network:msg]` of the configuration, which can call scripts in
+//! other languages.
+
+pub(crate) mod perl;
+pub(crate) mod rest;
 
 use crate::script::{Direction, Env, HookOutcome, Host, Runtime};
 

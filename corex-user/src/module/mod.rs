@@ -1,6 +1,7 @@
 //! The functions that scripts can call and the parameters that configure them, by module, as in
 //! Kamailio. The checker, the interpreter and the documentation all go by the tables here.
 
+mod app_perl;
 mod codec;
 mod core;
 mod corex;
@@ -19,6 +20,7 @@ use crate::script::settings::Settings;
 
 pub(crate) use self::core::relay_reply;
 pub(crate) use self::htable::check_name as htable_name;
+pub(crate) use self::xlog::Line;
 
 /// A module: what `loadmodule` names.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(crate) struct Module {
 }
 
 /// All modules.
-pub(crate) const MODULES: [&Module; 10] = [
+pub(crate) const MODULES: [&Module; 11] = [
     &core::MODULE,
     &corex::MODULE,
     &xlog::MODULE,
@@ -45,6 +47,7 @@ pub(crate) const MODULES: [&Module; 10] = [
     &maxfwd::MODULE,
     &htable::MODULE,
     &codec::MODULE,
+    &app_perl::MODULE,
 ];
 
 /// The name of what needs no `loadmodule`.

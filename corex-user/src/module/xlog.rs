@@ -142,7 +142,7 @@ fn log(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Hal
 }
 
 /// Bytes as one line of text.
-pub(super) struct Line<'a>(pub &'a [u8]);
+pub(crate) struct Line<'a>(pub &'a [u8]);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

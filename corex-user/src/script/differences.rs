@@ -55,6 +55,53 @@ const DIFFERENCES: &[Difference] = &[
          trace; here they are counted.",
     ),
     differs(
+        Functions,
+        "app_perl",
+        "perl_exec_simple",
+        "in Kamailio a function that dies is true, and what it did to AVPs stays.",
+    ),
+    differs(
+        Functions,
+        "app_perl",
+        "perl_exec",
+        "in Kamailio what is no number, and a function that dies, is 0 and so ends the \
+         configuration's script; and in event_route[network:msg] no function is called.",
+    ),
+    differs(
+        Parameters,
+        "app_perl",
+        "filename",
+        "Kamailio.pm, Kamailio::Constants (log levels, message types, flags), Kamailio::Message, \
+         Kamailio::AVP and Kamailio::URI are built in, databases (Kamailio::VDB) are left out. \
+         The log levels are known in main without `use Kamailio::Constants`, which example 1.15 \
+         takes for granted. getHeader() takes a name in any case where none is written as it \
+         asks. moduleFunction() calls every function; Kamailio refuses most.",
+    ),
+    differs(
+        Parameters,
+        "app_perl",
+        "perl_destroy_func",
+        "it is also called when the script is read again.",
+    ),
+    differs(
+        Parameters,
+        "app_perl",
+        "timeout",
+        "a parameter of corex alone. Kamailio waits for ever.",
+    ),
+    differs(
+        Parameters,
+        "app_perl",
+        "max_memory",
+        "a parameter of corex alone. In Kamailio Perl takes the memory of Kamailio's process.",
+    ),
+    differs(
+        Parameters,
+        "app_perl",
+        "perl_path",
+        "a parameter of corex alone. Kamailio is linked with one Perl.",
+    ),
+    differs(
         Parameters,
         "corex",
         "intercept_send",

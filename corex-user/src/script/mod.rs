@@ -9,7 +9,6 @@ pub(crate) mod changes;
 pub(crate) mod check;
 mod differences;
 pub(crate) mod exec;
-#[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
 pub(crate) mod late;
 mod pattern;
 pub(crate) mod program;
@@ -29,9 +28,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::hook::perl::Engine;
 use crate::io::files::FileError;
 use crate::sip::Transport;
-use syntax::diag::Report;
+use syntax::diag::{Diagnostic, Report};
+use syntax::span::Span;
 
 pub use crate::sip::compose::SentBy;
 pub(crate) use pattern::regex;
@@ -239,6 +240,19 @@ impl Config {
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
             program.latencies = Arc::clone(&old.program.latencies);
+            if let Some(perl) = &program.perl {
+                perl.count_with(Arc::clone(&program.languages));
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Has the script of the module app_perl read again, if there is one. Workers change over to
+    /// it when it is loaded; if it can't be, the old one stays, which is logged and counted.
+    pub fn reload_perl(&self) {
+        if let Some(perl) = &self.program.perl {
+            perl.reload();
         }
     }
 }
@@ -258,7 +272,34 @@ pub fn load(path: &Path) -> Loaded {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    check::check(syntax::parse_file(path), folder)
+    let mut loaded = check::check(syntax::parse_file(path), folder);
+    start_perl(&mut loaded);
+    loaded
+}
+
+/// Loads the script of the module app_perl, which may be wrong as the configuration may.
+fn start_perl(loaded: &mut Loaded) {
+    let Some(config) = &mut loaded.config else {
+        return;
+    };
+    if config.program.known.module("app_perl").is_none() {
+        return;
+    }
+    let started = Engine::start(&config.settings.perl, &config.folder);
+    let diagnostic = match (started, Arc::get_mut(&mut config.program)) {
+        (Ok(Some(engine)), Some(program)) => {
+            engine.count_with(Arc::clone(&program.languages));
+            program.perl = Some(engine);
+            return;
+        }
+        (Ok(_), _) => Diagnostic::error(Span::NONE, "app_perl has no script")
+            .help("add the line: modparam(\"app_perl\", \"filename\", \"/path/of/script.pl\")"),
+        (Err(reason), _) => {
+            Diagnostic::error(Span::NONE, format!("the script of app_perl: {reason}"))
+        }
+    };
+    loaded.report.push(diagnostic);
+    loaded.config = None;
 }
 
 /// Checks a configuration given as text; `name` is what the report calls it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+use crate::hook::perl;
 use crate::module::Function;
 use crate::script::SocketId;
 use crate::script::check::Known;
@@ -60,6 +61,8 @@ pub struct Program {
     pub(crate) latencies: Arc<Latencies>,
     /// What scripts of other languages can name.
     pub(crate) known: Known,
+    /// The script of the module app_perl.
+    pub(crate) perl: Option<perl::Engine>,
     /// Parameters of the module `codec`.
     pub(crate) codec: settings::Codec,
 }

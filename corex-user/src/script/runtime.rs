@@ -14,6 +14,7 @@ use super::store::Store;
 use super::value::Value;
 use super::{Direction, Env, HookOutcome, Host, RouteEnd};
 use crate::codec::Codecs;
+use crate::hook::perl;
 use crate::module::{relay_reply, sl};
 use crate::sip::SipView;
 use crate::sip::compose::Edits;
@@ -85,6 +86,8 @@ pub struct Runtime {
     pub(crate) patterns: Patterns,
     pub(crate) limits: Limits,
     pub(crate) late: Late,
+    /// What calls scripts in Perl.
+    pub(crate) perl: Option<perl::Worker>,
     /// What a transformation yields, before it is put into the arena.
     pub(crate) transformed: Vec<u8>,
     /// Where messages are written that are about to be sent.
@@ -107,6 +110,7 @@ impl Runtime {
             patterns: Patterns::default(),
             limits: Limits::default(),
             late: Late::default(),
+            perl: program.perl.as_ref().map(|engine| engine.attach(worker)),
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),

@@ -78,6 +78,39 @@ impl Default for Codec {
     }
 }
 
+/// Parameters of the module `app_perl`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Perl {
+    /// `filename`, as it is written.
+    pub script: Option<PathBuf>,
+    /// `modpath`: directories for Perl's @INC, as they are written.
+    pub include: Vec<PathBuf>,
+    /// `perl_destroy_func`; empty: none.
+    pub destroy: String,
+    /// A process is replaced after so many calls; 0: never.
+    pub reset_cycles: u32,
+    /// How long a call may take, in milliseconds.
+    pub timeout: u32,
+    /// The interpreter.
+    pub interpreter: PathBuf,
+    /// Address space of a process, in MiB.
+    pub max_memory: u32,
+}
+
+impl Default for Perl {
+    fn default() -> Perl {
+        Perl {
+            script: None,
+            include: Vec::new(),
+            destroy: String::new(),
+            reset_cycles: 0,
+            timeout: 200,
+            interpreter: PathBuf::from("/usr/bin/perl"),
+            max_memory: 512,
+        }
+    }
+}
+
 /// The longest message, in bytes: what the hook's result must fit.
 pub const MAX_MESSAGE_LEN: u32 = 65_535;
 
@@ -107,6 +140,8 @@ pub struct Settings {
     pub corex: Corex,
     /// Parameters of the module `codec`.
     pub codec: Codec,
+    /// Parameters of the module `app_perl`.
+    pub perl: Perl,
     /// Bounds and times of TCP.
     pub stream: StreamSettings,
     /// Hash tables.
@@ -130,6 +165,7 @@ impl Default for Settings {
             max_while_loops: 100,
             corex: Corex::default(),
             codec: Codec::default(),
+            perl: Perl::default(),
             stream: StreamSettings::default(),
             tables: Vec::new(),
             shared_values: Vec::new(),

@@ -38,7 +38,6 @@ pub(crate) struct Store {
 }
 
 /// All AVPs at one moment.
-#[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
 pub(crate) struct Avps(Vec<Avp>);
 
 impl Store {
@@ -73,13 +72,11 @@ impl Store {
     }
 
     /// The AVPs as they are now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
     pub fn avps(&self) -> Avps {
         Avps(self.avps.clone())
     }
 
     /// The AVPs as they were earlier in this message.
-    #[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
     pub fn restore_avps(&mut self, avps: Avps) {
         self.avps = avps.0;
     }

@@ -5,7 +5,6 @@
 mod call;
 mod core;
 mod expr;
-#[cfg_attr(not(test), expect(dead_code, reason = "languages are the next step"))]
 mod late;
 mod module;
 pub(super) mod nearest;
@@ -212,6 +211,7 @@ impl Checker {
             languages: Arc::default(),
             latencies: Arc::default(),
             known: self.known(),
+            perl: None,
             codec: self.settings.codec,
             pool: std::mem::take(&mut self.pool.bytes),
             routes,

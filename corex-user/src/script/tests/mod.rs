@@ -5,6 +5,8 @@ mod functions;
 mod hook;
 mod language;
 mod late;
+mod perl;
+mod perl_faults;
 mod places;
 mod reports;
 mod stateless;

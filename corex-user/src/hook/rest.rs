@@ -1,0 +1,90 @@
+//! How an engine of another language rests after it ran into its bounds, so that a script that
+//! takes all its time for each message doesn't take the worker's.
+
+use std::time::{Duration, Instant};
+
+/// The first rest, and what the longest one is.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Says when calls may run. Each failure in a row doubles the rest after it; a success ends that.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    /// How long the last rest was; zero: nothing has failed since the last success.
+    length: Duration,
+    /// No call runs before this.
+    until: Option<Instant>,
+}
+
+impl Rest {
+    /// Whether calls are not to run at `now`.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Notes that a call that ended at `now` ran into a bound. How long the engine rests.
+    pub fn failed(&mut self, now: Instant) -> Duration {
+        self.length = (self.length * 2).clamp(SHORTEST, LONGEST);
+        self.until = now.checked_add(self.length);
+        self.length
+    }
+
+    /// Notes that a call ended within its bounds.
+    pub fn succeeded(&mut self) {
+        *self = Rest::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn calls_run_until_one_fails() {
+        let mut rest = Rest::default();
+        let start = Instant::now();
+        assert!(!rest.holds(start));
+        rest.succeeded();
+        assert!(!rest.holds(start));
+        rest.failed(start);
+        assert!(rest.holds(start));
+    }
+
+    #[test]
+    fn a_rest_ends_by_itself() {
+        let mut rest = Rest::default();
+        let start = Instant::now();
+        assert_eq!(rest.failed(start), 100 * MS);
+        assert!(rest.holds(start + 99 * MS));
+        assert!(!rest.holds(start + 100 * MS));
+    }
+
+    #[test]
+    fn failures_in_a_row_double_the_rest_up_to_five_seconds() {
+        let mut rest = Rest::default();
+        let mut now = Instant::now();
+        let lengths: Vec<u128> = (0..8)
+            .map(|_| {
+                let length = rest.failed(now);
+                assert!(rest.holds(now + length - MS));
+                now += length;
+                assert!(!rest.holds(now));
+                length.as_millis()
+            })
+            .collect();
+        assert_eq!(lengths, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_success_makes_the_next_rest_short_again() {
+        let mut rest = Rest::default();
+        let now = Instant::now();
+        rest.failed(now);
+        rest.failed(now);
+        rest.succeeded();
+        assert!(!rest.holds(now));
+        assert_eq!(rest.failed(now), 100 * MS);
+    }
+}
