@@ -47,16 +47,24 @@ my $MAX_WAITING = 64 << 10;
 BEGIN {
     no warnings 'once';
     *CORE::GLOBAL::fork = sub () {
-        my $child = CORE::fork();
+        my $parent = $$;
+        my $child  = CORE::fork();
         if (defined $child && $child == 0) {
             close $socket;
-            syscall $number_of{prctl}, 1, 9, 0, 0, 0;
+            end_with($parent);
         }
         return $child;
     };
 }
 
 sub leave { kill 9, $$ }
+
+# The kernel kills this process when the other one ends, which may just have happened.
+sub end_with {
+    my ($parent) = @_;
+    syscall $number_of{prctl}, 1, 9, 0, 0, 0;
+    leave() unless getppid == $parent;
+}
 
 # Dies where the script called.
 sub complain {
@@ -292,8 +300,7 @@ sub confine {
     syscall($number_of{prlimit}, 0, $number_of{memory}, $bytes, 0) == 0
         or not_loaded("the bound of memory can't be set: $!\n");
     syscall $number_of{prlimit}, 0, $number_of{core}, $none, 0;
-    syscall $number_of{prctl}, 1, 9, 0, 0, 0;
-    leave() unless getppid == $parent;
+    end_with($parent);
 }
 
 sub load {

@@ -232,8 +232,7 @@ fn wait_for_end(pid: &str) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid).join("status"));
-    panic!("{pid} still runs: {status:?}");
+    panic!("{pid} still runs");
 }
 
 #[test]
