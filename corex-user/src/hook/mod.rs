@@ -4,6 +4,7 @@
 //! There is one kind: `event_route[network:msg]` of the configuration, which can call scripts in
 //! other languages.
 
+pub mod lua;
 pub(crate) mod perl;
 pub(crate) mod rest;
 

@@ -6,6 +6,7 @@ use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::hook::perl;
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
+use crate::telemetry::latency::Kind;
 
 pub(super) static MODULE: Module = Module {
     name: "app_perl",
@@ -141,5 +142,7 @@ fn call(exec: &mut Exec<'_>, args: &[Arg], with_message: bool) -> Result<i64, Ha
         [_, _, ..] => Some(exec.arg_str(args, 1)?),
         _ => None,
     };
-    perl::call(exec, with_message, function, argument)
+    exec.measured(Kind::Perl, |exec| {
+        perl::call(exec, with_message, function, argument)
+    })
 }

@@ -1,6 +1,7 @@
 //! The functions that scripts can call and the parameters that configure them, by module, as in
 //! Kamailio. The checker, the interpreter and the documentation all go by the tables here.
 
+mod app_lua;
 mod app_perl;
 mod codec;
 mod core;
@@ -36,7 +37,7 @@ pub(crate) struct Module {
 }
 
 /// All modules.
-pub(crate) const MODULES: [&Module; 11] = [
+pub(crate) const MODULES: [&Module; 12] = [
     &core::MODULE,
     &corex::MODULE,
     &xlog::MODULE,
@@ -47,6 +48,7 @@ pub(crate) const MODULES: [&Module; 11] = [
     &maxfwd::MODULE,
     &htable::MODULE,
     &codec::MODULE,
+    &app_lua::MODULE,
     &app_perl::MODULE,
 ];
 

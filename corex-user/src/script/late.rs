@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::check::{Known, LateChecker};
 use super::exec::{Exec, Halt, ScriptError};
@@ -16,6 +17,7 @@ use super::store::{Avps, Store};
 use super::transform::Transform;
 use super::value::Value;
 use crate::module::{Function, Param, ParamKind, Routes, find_function};
+use crate::telemetry::latency;
 
 /// Beyond either of these, what was compiled is forgotten before the next message: a script may
 /// make up names without end.
@@ -303,6 +305,15 @@ impl Exec<'_> {
             Some(route) => Ok(self.route(route)?),
             None => Err(LateError::Wrong(format!("there is no route[{name}]"))),
         }
+    }
+
+    /// Measures a call into a script of another language.
+    pub fn measured<R>(&mut self, kind: latency::Kind, call: impl FnOnce(&mut Self) -> R) -> R {
+        let began = Instant::now();
+        let result = call(self);
+        let latencies = &self.program.latencies;
+        latencies.record(self.rt.worker, kind, self.direction, began.elapsed());
+        result
     }
 
     /// The AVPs as they are now.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use crate::hook::perl;
+use crate::hook::{lua, perl};
 use crate::module::Function;
 use crate::script::SocketId;
 use crate::script::check::Known;
@@ -65,6 +65,8 @@ pub struct Program {
     pub(crate) perl: Option<perl::Engine>,
     /// Parameters of the module `codec`.
     pub(crate) codec: settings::Codec,
+    /// The scripts of the module `app_lua`; `None`: it isn't loaded.
+    pub(crate) lua: Option<Arc<lua::Shared>>,
 }
 
 impl Program {
@@ -100,6 +102,19 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
+    /// Reads the scripts in Lua again; each worker goes on with them before its next call. It
+    /// reads files: to be called beside the workers.
+    ///
+    /// # Errors
+    /// What is wrong with them: the old ones stay. Or that there are none, or that the parameter
+    /// `reload` forbids it.
+    pub fn reload_lua(&self) -> Result<(), String> {
+        match &self.lua {
+            Some(lua) => lua.reload(&self.languages.lua),
+            None => Err("the module app_lua is not loaded".to_owned()),
+        }
+    }
+
     /// The listen socket of this text or name; see [`Self::sockets`].
     pub(crate) fn socket(&self, wanted: &[u8]) -> Option<SocketId> {
         let pool = &self.pool;

@@ -14,7 +14,7 @@ use super::store::Store;
 use super::value::Value;
 use super::{Direction, Env, HookOutcome, Host, RouteEnd};
 use crate::codec::Codecs;
-use crate::hook::perl;
+use crate::hook::{lua, perl};
 use crate::module::{relay_reply, sl};
 use crate::sip::SipView;
 use crate::sip::compose::Edits;
@@ -88,6 +88,7 @@ pub struct Runtime {
     pub(crate) late: Late,
     /// What calls scripts in Perl.
     pub(crate) perl: Option<perl::Worker>,
+    pub(crate) lua: Option<Box<lua::Engine>>,
     /// What a transformation yields, before it is put into the arena.
     pub(crate) transformed: Vec<u8>,
     /// Where messages are written that are about to be sent.
@@ -111,6 +112,10 @@ impl Runtime {
             limits: Limits::default(),
             late: Late::default(),
             perl: program.perl.as_ref().map(|engine| engine.attach(worker)),
+            lua: program
+                .lua
+                .as_ref()
+                .map(|lua| Box::new(lua::Engine::new(lua))),
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),

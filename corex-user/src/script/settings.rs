@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::alias;
 use crate::codec::CodecConfig;
+use crate::hook::lua::LuaSettings;
 use crate::io::stream::StreamSettings;
 use crate::script::tables::{Shared, TableConfig};
 use crate::sip::Transport;
@@ -142,6 +143,8 @@ pub struct Settings {
     pub codec: Codec,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
+    /// Parameters of the module `app_lua`.
+    pub lua: LuaSettings,
     /// Bounds and times of TCP.
     pub stream: StreamSettings,
     /// Hash tables.
@@ -166,6 +169,7 @@ impl Default for Settings {
             corex: Corex::default(),
             codec: Codec::default(),
             perl: Perl::default(),
+            lua: LuaSettings::default(),
             stream: StreamSettings::default(),
             tables: Vec::new(),
             shared_values: Vec::new(),

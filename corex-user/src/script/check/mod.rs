@@ -16,7 +16,7 @@ pub(super) use self::core::CORE;
 pub(crate) use self::late::{Known, LateChecker};
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -31,6 +31,7 @@ use super::syntax::span::Span;
 use super::tables::Tables;
 use super::value::{Source, StrRef};
 use super::{Config, Loaded};
+use crate::hook::lua;
 use crate::module::{Function, Module};
 use crate::sip::Transport;
 
@@ -45,6 +46,8 @@ struct Checker {
     avps: Names,
     vars: Names,
     msg_avp: Option<AvpId>,
+    /// Where the scripts in Lua were named.
+    lua_scripts: Vec<Span>,
     /// Where `network_io_intercept` was set last.
     intercept: Option<Span>,
     routes: Vec<Declared>,
@@ -121,7 +124,8 @@ pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
         Names::default(),
         Names::default(),
     );
-    let program = checker.file(&file);
+    let mut program = checker.file(&file);
+    program.lua = checker.lua(&folder);
     let Checker {
         report, settings, ..
     } = checker;
@@ -150,6 +154,7 @@ impl Checker {
             avps,
             vars,
             msg_avp: None,
+            lua_scripts: Vec::new(),
             intercept: None,
             routes: Vec::new(),
             uses: Vec::new(),
@@ -188,6 +193,24 @@ impl Checker {
         self.program(blocks)
     }
 
+    /// Loads the scripts in Lua, in which there may be mistakes too.
+    fn lua(&mut self, folder: &Path) -> Option<Arc<lua::Shared>> {
+        if !self.is_loaded("app_lua") {
+            return None;
+        }
+        match lua::Shared::load(&self.settings.lua, folder) {
+            Ok(shared) => Some(Arc::new(shared)),
+            Err(error) => {
+                let span = self.lua_scripts.get(error.script).copied();
+                self.say(
+                    Diagnostic::error(span.unwrap_or(Span::NONE), error.reason)
+                        .label("this script can't be loaded"),
+                );
+                None
+            }
+        }
+    }
+
     fn program(&mut self, routes: Vec<Block>) -> Program {
         let sockets = self.sockets();
         Program {
@@ -213,6 +236,7 @@ impl Checker {
             known: self.known(),
             perl: None,
             codec: self.settings.codec,
+            lua: None,
             pool: std::mem::take(&mut self.pool.bytes),
             routes,
         }

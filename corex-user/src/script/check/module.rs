@@ -136,6 +136,9 @@ impl Checker {
                     Some(text) => set(&mut self.settings, text),
                     None => Err("it is not valid UTF-8".to_owned()),
                 };
+                if module == "app_lua" && name == "load" && result.is_ok() {
+                    self.lua_scripts.push(value.span);
+                }
                 if let Err(reason) = result {
                     self.say(Diagnostic::error(value.span, format!("{name}: {reason}")).help(help));
                 }

@@ -5,6 +5,7 @@ mod functions;
 mod hook;
 mod language;
 mod late;
+mod lua;
 mod perl;
 mod perl_faults;
 mod places;

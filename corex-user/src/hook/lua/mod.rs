@@ -1,0 +1,253 @@
+//! Scripts in Lua, for the module app_lua: what `lua_run()` and its like do.
+//!
+//! One LuaJIT state for each worker. A script that runs too long, wants too much memory or fails in
+//! any other way ends its call and nothing else: `state` makes what scripts run in, `sandbox.lua`
+//! the standard functions they find, `ksr.lua` the interface of Kamailio's, `dispatch` answers it.
+
+mod budget;
+mod dispatch;
+mod names;
+mod pattern;
+mod say;
+mod settings;
+mod shared;
+mod source;
+mod state;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mlua::{Function, String as LuaString, Value, Variadic};
+
+use self::budget::Ending;
+use self::dispatch::Host;
+use self::say::Kind;
+use self::state::State;
+use super::rest::Rest;
+use crate::script::exec::{Exec, Halt};
+use crate::script::value::StrRef;
+use crate::telemetry::language_counters::LanguageCounters;
+
+pub use self::settings::LuaSettings;
+pub(crate) use self::shared::Shared;
+
+/// How deep calls from the configuration may nest, by messages that scripts send and whose hooks
+/// run scripts.
+const MAX_DEPTH: u32 = 8;
+
+/// What one worker runs.
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    /// `None` after it was lost: made anew before the next call.
+    state: Option<Arc<State>>,
+    /// What `shared` had when the state was made.
+    generation: u64,
+    rest: Rest,
+    /// How many calls are open.
+    depth: u32,
+}
+
+/// What is to be run.
+#[derive(Clone, Copy)]
+pub(crate) enum Call {
+    /// A global function, with strings.
+    Function,
+    /// A file.
+    File,
+    /// A chunk.
+    Text,
+}
+
+impl Engine {
+    /// One with the scripts loaded.
+    pub fn new(shared: &Arc<Shared>) -> Engine {
+        let mut engine = Engine {
+            shared: Arc::clone(shared),
+            state: None,
+            generation: shared.generation(),
+            rest: Rest::default(),
+            depth: 0,
+        };
+        // It was tried when the configuration was loaded; should it fail now, it is tried again.
+        engine.state = shared.make().ok().map(Arc::new);
+        engine
+    }
+
+    /// Ends a rest.
+    #[cfg(test)]
+    pub fn wake(&mut self) {
+        self.rest.succeeded();
+    }
+
+    /// Takes over scripts that were read again, and makes a state where there is none.
+    ///
+    /// # Errors
+    /// Those of the scripts, where there is no state to go on with.
+    fn ready(&mut self, counters: &LanguageCounters) -> mlua::Result<Arc<State>> {
+        let generation = self.shared.generation();
+        if let Some(state) = &self.state {
+            // Who runs now goes on with what it began with.
+            if generation == self.generation || self.depth > 0 {
+                return Ok(Arc::clone(state));
+            }
+        }
+        self.generation = generation;
+        match self.shared.make().map(Arc::new) {
+            Ok(state) => {
+                if self.state.is_none() {
+                    counters.add(|c| &c.restarts);
+                }
+                self.state = Some(Arc::clone(&state));
+                Ok(state)
+            }
+            Err(error) => match &self.state {
+                Some(old) => {
+                    counters.add(|c| &c.reload_errors);
+                    tracing::error!(
+                        "the Lua scripts stay as they were: {}",
+                        say::one_line(&error)
+                    );
+                    Ok(Arc::clone(old))
+                }
+                None => Err(error),
+            },
+        }
+    }
+}
+
+impl Exec<'_> {
+    /// Runs Lua: its return code, 1 or -1 after an error. What a script that failed had changed in
+    /// AVPs is undone.
+    ///
+    /// # Errors
+    /// What functions that the script called end the configuration's script with.
+    pub fn lua(&mut self, call: Call, what: StrRef, args: &[StrRef]) -> Result<i64, Halt> {
+        let program = self.program;
+        let counters = &program.languages.lua;
+        let now = Instant::now();
+        let Some(engine) = &mut self.rt.lua else {
+            return Ok(-1);
+        };
+        if engine.rest.holds(now) {
+            counters.add(|c| &c.held);
+            return Ok(-1);
+        }
+        if engine.depth >= MAX_DEPTH {
+            counters.add(|c| &c.errors);
+            self.complain(format_args!("calls of Lua nest deeper than {MAX_DEPTH}"));
+            return Ok(-1);
+        }
+        counters.add(|c| &c.runs);
+        let outermost = engine.depth == 0;
+        let state = match engine.ready(counters) {
+            Ok(state) => state,
+            Err(error) => {
+                engine.rest.failed(now);
+                counters.add(|c| &c.errors);
+                self.complain(format_args!("Lua: {}", say::one_line(&error)));
+                return Ok(-1);
+            }
+        };
+        engine.depth += 1;
+        if outermost {
+            state.begin(now, 1);
+        }
+        let avps = self.avps();
+        let (mark, depth) = (self.mark(), self.rt.depth);
+        let mut halt = None;
+        let result = self.lua_call(&state, call, what, args, &mut halt);
+        self.release(mark);
+        self.rt.depth = depth;
+        if let Some(engine) = &mut self.rt.lua {
+            engine.depth = engine.depth.saturating_sub(1);
+        }
+        let ending = state.budget.ending();
+        if ending == Ending::Wanted {
+            // It is this call's: one that waits for it goes on.
+            state.budget.set_ending(Ending::None);
+        }
+        let error = match result {
+            Ok(()) => None,
+            Err(_) if ending == Ending::Wanted => None,
+            Err(error) => Some(error),
+        };
+        let Some(error) = error else {
+            if let Some(engine) = self.rt.lua.as_mut().filter(|_| outermost) {
+                engine.rest.succeeded();
+            }
+            return halt.map_or(Ok(1), Err);
+        };
+        self.restore_avps(avps);
+        counters.add(|c| &c.errors);
+        let kind = match ending {
+            Ending::Spent => Kind::Timeout,
+            _ => say::kind(&error),
+        };
+        match kind {
+            Kind::Timeout => counters.add(|c| &c.timeouts),
+            Kind::Memory => counters.add(|c| &c.memory),
+            Kind::Script => {}
+        }
+        if let Some(engine) = &mut self.rt.lua {
+            if kind != Kind::Script {
+                engine.rest.failed(Instant::now());
+            }
+            if kind == Kind::Memory {
+                // Whatever its globals hold is given back.
+                engine.state = None;
+            }
+        }
+        self.complain(format_args!("Lua: {}", say::one_line(&error)));
+        Ok(-1)
+    }
+
+    fn lua_call(
+        &mut self,
+        state: &Arc<State>,
+        call: Call,
+        what: StrRef,
+        args: &[StrRef],
+        halt: &mut Option<Halt>,
+    ) -> mlua::Result<()> {
+        let lua = &state.lua;
+        let function = match call {
+            Call::Function => {
+                let name = lua.create_string(self.bytes(what))?;
+                match lua.globals().raw_get(&name)? {
+                    Value::Function(function) => function,
+                    _ => {
+                        return Err(mlua::Error::runtime(format!(
+                            "there is no function {}()",
+                            name.to_string_lossy()
+                        )));
+                    }
+                }
+            }
+            Call::Text => {
+                let text = self.bytes(what);
+                if text.len() as u64 > source::MAX_BYTES {
+                    return Err(mlua::Error::runtime("the chunk is too long"));
+                }
+                state.compile(text, &String::from_utf8_lossy(text))?
+            }
+            Call::File => state.file(Path::new(&*String::from_utf8_lossy(self.bytes(what))))?,
+        };
+        let args: Variadic<LuaString> = args
+            .iter()
+            .map(|arg| lua.create_string(self.bytes(*arg)))
+            .collect::<mlua::Result<_>>()?;
+        let host = Host {
+            state,
+            exec: RefCell::new(self),
+            halt: RefCell::new(None),
+        };
+        let result = lua.scope(|scope| {
+            let answer: Function = scope.create_function(|lua, args| host.answer(lua, args))?;
+            state.with_host(answer, || function.call::<()>(args))
+        });
+        *halt = host.halt.into_inner();
+        result
+    }
+}
