@@ -49,6 +49,38 @@ const DIFFERENCES: &[Difference] = &[
     ),
     differs(
         Parameters,
+        "app_lua",
+        "max_instructions",
+        "a parameter of corex alone: Kamailio lets scripts run for ever, and its process with them.",
+    ),
+    differs(
+        Parameters,
+        "app_lua",
+        "max_time",
+        "a parameter of corex alone, as max_instructions.",
+    ),
+    differs(
+        Parameters,
+        "app_lua",
+        "max_memory",
+        "a parameter of corex alone. Kamailio's Lua takes what the system has.",
+    ),
+    differs(
+        Parameters,
+        "app_lua",
+        "register",
+        "in Kamailio it belongs to app_lua_sr, and sr is empty without it.",
+    ),
+    differs(
+        Functions,
+        "app_lua",
+        "lua_run",
+        "AVPs that a script that failed had changed are as before. KSR.x.modf() takes every \
+         function, and pseudo-variables in its arguments; integers have 64 bits. What a worker \
+         mustn't wait for isn't there: see the module.",
+    ),
+    differs(
+        Parameters,
         "corex",
         "probe_len",
         "a parameter of corex alone. Kamailio drops datagrams of fewer than 32 bytes without a \

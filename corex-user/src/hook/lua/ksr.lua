@@ -173,13 +173,8 @@ local function builtin(name)
 end
 
 local append, insert, remove = builtin("append_hf"), builtin("insert_hf"), builtin("remove_hf")
-function hdr.append(lines)
-    return append(lines)
-end
-function hdr.insert(lines)
-    return insert(lines)
-end
-hdr.append_after, hdr.insert_before = append, insert
+hdr.append, hdr.append_after = append, append
+hdr.insert, hdr.insert_before = insert, insert
 function hdr.remove(name)
     remove(name)
     return 1
@@ -326,7 +321,10 @@ end
 
 KSR.textops.has_body_type = KSR.textops.has_body
 KSR.siputils.uri_param_value = KSR.siputils.uri_param
-KSR.sl.send_reply = KSR.sl.send_reply or KSR.sl.sl_send_reply
+for name, own in pairs({ run = "lua_run", run_p1 = "lua_run", run_p2 = "lua_run", run_p3 = "lua_run",
+    dofile = "lua_dofile", dostring = "lua_dostring", runstring = "lua_runstring" }) do
+    KSR.app_lua[name] = KSR.app_lua[own]
+end
 
 local htable = KSR.htable
 local function cell(name, key)
