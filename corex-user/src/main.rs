@@ -11,7 +11,7 @@ use std::{
 use clap::Parser as _;
 use corex_user::{
     daemon::{self, Options},
-    kernel::{heap::CountingHeap, maps_document},
+    kernel::{heap::CountingHeap, maps_document, privileges},
     script::{
         self, Config,
         catalogue::{self, Chapter},
@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 
 /// Reads a configuration and prints its report to stderr. `None` if it has errors.
 fn load(path: &Path) -> Option<Config> {
-    let loaded = script::load(path);
+    // What a script's module starts runs without capabilities from the first moment.
+    let loaded = privileges::without(|| script::load(path));
     let colour = std::io::stderr().is_terminal();
     let report = loaded.report.render(colour);
     if !report.is_empty() {
@@ -111,7 +112,8 @@ fn list(args: &ListArgs) -> ExitCode {
 }
 
 fn run(config: Config, args: RunArgs) -> ExitCode {
-    let log = log::start(log::level(config.settings.debug));
+    let level = log::level(config.settings.debug);
+    let log = privileges::without(|| log::start(level));
     let options = Options {
         config: args.config,
         instance: args.instance,

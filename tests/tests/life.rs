@@ -209,3 +209,71 @@ fn a_second_corex_on_the_same_port_says_who_has_it() -> Result<()> {
     first.stop()?;
     Ok(())
 }
+
+/// A field of /proc/PID/task/TID/status, for every thread of a process and of its children.
+fn of_every_thread(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        let status = fs::read_to_string(task.join("status"))?;
+        let find = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        found.push((find("Name:"), find(field)));
+        let children = fs::read_to_string(task.join("children"))?;
+        for child in children.split_whitespace() {
+            found.extend(of_every_thread(child.parse()?, field)?);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn once_it_runs_no_thread_and_no_child_has_any_privilege() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    let script = work.write("script.pl", "1;")?;
+    let text = config::relay(
+        Family::V4,
+        &format!(
+            "loadmodule \"app_perl.so\"\nmodparam(\"app_perl\", \"filename\", \"{}\")",
+            script.display()
+        ),
+        config::COPY,
+    );
+    let corex = CorexOptions::new(&work.write("corex.cfg", text)?)
+        .interface("user")
+        .interface("core")
+        .engine("xdp")
+        .start(&relay.corex, work.path(), "corex")?;
+    let check = || -> Result<usize> {
+        let pid = corex.process.pid();
+        for (field, wanted) in [
+            ("CapEff:", "0000000000000000"),
+            ("CapPrm:", "0000000000000000"),
+            ("CapAmb:", "0000000000000000"),
+            ("NoNewPrivs:", "1"),
+        ] {
+            let threads = of_every_thread(pid, field)?;
+            let other: Vec<_> = threads
+                .iter()
+                .filter(|(_, value)| value != wanted)
+                .collect();
+            ensure!(other.is_empty(), "{field} {other:?}");
+        }
+        Ok(of_every_thread(pid, "Name:")?.len())
+    };
+    ensure!(check()? >= 6);
+    call(&relay, &work, 20)?;
+    corex.process.signal(libc::SIGHUP)?;
+    corex
+        .process
+        .wait_for_output("the configuration was read again", LIMIT)?;
+    call(&relay, &work, 20)?;
+    check()?;
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("user.sent") == 240, "{:#}", books.0);
+    ensure!(programs(&relay.corex)?.is_empty());
+    Ok(())
+}

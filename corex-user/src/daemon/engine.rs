@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
 };
 
 use anyhow::{Context as _, bail};
@@ -71,7 +72,7 @@ struct Xdp {
     interfaces: Vec<InterfaceLine>,
     queues: Vec<QueueLine>,
     /// Behind the object: pins go last. `None` where there is no file system for them.
-    _pins: Option<Pins>,
+    pins: Option<Pins>,
 }
 
 /// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
@@ -241,7 +242,7 @@ impl Engine {
                 interfaces: interface_lines(&attachments, &lines),
                 attachments,
                 queues: lines,
-                _pins: pins,
+                pins,
             }),
         })
     }
@@ -304,6 +305,11 @@ impl Engine {
     /// The workers' parts, one for each worker to be started; empty the second time.
     pub fn take_workers(&mut self) -> Vec<Option<XdpWorker>> {
         std::mem::take(&mut self.workers)
+    }
+
+    /// Where maps are pinned, if they are.
+    pub fn pins(&self) -> Option<&Path> {
+        Some(self.xdp.as_ref()?.pins.as_ref()?.path())
     }
 
     /// The loaded object, for its log.

@@ -3,6 +3,8 @@
 mod beside;
 mod control;
 mod engine;
+mod hardening;
+mod loader;
 mod reload;
 
 use std::{
@@ -23,6 +25,7 @@ pub use self::engine::EngineChoice;
 use self::{
     beside::{Beside, TcpListeners},
     engine::{Engine, XdpWorker},
+    loader::Loader,
     reload::Reloader,
 };
 use crate::{
@@ -98,23 +101,27 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         inboxes,
         parts.workers.first().map_or(&[], |w| &w.sockets),
     )?;
-    let shared = Arc::new(shared(
-        config,
-        listeners,
-        engine.knobs(),
-        beside.courier.clone(),
-    )?);
-    let latest = Arc::new(ArcSwap::new(Arc::clone(&shared)));
+    let loader = Loader::start()?;
+    engine.open_queues(&listeners)?;
+    // What is started from here on has neither capabilities nor all files.
+    hardening::harden(&config, options, &engine);
+    let shared = shared(config, listeners, engine.knobs(), beside.courier.clone())?;
+    let latest = Arc::new(ArcSwap::from_pointee(shared));
     let workers = parts.spawn(&latest, &engine.slots(), receivers)?;
-    let reloader = Reloader::new(options.config.clone(), latest, beside.courier.clone());
-    engine.open_queues(&shared.listeners)?;
+    let reloader = Reloader::new(
+        options.config.clone(),
+        loader,
+        latest,
+        beside.courier.clone(),
+    );
 
     tracing::info!(
         "ready: engine {}, {} worker{}, listening on {}",
         engine.name(),
         workers.threads.len(),
         if workers.threads.len() == 1 { "" } else { "s" },
-        shared
+        reloader
+            .current()
             .listeners
             .iter()
             .map(ToString::to_string)
@@ -168,14 +175,19 @@ fn shared(
     })
 }
 
-fn start_files(config: &Config) -> anyhow::Result<Files> {
-    let corex = &config.settings.corex;
-    let roots = if corex.file_roots.is_empty() {
+/// Where scripts may read and write files.
+fn file_roots(config: &Config) -> Vec<PathBuf> {
+    let roots = &config.settings.corex.file_roots;
+    if roots.is_empty() {
         vec![config.folder.clone(), std::env::temp_dir()]
     } else {
-        corex.file_roots.clone()
-    };
-    Files::start(roots, corex.file_max_size as usize).context("start the thread for files")
+        roots.clone()
+    }
+}
+
+fn start_files(config: &Config) -> anyhow::Result<Files> {
+    let max_size = config.settings.corex.file_max_size as usize;
+    Files::start(file_roots(config), max_size).context("start the thread for files")
 }
 
 /// What the workers are made of.

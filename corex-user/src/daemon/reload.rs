@@ -2,29 +2,36 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use arc_swap::ArcSwap;
 
-use super::{Workers, shared};
+use super::{Workers, loader::Loader, shared};
 use crate::{
     io::{courier::Courier, listen},
     pipeline::Shared,
-    script::{self, Config},
+    script::Config,
     telemetry::log::{self, Log},
 };
 
 /// Reads the configuration again and gives it to the workers.
 pub struct Reloader {
     path: PathBuf,
+    loader: Loader,
     latest: Arc<ArcSwap<Shared>>,
     courier: Courier,
 }
 
 impl Reloader {
     /// For the configuration in a file; what the workers go by is in `latest`.
-    pub fn new(path: PathBuf, latest: Arc<ArcSwap<Shared>>, courier: Courier) -> Reloader {
+    pub fn new(
+        path: PathBuf,
+        loader: Loader,
+        latest: Arc<ArcSwap<Shared>>,
+        courier: Courier,
+    ) -> Reloader {
         Reloader {
             path,
+            loader,
             latest,
             courier,
         }
@@ -42,11 +49,7 @@ impl Reloader {
     /// The report, when the configuration has errors, or says that something is to change that
     /// only a new start can. The old one stays.
     pub async fn reload(&self, workers: &Workers, log: &Log) -> anyhow::Result<()> {
-        let path = self.path.clone();
-        // It reads files and compiles expressions; signals are served meanwhile.
-        let loaded = tokio::task::spawn_blocking(move || script::load(&path))
-            .await
-            .context("read the configuration")?;
+        let loaded = self.loader.load(self.path.clone()).await?;
         let report = loaded.report.render(false);
         let Some(mut config) = loaded.config else {
             bail!("the configuration stays as it was:\n{report}");

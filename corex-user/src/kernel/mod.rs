@@ -3,6 +3,7 @@
 
 pub mod attach;
 pub mod capabilities;
+pub mod confine;
 mod extack;
 pub mod heap;
 pub mod interfaces;
@@ -12,6 +13,7 @@ pub mod maps_document;
 pub mod memory;
 pub mod object;
 pub mod pins;
+pub mod privileges;
 pub mod routes;
 pub mod sockopt;
 pub mod worker_counters;

@@ -1,0 +1,48 @@
+//! What corex gives up once it is set up.
+
+use std::path::{Path, PathBuf};
+
+use super::{Options, engine::Engine};
+use crate::{
+    kernel::{
+        confine::{self, Reach},
+        privileges,
+    },
+    script::Config,
+};
+
+/// Gives up every capability, and the files that nothing here needs: for the calling thread and
+/// all that it starts from now on. What can't be given up is logged, and corex runs on.
+pub fn harden(config: &Config, options: &Options, engine: &Engine) {
+    if let Err(reason) = privileges::drop_all() {
+        tracing::warn!("{reason}");
+    }
+    match confine::confine(&reach(config, options, engine)) {
+        Ok(true) => tracing::debug!("files are confined by Landlock"),
+        Ok(false) => tracing::info!("this kernel has no Landlock: files are not confined"),
+        Err(error) => tracing::warn!("files are not confined: {error}"),
+    }
+}
+
+fn reach(config: &Config, options: &Options, engine: &Engine) -> Reach {
+    let settings = &config.settings;
+    // Lua's require() looks beside the scripts.
+    let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
+    let mut read: Vec<PathBuf> = vec![config.folder.clone()];
+    read.extend(settings.lua.load.iter().filter_map(|file| beside(file)));
+    read.extend(settings.corex.tls_ca_list.clone());
+    let mut write = super::file_roots(config);
+    // The books are written beside their place and then moved there.
+    write.extend(
+        options
+            .books
+            .as_deref()
+            .and_then(|books| match books.parent() {
+                Some(folder) if folder.as_os_str().is_empty() => Some(PathBuf::from(".")),
+                folder => folder.map(Path::to_owned),
+            }),
+    );
+    // Pins go when corex stops.
+    write.extend(engine.pins().and_then(Path::parent).map(Path::to_owned));
+    Reach { read, write }
+}
