@@ -55,9 +55,9 @@ const PARAMETERS: &[Parameter] = &[
             help: "write the path of a script, as in \"/etc/corex/script.pl\"",
         },
         doc: "The script. A relative path begins at the configuration's directory. It is loaded \
-              at the start: a mistake in it is one of the configuration. Its directory is `/`, its \
-              environment PATH and LANG=C, its standard input /dev/null; what it prints goes to \
-              the log.",
+              at the start: a mistake in it is one of the configuration. It runs with corex's own \
+              privileges. Its directory is `/`, its environment PATH and LANG=C, its standard \
+              input /dev/null; what it prints goes to the log.",
     },
     Parameter {
         name: "modpath",

@@ -84,9 +84,13 @@ impl Engine {
     /// have never been so many workers, which is so when they are made at the start.
     pub fn attach(&self, number: u32) -> Worker {
         WORKERS.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        let is_new = !self.common.has_slot(number);
         let slot = self.common.slot(number);
+        slot.set_left(false);
         self.common.order(Order::Look);
-        self.common.wait(|it| it == number, START);
+        if is_new {
+            self.common.wait(|it| it == number, START);
+        }
         Worker::new(Arc::clone(&self.common), slot, &self.settings)
     }
 

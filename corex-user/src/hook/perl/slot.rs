@@ -1,6 +1,6 @@
 //! Where the supervisor and the workers meet: for each worker the process that waits for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,12 +32,24 @@ pub(super) struct Slot {
     spare: Mutex<Option<Process>>,
     /// Its generation; 0: there is none.
     generation: AtomicU64,
+    /// Nobody is to call it any more.
+    is_left: AtomicBool,
 }
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, Option<Process>> {
         // Nobody holds it longer than it takes to move a few words.
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its worker has gone, and no process is to be kept for it.
+    pub fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Acquire)
+    }
+
+    /// Notes that its worker goes, or comes.
+    pub fn set_left(&self, left: bool) {
+        self.is_left.store(left, Ordering::Release);
     }
 
     /// The generation of the spare; 0: there is none.
@@ -118,9 +130,15 @@ impl Common {
             number,
             spare: Mutex::new(None),
             generation: AtomicU64::new(0),
+            is_left: AtomicBool::new(false),
         });
         state.slots.push(Arc::clone(&slot));
         slot
+    }
+
+    /// Whether there is a slot for this worker.
+    pub fn has_slot(&self, number: u32) -> bool {
+        self.state().slots.iter().any(|slot| slot.number == number)
     }
 
     /// All slots.

@@ -179,6 +179,12 @@ impl Supervisor {
     /// Starts a process for each slot that has none of the wanted generation.
     fn start_missing(&mut self) {
         for slot in self.common.slots() {
+            if slot.is_left() {
+                if let Some(spare) = slot.take() {
+                    self.dismiss(spare.serial);
+                }
+                continue;
+            }
             let is_starting = |kept: &Kept| matches!(kept.state, State::Starting { .. });
             let for_it = |kept: &&Kept| kept.slot.number == slot.number;
             let starting = self.kept.iter().filter(|kept| is_starting(kept));

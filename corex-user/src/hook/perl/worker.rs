@@ -165,6 +165,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.slot.set_left(true);
+        self.common.order(Order::Look);
         if let Some(process) = self.process.take() {
             self.common.order(Order::Dismissed(process.serial));
         }
@@ -203,6 +205,7 @@ pub(crate) fn call(
     }
     let place = program.place(exec.line);
     let name = String::from_utf8_lossy(exec.bytes(function)).into_owned();
+    let most = exec.rt.perl.as_ref().map(|worker| worker.timeout);
     let mut without = Limiter::default();
     let worker = exec.rt.perl.as_mut();
     let limiter = match worker {
@@ -217,7 +220,12 @@ pub(crate) fn call(
         None => &mut without,
     };
     if let Some(held_back) = limiter.allow() {
-        let reason = failure.to_string();
+        let reason = match (failure, most) {
+            (Failure::Broken(Broken::TimedOut), Some(most)) => {
+                format!("it took more than {} ms (timeout)", most.as_millis())
+            }
+            (failure, _) => failure.to_string(),
+        };
         tracing::error!(
             worker = exec.rt.worker,
             held_back,

@@ -7,7 +7,6 @@ mod language;
 mod late;
 mod lua;
 mod perl;
-mod perl_faults;
 mod places;
 mod reports;
 mod stateless;

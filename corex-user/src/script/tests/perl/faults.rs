@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::perl::{Perl, perl, perl_within};
 use super::*;
 
 /// What became of a call.
@@ -247,6 +246,24 @@ fn processes_end_with_the_configuration() {
     drop(perl);
     wait_for_end(&process);
     wait_for_end(&child);
+}
+
+#[test]
+fn no_process_stands_by_for_a_worker_that_has_gone() {
+    // Both of them write down what they are.
+    let script = "open my $f, '>>', __FILE__ . '.pid'; print $f \"$$\\n\"; close $f; sub f { 1 }";
+    let mut perl = perl(script, "request_route { perl_exec(\"f\"); send(\"$rc\"); }");
+    perl.settle();
+    let other = Runtime::new(config("request_route { }").program, 0);
+    drop(std::mem::replace(&mut perl.runtime, other));
+    let pids = std::fs::read_to_string(perl.folder.join("script.pl.pid")).unwrap();
+    assert_eq!(pids.lines().count(), 2);
+    for pid in pids.lines() {
+        wait_for_end(pid);
+    }
+    perl.runtime = Runtime::new(Arc::clone(&perl.config.program), 0);
+    perl.settle();
+    assert_eq!(perl.says(INVITE), ["1"]);
 }
 
 #[test]
