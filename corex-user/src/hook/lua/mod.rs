@@ -99,6 +99,8 @@ impl Engine {
                 if self.state.is_none() {
                     counters.add(|c| &c.restarts);
                 }
+                // It may be made for a nested call, which begins no budget.
+                state.begin(Instant::now(), 1);
                 self.state = Some(Arc::clone(&state));
                 Ok(state)
             }
@@ -174,8 +176,8 @@ impl Exec<'_> {
             Err(error) => Some(error),
         };
         let Some(error) = error else {
-            if let Some(engine) = self.rt.lua.as_mut().filter(|_| outermost) {
-                engine.rest.succeeded();
+            if outermost {
+                self.lua_after(&state);
             }
             return halt.map_or(Ok(1), Err);
         };
@@ -201,6 +203,22 @@ impl Exec<'_> {
         }
         self.complain(format_args!("Lua: {}", say::one_line(&error)));
         Ok(-1)
+    }
+
+    /// After an outermost call that went well.
+    fn lua_after(&mut self, state: &State) {
+        let is_crowded = state.is_crowded();
+        if let Some(engine) = &mut self.rt.lua {
+            if !is_crowded {
+                engine.rest.succeeded();
+                return;
+            }
+            engine.rest.failed(Instant::now());
+            engine.state = None;
+        }
+        self.complain(format_args!(
+            "Lua: the scripts hold on to three quarters of max_memory: they begin anew"
+        ));
     }
 
     fn lua_call(

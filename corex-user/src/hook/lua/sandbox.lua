@@ -35,14 +35,19 @@ local function guarded(f)
     end
 end
 
--- A call that must end mustn't go on in whoever catches errors.
+-- Whether an error is the end of the call, which mustn't go on in whoever catches errors. One of
+-- Lua's own is text, for which nothing is asked: there may be no memory for it.
+local function is_last(reason)
+    return (type(reason) == "userdata" or reason == "error in error handling") and ending()
+end
+
 local function settle(relative, ok, ...)
     depth = base + relative
     if ok then
         return true, ...
     end
     local reason = ...
-    if ending() then
+    if is_last(reason) then
         error(reason, 0)
     end
     if type(reason) == "userdata" then
@@ -76,7 +81,7 @@ end
 
 local function resumed(old_depth, old_base, ok, ...)
     depth, base = old_depth, old_base
-    if not ok and ending() then
+    if not ok and is_last((...)) then
         error((...), 0)
     end
     return ok, ...

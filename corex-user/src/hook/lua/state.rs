@@ -176,6 +176,14 @@ impl State {
             .begin(now, instructions, Duration::from_millis(time));
     }
 
+    /// Whether what scripts hold leaves too little for the next call. LuaJIT collects no garbage
+    /// when memory runs out, so that is done here where there is little left.
+    pub fn is_crowded(&self) -> bool {
+        let most = self.settings.max_memory as usize * 1024 / 4 * 3;
+        self.lua.used_memory() > most
+            && (self.lua.gc_collect().is_err() || self.lua.used_memory() > most)
+    }
+
     /// A chunk, compiled. Bytecode isn't accepted.
     pub fn compile(&self, text: &[u8], name: &str) -> mlua::Result<Function> {
         // As `lua` itself does, for scripts that are run by `#!`.

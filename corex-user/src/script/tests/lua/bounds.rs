@@ -83,6 +83,103 @@ fn what_wants_too_much_memory_gets_none_and_the_state_is_made_anew() {
     }
 }
 
+/// What a script may ask for when there is hardly any memory left.
+const ASKS: &str = r##"
+    local text, list = ("a"):rep(50), { 3, 2, 1 }
+    local get = KSR.pv.get
+    local function ask() return get("$mb") end
+    local asks = {
+        ask,
+        function() KSR.pv.sets("$var(x)", "y" .. #text) end,
+        function() text:find("(a)(a)") end,
+        function() text:gsub("a-$", ask) end,
+        function() for _ in text:gmatch("()a-") do end end,
+        function() coroutine.wrap(ask)() end,
+        function() get("$nosuch") end,
+        function() KSR.route("SUB") end,
+        function() KSR.corex.send_data("sip:192.0.2.9", "x") end,
+        function() print(1, list) end,
+        function() load("return 1")() end,
+        function() require("nosuch") end,
+        function() table.sort(list) end,
+        function() error(list) end,
+        function() pcall(error, "x") end,
+        function() xpcall(error, debug.traceback) end,
+        function() KSR.x.exit() end,
+    }
+    function fill(which, left)
+        left = tonumber(left)
+        local n = 0
+        while collectgarbage("count") < 1000 - left / 1024 do
+            n = n + 1
+            held = { held, ("x"):rep(1000) .. n }
+        end
+        while collectgarbage("count") < 1023.9 - left / 1024 do held = { held } end
+        asks[which % #asks + 1]()
+    end
+    function well() say("well") end
+"##;
+
+#[test]
+fn what_is_asked_with_no_memory_left_fails_or_works() {
+    let mut case = Case::new(
+        ASKS,
+        "modparam(\"app_lua\", \"max_memory\", 1024)
+         request_route { lua_run(\"fill\", \"$rU\", \"$rp\"); }
+         reply_route { lua_run(\"well\"); }
+         route[SUB] { lua_run(\"well\"); }",
+    );
+    let request = String::from_utf8_lossy(INVITE);
+    for left in (0..4_000).step_by(130) {
+        for which in 0..17 {
+            let uri = format!("{which}@example.com:{left}");
+            case.run(
+                request
+                    .replacen("bob:pw@example.com:5070", &uri, 1)
+                    .as_bytes(),
+            );
+            case.wake();
+            // The global may hold what the next call needs.
+            let said = case.run(OK);
+            case.wake();
+            assert!(
+                said == ["string:well"] || case.run(OK) == ["string:well"],
+                "{uri}"
+            );
+        }
+    }
+    let (memory, errors, runs) = (
+        case.count("memory"),
+        case.count("errors"),
+        case.count("runs"),
+    );
+    assert!(
+        0 < memory && memory < errors + 1 && errors < runs,
+        "{memory} {errors} {runs}"
+    );
+}
+
+#[test]
+fn what_a_call_leaves_behind_is_collected_before_the_next_one_needs_it() {
+    let mut case = Case::new(
+        "function f() local big = {} pcall(function() while true do big = { big } end end) end
+         function g() held = {} for i = 1, 3.5e4 do held = { held, i } end say(\"held\") end",
+        "modparam(\"app_lua\", \"max_memory\", 4096)
+         request_route { lua_run(\"f\"); send_data(\"sip:192.0.2.9\", \"$rc\"); }
+         reply_route { lua_run(\"g\"); }",
+    );
+    for _ in 0..5 {
+        assert_eq!(case.run(INVITE), ["1"]);
+    }
+    assert_eq!((case.count("memory"), case.count("restarts")), (0, 0));
+    // What leaves no room for anything else makes way.
+    for _ in 0..3 {
+        assert_eq!(case.run(OK), ["string:held"]);
+        case.wake();
+    }
+    assert_eq!((case.count("memory"), case.count("restarts")), (0, 2));
+}
+
 #[test]
 fn what_nests_without_end_is_an_error() {
     for script in [
