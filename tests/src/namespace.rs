@@ -22,6 +22,7 @@ use crate::{
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 const DIRECTORY: &str = "/run/netns";
+const FILES: &str = "/etc/netns";
 
 /// A network namespace of its own; removed, with every process in it, when dropped. Its name
 /// is `cx<pid>-<number><label>`, so that a later run knows whose it was.
@@ -126,6 +127,17 @@ impl Namespace {
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = format!("/proc/sys/{}", key.replace('.', "/"));
         self.enter(|| fs::write(&path, value).with_context(|| format!("write {path}")))
+    }
+
+    /// Gives the programs that start inside from now on an `/etc/hosts` of their own.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn hosts(&self, text: &str) -> Result<()> {
+        // What `ip netns exec` mounts over the machine's.
+        let directory = Path::new(FILES).join(&self.name);
+        fs::create_dir_all(&directory)?;
+        Ok(fs::write(directory.join("hosts"), text)?)
     }
 
     /// Adds an address with its prefix length, `10.0.0.1/24` or `fd00::1/64`, usable at once.
@@ -271,6 +283,8 @@ pub fn veth(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<()> {
 
 /// Kills what runs in a namespace and removes it.
 fn remove(name: &str) {
+    // Only there if somebody asked for files of its own.
+    let _ = fs::remove_dir_all(Path::new(FILES).join(name));
     for _ in 0..50 {
         let Ok(pids) = output_of(Command::new("ip").args(["netns", "pids", name])) else {
             break;

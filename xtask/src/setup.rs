@@ -22,21 +22,45 @@ const BPF_LINKER: &str = "0.13.0";
 /// Debian's compiler with the source of `core`, recent enough also in Debian 12.
 const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
-/// A program that the demonstration or the tests run.
+/// A program that the build, the demonstration or the tests run.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
-    command: &'static str,
+    /// `None`: what the package brings is no program in PATH.
+    command: Option<&'static str>,
     package: &'static str,
     purpose: &'static str,
 }
 
 const fn tool(command: &'static str, package: &'static str, purpose: &'static str) -> Tool {
     Tool {
-        command,
+        command: Some(command),
         package,
         purpose,
     }
 }
+
+const fn files(package: &'static str, purpose: &'static str) -> Tool {
+    Tool {
+        command: None,
+        package,
+        purpose,
+    }
+}
+
+impl Tool {
+    fn is_there(&self) -> bool {
+        match self.command {
+            Some(command) => which(command).is_some(),
+            None => apt::not_installed(&[self.package]).is_empty(),
+        }
+    }
+}
+
+/// What building takes beside Rust and the eBPF tool chain.
+const FOR_BUILD: [Tool; 2] = [
+    tool("cc", "gcc", "LuaJIT, which is written in C"),
+    tool("make", "make", "LuaJIT's build"),
+];
 
 const IP: Tool = tool("ip", "iproute2", "namespaces and cables");
 const SIPP: Tool = tool("sipp", "sip-tester", "SIP calls");
@@ -56,12 +80,22 @@ pub const FOR_BENCH: [Tool; 4] = [
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 8] = [
+pub const PEERS: [Tool; 12] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
     tool("kamailio", "kamailio", "the SIP server to compare with"),
     tool("kamcmd", "kamailio", "its control program"),
+    files(
+        "kamailio-perl-modules",
+        "Kamailio's app_perl, to compare with",
+    ),
+    files(
+        "kamailio-lua-modules",
+        "Kamailio's app_lua, to compare with",
+    ),
+    tool("perl", "perl", "scripts in Perl"),
+    files("libcryptx-perl", "encryption in an example's Perl"),
     tool("tshark", "tshark", "an independent look at packets"),
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
     tool("ethtool", "ethtool", "offloads of interfaces"),
@@ -84,8 +118,8 @@ Examples:
 Installing packages needs root. Services that come with packages are not started; Kamailio's
 is switched off.")]
 pub struct SetupArgs {
-    /// Install what the tests talk to as well: sipp, sipsak, Kamailio with kamcmd, tshark,
-    /// bpftool, ethtool, iproute2
+    /// Install what the tests talk to as well: sipp, sipsak, Kamailio with kamcmd and its modules
+    /// for Perl and Lua, Perl, tshark, bpftool, ethtool, iproute2
     #[arg(long)]
     peers: bool,
 }
@@ -100,8 +134,10 @@ pub fn run(args: &SetupArgs) -> Result<()> {
         ui::step("Peers for the tests");
         ensure_tools(&PEERS)?;
         for tool in PEERS {
-            if let Some(path) = which(tool.command) {
-                found(tool.command, &path);
+            if let Some(command) = tool.command
+                && let Some(path) = which(command)
+            {
+                found(command, &path);
             }
         }
     }
@@ -113,11 +149,12 @@ fn found(what: &str, path: &Path) {
     ui::say(&format!("  {what:<11}{path}"));
 }
 
-/// Makes sure that the eBPF object can be built. Silent when nothing is missing.
+/// Makes sure that corex can be built. Silent when nothing is missing.
 ///
 /// # Errors
 /// What could not be installed, and why.
 pub fn ensure_toolchain() -> Result<Toolchain> {
+    ensure_tools(&FOR_BUILD)?;
     let missing = match Toolchain::find() {
         Ok(toolchain) => return Ok(toolchain),
         Err(missing) => missing,
@@ -202,7 +239,7 @@ pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
     let missing: Vec<Tool> = tools
         .iter()
         .copied()
-        .filter(|tool| which(tool.command).is_none())
+        .filter(|tool| !tool.is_there())
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -215,11 +252,11 @@ pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
         disable_service("kamailio");
     }
     for tool in missing {
-        if which(tool.command).is_none() {
+        if !tool.is_there() {
             bail!(
                 "package {} is installed, but there is no program {} in PATH",
                 tool.package,
-                tool.command
+                tool.command.unwrap_or_default()
             );
         }
     }
