@@ -9,7 +9,7 @@ use crate::sip::compose::Edits;
 pub(crate) type Quality = u16;
 
 /// Everything that one run decided.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Changes {
     /// `$ru`.
     pub request_uri: Option<StrRef>,

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::changes::Changes;
 use super::check::{Known, LateChecker};
 use super::exec::{Exec, Halt, ScriptError};
 use super::pattern::LINES;
@@ -27,6 +28,12 @@ const KEPT_BYTES: usize = 256 << 10;
 /// The same while one message is handled: more is refused.
 const MAX_TEXTS: usize = 64 << 10;
 const MAX_BYTES: usize = 4 << 20;
+
+/// A message's AVPs and what is decided about it, at one moment.
+pub(crate) struct Before {
+    avps: Avps,
+    changes: Changes,
+}
 
 /// An argument of [`Exec::late_call`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -316,14 +323,18 @@ impl Exec<'_> {
         result
     }
 
-    /// The AVPs as they are now.
-    pub fn avps(&self) -> Avps {
-        self.rt.store.avps()
+    /// What a script may change of the message, as it is now.
+    pub fn before(&self) -> Before {
+        Before {
+            avps: self.rt.store.avps(),
+            changes: self.changes.clone(),
+        }
     }
 
-    /// The AVPs as they were: what a script that failed had changed is undone.
-    pub fn restore_avps(&mut self, avps: Avps) {
-        self.rt.store.restore_avps(avps);
+    /// Back to what was: a script failed, and the message goes on as if it had not run.
+    pub fn undo(&mut self, before: Before) {
+        self.rt.store.restore_avps(before.avps);
+        self.changes = before.changes;
     }
 
     /// Where the arena ends.

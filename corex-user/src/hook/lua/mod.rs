@@ -156,7 +156,7 @@ impl Exec<'_> {
         if outermost {
             state.begin(now, 1);
         }
-        let avps = self.avps();
+        let before = self.before();
         let (mark, depth) = (self.mark(), self.rt.depth);
         let mut halt = None;
         let result = self.lua_call(&state, call, what, args, &mut halt);
@@ -181,7 +181,7 @@ impl Exec<'_> {
             }
             return halt.map_or(Ok(1), Err);
         };
-        self.restore_avps(avps);
+        self.undo(before);
         counters.add(|c| &c.errors);
         let kind = match ending {
             Ending::Spent => Kind::Timeout,

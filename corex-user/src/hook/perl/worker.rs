@@ -183,7 +183,7 @@ pub(crate) fn call(
 ) -> Result<i64, Halt> {
     let program = exec.program;
     let counters = &program.languages.perl;
-    let avps = exec.avps();
+    let before = exec.before();
     let failure = match run(exec, with_message, function, argument) {
         Ok(code) => {
             if let Some(worker) = &mut exec.rt.perl {
@@ -194,7 +194,7 @@ pub(crate) fn call(
         Err(End::Halt(halt)) => return Err(halt),
         Err(End::Failed(failure)) => failure,
     };
-    exec.restore_avps(avps);
+    exec.undo(before);
     match &failure {
         Failure::NoEngine | Failure::Rests | Failure::NotReady => counters.add(|c| &c.held),
         Failure::Broken(Broken::TimedOut) => {

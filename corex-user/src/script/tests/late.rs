@@ -147,14 +147,20 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
 }
 
 #[test]
-fn avps_go_back_to_what_they_were() {
+fn avps_and_decisions_go_back_to_what_they_were() {
     with(|exec| {
         set(exec, "$avp(a)", "one");
-        let before = exec.avps();
+        set(exec, "$ru", "sip:first@host");
+        let before = exec.before();
         set(exec, "$avp(a)", "two");
         set(exec, "$avp(b)", "three");
         exec.late_set(b"$avp(known)", Value::Int(1)).unwrap();
-        exec.restore_avps(before);
+        set(exec, "$ru", "sip:second@host");
+        let flag = [LateArg::Str(b"3")];
+        assert_eq!(exec.late_call(None, "setflag", &flag, false), Ok(1));
+        exec.undo(before);
+        assert_eq!(get(exec, "$ru"), "\"sip:first@host\"");
+        assert_eq!(exec.late_call(None, "isflagset", &flag, false), Ok(-1));
         assert_eq!(get(exec, "$avp(a)"), "\"one\"");
         assert_eq!(get(exec, "$avp(b)"), "null");
         assert_eq!(get(exec, "$avp(known)"), "null");
