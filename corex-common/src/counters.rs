@@ -138,6 +138,14 @@ counters! {
         hook_in,
         /// Hook runs on messages about to be sent.
         hook_out,
+        /// Bytes of the messages received that the hook ran on.
+        hook_in_before,
+        /// Bytes of what it made of them.
+        hook_in_after,
+        /// Bytes of the messages about to be sent that the hook ran on.
+        hook_out_before,
+        /// Bytes of what it made of them.
+        hook_out_after,
         /// Messages that skipped the hook: shorter than `min_msg_len`.
         hook_skipped,
         /// Hook runs that replaced the message.
@@ -153,6 +161,8 @@ counters! {
         late_send_errors,
         /// Wake-ups of the transmit side.
         tx_kicks,
+        /// Nanoseconds that the worker didn't sleep.
+        busy_ns,
         /// AF_XDP: a steered frame whose headers can't be read.
         drop_frame,
         /// AF_XDP: IPv4 header checksum wrong.

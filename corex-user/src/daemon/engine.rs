@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
@@ -32,7 +33,9 @@ use crate::{
     script::settings::Settings,
     sip::Transport,
     telemetry::{
-        books::{Books, InterfaceLine, SocketLine},
+        books::{self, Books, InterfaceLine, LatencyLine, SocketLine, WorkerLine},
+        gauges::{QueueGauges, WorkerGauges},
+        latency,
         log::Log,
         stream_counters::StreamCounters,
     },
@@ -60,6 +63,7 @@ const LINK_HEADERS: u32 = 22;
 pub struct Engine {
     slots: WorkerSlots,
     knobs: Knobs,
+    gauges: Vec<Arc<WorkerGauges>>,
     /// What each worker gets; taken when they start.
     workers: Vec<Option<XdpWorker>>,
     xdp: Option<Xdp>,
@@ -75,12 +79,31 @@ struct Xdp {
     pins: Option<Pins>,
 }
 
+impl Xdp {
+    fn queue_lines(&self) -> Vec<books::QueueLine> {
+        let line = |queue: &QueueLine| {
+            let mut of_queue = self.interfaces.iter();
+            let interface = of_queue.find(|i| i.index == queue.bound.ifindex)?;
+            Some(books::QueueLine {
+                interface: interface.name.clone(),
+                queue: queue.bound.queue,
+                worker: queue.worker,
+                mode: interface.mode.clone(),
+                zero_copy: queue.bound.zero_copy,
+                gauges: queue.gauges.values(),
+            })
+        };
+        self.queues.iter().filter_map(line).collect()
+    }
+}
+
 /// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
 struct QueueLine {
     slot: u32,
     worker: u32,
     bound: Bound,
     fd: OwnedFd,
+    gauges: Arc<QueueGauges>,
 }
 
 /// A worker's part of AF_XDP.
@@ -88,6 +111,7 @@ pub struct XdpWorker {
     umem: Umem,
     transmit: TransmitSide,
     cookie: u32,
+    gauges: Vec<Arc<QueueGauges>>,
 }
 
 impl XdpWorker {
@@ -97,6 +121,7 @@ impl XdpWorker {
             umem: self.umem,
             transmit: self.transmit,
             cookie: self.cookie,
+            gauges: self.gauges,
         }
     }
 }
@@ -129,6 +154,7 @@ impl Engine {
         knobs.follow(&settings.corex);
         Ok(Self {
             knobs,
+            gauges: worker_gauges(workers),
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| None).collect(),
             xdp: None,
@@ -216,8 +242,12 @@ impl Engine {
             }
             let queues: Vec<(u32, u32)> = mine.iter().map(|(_, i, q)| (*i, *q)).collect();
             let (umem, pool, sockets) = bind(&queues, chunk_size, options.copy)?;
+            let mut gauges = Vec::new();
             for ((slot, _, _), socket) in mine.iter().zip(&sockets) {
+                let own = Arc::<QueueGauges>::default();
+                gauges.push(Arc::clone(&own));
                 lines.push(QueueLine {
+                    gauges: own,
                     slot: *slot,
                     worker,
                     bound: socket.bound(),
@@ -231,11 +261,13 @@ impl Engine {
                 umem,
                 transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
                 cookie: object.cookie(),
+                gauges,
             }));
         }
         Ok(Self {
             slots: object.worker_slots()?,
             knobs,
+            gauges: worker_gauges(workers),
             workers: sides,
             xdp: Some(Xdp {
                 object,
@@ -302,6 +334,11 @@ impl Engine {
         self.slots.clone()
     }
 
+    /// Where the workers say how full things are, in order.
+    pub fn gauges(&self) -> &[Arc<WorkerGauges>] {
+        &self.gauges
+    }
+
     /// The workers' parts, one for each worker to be started; empty the second time.
     pub fn take_workers(&mut self) -> Vec<Option<XdpWorker>> {
         std::mem::take(&mut self.workers)
@@ -360,7 +397,29 @@ impl Engine {
             }
             interfaces.clone_from(&xdp.interfaces);
         }
+        let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
+            latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
+                let histogram = shared.config.program.latencies.total(kind, at);
+                LatencyLine {
+                    kind,
+                    way,
+                    histogram,
+                }
+            })
+        });
         Books {
+            workers: self
+                .gauges
+                .iter()
+                .enumerate()
+                .map(|(id, gauges)| WorkerLine {
+                    counters: self.slots.of(id),
+                    gauges: gauges.values(),
+                })
+                .collect(),
+            queues: self.xdp.as_ref().map_or(Vec::new(), Xdp::queue_lines),
+            latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
+            started: shared.config.program.started,
             engine: self.name(),
             interfaces,
             sockets,
@@ -375,6 +434,10 @@ impl Engine {
             log_lines_dropped: log.dropped(),
         }
     }
+}
+
+fn worker_gauges(workers: u32) -> Vec<Arc<WorkerGauges>> {
+    (0..workers).map(|_| Arc::default()).collect()
 }
 
 /// Pins the maps under the instance's name. Where nobody asked for a name, another instance that
@@ -412,6 +475,7 @@ fn interface_lines(attachments: &[Attachment], queues: &[QueueLine]) -> Vec<Inte
                     .filter(|q| q.bound.ifindex == a.interface.index)
             };
             InterfaceLine {
+                index: a.interface.index,
                 name: a.interface.name.clone(),
                 mode: a.mode.to_string(),
                 queues: of_interface().count() as u32,

@@ -31,7 +31,7 @@ use self::{
 use crate::{
     alias,
     io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
-    kernel::{attach::ModeChoice, knobs::Knobs, limits, routes, worker_counters::WorkerSlots},
+    kernel::{attach::ModeChoice, knobs::Knobs, limits, routes},
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
     sip::Transport,
@@ -107,7 +107,7 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     hardening::harden(&config, options, &engine);
     let shared = shared(config, listeners, engine.knobs(), beside.courier.clone())?;
     let latest = Arc::new(ArcSwap::from_pointee(shared));
-    let workers = parts.spawn(&latest, &engine.slots(), receivers)?;
+    let workers = parts.spawn(&latest, &engine, receivers)?;
     let reloader = Reloader::new(
         options.config.clone(),
         loader,
@@ -230,7 +230,7 @@ impl Parts {
     fn spawn(
         self,
         latest: &Arc<ArcSwap<Shared>>,
-        slots: &WorkerSlots,
+        engine: &Engine,
         inboxes: Vec<beside::Receiver>,
     ) -> anyhow::Result<Workers> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -245,7 +245,8 @@ impl Parts {
                 sockets: part.sockets,
                 inbox,
                 xdp: part.side.map(XdpWorker::into_side),
-                slots: slots.clone(),
+                slots: engine.slots(),
+                gauges: engine.gauges().get(id).cloned().unwrap_or_default(),
                 stop: Arc::clone(&stop),
                 wake: part.wake,
             };

@@ -28,6 +28,7 @@ use crate::{
     pipeline::{Inbound, Pipeline, Shared},
     script::SocketId,
     sip::Transport,
+    telemetry::gauges::{QueueGauges, WorkerGauges, set},
 };
 
 /// Frames taken from a queue before the others get their turn.
@@ -51,6 +52,8 @@ pub struct XdpSide {
     pub umem: Umem,
     /// Marks the XDP program's records.
     pub cookie: u32,
+    /// How full the queues are, in the order of the transmit side's.
+    pub gauges: Vec<Arc<QueueGauges>>,
 }
 
 /// A worker, ready to run.
@@ -69,6 +72,8 @@ pub struct Worker {
     pub xdp: Option<XdpSide>,
     /// Where the counters are published.
     pub slots: WorkerSlots,
+    /// How full things are.
+    pub gauges: Arc<WorkerGauges>,
     /// Set: stop.
     pub stop: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
@@ -81,6 +86,7 @@ impl Worker {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;
         let mut statistics_at = Instant::now();
+        let mut awake_since = statistics_at;
         while !self.stop.load(Ordering::Relaxed) {
             let busy = self.serve_queues();
             rounds += 1;
@@ -93,6 +99,9 @@ impl Worker {
                 statistics_at = Instant::now();
                 self.read_statistics();
             }
+            let now = Instant::now();
+            let counters = &mut self.pipeline.counters;
+            counters.busy_ns += (now - awake_since).as_nanos() as u64;
             // Before the sleep, so that at rest the published counters are the last word.
             self.publish();
             let timeout = if busy || !self.inbox.is_empty() {
@@ -102,7 +111,9 @@ impl Worker {
             } else {
                 IDLE
             };
-            for id in self.wait(timeout) {
+            let ready = self.wait(timeout);
+            awake_since = Instant::now();
+            for id in ready {
                 self.serve_socket(id, &mut buffers);
             }
             self.serve_inbox();
@@ -226,8 +237,10 @@ impl Worker {
         let Some(xdp) = &self.xdp else { return };
         counters.drop_rx_ring_full = 0;
         counters.drop_rx_dropped = 0;
-        for queue in &xdp.transmit.queues {
+        for (queue, gauges) in xdp.transmit.queues.iter().zip(&xdp.gauges) {
             let statistics = queue.statistics();
+            set(&gauges.rx_ring_full, statistics.rx_ring_full);
+            set(&gauges.rx_dropped, statistics.rx_dropped);
             counters.drop_rx_ring_full += statistics.rx_ring_full;
             counters.drop_rx_dropped += statistics.rx_dropped;
         }
@@ -235,6 +248,14 @@ impl Worker {
 
     fn publish(&self) {
         self.slots.publish(self.id, &self.pipeline.counters);
+        set(&self.gauges.inbox, self.inbox.len());
+        let Some(xdp) = &self.xdp else { return };
+        set(&self.gauges.frames_free, xdp.transmit.pool.len());
+        for (queue, gauges) in xdp.transmit.queues.iter().zip(&xdp.gauges) {
+            set(&gauges.rx_waiting, queue.waiting());
+            set(&gauges.fill, queue.filled());
+            set(&gauges.tx_in_flight, queue.in_flight());
+        }
     }
 
     /// Handles what the rings and sockets hold already, and waits for what is being sent.

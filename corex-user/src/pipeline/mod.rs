@@ -163,6 +163,7 @@ impl Pipeline {
                 pass.counters.hook_skipped += 1;
             } else {
                 pass.counters.hook_in += 1;
+                pass.counters.hook_in_before += message.len() as u64;
                 pass.in_hook = true;
                 let outcome = hook::run(
                     &mut self.runtime,
@@ -190,6 +191,7 @@ impl Pipeline {
                         return;
                     }
                 }
+                pass.counters.hook_in_after += message.len() as u64;
             }
         }
 

@@ -137,6 +137,7 @@ impl Pass<'_, '_> {
             return Ok(false);
         }
         self.counters.hook_out += 1;
+        self.counters.hook_out_before += payload.len() as u64;
         let env = Env {
             src: hop.local,
             dst: match hop.to {
@@ -156,6 +157,7 @@ impl Pass<'_, '_> {
             HookOutcome::Unchanged => {}
             HookOutcome::Replaced => {
                 self.counters.hook_replaced += 1;
+                self.counters.hook_out_after += encoded.len() as u64;
                 return Ok(true);
             }
             HookOutcome::Unset => self.counters.hook_unset += 1,
@@ -163,6 +165,7 @@ impl Pass<'_, '_> {
             HookOutcome::Empty => return Err((Failure::HookEmpty, SendError::Hook)),
             HookOutcome::TooLong => return Err((Failure::HookTooLong, SendError::Hook)),
         }
+        self.counters.hook_out_after += payload.len() as u64;
         Ok(false)
     }
 

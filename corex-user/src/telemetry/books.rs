@@ -5,9 +5,16 @@ use std::{fs, io, path::Path};
 use corex_common::counters::{KernelCounters, SocketCounters, WorkerCounters};
 use serde_json::{Map, Value, json};
 
+use super::{
+    gauges::{QueueGauges, WorkerGauges},
+    latency::{self, Histogram},
+};
+
 /// An interface as the books show it.
 #[derive(Clone, Debug)]
 pub struct InterfaceLine {
+    /// Its index, as in `ip link`.
+    pub index: u32,
     /// Name.
     pub name: String,
     /// `native` or `skb`.
@@ -27,6 +34,43 @@ pub struct SocketLine {
     pub counters: SocketCounters,
 }
 
+/// A worker as the books show it.
+#[derive(Clone, Debug)]
+pub struct WorkerLine {
+    /// What it counted.
+    pub counters: WorkerCounters,
+    /// The values of [`WorkerGauges`](super::gauges::WorkerGauges).
+    pub gauges: Vec<u64>,
+}
+
+/// A queue with an AF_XDP socket as the books show it.
+#[derive(Clone, Debug)]
+pub struct QueueLine {
+    /// The interface's name.
+    pub interface: String,
+    /// The receive queue.
+    pub queue: u32,
+    /// The worker that serves it.
+    pub worker: u32,
+    /// `native` or `skb`.
+    pub mode: String,
+    /// Whether it is bound for zero copy.
+    pub zero_copy: bool,
+    /// The values of [`QueueGauges`].
+    pub gauges: Vec<u64>,
+}
+
+/// How long the hooks of a kind took, on one way.
+#[derive(Clone, Debug)]
+pub struct LatencyLine {
+    /// The kind.
+    pub kind: latency::Kind,
+    /// One of [`latency::WAYS`].
+    pub way: &'static str,
+    /// How long they took.
+    pub histogram: Histogram,
+}
+
 /// A snapshot of all counters.
 #[derive(Clone, Debug)]
 pub struct Books {
@@ -40,6 +84,14 @@ pub struct Books {
     pub kernel: Option<KernelCounters>,
     /// The workers' counters, summed.
     pub user: WorkerCounters,
+    /// The workers, in order.
+    pub workers: Vec<WorkerLine>,
+    /// The queues with an AF_XDP socket.
+    pub queues: Vec<QueueLine>,
+    /// Hooks that ran.
+    pub latencies: Vec<LatencyLine>,
+    /// When corex started, in seconds since 1970.
+    pub started: i64,
     /// Streams and looked-up names: counters by name.
     pub streams: Vec<(&'static str, u64)>,
     /// Messages handed over whose fate isn't known: 0 at rest.
@@ -129,6 +181,30 @@ impl Books {
             "kernel": self.kernel.map(|k| group(&KernelCounters::NAMES, &k.values())),
             "user": user,
             "streams": group(&names, &values),
+            "started": self.started,
+            "workers": self.workers.iter().map(|w| {
+                let mut line = group(&WorkerCounters::NAMES, &w.counters.values());
+                line.extend(group(WorkerGauges::NAMES, &w.gauges));
+                Value::Object(line)
+            }).collect::<Vec<_>>(),
+            "queues": self.queues.iter().map(|q| {
+                let mut line = group(QueueGauges::NAMES, &q.gauges);
+                line.insert("interface".into(), json!(q.interface));
+                line.insert("queue".into(), json!(q.queue));
+                line.insert("worker".into(), json!(q.worker));
+                line.insert("mode".into(), json!(q.mode));
+                line.insert("zero_copy".into(), json!(q.zero_copy));
+                Value::Object(line)
+            }).collect::<Vec<_>>(),
+            "hooks": self.latencies.iter().map(|l| json!({
+                "kind": l.kind.name(),
+                "way": l.way,
+                "count": l.histogram.count(),
+                "sum_ns": l.histogram.sum,
+                "p50_ns": l.histogram.quantile(0.5),
+                "p90_ns": l.histogram.quantile(0.9),
+                "p99_ns": l.histogram.quantile(0.99),
+            })).collect::<Vec<_>>(),
             "languages": Value::Object(self.languages.iter().map(|(language, counters)| {
                 let counters = counters.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
                 ((*language).to_owned(), Value::Object(counters.collect()))
@@ -218,6 +294,10 @@ mod tests {
                 drop_rx_ring_full: 1,
                 ..WorkerCounters::default()
             },
+            workers: Vec::new(),
+            queues: Vec::new(),
+            latencies: Vec::new(),
+            started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,
             languages: [("lua", Vec::new()), ("perl", Vec::new())],

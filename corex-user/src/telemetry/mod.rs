@@ -1,8 +1,10 @@
 //! What corex tells about itself: logs and the books.
 
 pub mod books;
+pub mod gauges;
 pub mod language_counters;
 pub mod latency;
 pub mod limiter;
 pub mod log;
+pub mod metrics;
 pub mod stream_counters;

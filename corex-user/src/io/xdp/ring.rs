@@ -151,6 +151,12 @@ impl<T: Copy> Consumer<T> {
         Some(entry)
     }
 
+    /// How many entries wait to be taken.
+    pub fn waiting(&self) -> u32 {
+        let producer = self.memory.index(self.memory.producer);
+        producer.load(Ordering::Acquire).wrapping_sub(self.next)
+    }
+
     /// Gives the popped entries' places back.
     pub fn release(&mut self) {
         self.memory

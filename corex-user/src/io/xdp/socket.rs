@@ -294,6 +294,16 @@ impl QueueSocket {
         self.in_flight
     }
 
+    /// Received packets that wait to be taken.
+    pub fn waiting(&self) -> u32 {
+        self.rx.waiting()
+    }
+
+    /// Free frames that the NIC may receive into.
+    pub fn filled(&self) -> u32 {
+        self.fill.pending()
+    }
+
     /// The kernel's drop counters; they only grow.
     pub fn statistics(&self) -> Statistics {
         sys::statistics(self.fd.as_fd()).map_or_else(
