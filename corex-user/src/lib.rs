@@ -18,4 +18,5 @@ pub mod sip;
 
 pub mod daemon;
 pub mod kernel;
+pub mod rpc;
 pub mod telemetry;

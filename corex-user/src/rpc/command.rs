@@ -1,0 +1,128 @@
+//! What a command is: one row of the table.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::daemon::Daemon;
+use super::fault::Fault;
+use super::params::Params;
+use super::registry::Registry;
+use super::service::Fronts;
+use super::value::Reply;
+
+/// What a handler gives back.
+pub type Outcome = Result<Reply, Fault>;
+
+/// A future of a handler or of the daemon.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One request as its handler sees it.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The running daemon.
+    pub daemon: &'a dyn Daemon,
+    /// The table that the command was found in.
+    pub registry: &'a Registry,
+    /// The front ends' own state.
+    pub fronts: &'a Fronts,
+    /// What the caller sent.
+    pub params: &'a Params,
+}
+
+/// What runs a command. It must not block: front ends run it on the control runtime.
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// Answers at once.
+    Now(fn(Call<'_>) -> Outcome),
+    /// Waits for something.
+    Wait(for<'a> fn(Call<'a>) -> Later<'a, Outcome>),
+}
+
+/// A command.
+pub struct Command {
+    /// Its name, as in `core.version`.
+    pub name: &'static str,
+    /// What `system.methodHelp` shows, line by line.
+    pub doc: &'static [&'static str],
+    /// What it takes.
+    pub params: &'static [ParamDef],
+    /// What it answers.
+    pub result: Answer,
+    /// What runs it.
+    pub handler: Handler,
+}
+
+/// A parameter of a command.
+pub struct ParamDef {
+    /// What documentation calls it.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Whether it may be left out, with all that follow.
+    pub optional: bool,
+}
+
+/// A parameter that must be there.
+pub const fn required(name: &'static str, kind: Kind) -> ParamDef {
+    ParamDef {
+        name,
+        kind,
+        optional: false,
+    }
+}
+
+/// A parameter that may be left out.
+pub const fn optional(name: &'static str, kind: Kind) -> ParamDef {
+    ParamDef {
+        name,
+        kind,
+        optional: true,
+    }
+}
+
+/// A type of a parameter or a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// An integer.
+    Int,
+    /// A string.
+    Str,
+    /// A struct.
+    Struct,
+    /// Any of them.
+    Any,
+}
+
+impl Kind {
+    /// The name that `system.methodSignature` gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Int => "int",
+            Kind::Str => "string",
+            Kind::Struct => "struct",
+            Kind::Any => "any",
+        }
+    }
+}
+
+/// What a command answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// No record.
+    Nothing,
+    /// One record.
+    One(Kind),
+    /// Any number of records; an array in JSON, also when there is one or none.
+    Many(Kind),
+}
+
+impl Answer {
+    /// The name that `system.methodSignature` gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Answer::Nothing => "nil",
+            Answer::One(kind) => kind.name(),
+            Answer::Many(_) => "array",
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! `corex.*`: the commands of the module's documentation, and those that only corex has.
+
+use crate::rpc::command::{
+    Answer, Call, Command, Handler, Kind, Later, Outcome, optional, required,
+};
+use crate::rpc::daemon::{Alias, MemoryReport, NotSet, Setting, Socket, Worker};
+use crate::rpc::fault::Fault;
+use crate::rpc::value::{Fields, Name, Reply, Value};
+
+/// What Kamailio prints where there is nothing.
+const NONE: &str = "-";
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "corex.counters",
+        doc: &[
+            "Shows the counters by group.",
+            "Its parameters are names of groups; without one, all groups.",
+        ],
+        params: &[optional("groups", Kind::Str)],
+        result: Answer::One(Kind::Struct),
+        handler: Handler::Now(counters),
+    },
+    Command {
+        name: "corex.debug",
+        doc: &[
+            "Shows or sets the log level.",
+            "Its parameter is the new level; without it, the level is shown.",
+        ],
+        params: &[optional("level", Kind::Int)],
+        result: Answer::One(Kind::Struct),
+        handler: Handler::Now(debug),
+    },
+    Command {
+        name: "corex.list_aliases",
+        doc: &[
+            "Lists the hosts that are `myself`: aliases, and domains of alias_subdomains, which \
+             have SUBDOMAINS.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(|call| Ok(call.daemon.aliases().into_iter().map(alias).collect())),
+    },
+    Command {
+        name: "corex.list_sockets",
+        doc: &["Lists the listen sockets."],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(|call| Ok(call.daemon.sockets().into_iter().map(socket).collect())),
+    },
+    Command {
+        name: "corex.pkg_summary",
+        doc: &[
+            "Has a thread log the memory that it uses.",
+            "Its parameters are what chooses the thread (pid or idx) and the value of that.",
+        ],
+        params: &[
+            required("selector", Kind::Str),
+            required("value", Kind::Int),
+        ],
+        result: Answer::Nothing,
+        handler: Handler::Now(pkg_summary),
+    },
+    Command {
+        name: "corex.reload",
+        doc: &["Reads the configuration anew. If it has errors, the old one stays."],
+        params: &[],
+        result: Answer::One(Kind::Str),
+        handler: Handler::Wait(reload),
+    },
+    Command {
+        name: "corex.shm_status",
+        doc: &["Logs every part of the memory that workers share."],
+        params: &[],
+        result: Answer::Nothing,
+        handler: Handler::Now(|call| {
+            call.daemon.log_shared_memory(MemoryReport::Status);
+            Ok(Reply::empty())
+        }),
+    },
+    Command {
+        name: "corex.shm_summary",
+        doc: &["Logs the sums of the memory that workers share."],
+        params: &[],
+        result: Answer::Nothing,
+        handler: Handler::Now(|call| {
+            call.daemon.log_shared_memory(MemoryReport::Summary);
+            Ok(Reply::empty())
+        }),
+    },
+    Command {
+        name: "corex.workers",
+        doc: &["Shows each worker's queues: packets, rings, drops by reason, load."],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(|call| Ok(call.daemon.workers().into_iter().map(worker).collect())),
+    },
+];
+
+/// The fields of Kamailio 5.6.3 in its order, with three more that later releases know.
+fn socket(socket: Socket) -> Value {
+    let addresses = socket
+        .addresses
+        .into_iter()
+        .map(|address| (Name::from("ADDR"), address.into()))
+        .collect();
+    let or_none = |text: Option<String>| Value::from(text.unwrap_or_else(|| NONE.to_owned()));
+    Value::fields([
+        ("AF", if socket.ipv6 { "INET6" } else { "INET" }.into()),
+        ("PROTO", socket.proto.into()),
+        ("NAME", socket.name.into()),
+        ("ADDRLIST", Value::Struct(addresses)),
+        ("PORT", socket.port.to_string().into()),
+        ("SOCKSTR", socket.sockstr.into()),
+        ("AGNAME", or_none(socket.agname)),
+        ("MCAST", Value::yes_no(socket.mcast)),
+        ("MHOMED", Value::yes_no(socket.mhomed)),
+        ("VIRTUAL", Value::yes_no(socket.is_virtual)),
+        ("SOCKNAME", or_none(socket.sockname)),
+        ("ADVERTISE", or_none(socket.advertise)),
+    ])
+}
+
+fn alias(alias: Alias) -> Value {
+    let mut fields: Fields = vec![
+        (
+            Name::from("PROTO"),
+            alias.proto.as_deref().unwrap_or("*").into(),
+        ),
+        (Name::from("ADDR"), alias.host.into()),
+        (Name::from("PORT"), Value::Int(alias.port.into())),
+    ];
+    if alias.subdomains {
+        fields.push((Name::from("SUBDOMAINS"), Value::yes_no(true)));
+    }
+    Value::Struct(fields)
+}
+
+fn worker(worker: Worker) -> Value {
+    let rings = worker.rings.into_iter().map(|(name, used, size)| {
+        let fill = Value::fields([("used", used.into()), ("size", size.into())]);
+        (Name::Owned(name), fill)
+    });
+    let drops = worker.drops.into_iter();
+    let drops = drops.map(|(reason, count)| (Name::Owned(reason), count.into()));
+    Value::fields([
+        ("worker", worker.worker.into()),
+        ("pid", worker.pid.into()),
+        ("cpu", worker.cpu.map_or(NONE.into(), Value::from)),
+        (
+            "interface",
+            match worker.interface.as_str() {
+                "" => NONE.into(),
+                name => name.into(),
+            },
+        ),
+        ("queue", worker.queue.into()),
+        ("engine", worker.engine.into()),
+        ("mode", worker.mode.into()),
+        ("rx", worker.rx.into()),
+        ("tx", worker.tx.into()),
+        ("busy", Value::Double(worker.busy)),
+        ("rings", Value::Struct(rings.collect())),
+        ("drops", Value::Struct(drops.collect())),
+    ])
+}
+
+fn counters(call: Call<'_>) -> Outcome {
+    let wanted: Vec<_> = (0..call.params.values().len())
+        .map(|at| call.params.text(at))
+        .collect::<Result<_, _>>()?;
+    let mut groups: Vec<(String, Fields)> = Vec::new();
+    for counter in call.daemon.counters() {
+        if !wanted.is_empty() && !wanted.contains(&counter.group) {
+            continue;
+        }
+        let field = (Name::Owned(counter.name), counter.value.into());
+        match groups.iter_mut().find(|(name, _)| *name == counter.group) {
+            Some((_, fields)) => fields.push(field),
+            None => groups.push((counter.group, vec![field])),
+        }
+    }
+    let groups = groups
+        .into_iter()
+        .map(|(name, fields)| (Name::Owned(name), Value::Struct(fields)));
+    Ok(Reply::one(Value::Struct(groups.collect())))
+}
+
+fn debug(call: Call<'_>) -> Outcome {
+    let level = call
+        .daemon
+        .variables()
+        .into_iter()
+        .find(|variable| variable.group == "core" && variable.name == "debug")
+        .map(|variable| variable.value);
+    let Some(Setting::Int(old)) = level else {
+        return Err(Fault::failed("the log level is not known"));
+    };
+    let Some(new) = call.params.opt_int(0) else {
+        return Ok(Reply::one(Value::fields([("debug", old.into())])));
+    };
+    let set = call.daemon.set_variable("core", "debug", Setting::Int(new));
+    set.map_err(|NotSet(reason)| Fault::failed(reason))?;
+    Ok(Reply::one(Value::fields([
+        ("old", old.into()),
+        ("new", new.into()),
+    ])))
+}
+
+fn pkg_summary(call: Call<'_>) -> Outcome {
+    let (Some(selector), Some(value)) = (call.params.opt_str(0), call.params.opt_int(1)) else {
+        return Err(Fault::bad("Selector and value not provided"));
+    };
+    let processes = call.daemon.processes();
+    let chosen = match selector.as_slice() {
+        b"idx" => {
+            let found = processes.iter().find(|p| i64::from(p.index) == value);
+            Some(found.ok_or_else(|| Fault::failed("Index value out of range"))?)
+        }
+        // Kamailio says nothing about a process that there isn't.
+        b"pid" => processes.iter().find(|p| i64::from(p.pid) == value),
+        _ => return Err(Fault::failed("Unsupported selector type")),
+    };
+    if let Some(process) = chosen {
+        call.daemon.log_worker_memory(process);
+    }
+    Ok(Reply::empty())
+}
+
+fn reload(call: Call<'_>) -> Later<'_, Outcome> {
+    Box::pin(async move {
+        match call.daemon.reload().await {
+            Ok(()) => Ok(Reply::one("Ok. Configuration reloaded.")),
+            Err(reason) => Err(Fault::failed(reason)),
+        }
+    })
+}

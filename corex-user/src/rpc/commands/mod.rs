@@ -1,0 +1,23 @@
+//! The commands, one file for each group.
+
+mod cfg;
+mod core;
+mod corex;
+mod ctl;
+mod htable;
+mod stats;
+mod system;
+mod time;
+
+use super::command::Command;
+
+/// All tables.
+pub(super) const ALL: [&[Command]; 7] = [
+    cfg::COMMANDS,
+    core::COMMANDS,
+    corex::COMMANDS,
+    ctl::COMMANDS,
+    htable::COMMANDS,
+    stats::COMMANDS,
+    system::COMMANDS,
+];

@@ -1,0 +1,279 @@
+//! What commands need to know of the running daemon, and may make it do.
+//!
+//! Plain data in, plain data out: nothing here knows of a front end. Methods are called on the
+//! control runtime and must be quick; those that wait return a future.
+
+use std::time::{Duration, SystemTime};
+
+use super::command::Later;
+
+/// The running daemon.
+pub trait Daemon: Send + Sync {
+    /// Name, version, start.
+    fn identity(&self) -> Identity;
+    /// The listen sockets, in the configuration's order.
+    fn sockets(&self) -> Vec<Socket>;
+    /// The hosts that are `myself` beside the sockets.
+    fn aliases(&self) -> Vec<Alias>;
+    /// Threads (Kamailio: processes), by index.
+    fn processes(&self) -> Vec<Process>;
+    /// Names of the loaded modules, the one loaded last first, as Kamailio lists them.
+    fn modules(&self) -> Vec<String>;
+    /// All counters, in any order.
+    fn counters(&self) -> Vec<Counter>;
+    /// Workers by queue.
+    fn workers(&self) -> Vec<Worker>;
+    /// Memory that workers share.
+    fn memory(&self) -> SharedMemory;
+    /// Has the memory that workers share written to the log.
+    fn log_shared_memory(&self, report: MemoryReport);
+    /// Has a worker write its own memory to the log, while it handles traffic.
+    fn log_worker_memory(&self, process: &Process);
+
+    /// The variables that can be read at run time, in the order of `cfg.list`.
+    fn variables(&self) -> Vec<Variable>;
+    /// Sets a variable, with effect at once.
+    ///
+    /// # Errors
+    /// Why it stays as it was.
+    fn set_variable(&self, group: &str, name: &str, value: Setting) -> Result<(), NotSet>;
+
+    /// The hash tables, the one declared last first, as Kamailio lists them.
+    fn tables(&self) -> Vec<Table>;
+    /// The entries of a table, at most `most`; `None`: there is no such table.
+    fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>>;
+    /// One entry of a table.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    fn table_get(&self, table: &str, key: &[u8]) -> Result<Option<TableEntry>, TableError>;
+    /// Sets an entry's value.
+    ///
+    /// # Errors
+    /// When there is no such table, or it is full.
+    fn table_set(&self, table: &str, key: &[u8], value: Setting) -> Result<(), TableError>;
+    /// Sets the time that an entry has left; false where there is no entry.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    fn table_expire(&self, table: &str, key: &[u8], life: Duration) -> Result<bool, TableError>;
+    /// Takes an entry out; false where there is none.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    fn table_delete(&self, table: &str, key: &[u8]) -> Result<bool, TableError>;
+    /// Takes all entries out.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    fn table_flush(&self, table: &str) -> Result<(), TableError>;
+
+    /// Reads the configuration anew and swaps it in. The error is what is wrong with it; then
+    /// the old one stays.
+    fn reload(&self) -> Later<'_, Result<(), String>>;
+    /// Has the daemon act as if it had got this signal, after the reply is out.
+    fn kill(&self, signal: i32);
+}
+
+/// Who answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The product's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Architecture and system, as in `x86_64/linux`.
+    pub platform: String,
+    /// The commit that it was built from; `unknown` where nobody knows.
+    pub id: String,
+    /// The compiler and its version.
+    pub compiler: String,
+    /// Date of the build; may be empty.
+    pub compiled: String,
+    /// What it was built or started with, as in `USE_XDP`.
+    pub flags: Vec<String>,
+    /// When it started.
+    pub started: SystemTime,
+    /// The process id.
+    pub pid: u32,
+}
+
+/// A listen socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Socket {
+    /// Whether the address is IPv6.
+    pub ipv6: bool,
+    /// `udp`, `tcp`, `tls` or `sctp`.
+    pub proto: String,
+    /// The host as the configuration has it.
+    pub name: String,
+    /// All its addresses.
+    pub addresses: Vec<String>,
+    /// The port.
+    pub port: u16,
+    /// `proto:address:port`.
+    pub sockstr: String,
+    /// Name of the address group.
+    pub agname: Option<String>,
+    /// Whether it is multicast.
+    pub mcast: bool,
+    /// Whether the socket to send from is looked up by destination.
+    pub mhomed: bool,
+    /// Whether it is virtual.
+    pub is_virtual: bool,
+    /// `name "…"` of the listen line.
+    pub sockname: Option<String>,
+    /// Host of `advertise`.
+    pub advertise: Option<String>,
+}
+
+/// A host that is `myself`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alias {
+    /// The transport; `None`: any.
+    pub proto: Option<String>,
+    /// The host.
+    pub host: String,
+    /// The port; 0: any.
+    pub port: u16,
+    /// Whether it comes from `alias_subdomains`, so that sub-domains count too.
+    pub subdomains: bool,
+}
+
+/// A thread of the daemon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// Its place in the list, from 0.
+    pub index: u32,
+    /// Its thread id.
+    pub pid: u32,
+    /// What it does.
+    pub description: String,
+}
+
+/// A counter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counter {
+    /// What it belongs to, as in `core`.
+    pub group: String,
+    /// Its name in that group.
+    pub name: String,
+    /// Its value.
+    pub value: u64,
+}
+
+/// A worker's share of one receive queue.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Worker {
+    /// The worker, from 0.
+    pub worker: u32,
+    /// Its thread id.
+    pub pid: u32,
+    /// The CPU that it is pinned to.
+    pub cpu: Option<u32>,
+    /// The interface; empty with kernel sockets alone.
+    pub interface: String,
+    /// The receive queue.
+    pub queue: u32,
+    /// `xdp` or `socket`.
+    pub engine: String,
+    /// How XDP is attached and copies, as in `native, zero copy`.
+    pub mode: String,
+    /// Packets received.
+    pub rx: u64,
+    /// Packets sent.
+    pub tx: u64,
+    /// Rings: name, entries used, entries that there are.
+    pub rings: Vec<(String, u64, u64)>,
+    /// Packets dropped, by reason.
+    pub drops: Vec<(String, u64)>,
+    /// The share of time that it was busy, 0 to 1.
+    pub busy: f64,
+}
+
+/// Memory that workers share, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SharedMemory {
+    /// What there is.
+    pub total: u64,
+    /// Of that, free.
+    pub free: u64,
+    /// Used by entries.
+    pub used: u64,
+    /// The same with all overhead.
+    pub real_used: u64,
+    /// The most that was ever used.
+    pub max_used: u64,
+    /// Pieces that the free part is in.
+    pub fragments: u64,
+}
+
+/// How much of the memory's state is logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemoryReport {
+    /// Every part: `corex.shm_status`.
+    Status,
+    /// Sums: `corex.shm_summary`.
+    Summary,
+}
+
+/// A variable of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Variable {
+    /// Its group, as in `core`.
+    pub group: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub doc: String,
+    /// Its value; its type is the only one that it takes.
+    pub value: Setting,
+}
+
+/// The value of a variable or of a table's entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// An integer.
+    Int(i64),
+    /// A string of any bytes.
+    Str(Vec<u8>),
+}
+
+/// Why a variable stays as it was. Kamailio's one fault for all of them; the log says which.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotSet(pub String);
+
+/// A hash table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Seconds that an entry lives; 0: for ever.
+    pub autoexpire: u64,
+    /// Whether writing to an entry starts its time anew.
+    pub updateexpire: bool,
+    /// Entries in each of its slots.
+    pub slots: Vec<u64>,
+}
+
+/// An entry of a hash table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableEntry {
+    /// The slot that it is in.
+    pub slot: u32,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Setting,
+    /// The time that it has left; `None`: for ever.
+    pub expires: Option<Duration>,
+}
+
+/// Why nothing was done to a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableError {
+    /// There is no table of this name.
+    Unknown,
+    /// It holds as many entries as it may.
+    Full,
+}

@@ -1,0 +1,156 @@
+//! Datagram sockets for requests: one request and one reply each, for binrpc and JSON-RPC.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::limit::Client;
+use super::service::Rpc;
+use super::settings::{Access, HostPort};
+use super::socket_file::{self, SocketFile};
+
+/// The longest datagram.
+const LONGEST: usize = 65_535;
+/// Requests that are worked on at a time; more are dropped.
+const AT_ONCE: usize = 32;
+
+/// A socket outside of the runtime; its file goes with it.
+#[derive(Debug)]
+pub(super) enum Bound {
+    Unix(std::os::unix::net::UnixDatagram, SocketFile),
+    Udp(std::net::UdpSocket),
+}
+
+impl Bound {
+    pub fn unix(path: &Path, access: &Access) -> io::Result<Bound> {
+        let (socket, file) = socket_file::datagrams(path, access)?;
+        Ok(Bound::Unix(socket, file))
+    }
+
+    /// Looks host names up, which blocks.
+    pub fn udp(at: &HostPort) -> io::Result<Bound> {
+        let socket = std::net::UdpSocket::bind(at.resolve()?)?;
+        socket.set_nonblocking(true)?;
+        Ok(Bound::Udp(socket))
+    }
+}
+
+/// What to send back.
+pub(super) struct Answer {
+    pub bytes: Vec<u8>,
+    /// What to send where that is longer than a datagram.
+    pub if_too_long: Vec<u8>,
+}
+
+enum Socket {
+    Unix(tokio::net::UnixDatagram),
+    Udp(tokio::net::UdpSocket),
+}
+
+enum Peer {
+    /// A path; `None`: the peer's socket has none, so nothing can be sent there.
+    Unix(Option<PathBuf>),
+    Udp(SocketAddr),
+}
+
+impl Peer {
+    fn client(&self) -> Client {
+        match self {
+            Peer::Unix(path) => Client::Path(path.clone()),
+            Peer::Udp(address) => Client::Ip(address.ip()),
+        }
+    }
+}
+
+impl Socket {
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+        match self {
+            Socket::Unix(socket) => {
+                let (length, peer) = socket.recv_from(buffer).await?;
+                let path = peer.as_pathname().map(Path::to_owned);
+                Ok((length, Peer::Unix(path)))
+            }
+            Socket::Udp(socket) => {
+                let (length, peer) = socket.recv_from(buffer).await?;
+                Ok((length, Peer::Udp(peer)))
+            }
+        }
+    }
+
+    async fn send(&self, bytes: &[u8], peer: &Peer) -> io::Result<()> {
+        match (self, peer) {
+            (Socket::Unix(socket), Peer::Unix(Some(path))) => {
+                socket.send_to(bytes, path).await.map(drop)
+            }
+            (Socket::Udp(socket), Peer::Udp(address)) => {
+                socket.send_to(bytes, address).await.map(drop)
+            }
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// Serves clients until it is dropped. A request that `answer` gives nothing for gets no reply.
+pub(super) async fn serve<H, F>(
+    bound: Bound,
+    rpc: Arc<Rpc>,
+    patience: Duration,
+    answer: H,
+) -> io::Result<()>
+where
+    H: Fn(Vec<u8>) -> F,
+    F: Future<Output = Option<Answer>> + Send + 'static,
+{
+    // The file is held until serving ends.
+    let (socket, _file) = match bound {
+        Bound::Unix(socket, file) => {
+            let socket = tokio::net::UnixDatagram::from_std(socket)?;
+            (Socket::Unix(socket), Some(file))
+        }
+        Bound::Udp(socket) => (Socket::Udp(tokio::net::UdpSocket::from_std(socket)?), None),
+    };
+    let socket = Arc::new(socket);
+    let mut tasks = JoinSet::new();
+    let mut buffer = vec![0; LONGEST];
+    loop {
+        let (length, peer) = tokio::select! {
+            received = socket.receive(&mut buffer) => match received {
+                Ok(received) => received,
+                // With UDP, an ICMP error for an earlier reply.
+                Err(_) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            },
+            Some(_) = tasks.join_next() => continue,
+        };
+        if tasks.len() >= AT_ONCE || rpc.admit(&peer.client()).is_err() {
+            rpc.fronts.count(|books| &books.refused);
+            continue;
+        }
+        let answer = answer(buffer.get(..length).unwrap_or_default().to_vec());
+        let (socket, rpc) = (Arc::clone(&socket), Arc::clone(&rpc));
+        tasks.spawn(async move {
+            let Some(answer) = answer.await else {
+                return;
+            };
+            let sent = match timeout(patience, socket.send(&answer.bytes, &peer)).await {
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    timeout(patience, socket.send(&answer.if_too_long, &peer)).await
+                }
+                sent => sent,
+            };
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
+                Err(_) => rpc.fronts.count(|books| &books.too_slow),
+            }
+        });
+    }
+}
