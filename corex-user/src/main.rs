@@ -6,6 +6,7 @@ use std::{
     io::{IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::Parser as _;
@@ -112,8 +113,8 @@ fn list(args: &ListArgs) -> ExitCode {
 }
 
 fn run(config: Config, args: RunArgs) -> ExitCode {
-    let level = log::level(config.settings.debug);
-    let log = privileges::without(|| log::start(level));
+    let debug = config.settings.debug;
+    let log = Arc::new(privileges::without(|| log::start(debug)));
     let options = Options {
         config: args.config,
         instance: args.instance,

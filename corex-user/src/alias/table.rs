@@ -33,6 +33,14 @@ struct Domain {
 }
 
 impl Table {
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let names: usize = self.domains.iter().map(|domain| domain.name.len()).sum();
+        let addresses = self.addresses.len() * (size_of::<IpAddr>() + size_of::<Ports>());
+        let domains = self.domains.len() * size_of::<Domain>();
+        addresses + domains + names + self.slots.len() * size_of::<u32>()
+    }
+
     /// Builds a table. `exact` are listen addresses (those that a wildcard address stands for
     /// are up to the caller) and `alias` values; `subdomains` are `alias_subdomains` values.
     /// IP addresses have no subdomains: among `subdomains` they match themselves.

@@ -6,11 +6,16 @@ use anyhow::{Context as _, bail};
 use aya_log::EbpfLogger;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time,
 };
 
-use super::{Options, Workers, beside::Beside, engine::Engine, reload::Reloader};
-use crate::{kernel::routes::Resolver, telemetry::log::Log};
+use super::{
+    Options, Workers,
+    reload::Reloader,
+    remote::{Command, Remote},
+};
+use crate::kernel::routes::Resolver;
 
 /// How often the workers are looked after, and the XDP program's log is read.
 const PULSE: Duration = Duration::from_secs(1);
@@ -38,71 +43,101 @@ impl Signals {
     }
 }
 
-/// Runs until SIGTERM or SIGINT; SIGUSR1 writes the books, SIGHUP reads the configuration again.
-///
-/// # Errors
-/// When a worker died.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "all that lives as long as corex runs, from one caller"
-)]
-pub async fn run(
-    engine: &mut Engine,
-    workers: &Workers,
-    reloader: &Reloader,
-    mut resolver: Resolver,
-    mut signals: Signals,
-    options: &Options,
-    log: &Log,
-    beside: &Beside,
-) -> anyhow::Result<()> {
-    let mut pulse = time::interval(PULSE);
-    if engine.is_xdp() {
-        tokio::spawn(async move {
-            // Without it every message leaves by the kernel socket: slower, not wrong.
-            while let Err(error) = resolver.run().await {
-                tracing::error!(%error, "next hops can't be looked up; sending by kernel socket");
-                time::sleep(PULSE).await;
+/// All that control works on.
+pub struct Control<'a> {
+    /// The workers.
+    pub workers: &'a Workers,
+    /// What reads the configuration again.
+    pub reloader: &'a Reloader,
+    /// The daemon as remote control sees it.
+    pub remote: &'a Remote,
+    /// What remote control asks for.
+    pub commands: mpsc::UnboundedReceiver<Command>,
+    /// What the command line says.
+    pub options: &'a Options,
+}
+
+impl Control<'_> {
+    /// Runs until SIGTERM, SIGINT or a command to stop; SIGUSR1 writes the books, SIGHUP reads
+    /// the configuration again.
+    ///
+    /// # Errors
+    /// When a worker died.
+    pub async fn run(mut self, mut resolver: Resolver, mut signals: Signals) -> anyhow::Result<()> {
+        let mut pulse = time::interval(PULSE);
+        if self.remote.engine().is_xdp() {
+            tokio::spawn(async move {
+                // Without it every message leaves by the kernel socket: slower, not wrong.
+                while let Err(error) = resolver.run().await {
+                    tracing::error!(%error, "next hops can't be looked up; sending by kernel socket");
+                    time::sleep(PULSE).await;
+                }
+            });
+        }
+        let mut ebpf_log = match self.remote.engine().ebpf() {
+            Some(ebpf) if self.options.ebpf_log => {
+                Some(EbpfLogger::init(ebpf).context("read the XDP program's log")?)
             }
-        });
+            _ => None,
+        };
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => {
+                    tracing::info!("SIGTERM: stopping");
+                    return Ok(());
+                }
+                _ = signals.interrupt.recv() => {
+                    tracing::info!("SIGINT: stopping");
+                    return Ok(());
+                }
+                _ = signals.user1.recv() => self.write_books(),
+                _ = signals.hangup.recv() => {
+                    // The log says what came of it.
+                    let _ = self.reload("SIGHUP").await;
+                }
+                Some(command) = self.commands.recv() => match command {
+                    Command::Stop => {
+                        tracing::info!("remote control: stopping");
+                        return Ok(());
+                    }
+                    Command::Books => self.write_books(),
+                    Command::Reload(answer) => {
+                        // Who asked may be gone by now.
+                        let _ = answer.send(self.reload("remote control").await);
+                    }
+                },
+                _ = pulse.tick() => {
+                    if let Some(log) = &mut ebpf_log {
+                        log.flush();
+                    }
+                    if self.workers.any_dead() {
+                        bail!("a worker thread died; the log above says where. This is a bug in corex");
+                    }
+                }
+            }
+        }
     }
-    let mut ebpf_log = match engine.ebpf().filter(|_| options.ebpf_log) {
-        Some(ebpf) => Some(EbpfLogger::init(ebpf).context("read the XDP program's log")?),
-        None => None,
-    };
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => {
-                tracing::info!("SIGTERM: stopping");
-                return Ok(());
+
+    async fn reload(&self, by: &str) -> Result<(), String> {
+        match self.reloader.reload(self.workers, &self.remote.log).await {
+            Ok(()) => {
+                tracing::info!("{by}: the configuration was read again");
+                Ok(())
             }
-            _ = signals.interrupt.recv() => {
-                tracing::info!("SIGINT: stopping");
-                return Ok(());
+            Err(error) => {
+                tracing::error!("{by}: {error:#}");
+                Err(format!("{error:#}"))
             }
-            _ = signals.user1.recv() => {
-                let books = engine.books(&reloader.current(), log, &beside.counters);
-                tracing::info!("{}", books.summary());
-                if let Some(path) = &options.books
-                    && let Err(error) = books.write(path)
-                {
-                    tracing::error!(%error, "write the books to {}", path.display());
-                }
-            }
-            _ = signals.hangup.recv() => {
-                match reloader.reload(workers, log).await {
-                    Ok(()) => tracing::info!("SIGHUP: the configuration was read again"),
-                    Err(error) => tracing::error!("SIGHUP: {error:#}"),
-                }
-            }
-            _ = pulse.tick() => {
-                if let Some(log) = &mut ebpf_log {
-                    log.flush();
-                }
-                if workers.any_dead() {
-                    bail!("a worker thread died; the log above says where. This is a bug in corex");
-                }
-            }
+        }
+    }
+
+    fn write_books(&self) {
+        let books = self.remote.books();
+        tracing::info!("{}", books.summary());
+        if let Some(path) = &self.options.books
+            && let Err(error) = books.write(path)
+        {
+            tracing::error!(%error, "write the books to {}", path.display());
         }
     }
 }

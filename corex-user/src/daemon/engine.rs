@@ -24,6 +24,7 @@ use crate::{
         interfaces::{self, Interface},
         knobs::Knobs,
         limits,
+        map_use::MapUse,
         object::{Filter, Object},
         pins::{self, PinError, Pins},
         routes::NextHops,
@@ -34,7 +35,7 @@ use crate::{
     sip::Transport,
     telemetry::{
         books::{self, Books, InterfaceLine, LatencyLine, SocketLine, WorkerLine},
-        gauges::{QueueGauges, WorkerGauges},
+        gauges::{QueueGauges, WorkerLink},
         latency,
         log::Log,
         stream_counters::StreamCounters,
@@ -63,7 +64,7 @@ const LINK_HEADERS: u32 = 22;
 pub struct Engine {
     slots: WorkerSlots,
     knobs: Knobs,
-    gauges: Vec<Arc<WorkerGauges>>,
+    links: Vec<Arc<WorkerLink>>,
     /// What each worker gets; taken when they start.
     workers: Vec<Option<XdpWorker>>,
     xdp: Option<Xdp>,
@@ -75,6 +76,8 @@ struct Xdp {
     attachments: Vec<Attachment>,
     interfaces: Vec<InterfaceLine>,
     queues: Vec<QueueLine>,
+    /// Bytes, over all workers.
+    packet_memory: u64,
     /// Behind the object: pins go last. `None` where there is no file system for them.
     pins: Option<Pins>,
 }
@@ -154,7 +157,7 @@ impl Engine {
         knobs.follow(&settings.corex);
         Ok(Self {
             knobs,
-            gauges: worker_gauges(workers),
+            links: worker_links(workers),
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| None).collect(),
             xdp: None,
@@ -231,6 +234,7 @@ impl Engine {
 
         let mut sides = Vec::new();
         let mut lines = Vec::new();
+        let mut packet_memory = 0;
         for worker in 0..workers {
             let mine: Vec<_> = slots
                 .iter()
@@ -242,6 +246,7 @@ impl Engine {
             }
             let queues: Vec<(u32, u32)> = mine.iter().map(|(_, i, q)| (*i, *q)).collect();
             let (umem, pool, sockets) = bind(&queues, chunk_size, options.copy)?;
+            packet_memory += umem.size();
             let mut gauges = Vec::new();
             for ((slot, _, _), socket) in mine.iter().zip(&sockets) {
                 let own = Arc::<QueueGauges>::default();
@@ -267,13 +272,14 @@ impl Engine {
         Ok(Self {
             slots: object.worker_slots()?,
             knobs,
-            gauges: worker_gauges(workers),
+            links: worker_links(workers),
             workers: sides,
             xdp: Some(Xdp {
                 object,
                 interfaces: interface_lines(&attachments, &lines),
                 attachments,
                 queues: lines,
+                packet_memory,
                 pins,
             }),
         })
@@ -334,9 +340,26 @@ impl Engine {
         self.slots.clone()
     }
 
-    /// Where the workers say how full things are, in order.
-    pub fn gauges(&self) -> &[Arc<WorkerGauges>] {
-        &self.gauges
+    /// What the eBPF maps take.
+    pub fn maps(&self) -> Vec<MapUse> {
+        self.xdp
+            .as_ref()
+            .map_or(Vec::new(), |xdp| xdp.object.memory())
+    }
+
+    /// Bytes of packet memory, over all workers.
+    pub fn packet_memory(&self) -> u64 {
+        self.xdp.as_ref().map_or(0, |xdp| xdp.packet_memory)
+    }
+
+    /// The queues with an AF_XDP socket.
+    pub fn queue_lines(&self) -> Vec<books::QueueLine> {
+        self.xdp.as_ref().map_or(Vec::new(), Xdp::queue_lines)
+    }
+
+    /// The links to the workers, in order.
+    pub fn links(&self) -> &[Arc<WorkerLink>] {
+        &self.links
     }
 
     /// The workers' parts, one for each worker to be started; empty the second time.
@@ -409,15 +432,15 @@ impl Engine {
         });
         Books {
             workers: self
-                .gauges
+                .links
                 .iter()
                 .enumerate()
-                .map(|(id, gauges)| WorkerLine {
+                .map(|(id, link)| WorkerLine {
                     counters: self.slots.of(id),
-                    gauges: gauges.values(),
+                    gauges: link.gauges.values(),
                 })
                 .collect(),
-            queues: self.xdp.as_ref().map_or(Vec::new(), Xdp::queue_lines),
+            queues: self.queue_lines(),
             latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
             started: shared.config.program.started,
             engine: self.name(),
@@ -436,7 +459,7 @@ impl Engine {
     }
 }
 
-fn worker_gauges(workers: u32) -> Vec<Arc<WorkerGauges>> {
+fn worker_links(workers: u32) -> Vec<Arc<WorkerLink>> {
     (0..workers).map(|_| Arc::default()).collect()
 }
 

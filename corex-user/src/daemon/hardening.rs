@@ -8,6 +8,7 @@ use crate::{
         confine::{self, Reach},
         privileges,
     },
+    rpc::settings::BinrpcAddress,
     script::Config,
 };
 
@@ -42,7 +43,12 @@ fn reach(config: &Config, options: &Options, engine: &Engine) -> Reach {
                 folder => folder.map(Path::to_owned),
             }),
     );
-    // Pins go when corex stops.
+    // Sockets and pins go when corex stops.
+    for address in settings.control.listeners() {
+        if let BinrpcAddress::UnixStream(path) | BinrpcAddress::UnixDatagram(path) = address {
+            write.extend(path.parent().map(Path::to_owned));
+        }
+    }
     write.extend(engine.pins().and_then(Path::parent).map(Path::to_owned));
     Reach { read, write }
 }

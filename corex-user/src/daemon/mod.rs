@@ -3,16 +3,18 @@
 mod beside;
 mod control;
 mod engine;
+mod front_ends;
 mod hardening;
 mod loader;
 mod reload;
+mod remote;
 
 use std::{
     io::Write as _,
     os::unix::net::UnixStream,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -20,13 +22,17 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 
 pub use self::engine::EngineChoice;
 use self::{
     beside::{Beside, TcpListeners},
+    control::Control,
     engine::{Engine, XdpWorker},
+    front_ends::FrontEnds,
     loader::Loader,
     reload::Reloader,
+    remote::Remote,
 };
 use crate::{
     alias,
@@ -73,7 +79,7 @@ struct Workers {
 /// # Errors
 /// Whatever keeps it from starting, with the remedy where one is known; or that a worker
 /// died.
-pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
+pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
     let listeners = listen::resolve(&config.settings)?;
     let datagram = |l: &&Listener| l.transport == Transport::Udp;
     for listener in listeners.iter().filter(datagram) {
@@ -101,6 +107,7 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
         inboxes,
         parts.workers.first().map_or(&[], |w| &w.sockets),
     )?;
+    let front_ends = FrontEnds::bind(&config)?;
     let loader = Loader::start()?;
     engine.open_queues(&listeners)?;
     // What is started from here on has neither capabilities nor all files.
@@ -111,7 +118,7 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
     let reloader = Reloader::new(
         options.config.clone(),
         loader,
-        latest,
+        Arc::clone(&latest),
         beside.courier.clone(),
     );
 
@@ -128,21 +135,31 @@ pub fn run(config: Config, options: &Options, log: &Log) -> anyhow::Result<()> {
             .collect::<Vec<_>>()
             .join(", ")
     );
-    let outcome = runtime.block_on(control::run(
-        &mut engine,
-        &workers,
-        &reloader,
-        resolver,
-        signals,
+    let (sender, commands) = mpsc::unbounded_channel();
+    let remote = Arc::new(Remote {
+        engine: Mutex::new(engine),
+        latest,
+        streams: Arc::clone(&beside.counters),
+        log: Arc::clone(log),
+        commands: sender,
+    });
+    {
+        let _inside = runtime.enter();
+        front_ends.serve(Arc::clone(&remote));
+    }
+    let control = Control {
+        workers: &workers,
+        reloader: &reloader,
+        remote: &remote,
+        commands,
         options,
-        log,
-        &beside,
-    ));
+    };
+    let outcome = runtime.block_on(control.run(resolver, signals));
     // New packets go to the kernel from here on; what was steered is still handled.
-    engine.detach();
+    remote.engine().detach();
     workers.stop();
     runtime.block_on(beside.stop());
-    let books = engine.books(&reloader.current(), log, &beside.counters);
+    let books = remote.books();
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {
         books
@@ -246,7 +263,7 @@ impl Parts {
                 inbox,
                 xdp: part.side.map(XdpWorker::into_side),
                 slots: engine.slots(),
-                gauges: engine.gauges().get(id).cloned().unwrap_or_default(),
+                link: engine.links().get(id).cloned().unwrap_or_default(),
                 stop: Arc::clone(&stop),
                 wake: part.wake,
             };

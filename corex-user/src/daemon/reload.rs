@@ -10,7 +10,7 @@ use crate::{
     io::{courier::Courier, listen},
     pipeline::Shared,
     script::Config,
-    telemetry::log::{self, Log},
+    telemetry::log::Log,
 };
 
 /// Reads the configuration again and gives it to the workers.
@@ -64,7 +64,7 @@ impl Reloader {
             bail!("the addresses to listen on have changed, which takes a new start");
         }
         config.inherit(&old.config);
-        log.set_level(log::level(config.settings.debug));
+        log.set_debug(config.settings.debug);
         old.knobs.follow(&config.settings.corex);
         let new = shared(config, listeners, old.knobs.clone(), self.courier.clone())?;
         self.latest.store(Arc::new(new));
@@ -81,6 +81,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     }
     if old.stream != new.stream || old.corex.tls_ca_list != new.corex.tls_ca_list {
         bail!("the parameters of TCP or TLS have changed, which takes a new start");
+    }
+    if old.control != new.control {
+        bail!("the parameters of remote control have changed, which takes a new start");
     }
     if old.children != new.children {
         bail!("`children` has changed, which takes a new start");

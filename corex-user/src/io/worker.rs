@@ -24,11 +24,11 @@ use super::{
     xdp::{Frame, Umem},
 };
 use crate::{
-    kernel::worker_counters::WorkerSlots,
+    kernel::{heap::HeapUse, worker_counters::WorkerSlots},
     pipeline::{Inbound, Pipeline, Shared},
     script::SocketId,
     sip::Transport,
-    telemetry::gauges::{QueueGauges, WorkerGauges, set},
+    telemetry::gauges::{QueueGauges, WorkerLink, set},
 };
 
 /// Frames taken from a queue before the others get their turn.
@@ -72,8 +72,8 @@ pub struct Worker {
     pub xdp: Option<XdpSide>,
     /// Where the counters are published.
     pub slots: WorkerSlots,
-    /// How full things are.
-    pub gauges: Arc<WorkerGauges>,
+    /// How full things are, and what is asked of the worker.
+    pub link: Arc<WorkerLink>,
     /// Set: stop.
     pub stop: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
@@ -95,6 +95,9 @@ impl Worker {
             }
             rounds = 0;
             self.pipeline.follow(&self.latest.load());
+            if self.link.wants_memory.swap(false, Ordering::Relaxed) {
+                self.log_memory();
+            }
             if !busy || statistics_at.elapsed() > IDLE {
                 statistics_at = Instant::now();
                 self.read_statistics();
@@ -248,13 +251,38 @@ impl Worker {
 
     fn publish(&self) {
         self.slots.publish(self.id, &self.pipeline.counters);
-        set(&self.gauges.inbox, self.inbox.len());
+        let gauges = &self.link.gauges;
+        set(&gauges.inbox, self.inbox.len());
         let Some(xdp) = &self.xdp else { return };
-        set(&self.gauges.frames_free, xdp.transmit.pool.len());
+        set(&gauges.frames_free, xdp.transmit.pool.len());
         for (queue, gauges) in xdp.transmit.queues.iter().zip(&xdp.gauges) {
             set(&gauges.rx_waiting, queue.waiting());
             set(&gauges.fill, queue.filled());
             set(&gauges.tx_in_flight, queue.in_flight());
+        }
+    }
+
+    /// Logs what this thread holds: what `corex.pkg_summary` asks for.
+    fn log_memory(&self) {
+        let heap = HeapUse::of_this_thread();
+        let worker = self.id;
+        tracing::info!(
+            worker,
+            in_use = heap.in_use(),
+            peak = heap.peak,
+            allocations = heap.allocations,
+            "pkg: heap, in bytes"
+        );
+        for (part, bytes) in self.pipeline.memory() {
+            tracing::info!(worker, bytes, "pkg: {part}");
+        }
+        if let Some(xdp) = &self.xdp {
+            tracing::info!(
+                worker,
+                bytes = xdp.umem.size(),
+                frames_free = xdp.transmit.pool.len(),
+                "pkg: packet memory"
+            );
         }
     }
 

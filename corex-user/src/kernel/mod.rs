@@ -9,6 +9,7 @@ pub mod heap;
 pub mod interfaces;
 pub mod knobs;
 pub mod limits;
+pub mod map_use;
 pub mod maps_document;
 pub mod memory;
 pub mod object;

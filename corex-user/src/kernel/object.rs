@@ -18,6 +18,7 @@ use corex_common::{
 
 use super::{
     knobs::Knobs,
+    map_use::{MapUse, map_use},
     pins::{PinError, Pins},
     worker_counters::WorkerSlots,
 };
@@ -201,6 +202,38 @@ impl Object {
         at(maps::QUEUES, info.set(slot, queue, 0))?;
         let mut xsks: XskMap<_> = map!(self, XskMap, maps::XSKS)?;
         at(maps::XSKS, xsks.set(slot, socket, 0))
+    }
+
+    /// What every map takes, by name.
+    pub fn memory(&self) -> Vec<MapUse> {
+        let mut uses: Vec<MapUse> = self
+            .ebpf
+            .maps()
+            .filter_map(|(name, map)| {
+                let data = match map {
+                    Map::Array(data)
+                    | Map::HashMap(data)
+                    | Map::PerCpuArray(data)
+                    | Map::RingBuf(data)
+                    | Map::XskMap(data) => data,
+                    _ => return None,
+                };
+                let entries = match name {
+                    maps::SOCKETS => {
+                        let map = HashMap::<_, maps::SocketKey, maps::SocketEntry>::try_from(map);
+                        map.ok().map(|map| map.keys().count() as u64)
+                    }
+                    maps::INTERFACES => {
+                        let map = HashMap::<_, u32, maps::Interface>::try_from(map);
+                        map.ok().map(|map| map.keys().count() as u64)
+                    }
+                    _ => None,
+                };
+                Some(map_use(name, data.fd().as_fd(), entries))
+            })
+            .collect();
+        uses.sort_by(|one, other| one.name.cmp(&other.name));
+        uses
     }
 
     /// The program's counters, summed over CPUs.

@@ -6,6 +6,7 @@ mod app_perl;
 mod codec;
 mod core;
 mod corex;
+mod ctl;
 mod destination;
 mod htable;
 mod maxfwd;
@@ -37,7 +38,7 @@ pub(crate) struct Module {
 }
 
 /// All modules.
-pub(crate) const MODULES: [&Module; 12] = [
+pub(crate) const MODULES: [&Module; 13] = [
     &core::MODULE,
     &corex::MODULE,
     &xlog::MODULE,
@@ -48,6 +49,7 @@ pub(crate) const MODULES: [&Module; 12] = [
     &maxfwd::MODULE,
     &htable::MODULE,
     &codec::MODULE,
+    &ctl::MODULE,
     &app_lua::MODULE,
     &app_perl::MODULE,
 ];

@@ -116,6 +116,14 @@ impl Pipeline {
         &self.shared
     }
 
+    /// Names and bytes of what is held between messages.
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        let mut memory = self.runtime.memory();
+        memory.push(("incoming hook's result", self.decoded.capacity()));
+        memory.push(("outgoing hook's result", self.encoded.capacity()));
+        memory
+    }
+
     /// Goes on with another configuration, if this is another one: AVPs and `$var()` begin anew.
     pub fn follow(&mut self, shared: &std::sync::Arc<Shared>) {
         if std::sync::Arc::ptr_eq(shared, &self.shared) {

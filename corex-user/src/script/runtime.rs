@@ -125,6 +125,20 @@ impl Runtime {
         }
     }
 
+    /// Names and bytes of what the interpreter holds.
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        let mut memory = self.store.memory().to_vec();
+        memory.push(("transformed", self.transformed.capacity()));
+        memory.push(("composed", self.composed.capacity()));
+        if let Some(lua) = &self.lua {
+            memory.push(("Lua", lua.memory()));
+        }
+        if let Some(perl) = &self.perl {
+            memory.push(("Perl process", perl.memory()));
+        }
+        memory
+    }
+
     /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
     pub fn begin_message(&mut self) {
         self.store.begin_message();

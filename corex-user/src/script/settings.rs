@@ -6,6 +6,7 @@ use crate::alias;
 use crate::codec::CodecConfig;
 use crate::hook::lua::LuaSettings;
 use crate::io::stream::StreamSettings;
+use crate::rpc::settings::ControlSettings;
 use crate::script::tables::{Shared, TableConfig};
 use crate::sip::Transport;
 
@@ -147,6 +148,8 @@ pub struct Settings {
     pub lua: LuaSettings,
     /// Bounds and times of TCP.
     pub stream: StreamSettings,
+    /// Remote control.
+    pub control: ControlSettings,
     /// Hash tables.
     pub tables: Vec<TableConfig>,
     /// What `$shv()` start as.
@@ -171,6 +174,7 @@ impl Default for Settings {
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),
+            control: ControlSettings::default(),
             tables: Vec::new(),
             shared_values: Vec::new(),
         }

@@ -81,6 +81,23 @@ impl Store {
         self.avps = avps.0;
     }
 
+    /// Names and bytes of what is kept between messages.
+    pub fn memory(&self) -> [(&'static str, usize); 4] {
+        let vars = self.vars.iter().map(|var| var.bytes.capacity());
+        [
+            ("arena", self.arena.capacity()),
+            (
+                "AVPs",
+                self.avp_bytes.capacity() + self.avps.capacity() * size_of::<Avp>(),
+            ),
+            (
+                "$var()",
+                self.vars.capacity() * size_of::<Var>() + vars.sum::<usize>(),
+            ),
+            ("late constants", self.late.capacity()),
+        ]
+    }
+
     /// Forgets AVPs and arena.
     pub fn begin_message(&mut self) {
         self.avps.clear();

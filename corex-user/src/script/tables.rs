@@ -46,6 +46,16 @@ impl Default for TableConfig {
     }
 }
 
+/// An entry for somebody to look at.
+pub(crate) struct Listed {
+    /// The part of the table that it is in.
+    pub part: usize,
+    pub key: Box<[u8]>,
+    pub value: Shared,
+    /// The time that it has left; `None`: for ever.
+    pub left: Option<Duration>,
+}
+
 struct Entry {
     value: Shared,
     expires: Option<Instant>,
@@ -147,6 +157,54 @@ impl Table {
     /// Takes a key's value away.
     pub fn remove(&self, key: &[u8]) {
         self.shard(key).entries.remove(key);
+    }
+
+    /// How many entries each part of the table has.
+    pub fn parts(&self) -> Vec<usize> {
+        let len = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.entries.len()
+        };
+        self.shards.iter().map(len).collect()
+    }
+
+    /// At most `most` entries.
+    pub fn entries(&self, most: usize) -> Vec<Listed> {
+        let now = Instant::now();
+        let mut found = Vec::new();
+        for (part, shard) in self.shards.iter().enumerate() {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let live = shard
+                .entries
+                .iter()
+                .filter(|(_, entry)| !entry.is_over(now));
+            for (key, entry) in live.take(most.saturating_sub(found.len())) {
+                let left = entry.expires.map(|at| at.saturating_duration_since(now));
+                found.push(Listed {
+                    part,
+                    key: key.clone(),
+                    value: entry.value.clone(),
+                    left,
+                });
+            }
+        }
+        found
+    }
+
+    /// Bytes that keys and values take, and about that much again for each entry's own fields.
+    pub fn bytes(&self) -> usize {
+        let of_shard = |shard: &Mutex<Shard>| -> usize {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = shard.entries.iter().map(|(key, entry)| {
+                let value = match &entry.value {
+                    Shared::Int(_) => 0,
+                    Shared::Str(text) => text.len(),
+                };
+                key.len() + value + size_of::<Box<[u8]>>() + size_of::<Entry>()
+            });
+            entries.sum()
+        };
+        self.shards.iter().map(of_shard).sum()
     }
 
     /// Takes away every entry that `wanted` picks.

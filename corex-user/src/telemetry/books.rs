@@ -156,6 +156,32 @@ impl Books {
         (steered + user.socket_in + user.stream_in).wrapping_sub(decided) as i64
     }
 
+    /// Every counter: its group, its name and its value.
+    pub fn rows(&self) -> Vec<(String, &'static str, u64)> {
+        let mut rows = Vec::new();
+        let mut add = |group: &str, names: &[&'static str], values: &[u64]| {
+            let counters = names.iter().zip(values);
+            rows.extend(counters.map(|(name, value)| (group.to_owned(), *name, *value)));
+        };
+        if let Some(kernel) = &self.kernel {
+            add("kernel", &KernelCounters::NAMES, &kernel.values());
+            for socket in &self.sockets {
+                add(
+                    &socket.name,
+                    &SocketCounters::NAMES,
+                    &socket.counters.values(),
+                );
+            }
+        }
+        add("workers", &WorkerCounters::NAMES, &self.user.values());
+        let lists = self.languages.iter().map(|(name, list)| (*name, list));
+        for (group, list) in [("streams", &self.streams)].into_iter().chain(lists) {
+            let (names, values): (Vec<_>, Vec<_>) = list.iter().copied().unzip();
+            add(group, &names, &values);
+        }
+        rows
+    }
+
     /// The books as JSON: `kernel` and `user` each with their counters, verdicts grouped
     /// under `passed` and `dropped` by reason.
     pub fn to_json(&self) -> Value {

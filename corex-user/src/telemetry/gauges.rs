@@ -1,6 +1,6 @@
 //! How full things are right now. Each worker writes its own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 macro_rules! gauges {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident,)* }) => {
@@ -48,6 +48,15 @@ gauges! {
         /// Frames of the packet memory that no ring holds.
         frames_free,
     }
+}
+
+/// Between a worker and whoever looks at it.
+#[derive(Debug, Default)]
+pub struct WorkerLink {
+    /// How full things are.
+    pub gauges: WorkerGauges,
+    /// Set: the worker is to log what memory it holds, between two batches.
+    pub wants_memory: AtomicBool,
 }
 
 /// Writes a gauge.

@@ -1,7 +1,10 @@
 //! Logs: to stderr, from a thread of their own, so that a reader that stalls never blocks a
 //! worker. When its queue is full, lines are dropped and counted.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -14,6 +17,7 @@ const QUEUE: usize = 8192;
 pub struct Log {
     dropped: ErrorCounter,
     level: reload::Handle<LevelFilter, Registry>,
+    debug: AtomicI64,
     _guard: WorkerGuard,
 }
 
@@ -23,15 +27,21 @@ impl Log {
         self.dropped.dropped_lines()
     }
 
+    /// Kamailio's level, as it was set last.
+    pub fn debug(&self) -> i64 {
+        self.debug.load(Ordering::Relaxed)
+    }
+
     /// Logs what is of this level or above from now on.
-    pub fn set_level(&self, level: LevelFilter) {
+    pub fn set_debug(&self, debug: i64) {
+        self.debug.store(debug, Ordering::Relaxed);
         // Refused only when the subscriber is gone, with the process.
-        let _ = self.level.reload(level);
+        let _ = self.level.reload(level(debug));
     }
 }
 
 /// Kamailio's `debug` level (-5 alert … 3 debug) as a tracing level.
-pub fn level(debug: i64) -> LevelFilter {
+fn level(debug: i64) -> LevelFilter {
     match debug {
         ..=-1 => LevelFilter::from_level(Level::ERROR),
         0 => LevelFilter::from_level(Level::WARN),
@@ -41,15 +51,15 @@ pub fn level(debug: i64) -> LevelFilter {
     }
 }
 
-/// Starts logging. Call once; a second call changes nothing.
-pub fn start(level: LevelFilter) -> Log {
+/// Starts logging at Kamailio's level `debug`. Call once; a second call changes nothing.
+pub fn start(debug: i64) -> Log {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUE)
         .lossy(true)
         .thread_name("corex-log")
         .finish(io::stderr());
     let dropped = writer.error_counter();
-    let (filter, level) = reload::Layer::new(level);
+    let (filter, handle) = reload::Layer::new(level(debug));
     let lines = fmt::layer()
         .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
@@ -61,7 +71,8 @@ pub fn start(level: LevelFilter) -> Log {
         .try_init();
     Log {
         dropped,
-        level,
+        level: handle,
+        debug: AtomicI64::new(debug),
         _guard: guard,
     }
 }

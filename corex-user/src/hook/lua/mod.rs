@@ -49,6 +49,13 @@ pub(crate) struct Engine {
     depth: u32,
 }
 
+impl Engine {
+    /// Bytes that the scripts hold.
+    pub fn memory(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.memory())
+    }
+}
+
 /// What is to be run.
 #[derive(Clone, Copy)]
 pub(crate) enum Call {

@@ -168,6 +168,11 @@ fn source_or_reason(lua: &Lua, found: Result<Source, String>) -> mlua::Result<Mu
 }
 
 impl State {
+    /// Bytes that its scripts hold.
+    pub fn memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
     /// Begins an outermost call, with so many times the budget of one.
     pub fn begin(&self, now: Instant, times: u64) {
         let instructions = self.settings.max_instructions.saturating_mul(times);

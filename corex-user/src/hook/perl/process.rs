@@ -88,6 +88,8 @@ pub(super) struct Process {
     pub serial: u64,
     /// Which reading of the script it has loaded.
     pub generation: u64,
+    /// Its process id.
+    pub pid: u32,
     /// To talk to it.
     pub channel: Channel,
     /// Calls so far.

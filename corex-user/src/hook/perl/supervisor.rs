@@ -352,6 +352,7 @@ impl Supervisor {
             return;
         }
         let serial = kept.serial;
+        let pid = kept.child.id();
         let State::Starting { channel, .. } = std::mem::replace(&mut kept.state, State::Given)
         else {
             return;
@@ -359,6 +360,7 @@ impl Supervisor {
         let old = slot.put(Process {
             serial,
             generation,
+            pid,
             channel,
             calls: 0,
         });

@@ -45,6 +45,21 @@ pub(crate) struct Worker {
     payload: Vec<u8>,
 }
 
+impl Worker {
+    /// Bytes of main memory that the process has, by the kernel's accounting.
+    pub fn memory(&self) -> usize {
+        let process = self.process.as_ref();
+        let status = process.and_then(|process| {
+            std::fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()
+        });
+        let kib = status.as_deref().and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse::<usize>().ok()
+        });
+        kib.unwrap_or(0).saturating_mul(1024)
+    }
+}
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {

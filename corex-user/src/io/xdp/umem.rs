@@ -41,6 +41,11 @@ pub struct Umem {
 const HEADROOM: u32 = 256;
 
 impl Umem {
+    /// Bytes of all chunks.
+    pub fn size(&self) -> u64 {
+        u64::from(self.chunks) * u64::from(self.chunk_size)
+    }
+
     /// `chunks` chunks of `chunk_size` bytes (a power of two from 2,048 to the page size),
     /// and the pool that holds them all.
     ///

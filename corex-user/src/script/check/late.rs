@@ -25,6 +25,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// The modules that `loadmodule` named, in order.
+    pub fn module_names(&self) -> impl DoubleEndedIterator<Item = &'static str> + '_ {
+        self.loaded.iter().map(|module| module.name)
+    }
+
     /// The module of this name, if it is loaded or needs no `loadmodule`.
     pub fn module(&self, name: &str) -> Option<&'static Module> {
         let loaded = crate::module::find_module(name)?;
