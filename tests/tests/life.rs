@@ -277,3 +277,40 @@ fn once_it_runs_no_thread_and_no_child_has_any_privilege() -> Result<()> {
     ensure!(programs(&relay.corex)?.is_empty());
     Ok(())
 }
+
+#[test]
+fn a_service_manager_hears_when_corex_is_ready_reloads_lives_and_stops() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    let path = work.join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path)?;
+    manager.set_read_timeout(Some(LIMIT))?;
+    let heard = |wanted: &str| -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            let len = manager.recv(&mut buffer)?;
+            let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+            if text.lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+        }
+    };
+    let mut command = relay.corex.command("env");
+    command
+        .arg(format!("NOTIFY_SOCKET={}", path.display()))
+        .arg("WATCHDOG_USEC=3000000")
+        .arg(corex::binary()?);
+    let corex = options(&work)?
+        .interface("user")
+        .interface("core")
+        .engine("xdp")
+        .spawn(command, work.path(), "corex")?;
+    heard("READY=1")?;
+    corex.process.signal(libc::SIGHUP)?;
+    heard("RELOADING=1")?;
+    heard("READY=1")?;
+    heard("WATCHDOG=1")?;
+    corex.process.signal(libc::SIGTERM)?;
+    heard("STOPPING=1")?;
+    ensure!(corex.process.wait(LIMIT)?.success(), "{}", corex.log());
+    Ok(())
+}

@@ -1,6 +1,9 @@
 //! What runs beside the workers: signals, next hops, the XDP program's log.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use aya_log::EbpfLogger;
@@ -14,6 +17,7 @@ use super::{
     Options, Workers,
     reload::Reloader,
     remote::{Command, Remote},
+    service::{self, Watchdog},
 };
 use crate::kernel::routes::Resolver;
 
@@ -55,6 +59,12 @@ pub struct Control<'a> {
     pub commands: mpsc::UnboundedReceiver<Command>,
     /// What the command line says.
     pub options: &'a Options,
+    /// What a service manager shows.
+    pub status: &'a str,
+    /// Tells it that all is well.
+    pub watchdog: Watchdog,
+    /// How far the workers were at the last look.
+    pub turns: Vec<u64>,
 }
 
 impl Control<'_> {
@@ -113,12 +123,38 @@ impl Control<'_> {
                     if self.workers.any_dead() {
                         bail!("a worker thread died; the log above says where. This is a bug in corex");
                     }
+                    if self.workers_turn() {
+                        self.watchdog.feed(Instant::now());
+                    }
                 }
             }
         }
     }
 
+    /// Whether every worker has done a round since the last look. An idle one does two a second.
+    fn workers_turn(&mut self) -> bool {
+        let links = self.remote.engine().links().to_vec();
+        let now: Vec<u64> = links
+            .iter()
+            .map(|link| link.turns.load(Ordering::Relaxed))
+            .collect();
+        let all = now.len() != self.turns.len()
+            || now
+                .iter()
+                .zip(&self.turns)
+                .all(|(now, before)| now != before);
+        self.turns = now;
+        all
+    }
+
     async fn reload(&self, by: &str) -> Result<(), String> {
+        service::reloading();
+        let outcome = self.reload_now(by).await;
+        service::ready(self.status);
+        outcome
+    }
+
+    async fn reload_now(&self, by: &str) -> Result<(), String> {
         match self.reloader.reload(self.workers, &self.remote.log).await {
             Ok(()) => {
                 tracing::info!("{by}: the configuration was read again");

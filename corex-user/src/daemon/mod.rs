@@ -8,6 +8,7 @@ mod hardening;
 mod loader;
 mod reload;
 mod remote;
+mod service;
 
 use std::{
     io::Write as _,
@@ -33,6 +34,7 @@ use self::{
     loader::Loader,
     reload::Reloader,
     remote::Remote,
+    service::Watchdog,
 };
 use crate::{
     alias,
@@ -122,8 +124,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         beside.courier.clone(),
     );
 
-    tracing::info!(
-        "ready: engine {}, {} worker{}, listening on {}",
+    let status = format!(
+        "engine {}, {} worker{}, listening on {}",
         engine.name(),
         workers.threads.len(),
         if workers.threads.len() == 1 { "" } else { "s" },
@@ -153,8 +155,14 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         remote: &remote,
         commands,
         options,
+        status: &status,
+        watchdog: Watchdog::new(),
+        turns: Vec::new(),
     };
+    tracing::info!("ready: {status}");
+    service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));
+    service::stopping();
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach();
     workers.stop();

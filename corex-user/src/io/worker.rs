@@ -95,6 +95,7 @@ impl Worker {
             }
             rounds = 0;
             self.pipeline.follow(&self.latest.load());
+            self.link.turns.fetch_add(1, Ordering::Relaxed);
             if self.link.wants_memory.swap(false, Ordering::Relaxed) {
                 self.log_memory();
             }

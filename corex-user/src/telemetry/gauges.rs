@@ -55,6 +55,8 @@ gauges! {
 pub struct WorkerLink {
     /// How full things are.
     pub gauges: WorkerGauges,
+    /// Rounds that the worker has done.
+    pub turns: AtomicU64,
     /// Set: the worker is to log what memory it holds, between two batches.
     pub wants_memory: AtomicBool,
 }
