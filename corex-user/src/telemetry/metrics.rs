@@ -381,7 +381,7 @@ impl Scrape {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        books::{LatencyLine, SocketLine, WorkerLine},
+        books::{InterfaceLine, LatencyLine, QueueLine, SocketLine, WorkerLine},
         latency::{Kind, Latencies},
     };
     use super::*;
@@ -481,5 +481,48 @@ mod tests {
         assert!(
             text.contains("corex_hook_duration_seconds_count{kind=\"route\",way=\"incoming\"} 3")
         );
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_nothing_that_is_not_there() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../docs/grafana-dashboard.json"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut books = books();
+        books.interfaces.push(InterfaceLine {
+            index: 1,
+            name: "eth0".to_owned(),
+            mode: "native".to_owned(),
+            queues: 1,
+            zero_copy: false,
+        });
+        books.queues.push(QueueLine {
+            interface: "eth0".to_owned(),
+            queue: 0,
+            worker: 0,
+            mode: "native".to_owned(),
+            zero_copy: false,
+            gauges: vec![0; QueueGauges::NAMES.len()],
+        });
+        let text = render(books).unwrap();
+        let names: std::collections::HashSet<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        let name = regex::Regex::new("corex_[a-z_]+").unwrap();
+        let mut asked = 0;
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                for found in name.find_iter(target["expr"].as_str().unwrap()) {
+                    assert!(names.contains(found.as_str()), "{}", found.as_str());
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 20);
     }
 }
