@@ -43,7 +43,7 @@ use crate::{
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
     sip::Transport,
-    telemetry::log::Log,
+    telemetry::{log::Log, trace::Tap},
 };
 
 /// What the command line says beside the configuration.
@@ -114,7 +114,13 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     engine.open_queues(&listeners)?;
     // What is started from here on has neither capabilities nor all files.
     hardening::harden(&config, options, &engine);
-    let shared = shared(config, listeners, engine.knobs(), beside.courier.clone())?;
+    let shared = shared(
+        config,
+        Arc::default(),
+        listeners,
+        engine.knobs(),
+        beside.courier.clone(),
+    )?;
     let latest = Arc::new(ArcSwap::from_pointee(shared));
     let workers = parts.spawn(&latest, &engine, receivers)?;
     let reloader = Reloader::new(
@@ -180,6 +186,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
 /// All that the workers go by.
 fn shared(
     config: Config,
+    tap: Arc<Tap>,
     listeners: Vec<Listener>,
     knobs: Knobs,
     courier: Courier,
@@ -195,6 +202,7 @@ fn shared(
         listeners,
         aliases,
         knobs,
+        tap,
         carrier: Box::new(courier),
         files,
     })

@@ -66,7 +66,13 @@ impl Reloader {
         config.inherit(&old.config);
         log.set_debug(config.settings.debug);
         old.knobs.follow(&config.settings.corex);
-        let new = shared(config, listeners, old.knobs.clone(), self.courier.clone())?;
+        let new = shared(
+            config,
+            Arc::clone(&old.tap),
+            listeners,
+            old.knobs.clone(),
+            self.courier.clone(),
+        )?;
         self.latest.store(Arc::new(new));
         workers.wake();
         Ok(())

@@ -12,7 +12,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::SystemTime};
 
 use corex_common::counters::WorkerCounters;
 
@@ -25,7 +25,10 @@ use crate::{
     hook,
     script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
     sip::{SipView, StartLine, Transport},
-    telemetry::limiter::Limiter,
+    telemetry::{
+        limiter::Limiter,
+        trace::{Tap, Traced},
+    },
 };
 
 /// A message as it came from the network.
@@ -203,6 +206,17 @@ impl Pipeline {
             }
         }
 
+        if self.shared.tap.is_open() {
+            let is_changed = message != inbound.payload;
+            trace(
+                &self.shared.tap,
+                &env,
+                Direction::Incoming,
+                inbound.payload,
+                is_changed.then_some(message),
+            );
+        }
+
         let view = match SipView::parse(message) {
             Ok(view) => view,
             Err(reason) => {
@@ -245,6 +259,19 @@ impl Pipeline {
             (None, _) => &mut counters.drop_request_unrouted,
         } += 1;
     }
+}
+
+/// Shows a message to whoever looks.
+fn trace(tap: &Tap, env: &Env, direction: Direction, before: &[u8], after: Option<&[u8]>) {
+    tap.show(before, after, || Traced {
+        at: SystemTime::now(),
+        direction,
+        transport: env.transport,
+        src: env.src,
+        dst: env.dst,
+        before: before.to_vec(),
+        after: after.map(<[u8]>::to_vec),
+    });
 }
 
 /// The beginning of a message for a log line: printable, short.

@@ -138,18 +138,7 @@ impl Pass<'_, '_> {
         }
         self.counters.hook_out += 1;
         self.counters.hook_out_before += payload.len() as u64;
-        let env = Env {
-            src: hop.local,
-            dst: match hop.to {
-                Target::Addr(address) => address,
-                Target::Name { port, .. } => {
-                    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.unwrap_or(0))
-                }
-            },
-            transport: hop.transport,
-            socket: hop.socket,
-            connection: None,
-        };
+        let env = env_of(hop);
         self.in_hook = true;
         let outcome = hook::run(runtime, &env, payload, Direction::Outgoing, self, encoded);
         self.in_hook = false;
@@ -277,6 +266,14 @@ impl Host for Pass<'_, '_> {
         } else {
             self.encode(runtime, out.payload, &out.hop, &mut encoded)
         };
+        if self.shared.tap.is_open()
+            && let Ok(replaced) = &result
+        {
+            let env = env_of(&out.hop);
+            let after = replaced.then_some(&encoded[..]);
+            let tap = &self.shared.tap;
+            super::trace(tap, &env, Direction::Outgoing, out.payload, after);
+        }
         let result = result
             .map(|replaced| if replaced { &encoded } else { out.payload })
             .and_then(|payload| self.leave(payload, &out));
@@ -308,5 +305,21 @@ impl Host for Pass<'_, '_> {
 
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         self.shared.aliases.is_myself(host, port, transport)
+    }
+}
+
+/// What the outgoing hook sees of a message that goes there.
+fn env_of(hop: &NextHop<'_>) -> Env {
+    Env {
+        src: hop.local,
+        dst: match hop.to {
+            Target::Addr(address) => address,
+            Target::Name { port, .. } => {
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.unwrap_or(0))
+            }
+        },
+        transport: hop.transport,
+        socket: hop.socket,
+        connection: None,
     }
 }

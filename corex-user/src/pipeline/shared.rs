@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use super::carrier::Carrier;
@@ -12,6 +13,7 @@ use crate::{
     kernel::knobs::Knobs,
     script::{Config, SocketId},
     sip::Transport,
+    telemetry::trace::Tap,
 };
 
 /// A listen socket, resolved.
@@ -43,6 +45,8 @@ pub struct Shared {
     pub aliases: alias::Table,
     /// What may change without a new configuration; it stands before what the configuration says.
     pub knobs: Knobs,
+    /// Where messages can be looked at as they pass.
+    pub tap: Arc<Tap>,
     /// Takes over what can't leave at once.
     pub carrier: Box<dyn Carrier>,
     /// Files for scripts.

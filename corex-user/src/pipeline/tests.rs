@@ -79,6 +79,7 @@ fn pipeline(text: &str) -> Pipeline {
         config,
         listeners,
         knobs,
+        tap: Arc::default(),
         carrier: Box::new(NoCarrier),
         files: Files::start(Vec::new(), 0).unwrap(),
     };

@@ -8,3 +8,4 @@ pub mod limiter;
 pub mod log;
 pub mod metrics;
 pub mod stream_counters;
+pub mod trace;
