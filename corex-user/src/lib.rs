@@ -17,6 +17,7 @@ pub mod codec;
 pub mod sip;
 
 pub mod daemon;
+pub mod http;
 pub mod kernel;
 pub mod rpc;
 pub mod telemetry;

@@ -13,6 +13,7 @@ pub mod ctl;
 pub mod daemon;
 mod datagram;
 pub mod fault;
+pub mod json;
 pub mod limit;
 pub mod params;
 pub mod registry;
@@ -22,6 +23,6 @@ mod socket_file;
 pub mod value;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::service::Rpc;

@@ -1,4 +1,4 @@
-//! Socket files: made with their final permissions, removed by whoever made them.
+//! Socket files and FIFOs: made with their final permissions, removed by whoever made them.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -7,7 +7,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Group, User};
+use nix::sys::stat::Mode;
+use nix::unistd::{Group, User, mkfifo};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::settings::Access;
@@ -49,6 +50,20 @@ pub(super) fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, 
 pub(super) fn datagrams(path: &Path, access: &Access) -> io::Result<(UnixDatagram, SocketFile)> {
     let (socket, file) = bind(path, Type::DGRAM, access)?;
     Ok((UnixDatagram::from(OwnedFd::from(socket)), file))
+}
+
+/// Makes a FIFO. One that is there already is taken over.
+pub(super) fn fifo(path: &Path, access: &Access) -> io::Result<SocketFile> {
+    let owner = owner(access)?;
+    make_folder(path)?;
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_fifo() => fs::remove_file(path)?,
+        Ok(_) => return Err(in_the_way()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    hand_over(path, owner, access)
 }
 
 fn bind(path: &Path, kind: Type, access: &Access) -> io::Result<(Socket, SocketFile)> {

@@ -3,7 +3,8 @@
 mod clients;
 mod commands;
 mod fake;
+mod json;
 mod kamcmd;
 
-pub(super) use self::clients::{Folder, output, run, runtime};
-pub(super) use self::fake::Fake;
+pub(crate) use self::clients::{Folder, output, run, runtime};
+pub(crate) use self::fake::Fake;

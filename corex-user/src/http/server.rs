@@ -1,0 +1,186 @@
+//! Connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{StatusCode, ext::ReasonPhrase};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::{MAX_BODY, Method, Request, Response, Router};
+use crate::rpc::limit::{Limits, Rates};
+
+/// A connection is closed after, whatever happens on it.
+const LIFE: Duration = Duration::from_secs(300);
+/// How long to wait when a connection can't be accepted, as without free file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The most bytes of a request's line and headers.
+const MAX_HEAD: usize = 16 << 10;
+
+/// A socket that HTTP will be served on. It is made outside of the runtime.
+#[derive(Debug)]
+pub struct Server {
+    socket: TcpListener,
+}
+
+impl Server {
+    /// Opens the port.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn bind(address: SocketAddr) -> io::Result<Server> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Server { socket })
+    }
+
+    /// The address, with the port that the kernel chose where none was asked for.
+    ///
+    /// # Errors
+    /// When the kernel doesn't say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves clients until it is dropped; within the runtime.
+    ///
+    /// # Errors
+    /// When the runtime can't take the socket.
+    pub async fn serve(self, router: Router, limits: Limits) -> io::Result<()> {
+        let socket = tokio::net::TcpListener::from_std(self.socket)?;
+        let shared = Arc::new(Shared {
+            rates: Mutex::new(Rates::new(&limits)),
+            router,
+            limits,
+        });
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = socket.accept() => match accepted {
+                    // Too many: closed at once.
+                    Ok(_) if tasks.len() >= shared.limits.connections => {}
+                    Ok((stream, peer)) => {
+                        tasks.spawn(connection(stream, peer.ip(), Arc::clone(&shared)));
+                    }
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                },
+                Some(_) = tasks.join_next() => {}
+            }
+        }
+    }
+}
+
+struct Shared {
+    router: Router,
+    limits: Limits,
+    rates: Mutex<Rates<IpAddr>>,
+}
+
+async fn connection(stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
+    // Replies are written whole.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(respond(request, peer, &shared).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.limits.request)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // What a client does to its own connection concerns nobody else.
+    let _ = timeout(LIFE, serving).await;
+}
+
+type Reply = hyper::Response<Full<Bytes>>;
+
+async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, shared: &Shared) -> Reply {
+    let (head, body) = request.into_parts();
+    let admitted = shared
+        .rates
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take(peer, Instant::now());
+    if admitted.is_err() {
+        let mut reply = finish(Response::text(429, "too many requests"));
+        reply
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return reply;
+    }
+    let method = match head.method.as_str() {
+        "GET" | "HEAD" => Some(Method::Get),
+        "POST" => Some(Method::Post),
+        _ => None,
+    };
+    let handler = match shared.router.find(method, head.uri.path()) {
+        Ok(handler) => handler,
+        Err(methods) if methods.is_empty() => {
+            return finish(Response::text(404, "there is nothing here"));
+        }
+        Err(methods) => {
+            let mut reply = finish(Response::text(405, "this is asked in another way"));
+            if let Ok(allow) = HeaderValue::from_str(&methods.join(", ")) {
+                reply.headers_mut().insert(ALLOW, allow);
+            }
+            return reply;
+        }
+    };
+    // Browsers say so when a page posts; none has any business here.
+    if method == Some(Method::Post) && head.headers.contains_key(ORIGIN) {
+        return finish(Response::text(403, "not for web pages"));
+    }
+    let body = match timeout(
+        shared.limits.request,
+        Limited::new(body, MAX_BODY).collect(),
+    )
+    .await
+    {
+        Ok(Ok(body)) => body.to_bytes().to_vec(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return finish(Response::text(413, "the body is too long"));
+        }
+        Ok(Err(_)) => return finish(Response::text(400, "the body can't be read")),
+        Err(_) => return finish(Response::text(408, "the body takes too long")),
+    };
+    let response = handler(Request {
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        accept: text(&head.headers, ACCEPT),
+        body,
+    });
+    finish(response.await)
+}
+
+fn text(headers: &HeaderMap, name: hyper::header::HeaderName) -> String {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_owned()
+}
+
+fn finish(response: Response) -> Reply {
+    let has_body = !response.body.is_empty();
+    let mut reply = hyper::Response::new(Full::new(Bytes::from(response.body)));
+    *reply.status_mut() =
+        StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if has_body {
+        let value = HeaderValue::from_static(response.content_type);
+        reply.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    // A reason of several lines, or in other letters, is left out.
+    let reason = response
+        .reason
+        .and_then(|reason| ReasonPhrase::try_from(reason.into_bytes()).ok());
+    if let Some(reason) = reason {
+        reply.extensions_mut().insert(reason);
+    }
+    reply
+}

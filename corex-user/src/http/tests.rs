@@ -1,0 +1,156 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::rpc::limit::Limits;
+use crate::rpc::tests::runtime;
+
+struct Served {
+    address: std::net::SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn serve(limits: Limits) -> Served {
+    let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = server.address().unwrap();
+    let length: Handler = Arc::new(|request| {
+        Box::pin(async move { Response::text(200, &request.body.len().to_string()) })
+    });
+    let query: Handler = Arc::new(|request| {
+        Box::pin(async move {
+            Response {
+                reason: Some("As You Wish".to_owned()),
+                ..Response::text(200, &request.query)
+            }
+        })
+    });
+    let router = Router::default()
+        .with(Method::Post, "/length", length)
+        .with(Method::Get, "/query", query);
+    let runtime = runtime();
+    runtime.spawn(server.serve(router, limits));
+    Served {
+        address,
+        _runtime: runtime,
+    }
+}
+
+impl Served {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+    }
+
+    /// Status line and body of what answers a request, whose connection ends with it.
+    fn ask(&self, request: &[u8]) -> (String, String) {
+        let mut stream = self.connect();
+        stream.write_all(request).unwrap();
+        let mut answer = Vec::new();
+        // A connection that is reset has been answered before.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let status = answer.lines().next().unwrap_or_default().to_owned();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (String, String) {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    fn post(&self, headers: &str, body: &[u8]) -> (String, String) {
+        let length = body.len();
+        let head = format!(
+            "POST /length HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
+        self.ask(&[head.as_bytes(), body].concat())
+    }
+}
+
+#[test]
+fn paths_and_methods_lead_to_their_handlers() {
+    let served = serve(Limits::default());
+    assert_eq!(
+        served.get("/query?a=b"),
+        ("HTTP/1.1 200 As You Wish".to_owned(), "a=b\n".to_owned())
+    );
+    assert_eq!(served.post("", b"12345").1, "5\n");
+    assert_eq!(served.get("/none").0, "HTTP/1.1 404 Not Found");
+    assert_eq!(served.get("/length").0, "HTTP/1.1 405 Method Not Allowed");
+    let head = b"HEAD /query HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        served.ask(head),
+        ("HTTP/1.1 200 As You Wish".to_owned(), String::new())
+    );
+}
+
+#[test]
+fn bodies_are_bounded() {
+    let served = serve(Limits::default());
+    assert_eq!(
+        served.post("", &vec![b'x'; MAX_BODY]).1,
+        format!("{MAX_BODY}\n")
+    );
+    assert_eq!(
+        served.post("", &vec![b'x'; MAX_BODY + 1]).0,
+        "HTTP/1.1 413 Payload Too Large"
+    );
+    let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
+    let endless = [
+        b"POST /length HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+        &chunk[..],
+        b"1\r\nx\r\n",
+    ]
+    .concat();
+    assert_eq!(served.ask(&endless).0, "HTTP/1.1 413 Payload Too Large");
+}
+
+#[test]
+fn what_is_no_http_is_sent_away_and_others_are_served() {
+    let served = serve(Limits::default());
+    assert_eq!(
+        served.ask(b"OPTIONS sip:x SIP/2.0\r\n\r\n").0,
+        "HTTP/1.1 400 Bad Request"
+    );
+    let long = [b"GET /", &vec![b'x'; 1 << 16][..]].concat();
+    assert!(served.ask(&long).0.starts_with("HTTP/1.1 4"));
+    assert_eq!(served.get("/query").0, "HTTP/1.1 200 As You Wish");
+}
+
+#[test]
+fn slow_clients_are_sent_away() {
+    let served = serve(Limits {
+        request: Duration::from_millis(50),
+        ..Limits::default()
+    });
+    assert_eq!(served.ask(b"GET /query HTT").1, "");
+    let half =
+        b"POST /length HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nx";
+    assert_eq!(served.ask(half).0, "HTTP/1.1 408 Request Timeout");
+}
+
+#[test]
+fn web_pages_of_other_sites_may_not_post() {
+    let served = serve(Limits::default());
+    assert_eq!(
+        served.post("Origin: http://evil.example\r\n", b"x").0,
+        "HTTP/1.1 403 Forbidden"
+    );
+}
+
+#[test]
+fn a_client_that_asks_too_often_is_told_so() {
+    let served = serve(Limits {
+        burst: 2,
+        rate: 1,
+        ..Limits::default()
+    });
+    served.get("/query");
+    served.get("/query");
+    assert_eq!(served.get("/query").0, "HTTP/1.1 429 Too Many Requests");
+}

@@ -1,0 +1,57 @@
+//! JSON-RPC over a datagram socket: one document each.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{answer, too_long};
+use crate::rpc::datagram::{self, Answer, Bound};
+use crate::rpc::service::Rpc;
+use crate::rpc::settings::{Access, DatagramAddress};
+
+/// A socket that will be served. It is made before privileges are given up and outside of the
+/// runtime; its file goes with it.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: Bound,
+}
+
+impl Datagrams {
+    /// Makes the socket. Looks host names up, which blocks.
+    ///
+    /// # Errors
+    /// When the address is taken, the path can't be written, or there is no such host, user or
+    /// group.
+    pub fn bind(address: &DatagramAddress, access: &Access) -> io::Result<Datagrams> {
+        let socket = match address {
+            DatagramAddress::Unix(path) => Bound::unix(path, access)?,
+            DatagramAddress::Udp(at) => Bound::udp(at)?,
+        };
+        Ok(Datagrams { socket })
+    }
+
+    /// Serves clients until it is dropped; within the runtime. `patience` is how long a client
+    /// may take to accept a reply.
+    ///
+    /// # Errors
+    /// When the runtime can't take the socket.
+    pub async fn serve(self, rpc: Arc<Rpc>, pretty: bool, patience: Duration) -> io::Result<()> {
+        let shared = Arc::clone(&rpc);
+        datagram::serve(self.socket, rpc, patience, move |document: Vec<u8>| {
+            let rpc = Arc::clone(&shared);
+            async move {
+                let answered = if document.len() > rpc.limits.json_request {
+                    rpc.fronts.count(|books| &books.malformed);
+                    None
+                } else {
+                    answer(&rpc, &document, pretty).await.body
+                };
+                answered.map(|bytes| Answer {
+                    bytes,
+                    if_too_long: too_long(),
+                })
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,163 @@
+//! JSON-RPC over a FIFO: documents one after the other, replies into the client's own FIFO.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{Answered, Piece, answer, next_document};
+use crate::rpc::limit::Client;
+use crate::rpc::service::Rpc;
+use crate::rpc::settings::Access;
+use crate::rpc::socket_file::{self, SocketFile};
+
+/// Room for bytes to come.
+const CHUNK: usize = 4096;
+/// Replies that wait for their readers at a time; more are thrown away.
+const AT_ONCE: usize = 32;
+/// How often to look whether a client has opened its FIFO.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A FIFO that will be read. It is made before privileges are given up and outside of the
+/// runtime; its file goes with it.
+#[derive(Debug)]
+pub struct Fifo {
+    file: SocketFile,
+    replies: PathBuf,
+}
+
+impl Fifo {
+    /// Makes the FIFO. Replies go to FIFOs that clients make in the folder `replies`.
+    ///
+    /// # Errors
+    /// When the path can't be written or is taken by another kind of file, or there is no such
+    /// user or group.
+    pub fn make(path: &Path, access: &Access, replies: &Path) -> io::Result<Fifo> {
+        Ok(Fifo {
+            file: socket_file::fifo(path, access)?,
+            replies: replies.to_owned(),
+        })
+    }
+
+    /// Serves clients until it is dropped; within the runtime.
+    ///
+    /// # Errors
+    /// When the FIFO can't be read.
+    pub async fn serve(self, rpc: Arc<Rpc>, pretty: bool) -> io::Result<()> {
+        // Open for writing as well: the last client's end is not the end.
+        let mut pipe = pipe::OpenOptions::new()
+            .read_write(true)
+            .open_receiver(self.file.path())?;
+        let mut buffer = BytesMut::new();
+        let mut tasks = JoinSet::new();
+        // Half a document that nobody ends must not spoil the next one.
+        let mut deadline = None;
+        loop {
+            buffer.reserve(CHUNK);
+            let read = match deadline {
+                None => pipe.read_buf(&mut buffer).await,
+                Some(at) => match timeout_at(at, pipe.read_buf(&mut buffer)).await {
+                    Ok(read) => read,
+                    Err(_) => {
+                        rpc.fronts.count(|books| &books.too_slow);
+                        buffer.clear();
+                        deadline = None;
+                        continue;
+                    }
+                },
+            };
+            read?;
+            while let Some(piece) = next_document(&buffer) {
+                match piece {
+                    Piece::Skip { length, is_junk } => {
+                        deadline = None;
+                        buffer.advance(length);
+                        if is_junk {
+                            rpc.fronts.count(|books| &books.malformed);
+                        }
+                    }
+                    Piece::Document(length) if length <= rpc.limits.json_request => {
+                        deadline = None;
+                        let document = buffer.split_to(length);
+                        self.document(&rpc, &document, pretty, &mut tasks).await;
+                    }
+                    Piece::Incomplete if buffer.len() <= rpc.limits.json_request => {
+                        deadline.get_or_insert_with(|| Instant::now() + rpc.limits.request);
+                        break;
+                    }
+                    Piece::Document(_) | Piece::Incomplete => {
+                        rpc.fronts.count(|books| &books.malformed);
+                        deadline = None;
+                        buffer.clear();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn document(
+        &self,
+        rpc: &Arc<Rpc>,
+        document: &[u8],
+        pretty: bool,
+        tasks: &mut JoinSet<()>,
+    ) {
+        while let Err(wait) = rpc.admit(&Client::Fifo) {
+            sleep(wait).await;
+        }
+        let Answered {
+            body: Some(body),
+            reply_name: Some(name),
+            ..
+        } = answer(rpc, document, pretty).await
+        else {
+            return;
+        };
+        while tasks.try_join_next().is_some() {}
+        if !is_plain(&name) || tasks.len() >= AT_ONCE {
+            return rpc.fronts.count(|books| &books.undelivered);
+        }
+        let path = self.replies.join(name);
+        let rpc = Arc::clone(rpc);
+        tasks.spawn(async move {
+            match timeout(rpc.limits.reply, deliver(&path, &body)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
+                Err(_) => rpc.fronts.count(|books| &books.too_slow),
+            }
+        });
+    }
+}
+
+/// Whether a name stays within its folder.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+/// Writes to a client's FIFO, once it is open at the other end. Nothing but a FIFO is written
+/// to, whatever the name is made to point at.
+async fn deliver(path: &Path, body: &[u8]) -> io::Result<()> {
+    loop {
+        if !fs::symlink_metadata(path)?.file_type().is_fifo() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
+            .open(path);
+        match opened {
+            // The runtime looks whether it is a pipe once more.
+            Ok(file) => return pipe::Sender::from_file(file)?.write_all(body).await,
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => sleep(LOOK).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
