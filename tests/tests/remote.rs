@@ -173,6 +173,140 @@ fn what_is_set_holds_and_what_is_bad_is_a_fault() -> Result<()> {
     stage.corex.stop()?.check_balance()
 }
 
+/// What curl gets from corex's side of the network.
+fn curl(stage: &Stage, words: &[&str]) -> Result<String> {
+    stage.relay.corex.exec("curl", &[&["-sS"], words].concat())
+}
+
+#[test]
+fn metrics_are_what_promtool_accepts_and_the_books_say() -> Result<()> {
+    let stage = Stage::new("modparam(\"corex\", \"metrics\", \"127.0.0.1:9470\")")?;
+    stage.call(30)?;
+    let books = wait::until("corex is at rest", LIMIT, || {
+        let books = stage.corex.books()?;
+        Ok((books.get("user.sent") == 180).then_some(books))
+    })?;
+    let text = curl(&stage, &["http://127.0.0.1:9470/metrics"])?;
+    let value = |series: &str| -> Result<u64> {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line
+            .with_context(|| format!("no {series} in\n{text}"))?
+            .parse()?)
+    };
+    for (series, path) in [
+        (
+            "corex_kernel_packets_total{verdict=\"steered\",reason=\"\"}",
+            "kernel.steered",
+        ),
+        (
+            "corex_worker_messages_total{worker=\"0\",verdict=\"sent\",reason=\"\"}",
+            "user.sent",
+        ),
+        ("corex_worker_hook_in_total{worker=\"0\"}", "user.hook_in"),
+        (
+            "corex_hook_duration_seconds_count{kind=\"route\",way=\"incoming\"}",
+            "user.hook_in",
+        ),
+        (
+            "corex_hook_duration_seconds_count{kind=\"route\",way=\"outgoing\"}",
+            "user.hook_out",
+        ),
+    ] {
+        ensure!(value(series)? == books.get(path), "{series}\n{text}");
+    }
+    let file = stage.work.write("metrics.txt", &text)?;
+    // It reads the older format: that has no last line of its own, and the help of counters under
+    // another name, which it grumbles about.
+    let check = format!(
+        "grep -v '^# EOF' {} | promtool check metrics --extended",
+        file.display()
+    );
+    let check = Command::new("sh").args(["-c", &check]).output()?;
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    ensure!(!said.contains("error while linting"), "{said}");
+    ensure!(curl(&stage, &["http://127.0.0.1:9470/health"])?.trim() == "ok");
+    ensure!(curl(&stage, &["http://127.0.0.1:9470/ready"])?.trim() == "ready");
+    let refused = curl(
+        &stage,
+        &[
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "http://127.0.0.1:9470/RPC",
+        ],
+    )?;
+    ensure!(refused.trim() == "404", "{refused}");
+    // Nobody reaches it from outside.
+    let outside = stage
+        .relay
+        .uac
+        .exec("curl", &["-sS", "-m", "2", "http://10.0.1.1:9470/metrics"]);
+    ensure!(outside.is_err());
+    stage.corex.stop()?.check_balance()
+}
+
+/// Asks the Prometheus of this stage; how many series the answer has.
+fn query(stage: &Stage, expression: &str) -> Result<usize> {
+    let query = format!("query={expression}");
+    let words = [
+        "-G",
+        "http://127.0.0.1:9090/api/v1/query",
+        "--data-urlencode",
+        &query,
+    ];
+    let answer: serde_json::Value = serde_json::from_str(&curl(stage, &words)?)?;
+    ensure!(answer["status"] == "success", "{expression}: {answer:#}");
+    Ok(answer["data"]["result"].as_array().map_or(0, Vec::len))
+}
+
+#[test]
+fn the_dashboard_s_queries_resolve_against_what_prometheus_scrapes() -> Result<()> {
+    let stage = Stage::new("modparam(\"corex\", \"metrics\", \"9470\")")?;
+    let config = stage.work.write(
+        "prometheus.yml",
+        "global: { scrape_interval: 500ms }\n\
+         scrape_configs:\n  - job_name: corex\n    static_configs:\n      \
+         - targets: ['127.0.0.1:9470']\n",
+    )?;
+    let _prometheus = stage.relay.corex.spawn(
+        "prometheus",
+        &[
+            &format!("--config.file={}", config.display()),
+            &format!("--storage.tsdb.path={}", stage.work.join("tsdb").display()),
+            "--web.listen-address=127.0.0.1:9090",
+        ],
+        &stage.work.join("prometheus.log"),
+    )?;
+    stage.call(20)?;
+    wait::until("Prometheus has scraped twice", LIMIT, || {
+        let scraped = query(&stage, "rate(corex_kernel_seen_total[10s])");
+        Ok(scraped.ok().filter(|series| *series == 1))
+    })?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/grafana-dashboard.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let mut resolved = 0;
+    for panel in dashboard["panels"].as_array().context("panels")? {
+        for target in panel["targets"].as_array().context("targets")? {
+            let expression = target["expr"]
+                .as_str()
+                .context("an expression")?
+                .replace("$__rate_interval", "10s")
+                .replace("$instance", "127.0.0.1:9470");
+            let series = query(&stage, &expression)?;
+            // What shows only what isn't zero may have nothing to show.
+            ensure!(
+                series > 0 || expression.ends_with("> 0"),
+                "{expression} has no series"
+            );
+            resolved += 1;
+        }
+    }
+    ensure!(resolved > 20, "{resolved} queries");
+    stage.corex.stop()?.check_balance()
+}
+
 #[test]
 fn memory_is_logged_by_those_who_hold_it() -> Result<()> {
     let stage = Stage::new("")?;

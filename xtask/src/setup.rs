@@ -80,7 +80,7 @@ pub const FOR_BENCH: [Tool; 4] = [
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 12] = [
+pub const PEERS: [Tool; 14] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -95,6 +95,8 @@ pub const PEERS: [Tool; 12] = [
         "Kamailio's app_lua, to compare with",
     ),
     tool("perl", "perl", "scripts in Perl"),
+    tool("curl", "curl", "a client of HTTP"),
+    tool("promtool", "prometheus", "an independent look at metrics"),
     files("libcryptx-perl", "encryption in an example's Perl"),
     tool("tshark", "tshark", "an independent look at packets"),
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
@@ -116,10 +118,10 @@ Examples:
   cargo xtask setup --peers    and what the end-to-end tests need
 
 Installing packages needs root. Services that come with packages are not started; Kamailio's
-is switched off.")]
+and Prometheus's are switched off.")]
 pub struct SetupArgs {
     /// Install what the tests talk to as well: sipp, sipsak, Kamailio with kamcmd and its modules
-    /// for Perl and Lua, Perl, tshark, bpftool, ethtool, iproute2
+    /// for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2
     #[arg(long)]
     peers: bool,
 }
@@ -248,8 +250,10 @@ pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
     packages.dedup();
     let purposes: Vec<&str> = missing.iter().map(|tool| tool.purpose).collect();
     apt::install(&packages, &purposes.join(", "))?;
-    if packages.contains(&"kamailio") {
-        disable_service("kamailio");
+    for service in ["kamailio", "prometheus"] {
+        if packages.contains(&service) {
+            disable_service(service);
+        }
     }
     for tool in missing {
         if !tool.is_there() {

@@ -123,7 +123,9 @@ impl Control<'_> {
                     if self.workers.any_dead() {
                         bail!("a worker thread died; the log above says where. This is a bug in corex");
                     }
-                    if self.workers_turn() {
+                    let is_turning = self.workers_turn();
+                    self.remote.is_turning.store(is_turning, Ordering::Relaxed);
+                    if is_turning {
                         self.watchdog.feed(Instant::now());
                     }
                 }

@@ -1,17 +1,41 @@
-//! The sockets that remote control is served on.
+//! The sockets that remote control, metrics and health are served on.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
 use super::remote::Remote;
 use crate::{
-    rpc::{Rpc, ctl, limit::Limits},
+    http::{Handler, Method, Request, Response, Router, Server},
+    rpc::{
+        Rpc, ctl, json,
+        limit::Limits,
+        settings::{HostPort, JsonRpcSettings},
+    },
     script::Config,
+    telemetry::metrics,
 };
 
 /// Sockets that are open and not served yet.
-pub struct FrontEnds(Vec<ctl::Listener>);
+#[derive(Default)]
+pub struct FrontEnds {
+    binrpc: Vec<ctl::Listener>,
+    fifo: Option<json::Fifo>,
+    datagrams: Option<json::Datagrams>,
+    http: Vec<Http>,
+    json: JsonRpcSettings,
+}
+
+struct Http {
+    server: Server,
+    has_rpc: bool,
+    has_metrics: bool,
+}
 
 impl FrontEnds {
     /// Opens the sockets that the configuration asks for: privileges may be needed.
@@ -20,27 +44,114 @@ impl FrontEnds {
     /// With the socket, what keeps it from being opened.
     pub fn bind(config: &Config) -> anyhow::Result<FrontEnds> {
         let control = &config.settings.control;
-        if config.program.known.module("ctl").is_none() {
-            return Ok(FrontEnds(Vec::new()));
-        }
-        let bind = |address| {
-            ctl::Listener::bind(&address, &control.access, control.autoconversion)
-                .with_context(|| format!("serve remote control on {address}"))
+        let known = &config.program.known;
+        let mut ends = FrontEnds {
+            json: control.json.clone(),
+            ..FrontEnds::default()
         };
-        let listeners = control.listeners().into_iter().map(bind);
-        listeners.collect::<anyhow::Result<_>>().map(FrontEnds)
+        if known.module("ctl").is_some() {
+            for address in control.listeners() {
+                let bound = ctl::Listener::bind(&address, &control.access, control.autoconversion);
+                let bound = bound.with_context(|| format!("serve remote control on {address}"))?;
+                ends.binrpc.push(bound);
+            }
+        }
+        let json = &control.json;
+        let has_json = known.module("jsonrpcs").is_some();
+        if has_json && json.by_fifo() {
+            let made = json::Fifo::make(&json.fifo, &json.fifo_access, &json.fifo_reply_dir);
+            let what = || format!("serve JSON-RPC by the FIFO {}", json.fifo.display());
+            ends.fifo = Some(made.with_context(what)?);
+        }
+        if has_json && json.by_datagram() {
+            let bound = json::Datagrams::bind(&json.datagram, &json.datagram_access);
+            ends.datagrams = Some(bound.context("serve JSON-RPC by datagrams (dgram_socket)")?);
+        }
+        let rpc = (has_json && json.by_http()).then_some(&json.http);
+        let metrics = control.metrics.as_ref();
+        let mut addresses: Vec<&HostPort> = rpc.into_iter().chain(metrics).collect();
+        addresses.dedup();
+        for address in addresses {
+            let bind = || -> io::Result<Server> { Server::bind(address.resolve()?) };
+            let server = bind()
+                .with_context(|| format!("serve HTTP on {}:{}", address.host, address.port))?;
+            ends.http.push(Http {
+                server,
+                has_rpc: rpc == Some(address),
+                has_metrics: metrics == Some(address),
+            });
+        }
+        Ok(ends)
     }
 
     /// Serves them for as long as the runtime runs; to be called within it.
-    pub fn serve(self, remote: Arc<Remote>) {
-        let rpc = Arc::new(Rpc::new(remote, Limits::default()));
-        for listener in self.0 {
-            let rpc = Arc::clone(&rpc);
-            tokio::spawn(async move {
-                if let Err(error) = listener.serve(rpc).await {
-                    tracing::error!(%error, "remote control has ended on a socket");
-                }
-            });
+    pub fn serve(self, remote: &Arc<Remote>) {
+        let rpc = Arc::new(Rpc::new(Arc::clone(remote) as _, Limits::default()));
+        let pretty = self.json.pretty;
+        for listener in self.binrpc {
+            spawn("binrpc", listener.serve(Arc::clone(&rpc)));
         }
+        if let Some(fifo) = self.fifo {
+            spawn("the FIFO", fifo.serve(Arc::clone(&rpc), pretty));
+        }
+        if let Some(datagrams) = self.datagrams {
+            let patience = Duration::from_millis(self.json.datagram_timeout.into());
+            let serve = datagrams.serve(Arc::clone(&rpc), pretty, patience);
+            spawn("JSON-RPC datagrams", serve);
+        }
+        for http in self.http {
+            let mut router = Router::default();
+            if http.has_rpc {
+                router = router.with(Method::Post, "/RPC", json::route(Arc::clone(&rpc), pretty));
+            }
+            if http.has_metrics {
+                router = router
+                    .with(Method::Get, "/metrics", answer(remote, scrape))
+                    .with(Method::Get, "/health", answer(remote, health))
+                    .with(Method::Get, "/ready", answer(remote, ready));
+            }
+            spawn("HTTP", http.server.serve(router, Limits::default()));
+        }
+    }
+}
+
+fn spawn(what: &'static str, serve: impl Future<Output = io::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = serve.await {
+            tracing::error!(%error, "{what}: serving has ended");
+        }
+    });
+}
+
+fn answer(remote: &Arc<Remote>, with: fn(&Remote) -> Response) -> Handler {
+    let remote = Arc::clone(remote);
+    Arc::new(move |_: Request| {
+        let response = with(&remote);
+        Box::pin(async { response })
+    })
+}
+
+fn scrape(remote: &Remote) -> Response {
+    match metrics::render(remote.books()) {
+        Ok(text) => Response {
+            status: 200,
+            reason: None,
+            content_type: metrics::CONTENT_TYPE,
+            body: text.into_bytes(),
+        },
+        Err(error) => Response::text(500, &error.to_string()),
+    }
+}
+
+/// That this is answered at all says that the process lives.
+fn health(_: &Remote) -> Response {
+    Response::text(200, "ok")
+}
+
+fn ready(remote: &Remote) -> Response {
+    if remote.is_turning.load(Ordering::Relaxed) {
+        Response::text(200, "ready")
+    } else {
+        Response::text(503, "a worker has not moved for a second")
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         confine::{self, Reach},
         privileges,
     },
-    rpc::settings::BinrpcAddress,
+    rpc::settings::{BinrpcAddress, DatagramAddress},
     script::Config,
 };
 
@@ -48,6 +48,12 @@ fn reach(config: &Config, options: &Options, engine: &Engine) -> Reach {
         if let BinrpcAddress::UnixStream(path) | BinrpcAddress::UnixDatagram(path) = address {
             write.extend(path.parent().map(Path::to_owned));
         }
+    }
+    let json = &settings.control.json;
+    write.extend(json.fifo.parent().map(Path::to_owned));
+    write.push(json.fifo_reply_dir.clone());
+    if let DatagramAddress::Unix(path) = &json.datagram {
+        write.extend(path.parent().map(Path::to_owned));
     }
     write.extend(engine.pins().and_then(Path::parent).map(Path::to_owned));
     Reach { read, write }

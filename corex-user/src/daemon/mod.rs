@@ -150,10 +150,11 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         streams: Arc::clone(&beside.counters),
         log: Arc::clone(log),
         commands: sender,
+        is_turning: AtomicBool::new(true),
     });
     {
         let _inside = runtime.enter();
-        front_ends.serve(Arc::clone(&remote));
+        front_ends.serve(&remote);
     }
     let control = Control {
         workers: &workers,

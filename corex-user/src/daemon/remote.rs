@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -46,6 +49,8 @@ pub struct Remote {
     pub log: Arc<Log>,
     /// To those who carry commands out.
     pub commands: mpsc::UnboundedSender<Command>,
+    /// Whether every worker has done a round lately.
+    pub is_turning: AtomicBool,
 }
 
 impl Remote {

@@ -9,6 +9,7 @@ mod corex;
 mod ctl;
 mod destination;
 mod htable;
+mod jsonrpcs;
 mod maxfwd;
 mod pv;
 mod siputils;
@@ -38,7 +39,7 @@ pub(crate) struct Module {
 }
 
 /// All modules.
-pub(crate) const MODULES: [&Module; 13] = [
+pub(crate) const MODULES: [&Module; 14] = [
     &core::MODULE,
     &corex::MODULE,
     &xlog::MODULE,
@@ -50,6 +51,7 @@ pub(crate) const MODULES: [&Module; 13] = [
     &htable::MODULE,
     &codec::MODULE,
     &ctl::MODULE,
+    &jsonrpcs::MODULE,
     &app_lua::MODULE,
     &app_perl::MODULE,
 ];

@@ -276,6 +276,8 @@ pub struct ControlSettings {
     pub autoconversion: bool,
     /// Parameters of the module `jsonrpcs`.
     pub json: JsonRpcSettings,
+    /// `metrics` of the module `corex`: where metrics and health are served, if they are.
+    pub metrics: Option<HostPort>,
 }
 
 impl ControlSettings {

@@ -7,6 +7,7 @@ mod send;
 
 use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value};
 use crate::alias::Entry;
+use crate::rpc::settings::{HTTP_PORT, HostPort};
 use crate::script::Direction;
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
@@ -176,6 +177,20 @@ const PARAMETERS: &[Parameter] = &[
         kind: ParameterKind::MessageAvp,
         doc: "The AVP that event_route[network:msg] leaves the new message in, as in \
               \"$avp(msg)\". Default: none.",
+    },
+    Parameter {
+        name: "metrics",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                settings.control.metrics = Some(HostPort::parse(text, HTTP_PORT)?);
+                Ok(())
+            },
+            help: "write host:port, or the port alone for 127.0.0.1",
+        },
+        doc: "Where HTTP serves /metrics (OpenMetrics, for Prometheus), /health and /ready: \
+              host:port, on 127.0.0.1 where no host is written; the port is 9470 where none is. \
+              Default: nowhere.",
     },
     Parameter {
         name: "probe_len",
