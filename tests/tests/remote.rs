@@ -173,6 +173,44 @@ fn what_is_set_holds_and_what_is_bad_is_a_fault() -> Result<()> {
     stage.corex.stop()?.check_balance()
 }
 
+#[test]
+fn messages_that_match_are_shown_before_and_after_the_hook() -> Result<()> {
+    let stage = Stage::new("")?;
+    // Replaces something in what goes out, so that before and after differ.
+    let text = std::fs::read_to_string(stage.work.join("corex.cfg"))?.replace(
+        config::COPY,
+        "if (is_incoming()) $avp(msg) = $mb; else $avp(msg) = $(mb{re.subst,/^INVITE/XNVITE/});",
+    );
+    stage.work.write("corex.cfg", text)?;
+    stage.kamcmd(&["corex.reload"])?;
+    std::thread::scope(|scope| -> Result<()> {
+        let trace = scope.spawn(|| stage.kamcmd(&["corex.trace", "^INVITE", "2", "20"]));
+        let caller = stage.relay.uac.udp(Relay::UAC.sip())?;
+        wait::until("the messages are traced", LIMIT, || {
+            let invite = "INVITE sip:10.0.1.1 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
+            caller.send_to(invite.as_bytes(), Relay::USER_SIDE.sip())?;
+            Ok(trace.is_finished().then_some(()))
+        })?;
+        let text = trace
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        for part in [
+            "direction: incoming",
+            "direction: outgoing",
+            "src: udp:10.0.1.2:5060",
+            "dst: udp:10.0.2.2:5060",
+            "message: INVITE",
+            "after_hook: XNVITE",
+        ] {
+            ensure!(text.contains(part), "no {part} in\n{text}");
+        }
+        Ok(())
+    })?;
+    let seen = stage.kamcmd(&["corex.trace", "nothing is like this", "1", "1"])?;
+    ensure!(seen.trim().is_empty(), "{seen}");
+    stage.corex.stop().map(drop)
+}
+
 /// What curl gets from corex's side of the network.
 fn curl(stage: &Stage, words: &[&str]) -> Result<String> {
     stage.relay.corex.exec("curl", &[&["-sS"], words].concat())

@@ -24,7 +24,9 @@ use crate::{
         },
     },
     script::tables,
-    telemetry::{books::Books, gauges::QueueGauges, log::Log, stream_counters::StreamCounters},
+    telemetry::{
+        books::Books, gauges::QueueGauges, log::Log, stream_counters::StreamCounters, trace::Traced,
+    },
 };
 
 /// What remote control has the daemon do.
@@ -490,6 +492,32 @@ impl Daemon for Remote {
         Box::pin(async {
             done.await
                 .unwrap_or_else(|_| Err("corex is stopping".to_owned()))
+        })
+    }
+
+    fn trace(
+        &self,
+        filter: &[u8],
+        most: usize,
+        within: Duration,
+    ) -> Later<'_, Result<Vec<Traced>, String>> {
+        let filter = crate::script::regex(filter);
+        let tap = Arc::clone(&self.latest.load().tap);
+        Box::pin(async move {
+            let mut records = tap.open(filter?, most);
+            let mut traced = Vec::new();
+            let collect = async {
+                while let Some(record) = records.recv().await {
+                    traced.push(record);
+                }
+            };
+            if tokio::time::timeout(within, collect).await.is_err() {
+                records.close();
+                while let Ok(record) = records.try_recv() {
+                    traced.push(record);
+                }
+            }
+            Ok(traced)
         })
     }
 

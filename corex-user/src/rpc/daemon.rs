@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::command::Later;
+use crate::telemetry::trace::Traced;
 
 /// The running daemon.
 pub trait Daemon: Send + Sync {
@@ -71,6 +72,17 @@ pub trait Daemon: Send + Sync {
     /// Reads the configuration anew and swaps it in. The error is what is wrong with it; then
     /// the old one stays.
     fn reload(&self) -> Later<'_, Result<(), String>>;
+    /// Waits for messages that a regular expression matches, before or after the hook: at most
+    /// `most` of them, and no longer than `within`.
+    ///
+    /// # Errors
+    /// What is wrong with the expression.
+    fn trace(
+        &self,
+        filter: &[u8],
+        most: usize,
+        within: Duration,
+    ) -> Later<'_, Result<Vec<Traced>, String>>;
     /// Has the daemon act as if it had got this signal, after the reply is out.
     fn kill(&self, signal: i32);
 }

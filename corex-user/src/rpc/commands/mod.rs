@@ -8,11 +8,12 @@ mod htable;
 mod stats;
 mod system;
 mod time;
+mod trace;
 
 use super::command::Command;
 
 /// All tables.
-pub(super) const ALL: [&[Command]; 7] = [
+pub(super) const ALL: [&[Command]; 8] = [
     cfg::COMMANDS,
     core::COMMANDS,
     corex::COMMANDS,
@@ -20,4 +21,5 @@ pub(super) const ALL: [&[Command]; 7] = [
     htable::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,
+    trace::COMMANDS,
 ];

@@ -8,38 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 /// The script of the documentation's example 1.15, as it is printed there.
-const EXAMPLE: &str = r#"use strict;
-use warnings;
-
-use IO::Compress::Gzip qw(gzip $GzipError) ;
-use IO::Uncompress::Gunzip qw(gunzip $GunzipError) ;
-
-sub do_compress() {
-    my $input = shift;
-    my $output;
-
-    gzip \$input => \$output
-        or eval {
-        Kamailio::log(L_WARN, "GZIP failed: $GzipError\n");
-        $output = $input;
-    };
-
-    Kamailio::AVP::add("msg", $output);
-}
-
-sub do_uncompress() {
-    my $input = shift;
-    my $output;
-
-    gunzip \$input => \$output
-        or eval {
-        Kamailio::log(L_WARN, "GUNZIP failed: $GunzipError\n");
-        $output = $input;
-    };
-
-    Kamailio::AVP::add("msg", $output);
-}
-"#;
+const EXAMPLE: &str = include_str!("../../../../../examples/15-custom-compress.pl");
 
 /// The hook of example 1.14.
 const EXAMPLE_HOOK: &str = r#"
