@@ -46,6 +46,15 @@ pub enum Command {
     /// Functions, pseudo-variables, parameters or modules, each with what it does and what
     /// differs from Kamailio: the very tables that `check` goes by.
     List(ListArgs),
+    /// Ask a running corex something, or tell it
+    ///
+    /// Sends a command to its control socket, and prints what comes back as kamcmd does. The
+    /// commands: `corex rpc system.listMethods`, and for each `corex rpc system.methodHelp NAME`.
+    #[command(after_help = RPC_EXAMPLES)]
+    Rpc(RpcArgs),
+    /// Print a script that completes corex's commands and options in a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -59,6 +68,24 @@ Examples:
 
 AF_XDP needs root or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, and CAP_IPC_LOCK
 where `ulimit -l` is small.";
+
+const RPC_EXAMPLES: &str = "\
+Examples:
+  corex rpc core.version
+  corex rpc corex.workers --json
+  corex rpc cfg.seti corex min_msg_len 40
+  corex rpc --socket tcp:192.0.2.1:2049 core.uptime
+
+Exit status:
+  0  done
+  1  the command was refused; the message says why
+  2  the command line is wrong
+  3  nobody answers, or not in time";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  corex completion bash > /etc/bash_completion.d/corex
+  corex completion zsh > /usr/share/zsh/vendor-completions/_corex";
 
 /// `corex run`
 #[derive(Debug, Args)]
@@ -154,4 +181,31 @@ pub struct ListArgs {
     /// Print all of it as a document, with what differs from Kamailio
     #[arg(long, conflicts_with_all = ["chapter", "filter"])]
     pub markdown: bool,
+}
+
+/// `corex rpc`
+#[derive(Debug, Args)]
+pub struct RpcArgs {
+    /// The command
+    pub method: String,
+    /// Its parameters. What looks like a number is one; `s:` in front makes it a string
+    #[arg(value_name = "PARAM", allow_negative_numbers = true)]
+    pub params: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where corex listens: unix:PATH or tcp:HOST[:PORT]. Default: /run/corex/corex_ctl
+    #[arg(long, short = 's', value_name = "ADDRESS")]
+    pub socket: Option<String>,
+    /// Seconds to wait for an answer
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+/// `corex completion`
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }

@@ -9,10 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use corex_user::{
     daemon::{self, Options},
     kernel::{heap::CountingHeap, maps_document, privileges},
+    rpc::client,
     script::{
         self, Config,
         catalogue::{self, Chapter},
@@ -20,7 +21,7 @@ use corex_user::{
     telemetry::log,
 };
 
-use crate::cli::{Cli, Command, ListArgs, Listed, RunArgs};
+use crate::cli::{Cli, Command, ListArgs, Listed, RpcArgs, RunArgs};
 
 /// So that each worker can say what it holds.
 #[global_allocator]
@@ -46,6 +47,14 @@ fn main() -> ExitCode {
             }
         },
         Command::List(args) => list(&args),
+        Command::Rpc(args) => rpc(&args),
+        Command::Completion(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "corex", &mut script);
+            // A closed pipe is the reader's choice.
+            let _ = std::io::stdout().write_all(&script);
+            ExitCode::SUCCESS
+        }
         Command::Run(args) => match load(&args.config) {
             Some(config) => run(config, args),
             None => ExitCode::from(BAD_CONFIGURATION),
@@ -134,4 +143,22 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
             ExitCode::from(CANNOT_RUN)
         }
     }
+}
+
+/// Asks a running corex by its control socket.
+fn rpc(args: &RpcArgs) -> ExitCode {
+    let question = client::Question {
+        socket: args.socket.as_deref(),
+        method: &args.method,
+        params: &args.params,
+        json: args.json,
+        patience: std::time::Duration::from_secs(args.timeout),
+    };
+    let answer = client::ask(&question);
+    // A closed pipe is the reader's choice.
+    let _ = std::io::stdout().write_all(&answer.output);
+    if !answer.error.is_empty() {
+        let _ = writeln!(std::io::stderr(), "{}", answer.error);
+    }
+    ExitCode::from(answer.status)
 }

@@ -7,6 +7,7 @@
 //! where it has the command.
 
 pub mod binrpc;
+pub mod client;
 pub mod command;
 mod commands;
 pub mod ctl;

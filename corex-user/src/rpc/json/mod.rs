@@ -19,6 +19,7 @@ pub use self::fifo::Fifo;
 use self::parse::{Call, Id, Refused};
 pub use self::parse::{Piece, next_document};
 pub use self::web::route;
+pub(super) use self::write::value as text;
 use self::write::{Error, Response};
 use super::command::Answer;
 use super::fault::Fault;

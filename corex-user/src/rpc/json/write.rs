@@ -44,6 +44,13 @@ pub(super) fn batch(responses: &[Response], pretty: bool) -> Vec<u8> {
     out.finish()
 }
 
+/// A value as a document for people.
+pub(in crate::rpc) fn value(value: &Value) -> Vec<u8> {
+    let mut out = Writer::new(true);
+    out.value(value);
+    out.finish()
+}
+
 struct Writer {
     text: String,
     /// Lines and tabs.
