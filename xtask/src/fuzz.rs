@@ -56,16 +56,22 @@ enum Target {
     Sip,
     /// SIP messages: what a stateless proxy sends on.
     Compose,
+    /// binrpc packets, as kamcmd sends them.
+    Binrpc,
+    /// JSON-RPC documents.
+    Json,
 }
 
 impl Target {
-    const ALL: [Target; 3] = [Target::Dialect, Target::Sip, Target::Compose];
+    const ALL: [Target; 5] = [Target::Dialect, Target::Sip, Target::Compose, Target::Binrpc, Target::Json];
 
     fn name(self) -> &'static str {
         match self {
             Target::Dialect => "dialect",
             Target::Sip => "sip",
             Target::Compose => "compose",
+            Target::Binrpc => "binrpc",
+            Target::Json => "json",
         }
     }
 
@@ -74,6 +80,7 @@ impl Target {
         match self {
             Target::Dialect => "corex-user/fuzz/dialect.dict",
             Target::Sip | Target::Compose => "corex-user/fuzz/sip.dict",
+            Target::Binrpc | Target::Json => "corex-user/fuzz/rpc.dict",
         }
     }
 
@@ -87,6 +94,8 @@ impl Target {
                 "xtask/src/bench",
             ],
             Target::Sip | Target::Compose => &["corex-user/fuzz/seeds/sip"],
+            Target::Binrpc => &["corex-user/fuzz/seeds/binrpc"],
+            Target::Json => &["corex-user/fuzz/seeds/json"],
         }
     }
 }

@@ -1,12 +1,17 @@
 //! What the fuzz targets do with their input: everything that reads bytes from outside, and
 //! what must hold of the result. `cargo xtask fuzz` runs them; the tests here run all seeds.
 
+mod binrpc;
 mod compose;
 mod dialect;
+mod idle;
+mod json;
 mod sip;
 
+pub use binrpc::binrpc;
 pub use compose::compose;
 pub use dialect::dialect;
+pub use json::json;
 pub use sip::sip;
 
 #[cfg(test)]

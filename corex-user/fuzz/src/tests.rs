@@ -41,3 +41,21 @@ fn sip_survives_its_seeds() {
         crate::compose(&message);
     }
 }
+
+#[test]
+fn binrpc_survives_its_seeds() {
+    let files = files(&["corex-user/fuzz/seeds/binrpc"]);
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        crate::binrpc(&fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn json_survives_its_seeds() {
+    let files = files(&["corex-user/fuzz/seeds/json"]);
+    assert!(files.len() > 3, "{files:?}");
+    for file in files {
+        crate::json(&fs::read(&file).unwrap());
+    }
+}

@@ -1,0 +1,167 @@
+//! A daemon that has one of everything and does nothing.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, UNIX_EPOCH};
+
+use corex_user::rpc::Rpc;
+use corex_user::rpc::command::Later;
+use corex_user::rpc::daemon::{
+    Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory, Socket,
+    Table, TableEntry, TableError, Variable, Worker,
+};
+use corex_user::rpc::limit::Limits;
+use corex_user::telemetry::trace::Traced;
+
+struct Idle;
+
+/// Remote control of it.
+pub fn rpc() -> Rpc {
+    Rpc::new(Arc::new(Idle), Limits::default())
+}
+
+/// What a future gives that waits for nobody else.
+///
+/// # Panics
+/// When it waits.
+pub fn finish<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn text() -> String {
+    "name".to_owned()
+}
+
+impl Daemon for Idle {
+    fn identity(&self) -> Identity {
+        Identity {
+            name: text(),
+            version: text(),
+            platform: text(),
+            id: text(),
+            compiler: text(),
+            compiled: text(),
+            flags: vec![text()],
+            started: UNIX_EPOCH,
+            pid: 1,
+        }
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        vec![Socket {
+            ipv6: true,
+            proto: text(),
+            name: text(),
+            addresses: vec![text(), text()],
+            port: 5060,
+            sockstr: text(),
+            agname: None,
+            mcast: false,
+            mhomed: false,
+            is_virtual: false,
+            sockname: None,
+            advertise: None,
+        }]
+    }
+
+    fn aliases(&self) -> Vec<Alias> {
+        vec![Alias {
+            proto: None,
+            host: text(),
+            port: 0,
+            subdomains: false,
+        }]
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        vec![Process {
+            index: 0,
+            pid: 1,
+            description: text(),
+        }]
+    }
+
+    fn modules(&self) -> Vec<String> {
+        vec![text()]
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        vec![Counter {
+            group: text(),
+            name: text(),
+            value: u64::MAX,
+        }]
+    }
+
+    fn workers(&self) -> Vec<Worker> {
+        Vec::new()
+    }
+
+    fn memory(&self) -> SharedMemory {
+        SharedMemory::default()
+    }
+
+    fn log_shared_memory(&self, _: MemoryReport) {}
+
+    fn log_worker_memory(&self, _: &Process) {}
+
+    fn variables(&self) -> Vec<Variable> {
+        vec![Variable {
+            group: "core".to_owned(),
+            name: "debug".to_owned(),
+            doc: text(),
+            value: Setting::Int(2),
+        }]
+    }
+
+    fn set_variable(&self, _: &str, _: &str, _: Setting) -> Result<(), NotSet> {
+        Ok(())
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        Vec::new()
+    }
+
+    fn table_entries(&self, _: &str, _: usize) -> Option<Vec<TableEntry>> {
+        None
+    }
+
+    fn table_get(&self, _: &str, key: &[u8]) -> Result<Option<TableEntry>, TableError> {
+        Ok(Some(TableEntry {
+            slot: 0,
+            key: key.to_vec(),
+            value: Setting::Str(key.to_vec()),
+            expires: None,
+        }))
+    }
+
+    fn table_set(&self, _: &str, _: &[u8], _: Setting) -> Result<(), TableError> {
+        Err(TableError::Full)
+    }
+
+    fn table_expire(&self, _: &str, _: &[u8], _: Duration) -> Result<bool, TableError> {
+        Ok(true)
+    }
+
+    fn table_delete(&self, _: &str, _: &[u8]) -> Result<bool, TableError> {
+        Ok(false)
+    }
+
+    fn table_flush(&self, _: &str) -> Result<(), TableError> {
+        Err(TableError::Unknown)
+    }
+
+    fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn reload(&self) -> Later<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Err(text())))
+    }
+
+    fn kill(&self, _: i32) {}
+}
