@@ -80,7 +80,7 @@ pub const FOR_BENCH: [Tool; 4] = [
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 14] = [
+pub const PEERS: [Tool; 15] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -95,6 +95,7 @@ pub const PEERS: [Tool; 14] = [
         "Kamailio's app_lua, to compare with",
     ),
     tool("perl", "perl", "scripts in Perl"),
+    tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
     tool("curl", "curl", "a client of HTTP"),
     tool("promtool", "prometheus", "an independent look at metrics"),
     files("libcryptx-perl", "encryption in an example's Perl"),

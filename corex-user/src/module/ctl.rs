@@ -36,26 +36,18 @@ pub(super) const MODULE: Module = Module {
         Parameter {
             name: "user",
             aliases: &[],
-            kind: ParameterKind::Text {
-                set: |settings, text| {
-                    settings.control.access.user = Some(text.to_owned());
-                    Ok(())
-                },
-                help: "write a user's name or number",
+            kind: ParameterKind::Name {
+                set: |settings, text| settings.control.access.user = Some(text.to_owned()),
             },
-            doc: "Owner of the socket files. Default: who runs corex.",
+            doc: "Owner of the socket files, by name or number. Default: who runs corex.",
         },
         Parameter {
             name: "group",
             aliases: &[],
-            kind: ParameterKind::Text {
-                set: |settings, text| {
-                    settings.control.access.group = Some(text.to_owned());
-                    Ok(())
-                },
-                help: "write a group's name or number",
+            kind: ParameterKind::Name {
+                set: |settings, text| settings.control.access.group = Some(text.to_owned()),
             },
-            doc: "Group of the socket files. Default: that of who runs corex.",
+            doc: "Group of the socket files, by name or number. Default: that of who runs corex.",
         },
         Parameter {
             name: "autoconversion",

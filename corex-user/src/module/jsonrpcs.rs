@@ -1,155 +1,167 @@
-//! The module `jsonrpcs`: JSON-RPC 2.0. Its front ends are in [`crate::rpc::json`].
+//! The module `jsonrpcs`: what kamcli, kamctl and curl connect to. Its front ends are in
+//! [`crate::rpc::json`].
 
 use super::{Module, Parameter, ParameterKind};
-use crate::rpc::settings::{
-    Access, DatagramAddress, HTTP_PORT, HostPort, JsonRpcSettings, in_run_dir,
-};
-
-/// Where a socket file's owner and permissions are kept.
-type Place = fn(&mut JsonRpcSettings) -> &mut Access;
-
-const FIFO: Place = |json| &mut json.fifo_access;
-const DATAGRAM: Place = |json| &mut json.datagram_access;
+use crate::rpc::settings::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
 
 pub(super) const MODULE: Module = Module {
     name: "jsonrpcs",
-    doc: "Remote control by JSON-RPC 2.0: by a FIFO, by datagrams, and by HTTP.",
+    doc: "Remote control by JSON-RPC 2.0.",
     functions: &[],
-    parameters: &[
-        Parameter {
-            name: "transport",
-            aliases: &[],
-            kind: ParameterKind::Int {
-                min: 0,
-                max: 7,
-                set: |settings, value| settings.control.json.transport = value as u8,
-            },
-            doc: "How to serve: 1 by HTTP (POST /RPC), 2 by the FIFO, 4 by datagrams, and their \
-                  sums; 0: by all of them. Default: 6.",
-        },
-        Parameter {
-            name: "pretty_format",
-            aliases: &[],
-            kind: ParameterKind::Int {
-                min: 0,
-                max: 1,
-                set: |settings, value| settings.control.json.pretty = value != 0,
-            },
-            doc: "Whether replies have many lines. Default: 1.",
-        },
-        Parameter {
-            name: "fifo_name",
-            aliases: &[],
-            kind: ParameterKind::Text {
-                set: |settings, text| {
-                    settings.control.json.fifo = in_run_dir(text);
-                    Ok(())
-                },
-                help: "write a path",
-            },
-            doc: "The FIFO. Default: /run/corex/corex_rpc.fifo.",
-        },
-        Parameter {
-            name: "fifo_reply_dir",
-            aliases: &[],
-            kind: ParameterKind::Text {
-                set: |settings, text| {
-                    settings.control.json.fifo_reply_dir = text.into();
-                    Ok(())
-                },
-                help: "write a directory",
-            },
-            doc: "The directory that clients make the FIFOs for their replies in; replies go to \
-                  no other place. Default: /tmp.",
-        },
-        mode("fifo_mode", |settings, value| {
-            FIFO(&mut settings.control.json).mode = value as u32;
-        }),
-        owner("fifo_user", |settings, text| {
-            FIFO(&mut settings.control.json).user = Some(text.to_owned());
-            Ok(())
-        }),
-        owner("fifo_group", |settings, text| {
-            FIFO(&mut settings.control.json).group = Some(text.to_owned());
-            Ok(())
-        }),
-        Parameter {
-            name: "dgram_socket",
-            aliases: &[],
-            kind: ParameterKind::Text {
-                set: |settings, text| {
-                    settings.control.json.datagram = DatagramAddress::parse(text)?;
-                    Ok(())
-                },
-                help: "write a path, or udp:host:port",
-            },
-            doc: "The socket for datagrams: a path, or udp:[host:]port. Default: \
-                  /run/corex/corex_rpc.sock.",
-        },
-        mode("dgram_mode", |settings, value| {
-            DATAGRAM(&mut settings.control.json).mode = value as u32;
-        }),
-        owner("dgram_user", |settings, text| {
-            DATAGRAM(&mut settings.control.json).user = Some(text.to_owned());
-            Ok(())
-        }),
-        owner("dgram_group", |settings, text| {
-            DATAGRAM(&mut settings.control.json).group = Some(text.to_owned());
-            Ok(())
-        }),
-        Parameter {
-            name: "dgram_timeout",
-            aliases: &[],
-            kind: ParameterKind::Int {
-                min: 1,
-                max: 60_000,
-                set: |settings, value| settings.control.json.datagram_timeout = value as u32,
-            },
-            doc: "Milliseconds that a client may take to accept a reply. Default: 2000.",
-        },
-        Parameter {
-            name: "http_socket",
-            aliases: &[],
-            kind: ParameterKind::Text {
-                set: |settings, text| {
-                    settings.control.json.http = HostPort::parse(text, HTTP_PORT)?;
-                    Ok(())
-                },
-                help: "write host:port, or the port alone for 127.0.0.1",
-            },
-            doc: "Where HTTP is served, on 127.0.0.1 where no host is written. Default: \
-                  127.0.0.1:9470.",
-        },
-    ],
+    parameters: PARAMETERS,
 };
 
-const fn mode(
-    name: &'static str,
-    set: fn(&mut crate::script::settings::Settings, i64),
-) -> Parameter {
+const PARAMETERS: &[Parameter] = &[
     Parameter {
-        name,
+        name: "transport",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 7,
+            set: |settings, value| settings.control.json.transport = value as u8,
+        },
+        doc: "What is served: 1 HTTP, 2 FIFO, 4 datagrams, sums of these, or 0 for all of them. \
+              Default: 6.",
+    },
+    Parameter {
+        name: "pretty_format",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.control.json.pretty = value != 0,
+        },
+        doc: "Whether replies are divided into lines for people. Default: 1.",
+    },
+    Parameter {
+        name: "fifo_name",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                if text.is_empty() {
+                    return Err("it is empty".to_owned());
+                }
+                settings.control.json.fifo = in_run_dir(text);
+                Ok(())
+            },
+            help: "write a path, as in \"/run/corex/corex_rpc.fifo\"",
+        },
+        doc: "The FIFO that requests are read from; a relative path begins in /run/corex. \
+              Default: corex_rpc.fifo.",
+    },
+    Parameter {
+        name: "fifo_mode",
         aliases: &[],
         kind: ParameterKind::Int {
             min: 0,
             max: 0o777,
-            set,
+            set: |settings, value| settings.control.json.fifo_access.mode = value as u32,
         },
-        doc: "Permissions of the file. Default: 0600.",
-    }
-}
-
-const fn owner(
-    name: &'static str,
-    set: fn(&mut crate::script::settings::Settings, &str) -> Result<(), String>,
-) -> Parameter {
+        doc: "Permissions of the FIFO. Default: 0600.",
+    },
     Parameter {
-        name,
+        name: "fifo_user",
+        aliases: &[],
+        kind: ParameterKind::Name {
+            set: |settings, text| settings.control.json.fifo_access.user = Some(text.to_owned()),
+        },
+        doc: "Owner of the FIFO, by name or number. Default: who runs corex.",
+    },
+    Parameter {
+        name: "fifo_group",
+        aliases: &[],
+        kind: ParameterKind::Name {
+            set: |settings, text| settings.control.json.fifo_access.group = Some(text.to_owned()),
+        },
+        doc: "Group of the FIFO, by name or number. Default: that of who runs corex.",
+    },
+    Parameter {
+        name: "fifo_reply_dir",
         aliases: &[],
         kind: ParameterKind::Text {
-            set,
-            help: "write a name or a number",
+            set: |settings, text| {
+                let path = std::path::PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err("it must be an absolute path".to_owned());
+                }
+                settings.control.json.fifo_reply_dir = path;
+                Ok(())
+            },
+            help: "write a directory, as in \"/tmp\"",
         },
-        doc: "Owner of the file. Default: who runs corex.",
-    }
-}
+        doc: "The directory of the FIFOs that clients make for replies, and name as reply_name. \
+              Default: /tmp.",
+    },
+    Parameter {
+        name: "dgram_socket",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                settings.control.json.datagram = DatagramAddress::parse(text)?;
+                Ok(())
+            },
+            help: "write a path, as in \"/run/corex/corex_rpc.sock\", or \"udp:127.0.0.1:9062\"",
+        },
+        doc: "Where datagrams are received: a path, which begins in /run/corex where it is \
+              relative, or udp:host:port. Default: corex_rpc.sock.",
+    },
+    Parameter {
+        name: "dgram_mode",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 0o777,
+            set: |settings, value| settings.control.json.datagram_access.mode = value as u32,
+        },
+        doc: "Permissions of that path. Default: 0600.",
+    },
+    Parameter {
+        name: "dgram_user",
+        aliases: &[],
+        kind: ParameterKind::Name {
+            set: |settings, text| {
+                settings.control.json.datagram_access.user = Some(text.to_owned());
+            },
+        },
+        doc: "Owner of that path, by name or number. Default: who runs corex.",
+    },
+    Parameter {
+        name: "dgram_group",
+        aliases: &[],
+        kind: ParameterKind::Name {
+            set: |settings, text| {
+                settings.control.json.datagram_access.group = Some(text.to_owned());
+            },
+        },
+        doc: "Group of that path, by name or number. Default: that of who runs corex.",
+    },
+    Parameter {
+        name: "dgram_timeout",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 60_000,
+            set: |settings, value| settings.control.json.datagram_timeout = value as u32,
+        },
+        doc: "Milliseconds that a client may take to accept a reply. Default: 2000.",
+    },
+    Parameter {
+        name: "dgram_workers",
+        aliases: &[],
+        kind: ParameterKind::Ignored,
+        doc: "Processes that serve datagrams; here they are served beside the workers.",
+    },
+    Parameter {
+        name: "http_socket",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                settings.control.json.http = HostPort::parse(text, HTTP_PORT)?;
+                Ok(())
+            },
+            help: "write [host:]port, as in \"127.0.0.1:9470\"",
+        },
+        doc: "Where HTTP is served, at the path /RPC: [host:]port, on 127.0.0.1 where no host is \
+              written. Default: 127.0.0.1:9470.",
+    },
+];

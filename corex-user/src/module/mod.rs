@@ -185,6 +185,8 @@ pub(crate) enum ParameterKind {
         /// The remedy.
         help: &'static str,
     },
+    /// A string, or an integer, which is handed over as its digits.
+    Name { set: fn(&mut Settings, &str) },
     /// `msg_avp`: the AVP that holds the hook's result.
     MessageAvp,
     /// Anything; it has no meaning here.

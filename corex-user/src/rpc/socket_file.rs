@@ -3,7 +3,9 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -52,8 +54,9 @@ pub(super) fn datagrams(path: &Path, access: &Access) -> io::Result<(UnixDatagra
     Ok((UnixDatagram::from(OwnedFd::from(socket)), file))
 }
 
-/// Makes a FIFO. One that is there already is taken over.
-pub(super) fn fifo(path: &Path, access: &Access) -> io::Result<SocketFile> {
+/// Makes a FIFO and opens both its ends: the last client's end is not the end of it. One that is
+/// there already is replaced.
+pub(super) fn fifo(path: &Path, access: &Access) -> io::Result<(File, SocketFile)> {
     let owner = owner(access)?;
     make_folder(path)?;
     match fs::symlink_metadata(path) {
@@ -63,7 +66,12 @@ pub(super) fn fifo(path: &Path, access: &Access) -> io::Result<SocketFile> {
         Err(error) => return Err(error),
     }
     mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    hand_over(path, owner, access)
+    let pipe = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
+        .open(path)?;
+    Ok((pipe, hand_over(path, owner, access)?))
 }
 
 fn bind(path: &Path, kind: Type, access: &Access) -> io::Result<(Socket, SocketFile)> {

@@ -135,6 +135,46 @@ const DIFFERENCES: &[Difference] = &[
     ),
     differs(
         Parameters,
+        "ctl",
+        "binrpc",
+        "a port that is written without a host is open on 127.0.0.1 alone; Kamailio opens it on \
+         every address. The default is in /run/corex.",
+    ),
+    differs(
+        Parameters,
+        "jsonrpcs",
+        "transport",
+        "HTTP has a socket of its own, http_socket, and needs no xhttp. Notifications are not \
+         answered, batches are, and what is no request gets the error codes of JSON-RPC 2.0; \
+         Kamailio answers notifications, and everything else with an empty result.",
+    ),
+    differs(
+        Parameters,
+        "jsonrpcs",
+        "fifo_mode",
+        "Kamailio's default is 0660.",
+    ),
+    differs(
+        Parameters,
+        "jsonrpcs",
+        "dgram_mode",
+        "Kamailio's default is 0660.",
+    ),
+    differs(
+        Parameters,
+        "jsonrpcs",
+        "fifo_reply_dir",
+        "reply_name is the name of a FIFO in this directory and nothing else: no path, no link, \
+         no other kind of file.",
+    ),
+    differs(
+        Parameters,
+        "jsonrpcs",
+        "http_socket",
+        "a parameter of corex alone. Kamailio answers on its SIP sockets, by the module xhttp.",
+    ),
+    differs(
+        Parameters,
         "corex",
         "intercept_send",
         "a parameter of corex alone. In Kamailio send() passes the hook by, although the \

@@ -1,6 +1,6 @@
 //! JSON-RPC over a FIFO: documents one after the other, replies into the client's own FIFO.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// runtime; its file goes with it.
 #[derive(Debug)]
 pub struct Fifo {
+    pipe: File,
     file: SocketFile,
     replies: PathBuf,
 }
@@ -41,8 +42,10 @@ impl Fifo {
     /// When the path can't be written or is taken by another kind of file, or there is no such
     /// user or group.
     pub fn make(path: &Path, access: &Access, replies: &Path) -> io::Result<Fifo> {
+        let (pipe, file) = socket_file::fifo(path, access)?;
         Ok(Fifo {
-            file: socket_file::fifo(path, access)?,
+            pipe,
+            file,
             replies: replies.to_owned(),
         })
     }
@@ -52,10 +55,12 @@ impl Fifo {
     /// # Errors
     /// When the FIFO can't be read.
     pub async fn serve(self, rpc: Arc<Rpc>, pretty: bool) -> io::Result<()> {
-        // Open for writing as well: the last client's end is not the end.
-        let mut pipe = pipe::OpenOptions::new()
-            .read_write(true)
-            .open_receiver(self.file.path())?;
+        let Fifo {
+            pipe,
+            file: _file,
+            replies,
+        } = self;
+        let mut pipe = pipe::Receiver::from_file(pipe)?;
         let mut buffer = BytesMut::new();
         let mut tasks = JoinSet::new();
         // Half a document that nobody ends must not spoil the next one.
@@ -87,7 +92,7 @@ impl Fifo {
                     Piece::Document(length) if length <= rpc.limits.json_request => {
                         deadline = None;
                         let document = buffer.split_to(length);
-                        self.document(&rpc, &document, pretty, &mut tasks).await;
+                        take(&rpc, &replies, &document, pretty, &mut tasks).await;
                     }
                     Piece::Incomplete if buffer.len() <= rpc.limits.json_request => {
                         deadline.get_or_insert_with(|| Instant::now() + rpc.limits.request);
@@ -102,39 +107,40 @@ impl Fifo {
             }
         }
     }
+}
 
-    async fn document(
-        &self,
-        rpc: &Arc<Rpc>,
-        document: &[u8],
-        pretty: bool,
-        tasks: &mut JoinSet<()>,
-    ) {
-        while let Err(wait) = rpc.admit(&Client::Fifo) {
-            sleep(wait).await;
-        }
-        let Answered {
-            body: Some(body),
-            reply_name: Some(name),
-            ..
-        } = answer(rpc, document, pretty).await
-        else {
-            return;
-        };
-        while tasks.try_join_next().is_some() {}
-        if !is_plain(&name) || tasks.len() >= AT_ONCE {
-            return rpc.fronts.count(|books| &books.undelivered);
-        }
-        let path = self.replies.join(name);
-        let rpc = Arc::clone(rpc);
-        tasks.spawn(async move {
-            match timeout(rpc.limits.reply, deliver(&path, &body)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
-                Err(_) => rpc.fronts.count(|books| &books.too_slow),
-            }
-        });
+/// Runs the requests of one document, and has the reply delivered.
+async fn take(
+    rpc: &Arc<Rpc>,
+    replies: &Path,
+    document: &[u8],
+    pretty: bool,
+    tasks: &mut JoinSet<()>,
+) {
+    while let Err(wait) = rpc.admit(&Client::Fifo) {
+        sleep(wait).await;
     }
+    let Answered {
+        body: Some(body),
+        reply_name: Some(name),
+        ..
+    } = answer(rpc, document, pretty).await
+    else {
+        return;
+    };
+    while tasks.try_join_next().is_some() {}
+    if !is_plain(&name) || tasks.len() >= AT_ONCE {
+        return rpc.fronts.count(|books| &books.undelivered);
+    }
+    let path = replies.join(name);
+    let rpc = Arc::clone(rpc);
+    tasks.spawn(async move {
+        match timeout(rpc.limits.reply, deliver(&path, &body)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
+            Err(_) => rpc.fronts.count(|books| &books.too_slow),
+        }
+    });
 }
 
 /// Whether a name stays within its folder.

@@ -5,6 +5,7 @@ mod commands;
 mod fake;
 mod json;
 mod kamcmd;
+mod modparams;
 
 pub(crate) use self::clients::{Folder, output, run, runtime};
 pub(crate) use self::fake::Fake;

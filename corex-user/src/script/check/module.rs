@@ -143,6 +143,16 @@ impl Checker {
                     self.say(Diagnostic::error(value.span, format!("{name}: {reason}")).help(help));
                 }
             }
+            (ParameterKind::Name { set }, ParamValue::Int(number)) => {
+                set(&mut self.settings, &number.to_string());
+            }
+            (ParameterKind::Name { set }, ParamValue::Str(text)) => match text.as_str() {
+                Some(text) => set(&mut self.settings, text),
+                None => self.say(
+                    Diagnostic::error(value.span, format!("{name} is not valid UTF-8"))
+                        .label("expected a name or a number"),
+                ),
+            },
             (ParameterKind::MessageAvp, ParamValue::Str(text)) => {
                 self.set_msg_avp(&Node::new(text.clone(), value.span));
             }
