@@ -63,7 +63,13 @@ enum Target {
 }
 
 impl Target {
-    const ALL: [Target; 5] = [Target::Dialect, Target::Sip, Target::Compose, Target::Binrpc, Target::Json];
+    const ALL: [Target; 5] = [
+        Target::Dialect,
+        Target::Sip,
+        Target::Compose,
+        Target::Binrpc,
+        Target::Json,
+    ];
 
     fn name(self) -> &'static str {
         match self {

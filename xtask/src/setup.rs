@@ -79,6 +79,14 @@ pub const FOR_BENCH: [Tool; 4] = [
 /// What fuzzing needs.
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
+/// What the unit tests talk to.
+pub const FOR_UNIT_TESTS: [Tool; 4] = [
+    tool("perl", "perl", "scripts in Perl"),
+    tool("kamcmd", "kamailio", "Kamailio's control program"),
+    tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
+    tool("curl", "curl", "a client of HTTP"),
+];
+
 /// What all tests together need.
 pub const PEERS: [Tool; 15] = [
     IP,
@@ -290,8 +298,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_demonstration_needs_is_among_what_the_tests_need() {
-        for tool in FOR_DEMO {
+    fn what_parts_need_is_among_what_the_tests_need() {
+        for tool in FOR_DEMO.iter().chain(&FOR_UNIT_TESTS) {
             assert!(PEERS.iter().any(|peer| peer.command == tool.command));
         }
     }

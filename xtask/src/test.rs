@@ -49,6 +49,9 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     }
     ui::step("Setup");
     setup::ensure_toolchain()?;
+    if unit {
+        setup::ensure_tools(&setup::FOR_UNIT_TESTS)?;
+    }
     if end_to_end {
         setup::ensure_tools(&setup::PEERS)?;
         for name in corex_lab::sweep()? {
