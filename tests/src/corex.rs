@@ -9,7 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{books::Books, namespace::Namespace, process::Process, wait};
+use crate::{
+    books::Books,
+    namespace::Namespace,
+    process::{Process, output_of},
+    wait,
+};
 
 /// The binary: `$COREX_BIN`, else the newer one of the workspace's debug and release builds.
 ///
@@ -167,6 +172,19 @@ impl Corex {
     pub fn kill(self) -> Result<ExitStatus> {
         self.process.signal(libc::SIGKILL)?;
         self.process.wait(Duration::from_secs(5))
+    }
+
+    /// Runs a program where corex sees the same file systems and network: bpftool on its pins.
+    ///
+    /// # Errors
+    /// It failed; with its standard error.
+    pub fn beside(&self, words: &[&str]) -> Result<String> {
+        let pid = self.process.pid().to_string();
+        output_of(
+            Command::new("nsenter")
+                .args(["-t", &pid, "-m", "-n"])
+                .args(words),
+        )
     }
 
     /// What it has logged so far.

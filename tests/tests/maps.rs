@@ -17,18 +17,8 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(30);
 const ROOT: &str = "/sys/fs/bpf/corex";
 
-/// Runs a program where corex sees the same file systems.
-fn beside(corex: &Corex, words: &[&str]) -> Result<String> {
-    let pid = corex.process.pid().to_string();
-    output_of(
-        Command::new("nsenter")
-            .args(["-t", &pid, "-m", "-n"])
-            .args(words),
-    )
-}
-
 fn bpftool(corex: &Corex, words: &[&str]) -> Result<Value> {
-    let text = beside(corex, &[&["bpftool", "-j"], words].concat())?;
+    let text = corex.beside(&[&["bpftool", "-j"], words].concat())?;
     serde_json::from_str(&text).with_context(|| text)
 }
 
@@ -75,7 +65,10 @@ fn the_document_names_what_the_btf_names() -> Result<()> {
     let (relay, work) = (Relay::new()?, WorkDir::new()?);
     let corex = start(&relay, &work, "edge", &["user", "core"], &[])?;
     let mut seen = BTreeSet::new();
-    for name in beside(&corex, &["ls", &format!("{ROOT}/edge")])?.split_whitespace() {
+    for name in corex
+        .beside(&["ls", &format!("{ROOT}/edge")])?
+        .split_whitespace()
+    {
         let path = format!("{ROOT}/edge/{name}");
         let map = bpftool(&corex, &["map", "show", "pinned", &path])?;
         let kind = map["type"].as_str().unwrap_or_default();
@@ -218,7 +211,7 @@ fn a_new_min_msg_len_holds_at_once_for_both_sides() -> Result<()> {
         "hex",
     ];
     words.extend(bytes.iter().map(String::as_str));
-    beside(&corex, &words)?;
+    corex.beside(&words)?;
     let runs = corex.books()?;
     call(&relay, &work, 10)?;
     let books = corex.stop()?;

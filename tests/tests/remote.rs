@@ -285,6 +285,89 @@ fn metrics_are_what_promtool_accepts_and_the_books_say() -> Result<()> {
     stage.corex.stop()?.check_balance()
 }
 
+#[test]
+fn kamcmd_prometheus_bpftool_and_sipp_agree_at_rest() -> Result<()> {
+    const CALLS: u64 = 100;
+    let stage = Stage::new("modparam(\"corex\", \"metrics\", \"9470\")")?;
+    stage.call(CALLS)?;
+    wait::until("corex is at rest", LIMIT, || {
+        let sent = stage.corex.books()?.get("user.sent");
+        Ok((sent == CALLS * 6).then_some(()))
+    })?;
+    let bpftool = |map: &str, field: &str| -> Result<u64> {
+        let path = format!("/sys/fs/bpf/corex/corex/{map}");
+        let text = stage
+            .corex
+            .beside(&["bpftool", "-j", "map", "dump", "pinned", &path])?;
+        let dump: serde_json::Value = serde_json::from_str(&text)?;
+        let first = &dump[0]["formatted"];
+        let number = |value: &serde_json::Value| value[field].as_u64().unwrap_or(0);
+        Ok(match first["values"].as_array() {
+            Some(cpus) => cpus.iter().map(|cpu| number(&cpu["value"])).sum(),
+            None => number(&first["value"]),
+        })
+    };
+    let kamcmd = |group: &str, name: &str| -> Result<u64> {
+        let text = stage.kamcmd(&["corex.counters", group])?;
+        Ok(field(&text, name)?.parse()?)
+    };
+    let text = curl(&stage, &["http://127.0.0.1:9470/metrics"])?;
+    let metric = |series: &str| -> Result<u64> {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no {series}"))?.parse()?)
+    };
+    let sent = "corex_worker_messages_total{worker=\"0\",verdict=\"sent\",reason=\"\"}";
+    let steered = "corex_kernel_packets_total{verdict=\"steered\",reason=\"\"}";
+    ensure!(
+        [
+            kamcmd("workers", "sent")?,
+            metric(sent)?,
+            bpftool("WORKERS", "sent")?,
+            kamcmd("kernel", "steered")?,
+            metric(steered)?,
+            bpftool("COUNTERS", "steered")?,
+        ] == [CALLS * 6; 6]
+    );
+    stage.corex.stop()?.check_balance()
+}
+
+#[test]
+fn two_instances_on_two_interfaces_are_two() -> Result<()> {
+    let (relay, work) = (Relay::new()?, WorkDir::new()?);
+    let start = |name: &str, interface: &str, address: &str, port: u16| -> Result<Corex> {
+        let text = format!(
+            "listen=udp:{address}\nloadmodule \"ctl.so\"\nloadmodule \"corex.so\"\n\
+             loadmodule \"sl.so\"\n\
+             modparam(\"ctl\", \"binrpc\", \"unix:{}\")\n\
+             modparam(\"corex\", \"metrics\", \"{port}\")\n\
+             request_route {{ sl_send_reply(\"200\", \"{name}\"); }}\n",
+            work.join(format!("{name}.ctl")).display()
+        );
+        CorexOptions::new(&work.write(&format!("{name}.cfg"), text)?)
+            .interface(interface)
+            .engine("xdp")
+            .start(&relay.corex, work.path(), name)
+    };
+    let one = start("one", "user", "10.0.1.1", 9471)?;
+    let two = start("two", "core", "10.0.2.1", 9472)?;
+    let sockets = |name: &str| {
+        let socket = format!("unix:{}", work.join(format!("{name}.ctl")).display());
+        output_of(Command::new("kamcmd").args(["-s", &socket, "corex.list_sockets"]))
+    };
+    ensure!(sockets("one")?.contains("udp:10.0.1.1:5060"));
+    ensure!(sockets("two")?.contains("udp:10.0.2.1:5060"));
+    one.stop()?.check_balance()?;
+    ensure!(sockets("one").is_err());
+    ensure!(sockets("two")?.contains("udp:10.0.2.1:5060"));
+    let health = relay
+        .corex
+        .exec("curl", &["-sS", "http://127.0.0.1:9472/health"])?;
+    ensure!(health.trim() == "ok");
+    ensure!(relay.corex.xdp_program("core")?.is_some());
+    two.stop()?.check_balance()
+}
+
 /// Asks the Prometheus of this stage; how many series the answer has.
 fn query(stage: &Stage, expression: &str) -> Result<usize> {
     let query = format!("query={expression}");

@@ -97,6 +97,10 @@ impl Daemon for Idle {
         }]
     }
 
+    fn books(&self) -> String {
+        "{}".to_owned()
+    }
+
     fn workers(&self) -> Vec<Worker> {
         Vec::new()
     }

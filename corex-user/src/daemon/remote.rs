@@ -213,7 +213,7 @@ impl Daemon for Remote {
     }
 
     fn counters(&self) -> Vec<Counter> {
-        let books = self.books();
+        let books = Remote::books(self);
         let mut counters = Vec::new();
         let mut add = |group: &str, name: &str, value: u64| {
             counters.push(Counter {
@@ -228,8 +228,12 @@ impl Daemon for Remote {
         counters
     }
 
+    fn books(&self) -> String {
+        Remote::books(self).to_json().to_string()
+    }
+
     fn workers(&self) -> Vec<Worker> {
-        let books = self.books();
+        let books = Remote::books(self);
         let threads = threads();
         let uptime = SystemTime::now()
             .duration_since(self.identity().started)

@@ -22,6 +22,8 @@ pub trait Daemon: Send + Sync {
     fn modules(&self) -> Vec<String>;
     /// All counters, in any order.
     fn counters(&self) -> Vec<Counter>;
+    /// Everything that is counted, as JSON: what `corex run --books` writes.
+    fn books(&self) -> String;
     /// Workers by queue.
     fn workers(&self) -> Vec<Worker>;
     /// Memory that workers share.

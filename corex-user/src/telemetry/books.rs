@@ -227,6 +227,7 @@ impl Books {
                 "way": l.way,
                 "count": l.histogram.count(),
                 "sum_ns": l.histogram.sum,
+                "buckets": l.histogram.buckets,
                 "p50_ns": l.histogram.quantile(0.5),
                 "p90_ns": l.histogram.quantile(0.9),
                 "p99_ns": l.histogram.quantile(0.99),

@@ -12,6 +12,13 @@ const NONE: &str = "-";
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
+        name: "corex.books",
+        doc: &["Shows everything that is counted, as one line of JSON."],
+        params: &[],
+        result: Answer::One(Kind::Str),
+        handler: Handler::Now(|call| Ok(Reply::one(call.daemon.books().as_str()))),
+    },
+    Command {
         name: "corex.counters",
         doc: &[
             "Shows the counters by group.",

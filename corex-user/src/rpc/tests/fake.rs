@@ -146,6 +146,10 @@ impl Daemon for Fake {
         .to_vec()
     }
 
+    fn books(&self) -> String {
+        "{}".to_owned()
+    }
+
     fn workers(&self) -> Vec<Worker> {
         vec![Worker {
             worker: 0,
