@@ -4,7 +4,7 @@ use corex_user::sip::compose::{
     Edits, Fingerprint, Forward, HopLimit, Reply, SentBy, strip_top_via, write, write_reply,
     write_request,
 };
-use corex_user::sip::{SipView, Transport};
+use corex_user::sip::{NameAddr, SipView, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Takes the input for a message. A request is forwarded and replied to, a reply returned; what is written
@@ -75,7 +75,9 @@ fn reply(request: &SipView<'_>) {
     assert_eq!(sent.call_id(), request.call_id());
     assert_eq!(sent.cseq(), request.cseq());
     assert_eq!(sent.content_length(), Some(0));
-    if request.to().is_some() {
+    // In a quoted string that doesn't end there is no tag to be found.
+    let is_whole = |to: NameAddr<'_>| !to.params.as_bytes().contains(&b'"');
+    if request.to().is_some_and(is_whole) {
         assert!(sent.to().is_some_and(|to| to.tag().is_some()));
     }
 }

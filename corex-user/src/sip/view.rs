@@ -228,9 +228,13 @@ impl<'a> SipView<'a> {
     }
 
     /// Every Via of the message from the top down, over all Via header fields. `None` in
-    /// place of a malformed one.
+    /// place of a malformed one, an empty field among them.
     pub fn vias(&self) -> impl Iterator<Item = Option<Via<'a>>> + use<'a> {
-        self.headers_named(b"Via").flat_map(|h| Vias::new(h.value))
+        self.headers_named(b"Via").flat_map(|header| {
+            let mut vias = Vias::new(header.value).peekable();
+            let empty = vias.peek().is_none().then_some(None);
+            vias.chain(empty)
+        })
     }
 
     /// Content-Length in bytes; `None` also when it is no number of 32 bits.

@@ -146,6 +146,15 @@ fn a_transport_that_we_do_not_know_keeps_its_name() {
 }
 
 #[test]
+fn an_empty_via_field_is_a_malformed_via() {
+    let message = b"SIP/2.0 200 OK\r\nVia: \r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\r\n";
+    let view = SipView::parse(message).unwrap();
+    let vias: Vec<bool> = view.vias().map(|via| via.is_some()).collect();
+    assert_eq!(vias, [false, true]);
+    assert!(view.top_via().is_none());
+}
+
+#[test]
 fn malformed_vias_are_none_and_do_not_hide_the_next() {
     for value in [
         "SIP/2.0/UDP",
@@ -165,7 +174,7 @@ fn malformed_vias_are_none_and_do_not_hide_the_next() {
     }
     let message = with_header("Via: nonsense, SIP/2.0/UDP good\r\nVia: ,");
     let vias: Vec<_> = view(&message).vias().map(|v| v.map(|v| v.host)).collect();
-    assert_eq!(vias, [None, Some(&b"good"[..])]);
+    assert_eq!(vias, [None, Some(&b"good"[..]), None]);
     assert!(view(&message).top_via().is_none());
 }
 
