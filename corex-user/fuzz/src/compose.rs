@@ -75,8 +75,19 @@ fn reply(request: &SipView<'_>) {
     assert_eq!(sent.call_id(), request.call_id());
     assert_eq!(sent.cseq(), request.cseq());
     assert_eq!(sent.content_length(), Some(0));
-    // In a quoted string that doesn't end there is no tag to be found.
-    let is_whole = |to: NameAddr<'_>| !to.params.as_bytes().contains(&b'"');
+    // Where quotes or brackets don't end, or a tag without a value stands in front, there is no
+    // tag to be found.
+    let is_whole = |to: NameAddr<'_>| {
+        let value = request.header(b"To").map_or(&b""[..], |to| to.value);
+        let count = |sign: u8| value.iter().filter(|byte| **byte == sign).count();
+        let params = to.params.as_bytes().trim_ascii();
+        let is_plain = count(b'<') + count(b'>') == 0;
+        let is_bracketed = value.starts_with(b"<") && count(b'<') == 1 && count(b'>') == 1;
+        count(b'"') == 0
+            && (is_plain || is_bracketed)
+            && matches!(params.first(), None | Some(b';'))
+            && (to.params.get(b"tag").is_none() || to.tag().is_some())
+    };
     if request.to().is_some_and(is_whole) {
         assert!(sent.to().is_some_and(|to| to.tag().is_some()));
     }
