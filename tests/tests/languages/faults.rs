@@ -8,9 +8,12 @@ use corex_lab::{WorkDir, wait};
 
 use super::{PATIENCE, Stage, request};
 
+/// Room for all headers.
+const WHOLE: usize = 300;
+
 /// A message whose body names the function that the hook calls.
 fn calling(function: &str, number: usize) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&request(number, 0)).into_owned();
+    let text = String::from_utf8_lossy(&request(number, WHOLE)).into_owned();
     text.replace("sip:c@d", &format!("sip:{function}@d"))
         .into_bytes()
 }
@@ -218,7 +221,7 @@ fn a_changed_script_is_picked_up_and_a_broken_one_refused() -> Result<()> {
         let ends_with = |mark: &str| {
             wait::until("the script's mark", PATIENCE, || {
                 number.set(number.get() + 1);
-                let came = stage.pass(&request(number.get(), 0))?;
+                let came = stage.pass(&request(number.get(), WHOLE))?;
                 Ok(came.ends_with(mark.as_bytes()).then_some(()))
             })
             .with_context(|| format!("{language}: {mark}\n{}", stage.corex.log()))

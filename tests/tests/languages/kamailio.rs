@@ -14,7 +14,10 @@ use flate2::{Compression, write::GzEncoder};
 use super::{Stage, config, pass, receive, request};
 
 const MESSAGES: usize = 1000;
+const SHORTEST: usize = 32;
 const LONGEST: usize = 20_000;
+/// Below, a message has no room for all headers that Kamailio wants; corex takes it.
+const COMPLETE: usize = 57;
 /// What is dropped doesn't come within this time.
 const SILENCE: Duration = Duration::from_millis(100);
 
@@ -40,7 +43,11 @@ struct Case {
 fn cases(encode: impl Fn(&[u8]) -> Result<Vec<u8>>) -> Result<Vec<Case>> {
     (0..MESSAGES)
         .map(|number| {
-            let len = 32 + (LONGEST - 32) * number / (MESSAGES - 1);
+            // One of each length at first, then in steps.
+            let len = match number {
+                0..200 => SHORTEST + number,
+                _ => SHORTEST + (LONGEST - SHORTEST) * number / (MESSAGES - 1),
+            };
             let message = request(number, len);
             let sent = if number % 2 == 0 {
                 encode(&message)?
@@ -78,7 +85,16 @@ fn here(modules: &str, hook: &str, cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the cases through Kamailio; how many came out as they must.
+/// Whether each came out of Kamailio as it must, or not at all where Kamailio lacks headers.
+fn check_theirs(cases: &[Case], same: &[bool]) -> Result<()> {
+    for (case, same) in cases.iter().zip(same) {
+        let len = case.comes.len();
+        ensure!(*same == (len >= COMPLETE), "Kamailio, {len} bytes: {same}");
+    }
+    Ok(())
+}
+
+/// Runs the cases through Kamailio; which came out as they must.
 fn there(modules: &str, hook: &str, cases: &[Case]) -> Result<Vec<bool>> {
     let (work, relay) = (WorkDir::new()?, Relay::new()?);
     let kamailio = Kamailio::start(
@@ -135,15 +151,14 @@ fn what_kamailio_s_perl_restores_is_restored_here() -> Result<()> {
     );
     let cases = cases(gzip)?;
     let verbatim = r#"if (!perl_exec_simple("do_uncompress", "" + $mb + "")) { $avp(msg) = $mb; }"#;
-    let same = there(&modules, verbatim, &cases[..10])?;
+    let same = there(&modules, verbatim, &cases[200..210])?;
     ensure!(
         same == [false, true].repeat(5),
         "Kamailio does what it didn't: {same:?}"
     );
     let hook = r#"if (!perl_exec_simple("restore", "" + $(mb{s.encode.base64}) + "")) { $avp(msg) = $mb; }"#;
     let same = there(&modules, hook, &cases)?;
-    let wrong = same.iter().position(|same| !same);
-    ensure!(wrong.is_none(), "Kamailio, message {wrong:?}");
+    check_theirs(&cases, &same)?;
     here(&modules, hook, &cases)
 }
 
@@ -180,8 +195,7 @@ fn lua_restores_what_kamailio_s_lua_restores() -> Result<()> {
     let cases = cases(masked)?;
     let hook = r#"lua_run("decode");"#;
     let same = there(&modules, hook, &cases)?;
-    let wrong = same.iter().position(|same| !same);
-    ensure!(wrong.is_none(), "Kamailio, message {wrong:?}");
+    check_theirs(&cases, &same)?;
     here(&modules, hook, &cases)
 }
 
