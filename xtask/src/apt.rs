@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -56,11 +57,7 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
              `sudo apt-get install {list}`, then this again"
         );
     }
-    let mut fresh = false;
-    if !not_in_lists(packages).is_empty() {
-        update()?;
-        fresh = true;
-    }
+    refresh();
     let unknown = not_in_lists(packages);
     if !unknown.is_empty() {
         bail!(
@@ -71,29 +68,29 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
     }
     let _policy = keep_services_down()?;
     ui::step(&format!("Installing {list}: {purpose}"));
-    if apt_get(&["install", "--yes", "--no-install-recommends"], packages)? {
-        return Ok(());
-    }
-    if !fresh {
-        // The lists may name versions that the mirror has replaced since.
-        update()?;
-        if apt_get(&["install", "--yes", "--no-install-recommends"], packages)? {
-            return Ok(());
-        }
-    }
-    bail!(
-        "{purpose}: apt-get could not install {list}; its reason is above (is this machine online?)"
-    )
-}
-
-fn update() -> Result<()> {
-    ui::step("Refreshing the package lists (apt-get update)");
-    if !apt_get(&["update"], &[])? {
+    if !apt_get(&["install", "--yes", "--no-install-recommends"], packages)? {
         bail!(
-            "apt-get could not fetch the package lists; its reason is above (is this machine online?)"
+            "{purpose}: apt-get could not install {list}; its reason is above (is this machine \
+             online?)"
         );
     }
     Ok(())
+}
+
+/// Fetches the package lists, once in the life of this process: old ones name versions that the
+/// mirror has replaced since, and compilers that are too old. Without root, or without a network,
+/// those that are there must do.
+pub fn refresh() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        if !privilege::is_root() || which("apt-get").is_none() {
+            return;
+        }
+        ui::step("Refreshing the package lists (apt-get update)");
+        if !apt_get(&["update"], &[]).unwrap_or(false) {
+            ui::say("They could not be fetched, for the reason above: going on with those here.");
+        }
+    });
 }
 
 fn apt_get(arguments: &[&str], packages: &[&str]) -> Result<bool> {

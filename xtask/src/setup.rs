@@ -170,6 +170,7 @@ pub fn ensure_toolchain() -> Result<Toolchain> {
         Ok(toolchain) => return Ok(toolchain),
         Err(missing) => missing,
     };
+    apt::refresh();
     let llvm = match toolchain::compilers()
         .iter()
         .filter_map(toolchain::Compiler::llvm)
@@ -197,10 +198,10 @@ fn llvm_package(llvm: u32) -> String {
 
 /// Returns the compiler's LLVM version.
 fn install_debian_compiler() -> Result<u32> {
-    let missing = apt::not_installed(&DEBIAN_COMPILER);
-    if !missing.is_empty() {
+    // One that is there and too old is brought up to date by the same command.
+    if !toolchain::has_debian() {
         apt::install(
-            &missing,
+            &DEBIAN_COMPILER,
             "a compiler for the eBPF target, with the source of core",
         )?;
     }
