@@ -1,9 +1,10 @@
 //! Counters, one structure of named `u64` for each place that decides about a packet.
 //!
 //! A name that begins with `pass_` or `drop_` is a verdict with its reason. The books:
-//! `seen = steered + offloaded + pass_* + drop_*` in [`KernelCounters`], and
-//! `steered + socket_in + stream_in = sent + replied + consumed + drop_*` over all
-//! [`WorkerCounters`].
+//! `seen = steered + offloaded + pass_* + drop_*` in [`KernelCounters`], and over all
+//! [`WorkerCounters`]
+//! `steered + socket_in + stream_in = sent + replied + consumed + delivered + handed_back +
+//! merged + drop_*`, where in inline mode what [`DetourCounters`] steered is steered too.
 
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident,)* }) => {
@@ -76,6 +77,79 @@ counters! {
         pass_too_long,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe,
+        /// Inline: what corex itself handed to the stack, and generic XDP sees again.
+        pass_injected,
+        /// Inline: payload shorter than `min_msg_len`.
+        pass_short,
+        /// Inline, open: the worker of the queue shows no sign of life.
+        pass_hung,
+        /// Inline, closed: no AF_XDP socket serves the queue.
+        drop_no_xsk,
+        /// Inline, closed: longer than a frame of the packet memory.
+        drop_too_long,
+        /// Inline, closed: the worker of the queue shows no sign of life.
+        drop_hung,
+    }
+}
+
+counters! {
+    /// What the TC program decided about packets that leave an interface in inline mode; per
+    /// CPU, map `EGRESS_COUNTS`.
+    EgressCounters {
+        /// Packets that entered the program.
+        seen,
+        /// Packets redirected into the detour through corex.
+        detoured,
+        /// What came back from the detour, since nobody took it there.
+        pass_returned,
+        /// Neither IPv4 nor IPv6.
+        pass_not_ip,
+        /// More than two VLAN tags.
+        pass_vlan_depth,
+        /// More IPv6 extension headers than the program walks, or one that it doesn't know.
+        pass_ext_header,
+        /// Not UDP.
+        pass_not_udp,
+        /// A header that is cut off, or lengths that contradict each other.
+        pass_malformed,
+        /// UDP from an address and port that is no protected socket.
+        pass_no_socket,
+        /// Payload shorter than `min_msg_len`.
+        pass_short,
+        /// A later fragment whose first one wasn't from a protected socket.
+        pass_fragment,
+        /// Open: several datagrams in one, to be cut by the NIC (UDP_SEGMENT).
+        pass_gso,
+        /// Open: longer than a frame of the packet memory.
+        pass_too_long,
+        /// Open: the worker shows no sign of life.
+        pass_hung,
+        /// Open: the interface has no detour, or nobody serves it.
+        pass_no_xsk,
+        /// Closed: several datagrams in one, to be cut by the NIC (UDP_SEGMENT).
+        drop_gso,
+        /// Closed: longer than a frame of the packet memory.
+        drop_too_long,
+        /// Closed: the worker shows no sign of life.
+        drop_hung,
+        /// Closed: the interface has no detour, or nobody serves it.
+        drop_no_xsk,
+    }
+}
+
+counters! {
+    /// What the XDP program on corex's end of a detour decided; per CPU, map `DETOUR_COUNTS`.
+    DetourCounters {
+        /// Packets that entered the program.
+        seen,
+        /// Packets redirected to an AF_XDP socket.
+        steered,
+        /// Open: nobody took the packet, and it went on its way as it was.
+        pass_returned,
+        /// Closed: nobody took the packet.
+        drop_no_xsk,
+        /// Not from a protected socket: nothing but corex's own TC program sends here.
+        drop_stray,
     }
 }
 
@@ -116,6 +190,13 @@ counters! {
         /// Messages that were neither sent on nor replied to and are done with: an ACK to a
         /// reply of ours, one of which the script sent something else with send_data().
         consumed,
+        /// Inline: datagrams handed to the protected server's socket.
+        delivered,
+        /// Inline: packets that aren't for the hook and went on as they were: fragments of
+        /// others' datagrams, and what is damaged, which the stack is to judge.
+        handed_back,
+        /// Inline: fragments that became part of a datagram, all but one for each.
+        merged,
         /// Payload bytes received, by either road, before the hook.
         bytes_in,
         /// Payload bytes sent, by either road, after the hook.
@@ -201,6 +282,23 @@ counters! {
         drop_send_no_transport,
         /// The kernel refused the datagram.
         drop_send_error,
+        /// Inline, closed: the hook failed.
+        drop_hook_failed,
+        /// Inline: the transmit ring or the packet memory is full.
+        drop_ring_full,
+        /// Inline: a fragment that overlaps another (RFC 5722).
+        drop_fragment_overlap,
+        /// Inline: fragments of a datagram that isn't complete in time.
+        drop_fragment_timeout,
+        /// Inline: a fragment beyond what is kept, or older ones that made room for it.
+        drop_fragment_full,
+        /// Inline: a fragment that was there already.
+        drop_fragment_duplicate,
+        /// Inline: a fragment that is malformed, or a datagram that would be too long.
+        drop_fragment_malformed,
+        /// Inline: too long for the path after the hook, and not to be fragmented: the sender
+        /// was told by ICMP.
+        drop_too_big,
     }
 }
 

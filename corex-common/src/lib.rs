@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod counters;
+pub mod inline;
 pub mod maps;
 pub mod meta;
 #[cfg(feature = "user")]

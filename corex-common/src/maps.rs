@@ -17,8 +17,9 @@ pub const QUEUES: &str = "QUEUES";
 /// Memory-mapped array of [`WorkerCounters`](crate::counters::WorkerCounters), by worker.
 pub const WORKERS: &str = "WORKERS";
 
-/// The maps that are pinned for people to look at; bpftool can't dump `XSKS`.
-pub const SHOWN: [&str; 7] = [
+/// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
+/// mode come last: [`SHOWN_ALWAYS`] are the others.
+pub const SHOWN: [&str; 14] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -26,7 +27,21 @@ pub const SHOWN: [&str; 7] = [
     INTERFACES,
     QUEUES,
     WORKERS,
+    INLINE,
+    DETOURS,
+    ADDRESSES,
+    FRAGMENTS,
+    HEARTBEATS,
+    EGRESS_COUNTS,
+    DETOUR_COUNTS,
 ];
+
+/// How many of [`SHOWN`] are used in proxy mode too.
+pub const SHOWN_ALWAYS: usize = 7;
+
+use crate::inline::{
+    ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE,
+};
 
 /// Listen sockets at most.
 pub const MAX_SOCKETS: u32 = 1024;

@@ -1,7 +1,9 @@
 //! What people see of the maps: their meaning, for documentation.
 
-use crate::counters::{KernelCounters, SocketCounters, WorkerCounters};
-use crate::maps;
+use crate::counters::{
+    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
+};
+use crate::{inline, maps};
 
 /// A field's name and what it means.
 pub type Field = (&'static str, &'static str);
@@ -104,8 +106,80 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::WORKERS,
         kind: "array",
         doc: "What each worker counts. Over all workers, steered (of COUNTERS) + socket_in + \
-              stream_in = sent + replied + consumed + all drop_.",
+              stream_in = sent + replied + consumed + delivered + handed_back + merged + all drop_; \
+              steered of DETOUR_COUNTS counts too.",
         key: &[("", "The worker's number, from 0.")],
         value: (&WorkerCounters::NAMES, &WorkerCounters::DOCS),
+    },
+    Shown {
+        name: inline::INLINE,
+        kind: "array",
+        doc: "Inline mode: what the programs go by.",
+        key: &[("", "Always 0.")],
+        value: fields! {
+            "watchdog_ns": "A worker without a sign of life for so long is taken for hung.",
+            "closed": "1: what no worker can handle is dropped; 0: it passes as it is.",
+            "mark": "Packet mark of what comes back from a detour untouched; drawn at start.",
+            "mac": "Source MAC of what goes to the stack of a NIC with generic XDP, six bytes; drawn at start.",
+        },
+    },
+    Shown {
+        name: inline::DETOURS,
+        kind: "hash",
+        doc: "Inline mode: the veth pairs.",
+        key: &[("", "Index of the NIC, or of an end of its pair.")],
+        value: fields! {
+            "nic": "Index of the NIC.",
+            "own": "Index of the end with the AF_XDP sockets.",
+            "peer": "Index of the end that the NIC's packets are redirected to.",
+        },
+    },
+    Shown {
+        name: inline::ADDRESSES,
+        kind: "hash",
+        doc: "Inline mode: the protected addresses, of which fragments are steered.",
+        key: &[
+            (
+                "addr",
+                "Address in network order; IPv4 fills the first four bytes.",
+            ),
+            ("family", "4 or 6."),
+        ],
+        value: fields! { "": "How many protected sockets are on it.", },
+    },
+    Shown {
+        name: inline::FRAGMENTS,
+        kind: "lru_hash",
+        doc: "Inline mode: datagrams that left in fragments, the first of which took the detour.",
+        key: &[
+            ("src", "Source address, as in ADDRESSES."),
+            ("dst", "Destination address."),
+            ("id", "Identification."),
+            ("family", "4 or 6."),
+        ],
+        value: fields! { "": "The protected socket's id.", },
+    },
+    Shown {
+        name: inline::HEARTBEATS,
+        kind: "array",
+        doc: "Inline mode: the workers' signs of life.",
+        key: &[("", "The worker's number, from 0.")],
+        value: fields! { "": "When it last gave one, in nanoseconds of CLOCK_MONOTONIC.", },
+    },
+    Shown {
+        name: inline::EGRESS_COUNTS,
+        kind: "percpu_array",
+        doc: "Inline mode: what the TC program decided about packets that leave, by CPU. seen = \
+              detoured + all pass_ + all drop_.",
+        key: &[("", "Always 0.")],
+        value: (&EgressCounters::NAMES, &EgressCounters::DOCS),
+    },
+    Shown {
+        name: inline::DETOUR_COUNTS,
+        kind: "percpu_array",
+        doc: "Inline mode: what the XDP program on the veth pair decided, by CPU. seen = steered + \
+              all pass_ + all drop_.",
+        key: &[("", "Always 0.")],
+        value: (&DetourCounters::NAMES, &DetourCounters::DOCS),
     },
 ];

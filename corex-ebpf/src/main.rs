@@ -1,4 +1,5 @@
-//! The XDP ingress program of corex: measure, count, decide.
+//! The programs of corex: measure, count, decide. In proxy mode one, XDP on the interface; those
+//! of inline mode are in [`inline`].
 //!
 //! A UDP packet for a listen socket is steered to the AF_XDP socket of its queue, with a
 //! [`FrameMeta`](corex_common::meta::FrameMeta) in front; a probe is dropped; everything
@@ -7,11 +8,13 @@
 #![no_std]
 #![no_main]
 
+mod inline;
 mod maps;
 mod packet;
 mod steer;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use corex_common::counters::KernelCounters;
 
 use crate::packet::{Pass, locate};
 
@@ -22,22 +25,26 @@ pub fn corex_ingress(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     };
     counters.seen += 1;
-    match locate(&ctx) {
+    match locate::<_, false>(&ctx) {
         Ok(datagram) => steer::decide(&ctx, &datagram, counters),
-        Err(reason) => {
-            let counter = match reason {
-                Pass::NotIp => &mut counters.pass_not_ip,
-                Pass::VlanDepth => &mut counters.pass_vlan_depth,
-                Pass::IpOptions => &mut counters.pass_ip_options,
-                Pass::Fragment => &mut counters.pass_fragment,
-                Pass::ExtHeader => &mut counters.pass_ext_header,
-                Pass::NotUdp => &mut counters.pass_not_udp,
-                Pass::Malformed => &mut counters.pass_malformed,
-            };
-            *counter += 1;
-            xdp_action::XDP_PASS
-        }
+        Err(reason) => pass(reason, counters),
     }
+}
+
+/// Counts what is left to the kernel's stack.
+#[inline(always)]
+fn pass(reason: Pass, counters: &mut KernelCounters) -> u32 {
+    let counter = match reason {
+        Pass::NotIp => &mut counters.pass_not_ip,
+        Pass::VlanDepth => &mut counters.pass_vlan_depth,
+        Pass::IpOptions => &mut counters.pass_ip_options,
+        Pass::Fragment => &mut counters.pass_fragment,
+        Pass::ExtHeader => &mut counters.pass_ext_header,
+        Pass::NotUdp => &mut counters.pass_not_udp,
+        Pass::Malformed => &mut counters.pass_malformed,
+    };
+    *counter += 1;
+    xdp_action::XDP_PASS
 }
 
 #[panic_handler]

@@ -2,11 +2,12 @@
 //! Their meaning stands in `corex_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, XskMap},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, XskMap},
     macros::btf_map,
 };
 use corex_common::{
-    counters::{KernelCounters, SocketCounters, WorkerCounters},
+    counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters},
+    inline::{Address, Detour, FragmentKey, Inline, MAX_FRAGMENTS},
     maps::{
         Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, Queue,
         SocketEntry, SocketKey,
@@ -41,6 +42,28 @@ pub static QUEUES: Array<Queue, { MAX_QUEUES as usize }> = Array::new();
 #[btf_map]
 pub static WORKERS: Array<WorkerCounters, { MAX_WORKERS as usize }, BPF_F_MMAPABLE> = Array::new();
 
+#[btf_map]
+pub static INLINE: Array<Inline, 1> = Array::new();
+
+/// Three entries for each interface.
+#[btf_map]
+pub static DETOURS: HashMap<u32, Detour, { 3 * MAX_INTERFACES as usize }> = HashMap::new();
+
+#[btf_map]
+pub static ADDRESSES: HashMap<Address, u32, { MAX_SOCKETS as usize }> = HashMap::new();
+
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, u32, { MAX_FRAGMENTS as usize }> = LruHashMap::new();
+
+#[btf_map]
+pub static HEARTBEATS: Array<u64, { MAX_WORKERS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static EGRESS_COUNTS: PerCpuArray<EgressCounters, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub static DETOUR_COUNTS: PerCpuArray<DetourCounters, 1> = PerCpuArray::new();
+
 /// This CPU's counters. `None` never happens; the verifier wants to see it handled.
 #[inline(always)]
 pub fn counters<'a>() -> Option<&'a mut KernelCounters> {
@@ -54,4 +77,19 @@ pub fn counters<'a>() -> Option<&'a mut KernelCounters> {
 pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
     // SAFETY: as in `counters`.
     SOCKET_COUNTS.get_ptr_mut(id).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of packets that leave.
+#[inline(always)]
+pub fn egress_counters<'a>() -> Option<&'a mut EgressCounters> {
+    // SAFETY: as in `counters`; a TC program is preempted by none of its kind either, as
+    // transmission runs with bottom halves off.
+    EGRESS_COUNTS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of the detour.
+#[inline(always)]
+pub fn detour_counters<'a>() -> Option<&'a mut DetourCounters> {
+    // SAFETY: as in `counters`.
+    DETOUR_COUNTS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
 }

@@ -46,6 +46,12 @@ fn slot(ctx: &XdpContext) -> Option<u32> {
 /// Gives the verdict and counts it.
 #[inline(always)]
 pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
+    // The frame holds all of it: the lengths are the IP and UDP ones, padding isn't payload.
+    let end = usize::from(datagram.l4) + UDP_LEN + usize::from(datagram.payload_len);
+    if ctx.data() + end > ctx.data_end() {
+        counters.pass_malformed += 1;
+        return xdp_action::XDP_PASS;
+    }
     let Some(entry) = listener(&datagram.destination) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
-use corex_user::{daemon::EngineChoice, kernel::attach::ModeChoice, script::catalogue::Chapter};
+use corex_user::{
+    daemon::EngineChoice,
+    kernel::{attach::ModeChoice, inline::TcChoice},
+    script::catalogue::Chapter,
+};
 
 /// eBPF/XDP-accelerated SIP interception proxy.
 ///
@@ -107,6 +111,9 @@ pub struct RunArgs {
     /// How the XDP program is attached
     #[arg(long, value_enum, default_value_t)]
     pub xdp_mode: ModeChoice,
+    /// How TC programs are attached in inline mode
+    #[arg(long, value_enum, default_value_t)]
+    pub tc: TcChoice,
     /// Copy packets between NIC and packet memory even where the driver could do without;
     /// some drivers are faster so
     #[arg(long)]

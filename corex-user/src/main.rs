@@ -130,6 +130,7 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
         interfaces: args.interfaces,
         engine: args.engine,
         xdp_mode: args.xdp_mode,
+        tc: args.tc,
         copy: args.copy,
         workers: args.workers,
         books: args.books,

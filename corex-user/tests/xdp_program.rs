@@ -13,7 +13,7 @@ use corex_common::{
 use corex_user::{
     kernel::{
         capabilities,
-        object::{Filter, Object},
+        object::{Filter, Object, Road},
     },
     packet::{self, Envelope, ParseError},
 };
@@ -30,7 +30,7 @@ fn object() -> Option<Object> {
         eprintln!("skipped: needs {}", capabilities::missing().join(", "));
         return None;
     }
-    let mut object = Object::load().expect("the verifier accepts the program");
+    let mut object = Object::load(Road::Proxy).expect("the verifier accepts the program");
     configure(&mut object, false);
     for (id, address) in ["10.0.0.1:5060", "[fd00::1]:5060", "0.0.0.0:5070"]
         .iter()
@@ -355,4 +355,11 @@ fn kernel_and_user_space_judge_every_frame_alike() {
         .unwrap();
     println!("verdicts compared: {seen:?}");
     assert!(seen.len() >= 8, "the frames were too much alike: {seen:?}");
+}
+
+#[test]
+fn the_verifier_accepts_the_programs_of_inline_mode() {
+    if capabilities::missing().is_empty() {
+        Object::load(Road::Inline).expect("the verifier accepts the programs");
+    }
 }

@@ -70,14 +70,33 @@ impl Books {
                 self.0
             );
         }
+        for (program, elsewhere) in [("egress", "detoured"), ("detour", "steered")] {
+            let at = |name: &str| format!("inline.{program}.{name}");
+            let seen = self.get(&at("seen"));
+            let decided =
+                self.get(&at(elsewhere)) + self.sum(&at("passed")) + self.sum(&at("dropped"));
+            if seen != decided {
+                bail!(
+                    "the program of the {program} saw {seen} packets and decided {decided}: {:#}",
+                    self.0
+                );
+            }
+        }
         let arrived = ["steered", "socket_in", "stream_in"]
             .map(|name| self.get(&format!("user.{name}")))
             .iter()
             .sum::<u64>();
-        let decided = ["sent", "replied", "consumed"]
-            .map(|name| self.get(&format!("user.{name}")))
-            .iter()
-            .sum::<u64>()
+        let decided = [
+            "sent",
+            "replied",
+            "consumed",
+            "delivered",
+            "handed_back",
+            "merged",
+        ]
+        .map(|name| self.get(&format!("user.{name}")))
+        .iter()
+        .sum::<u64>()
             + self.sum("user.dropped");
         if arrived != decided {
             bail!(

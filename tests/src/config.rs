@@ -1,6 +1,6 @@
 //! Configurations for corex in the networks of [`crate::topology`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::topology::{Host, PORT, Relay};
 
@@ -69,6 +69,33 @@ route[RELAY] {{
 }}
 request_route {{ route(RELAY); }}
 reply_route {{ route(RELAY); }}
+"#
+    )
+}
+
+/// A hook that keeps SIP plain for its own host and gzips it on the wire.
+pub const GZIP: &str = r#"if (is_incoming()) codec_decode("gzip", "$mb", "$avp(msg)");
+    else codec_encode("gzip", "$mb", "$avp(msg)");"#;
+
+/// A configuration for inline mode in front of the sockets `protected`, with `parameters` (modparam
+/// lines and the like) and `hook` as event_route\[network:msg\].
+pub fn inline(protected: &[SocketAddr], parameters: &str, hook: &str) -> String {
+    let protect: String = protected
+        .iter()
+        .map(|address| format!("modparam(\"corex\", \"protect\", \"udp:{address}\")\n"))
+        .collect();
+    format!(
+        r#"#!KAMAILIO
+loadmodule "corex.so"
+loadmodule "codec.so"
+loadmodule "xlog.so"
+modparam("corex", "network_io_intercept", 1)
+modparam("corex", "msg_avp", "$avp(msg)")
+modparam("corex", "mode", "inline")
+{protect}{parameters}
+event_route[network:msg] {{
+    {hook}
+}}
 "#
     )
 }

@@ -262,8 +262,21 @@ impl Namespace {
 /// # Errors
 /// What `ip` says.
 pub fn veth(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<()> {
+    veth_with_queues(one, other, 1)
+}
+
+/// As [`veth`], with so many queues at both ends, each way.
+///
+/// # Errors
+/// As [`veth`].
+pub fn veth_with_queues(
+    one: (&Namespace, &str),
+    other: (&Namespace, &str),
+    queues: u32,
+) -> Result<()> {
+    let numbers = format!("numtxqueues {queues} numrxqueues {queues}");
     one.0.ip(&format!(
-        "link add name {} type veth peer name {} netns {}",
+        "link add name {} {numbers} type veth peer name {} {numbers} netns {}",
         one.1,
         other.1,
         other.0.name()

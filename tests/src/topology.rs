@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 
-use crate::namespace::{Namespace, veth};
+use crate::namespace::{Namespace, veth, veth_with_queues};
 
 /// SIP's port (RFC 3261, section 19.1.2); everybody here uses it.
 pub const PORT: u16 = 5060;
@@ -165,6 +165,70 @@ impl Chain {
         chain.internet.sysctl("net.ipv4.ip_forward", "1")?;
         chain.internet.sysctl("net.ipv6.conf.all.forwarding", "1")?;
         Ok(chain)
+    }
+}
+
+/// A device and a server that know nothing of corex, which stands inline on both hosts:
+///
+/// ```text
+/// device eth0 ── d  internet  s ── eth0 server
+/// ```
+///
+/// `internet` is a plain router without any XDP program: captures there show what is really
+/// on the wire.
+#[derive(Debug)]
+pub struct Inline {
+    /// The device's host; interface `eth0`.
+    pub device: Namespace,
+    /// The router between; interfaces `d` and `s`.
+    pub internet: Namespace,
+    /// The server's host; interface `eth0`.
+    pub server: Namespace,
+}
+
+impl Inline {
+    /// 10.0.1.2, fd00:0:0:1::2.
+    pub const DEVICE: Host = Host::new(1, 2);
+    /// 10.0.2.2, fd00:0:0:2::2.
+    pub const SERVER: Host = Host::new(2, 2);
+    const ROUTER_D: Host = Host::new(1, 254);
+    const ROUTER_S: Host = Host::new(2, 254);
+
+    /// Makes the network.
+    ///
+    /// # Errors
+    /// Not root, or no `ip` command.
+    pub fn new() -> Result<Self> {
+        Self::with_queues(1)
+    }
+
+    /// As [`Self::new`], with several queues on each host's interface.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_queues(queues: u32) -> Result<Self> {
+        let inline = Self {
+            device: Namespace::new("dev")?,
+            internet: Namespace::new("net")?,
+            server: Namespace::new("srv")?,
+        };
+        veth_with_queues((&inline.device, "eth0"), (&inline.internet, "d"), queues)?;
+        veth_with_queues((&inline.server, "eth0"), (&inline.internet, "s"), queues)?;
+        for (host, namespace, interface) in [
+            (Self::DEVICE, &inline.device, "eth0"),
+            (Self::ROUTER_D, &inline.internet, "d"),
+            (Self::ROUTER_S, &inline.internet, "s"),
+            (Self::SERVER, &inline.server, "eth0"),
+        ] {
+            host.assign(namespace, interface)?;
+        }
+        default_route(&inline.device, "eth0", Self::ROUTER_D)?;
+        default_route(&inline.server, "eth0", Self::ROUTER_S)?;
+        inline.internet.sysctl("net.ipv4.ip_forward", "1")?;
+        inline
+            .internet
+            .sysctl("net.ipv6.conf.all.forwarding", "1")?;
+        Ok(inline)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::Path,
     sync::Arc,
@@ -11,21 +12,25 @@ use anyhow::{Context as _, bail};
 use aya::Ebpf;
 use corex_common::maps;
 
-use super::Options;
+use super::{
+    Options,
+    inline::{self, Detours},
+};
 use crate::{
     io::{
         egress::TransmitSide,
+        inline::InlineSide,
         worker::XdpSide,
         xdp::{self, Bound, QueueSocket, Umem},
     },
     kernel::{
-        attach::{self, Attachment},
+        attach::{self, Attachment, Mode},
         capabilities,
         interfaces::{self, Interface},
         knobs::Knobs,
         limits,
         map_use::MapUse,
-        object::{Filter, Object},
+        object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         routes::NextHops,
         worker_counters::WorkerSlots,
@@ -72,8 +77,12 @@ pub struct Engine {
 
 struct Xdp {
     object: Object,
-    /// Empty after the detachment.
+    /// Empty after the detachment, and in inline mode.
     attachments: Vec<Attachment>,
+    /// Inline mode.
+    detours: Option<Detours>,
+    /// How the program is attached, by interface index.
+    modes: Vec<(u32, Mode)>,
     interfaces: Vec<InterfaceLine>,
     queues: Vec<QueueLine>,
     /// Bytes, over all workers.
@@ -115,6 +124,7 @@ pub struct XdpWorker {
     transmit: TransmitSide,
     cookie: u32,
     gauges: Vec<Arc<QueueGauges>>,
+    inline: Option<InlineSide>,
 }
 
 impl XdpWorker {
@@ -125,6 +135,7 @@ impl XdpWorker {
             transmit: self.transmit,
             cookie: self.cookie,
             gauges: self.gauges,
+            inline: self.inline,
         }
     }
 }
@@ -140,6 +151,13 @@ impl Engine {
         options: &Options,
         next_hops: &NextHops,
     ) -> anyhow::Result<Self> {
+        if settings.corex.inline.is_on {
+            if options.engine == EngineChoice::Socket {
+                bail!("inline mode needs AF_XDP: leave `--engine socket` out");
+            }
+            return Self::start_xdp(settings, listeners, options, next_hops)
+                .context("inline mode, which needs AF_XDP");
+        }
         let has_datagrams = listeners.iter().any(|l| l.transport == Transport::Udp);
         if options.engine != EngineChoice::Socket && has_datagrams {
             match Self::start_xdp(settings, listeners, options, next_hops) {
@@ -175,8 +193,18 @@ impl Engine {
             bail!("this process lacks {}", missing.join(", "));
         }
         limits::raise_memlock();
-        let mut interfaces = choose_interfaces(listeners, options)?;
-        let mut object = Object::load()?;
+        let settings_inline = &settings.corex.inline;
+        let asked = if options.interfaces.is_empty() {
+            &settings.corex.interfaces
+        } else {
+            &options.interfaces
+        };
+        let mut interfaces = choose_interfaces(listeners, asked)?;
+        let mut object = Object::load(if settings_inline.is_on {
+            Road::Inline
+        } else {
+            Road::Proxy
+        })?;
         let mtu = interfaces.iter().map(|i| i.mtu).max().unwrap_or(1500);
         let chunk_size = if mtu + LINK_HEADERS <= Umem::capacity_of(2048) {
             2048
@@ -185,7 +213,7 @@ impl Engine {
         };
         let max_frame_len = Umem::capacity_of(chunk_size);
         if mtu + LINK_HEADERS > max_frame_len {
-            tracing::info!("frames above {max_frame_len} bytes go to the kernel sockets");
+            tracing::info!("frames above {max_frame_len} bytes don't go by AF_XDP");
         }
         object.configure(Filter {
             max_frame_len,
@@ -196,18 +224,43 @@ impl Engine {
 
         let pins = pin(&object, options)?;
         let mut attachments = Vec::new();
-        for interface in &mut interfaces {
-            let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
-            // Attaching may change the queue count (virtio does).
-            *interface = Interface::by_name(&interface.name)?;
-            tracing::info!(
-                "{}: XDP attached ({} mode), {} receive queue{}",
-                interface.name,
-                attachment.mode,
-                interface.queues,
-                if interface.queues == 1 { "" } else { "s" }
-            );
-            attachments.push(attachment);
+        let mut detours = None;
+        let mut modes = Vec::new();
+        if settings_inline.is_on {
+            let pins = pins.as_ref();
+            let made = Detours::start(
+                &mut object,
+                settings_inline,
+                listeners,
+                interfaces,
+                pins,
+                options,
+            )?;
+            interfaces = Vec::new();
+            for nic in &made.nics {
+                modes.push((nic.interface.index, nic.mode));
+                modes.push((nic.pair.own.index, Mode::Native));
+                interfaces.extend([nic.interface.clone(), nic.pair.own.clone()]);
+            }
+            detours = Some(made);
+        } else {
+            if let Some(pins) = &pins {
+                inline::clean(&pins.instance(), pins.path())?;
+            }
+            for interface in &mut interfaces {
+                let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
+                // Attaching may change the queue count (virtio does).
+                *interface = Interface::by_name(&interface.name)?;
+                tracing::info!(
+                    "{}: XDP attached ({} mode), {} receive queue{}",
+                    interface.name,
+                    attachment.mode,
+                    interface.queues,
+                    if interface.queues == 1 { "" } else { "s" }
+                );
+                modes.push((interface.index, attachment.mode));
+                attachments.push(attachment);
+            }
         }
 
         let mut slots = Vec::new();
@@ -226,6 +279,7 @@ impl Engine {
             slots.extend((0..queues).map(|queue| (first_slot + queue, interface.index, queue)));
             first_slot += queues;
         }
+        let heartbeats = object.heartbeats()?;
         let most_queues = interfaces.iter().map(|i| i.queues).max().unwrap_or(1);
         let workers = options
             .workers
@@ -262,11 +316,20 @@ impl Engine {
                         .context("duplicate a socket descriptor")?,
                 });
             }
+            let inline = detours.as_ref().map(|detours: &Detours| {
+                InlineSide::new(
+                    detours.ends(&queues),
+                    settings_inline.tells_too_big,
+                    heartbeats.clone(),
+                    object.cookie().rotate_left(worker),
+                )
+            });
             sides.push(Some(XdpWorker {
                 umem,
                 transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
                 cookie: object.cookie(),
                 gauges,
+                inline,
             }));
         }
         Ok(Self {
@@ -276,8 +339,10 @@ impl Engine {
             workers: sides,
             xdp: Some(Xdp {
                 object,
-                interfaces: interface_lines(&attachments, &lines),
+                interfaces: interface_lines(&interfaces, &modes, &lines),
                 attachments,
+                detours,
+                modes,
                 queues: lines,
                 packet_memory,
                 pins,
@@ -293,12 +358,19 @@ impl Engine {
         let Some(xdp) = &mut self.xdp else {
             return Ok(());
         };
+        if xdp.detours.is_some() {
+            // Until the workers run; they are started next.
+            let heartbeats = xdp.object.heartbeats()?;
+            xdp.queues
+                .iter()
+                .for_each(|line| heartbeats.beat(line.worker as usize));
+        }
         for line in &xdp.queues {
             let mode = xdp
-                .attachments
+                .modes
                 .iter()
-                .find(|a| a.interface.index == line.bound.ifindex)
-                .map_or(0, |a| a.mode.number());
+                .find(|(index, _)| *index == line.bound.ifindex)
+                .map_or(0, |(_, mode)| mode.number());
             let queue = maps::Queue {
                 ifindex: line.bound.ifindex,
                 queue: line.bound.queue,
@@ -315,7 +387,7 @@ impl Engine {
                 id: id as u32,
                 steer: 1,
             };
-            xdp.object.add_socket(socket_key(listener), entry)?;
+            xdp.object.add_socket(key_of(listener.address), entry)?;
         }
         Ok(())
     }
@@ -380,6 +452,9 @@ impl Engine {
     /// Takes the program off all interfaces.
     pub fn detach(&mut self) {
         let Some(xdp) = &mut self.xdp else { return };
+        if let Some(detours) = &mut xdp.detours {
+            detours.let_go();
+        }
         for attachment in xdp.attachments.drain(..) {
             let name = attachment.interface.name.clone();
             let detached = xdp
@@ -395,11 +470,19 @@ impl Engine {
         }
     }
 
+    /// Takes down what the workers needed to the last.
+    pub fn take_down(&mut self) {
+        if let Some(detours) = self.xdp.as_mut().and_then(|xdp| xdp.detours.as_mut()) {
+            detours.take_down();
+        }
+    }
+
     /// All counters as they are now.
     pub fn books(&mut self, shared: &Shared, log: &Log, streams: &StreamCounters) -> Books {
         let listeners = &shared.listeners;
         let languages = &shared.config.program.languages;
         let mut kernel = None;
+        let mut inline = None;
         let mut interfaces = Vec::new();
         let mut sockets: Vec<SocketLine> = listeners
             .iter()
@@ -412,6 +495,12 @@ impl Engine {
             match xdp.object.counters() {
                 Ok(counters) => kernel = Some(counters),
                 Err(error) => tracing::error!(%error, "read the XDP program's counters"),
+            }
+            if xdp.detours.is_some() {
+                match xdp.object.inline_counters() {
+                    Ok(counters) => inline = Some(counters),
+                    Err(error) => tracing::error!(%error, "read the counters of inline mode"),
+                }
             }
             for (id, line) in sockets.iter_mut().enumerate() {
                 if let Ok(counters) = xdp.object.socket_counters(id as u32) {
@@ -447,6 +536,7 @@ impl Engine {
             interfaces,
             sockets,
             kernel,
+            inline,
             user: self.slots.total(),
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
@@ -488,19 +578,20 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<Option<Pins>> {
     }
 }
 
-fn interface_lines(attachments: &[Attachment], queues: &[QueueLine]) -> Vec<InterfaceLine> {
-    attachments
+fn interface_lines(
+    interfaces: &[Interface],
+    modes: &[(u32, Mode)],
+    queues: &[QueueLine],
+) -> Vec<InterfaceLine> {
+    interfaces
         .iter()
-        .map(|a| {
-            let of_interface = || {
-                queues
-                    .iter()
-                    .filter(|q| q.bound.ifindex == a.interface.index)
-            };
+        .zip(modes)
+        .map(|(interface, (_, mode))| {
+            let of_interface = || queues.iter().filter(|q| q.bound.ifindex == interface.index);
             InterfaceLine {
-                index: a.interface.index,
-                name: a.interface.name.clone(),
-                mode: a.mode.to_string(),
+                index: interface.index,
+                name: interface.name.clone(),
+                mode: mode.to_string(),
                 queues: of_interface().count() as u32,
                 zero_copy: of_interface().all(|q| q.bound.zero_copy),
             }
@@ -531,8 +622,8 @@ fn bind(
 }
 
 /// The interfaces asked for, or those that carry listen addresses.
-fn choose_interfaces(listeners: &[Listener], options: &Options) -> anyhow::Result<Vec<Interface>> {
-    let mut names: BTreeSet<String> = options.interfaces.iter().cloned().collect();
+fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
+    let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
         names = interfaces::addresses()
             .into_iter()
@@ -554,9 +645,10 @@ fn choose_interfaces(listeners: &[Listener], options: &Options) -> anyhow::Resul
         .collect()
 }
 
-fn socket_key(listener: &Listener) -> maps::SocketKey {
+/// A local address as the maps have it.
+pub(super) fn key_of(address: SocketAddr) -> maps::SocketKey {
     let mut addr = [0; 16];
-    let family = match listener.address.ip() {
+    let family = match address.ip() {
         std::net::IpAddr::V4(ip) => {
             addr[..4].copy_from_slice(&ip.octets());
             maps::FAMILY_V4
@@ -568,7 +660,7 @@ fn socket_key(listener: &Listener) -> maps::SocketKey {
     };
     maps::SocketKey {
         addr,
-        port: listener.address.port(),
+        port: address.port(),
         proto: maps::PROTO_UDP,
         family,
     }

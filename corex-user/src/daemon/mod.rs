@@ -5,6 +5,7 @@ mod control;
 mod engine;
 mod front_ends;
 mod hardening;
+mod inline;
 mod loader;
 mod reload;
 mod remote;
@@ -39,7 +40,7 @@ use self::{
 use crate::{
     alias,
     io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
-    kernel::{attach::ModeChoice, knobs::Knobs, limits, routes},
+    kernel::{attach::ModeChoice, inline::TcChoice, knobs::Knobs, limits, routes},
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
     sip::Transport,
@@ -57,8 +58,10 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// The engine.
     pub engine: EngineChoice,
-    /// How to attach.
+    /// How to attach XDP.
     pub xdp_mode: ModeChoice,
+    /// How to attach TC programs.
+    pub tc: TcChoice,
     /// Never bind for zero copy.
     pub copy: bool,
     /// Number of workers; `None`: as many as queues, or CPUs.
@@ -84,7 +87,13 @@ struct Workers {
 pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
     let listeners = listen::resolve(&config.settings)?;
     let datagram = |l: &&Listener| l.transport == Transport::Udp;
-    for listener in listeners.iter().filter(datagram) {
+    // In inline mode the addresses are the server's.
+    let own = if config.settings.corex.inline.is_on {
+        &[][..]
+    } else {
+        &listeners
+    };
+    for listener in own.iter().filter(datagram) {
         KernelSocket::probe(listener.address)?;
     }
     let tcp = TcpListeners::open(&listeners)?;
@@ -98,7 +107,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     };
     let (next_hops, resolver) = routes::next_hops();
     let mut engine = Engine::start(&config.settings, &listeners, options, &next_hops)?;
-    let parts = Parts::new(engine.take_workers(), &listeners)?;
+    let parts = Parts::new(engine.take_workers(), own)?;
     let wakers: Vec<&UnixStream> = parts.workers.iter().map(|w| &w.waker).collect();
     let (inboxes, receivers) = beside::inboxes(&wakers)?;
     let beside = Beside::start(
@@ -173,6 +182,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach();
     workers.stop();
+    remote.engine().take_down();
     runtime.block_on(beside.stop());
     let books = remote.books();
     tracing::info!("stopped: {}", books.summary());

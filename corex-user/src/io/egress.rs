@@ -123,8 +123,36 @@ impl TransmitSide {
         }
     }
 
+    /// When the batch began.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Sends a copy of a whole frame. False: there is no place for it.
+    pub fn send_copy(
+        &mut self,
+        queue: usize,
+        umem: &Umem,
+        packet: &[u8],
+        counters: &mut WorkerCounters,
+    ) -> bool {
+        if !self.has_room(queue, umem, counters) {
+            return false;
+        }
+        let Some(mut frame) = self.take_frame(umem, counters) else {
+            return false;
+        };
+        let Some(room) = umem.room_mut(&mut frame).get_mut(..packet.len()) else {
+            self.pool.put(frame);
+            return false;
+        };
+        room.copy_from_slice(packet);
+        umem.set_packet(&mut frame, packet.len());
+        self.push(queue, umem, frame)
+    }
+
     /// Whether the queue's ring takes another packet, after a flush if need be.
-    fn has_room(&mut self, queue: usize, umem: &Umem, counters: &mut WorkerCounters) -> bool {
+    pub fn has_room(&mut self, queue: usize, umem: &Umem, counters: &mut WorkerCounters) -> bool {
         if self
             .queues
             .get_mut(queue)
@@ -139,7 +167,7 @@ impl TransmitSide {
     }
 
     /// Queues a frame; back into the pool if there is no place. Returns whether it went.
-    fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
+    pub fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
         let refused = match self.queues.get_mut(queue) {
             Some(socket) => socket.transmit(umem, frame).err(),
             None => Some(frame),

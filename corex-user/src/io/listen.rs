@@ -35,9 +35,21 @@ pub enum ResolveError {
 /// A host may be an address, an interface (all its addresses but link-local ones) or a host
 /// name. Without any `listen` line, as Kamailio: every IPv4 address of this host, port 5060.
 ///
+/// In inline mode they are the protected server's, and corex opens none of them.
+///
 /// # Errors
 /// The first line that can't be resolved.
 pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ResolveError> {
+    let inline = &settings.corex.inline;
+    if inline.is_on {
+        let listener = |address: &SocketAddr| Listener {
+            transport: Transport::Udp,
+            address: *address,
+            advertise: None,
+            name: None,
+        };
+        return Ok(inline.protect.iter().map(listener).collect());
+    }
     let mut listeners: Vec<Listener> = Vec::new();
     let mut add = |listener: Listener| {
         let is = |l: &Listener| (l.transport, l.address) == (listener.transport, listener.address);

@@ -6,6 +6,7 @@
 pub mod courier;
 pub mod egress;
 pub mod files;
+pub mod inline;
 pub mod listen;
 pub mod resolve;
 pub mod sctp;

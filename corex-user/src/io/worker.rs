@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     egress::{FrameEgress, SocketEgress, TransmitSide},
+    inline::{self, InlineSide},
     socket::{KernelSocket, ReceiveBuffers},
     steered::{self, Unreadable},
     stream::StreamMessage,
@@ -54,6 +55,8 @@ pub struct XdpSide {
     pub cookie: u32,
     /// How full the queues are, in the order of the transmit side's.
     pub gauges: Vec<Arc<QueueGauges>>,
+    /// What is added in inline mode.
+    pub inline: Option<InlineSide>,
 }
 
 /// A worker, ready to run.
@@ -132,16 +135,34 @@ impl Worker {
         };
         let mut busy = false;
         xdp.transmit.tick();
+        // Taken, since the rest is used with it.
+        let mut inline = xdp.inline.take();
+        if let Some(inline) = &mut inline {
+            inline.expire(xdp.transmit.now(), &mut self.pipeline.counters);
+        }
         for queue in 0..xdp.transmit.queues.len() {
             for _ in 0..BATCH {
                 let Some(frame) = xdp.transmit.queues[queue].receive(&xdp.umem) else {
                     break;
                 };
                 busy = true;
-                serve_frame(xdp, &self.sockets, &mut self.pipeline, queue, frame);
+                let Some(inline) = &mut inline else {
+                    serve_frame(xdp, &self.sockets, &mut self.pipeline, queue, frame);
+                    continue;
+                };
+                // A hook may take long: each shows that the worker isn't stuck in the last.
+                inline.beat(self.id);
+                let left = inline::serve(xdp, inline, &mut self.pipeline, queue, frame);
+                if let Some(frame) = left {
+                    recycle(xdp, queue, frame);
+                }
             }
             xdp.transmit.queues[queue].release_received();
         }
+        if let Some(inline) = &inline {
+            inline.beat(self.id);
+        }
+        xdp.inline = inline;
         let counters = &mut self.pipeline.counters;
         xdp.transmit.flush(&xdp.umem, counters);
         let side = &mut xdp.transmit;
@@ -296,6 +317,9 @@ impl Worker {
         while self.serve_inbox() {}
         let deadline = Instant::now() + DRAIN;
         if let Some(xdp) = &mut self.xdp {
+            if let Some(inline) = &mut xdp.inline {
+                inline.give_up(&mut self.pipeline.counters);
+            }
             while xdp.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline
             {
                 xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);

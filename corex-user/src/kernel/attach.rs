@@ -2,7 +2,11 @@
 
 use std::{fmt, os::fd::AsFd as _};
 
-use aya::programs::{ProgramError, Xdp, xdp::XdpLinkId, xdp::XdpMode};
+use aya::programs::{
+    ProgramError, Xdp,
+    links::{FdLink, LinkError},
+    xdp::{XdpLinkId, XdpMode},
+};
 
 use super::{extack, interfaces::Interface};
 
@@ -54,6 +58,19 @@ pub struct Attachment {
     /// How.
     pub mode: Mode,
     link: XdpLinkId,
+}
+
+impl Attachment {
+    /// The link alone, which then is the attachment.
+    ///
+    /// # Errors
+    /// Where the kernel has no links for XDP (before Linux 5.9).
+    pub fn into_link(self, program: &mut Xdp) -> Result<FdLink, LinkError> {
+        program
+            .take_link(self.link)
+            .map_err(|_| LinkError::InvalidLink)?
+            .try_into()
+    }
 }
 
 /// Why no attachment was possible.

@@ -38,18 +38,22 @@ pub fn markdown() -> String {
             map.name, map.kind, map.doc
         );
         for (name, doc) in map.key {
-            let name = match *name {
-                "" => "an integer".to_owned(),
-                name => format!("`{name}`"),
-            };
-            let _ = writeln!(text, "| key | {name} | {doc} |");
+            let _ = writeln!(text, "| key | {} | {doc} |", field(name));
         }
         for (name, doc) in map.value.0.iter().zip(map.value.1) {
             let doc = doc.trim().replace("[`", "`").replace("`]", "`");
-            let _ = writeln!(text, "| value | `{name}` | {doc} |");
+            let _ = writeln!(text, "| value | {} | {doc} |", field(name));
         }
     }
     text
+}
+
+/// A map may hold a mere number.
+fn field(name: &str) -> String {
+    match name {
+        "" => "an integer".to_owned(),
+        name => format!("`{name}`"),
+    }
 }
 
 #[cfg(test)]

@@ -8,15 +8,16 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap},
-    programs::{ProgramError, Xdp},
+    programs::{ProgramError, SchedClassifier, Xdp},
 };
 use corex_common::{
     INGRESS_PROGRAM,
-    counters::{KernelCounters, SocketCounters},
-    maps,
+    counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters},
+    inline, maps,
 };
 
 use super::{
+    inline::Heartbeats,
     knobs::Knobs,
     map_use::{MapUse, map_use},
     pins::{PinError, Pins},
@@ -60,10 +61,20 @@ pub struct Filter {
     pub log: bool,
 }
 
+/// Which of the object's programs are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Road {
+    /// corex owns the addresses.
+    Proxy,
+    /// A server does.
+    Inline,
+}
+
 /// The loaded object.
 pub struct Object {
     ebpf: Ebpf,
     cookie: u32,
+    road: Road,
 }
 
 type Result<T> = std::result::Result<T, ObjectError>;
@@ -92,27 +103,57 @@ impl Object {
     ///
     /// # Errors
     /// What the kernel says; the verifier's log is part of it.
-    pub fn load() -> Result<Self> {
-        let mut ebpf = EbpfLoader::new().load(OBJECT)?;
-        let program: &mut Xdp = ebpf
-            .program_mut(INGRESS_PROGRAM)
-            .ok_or(ObjectError::Missing(INGRESS_PROGRAM))?
-            .try_into()?;
-        program.load()?;
+    pub fn load(road: Road) -> Result<Self> {
+        let ebpf = EbpfLoader::new().load(OBJECT)?;
         // Any number will do that an older load's leftovers don't have by chance.
         let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
-        Ok(Self { ebpf, cookie })
+        let mut object = Self { ebpf, cookie, road };
+        object.program()?.load()?;
+        if road == Road::Inline {
+            object.xdp(inline::DETOUR_PROGRAM)?.load()?;
+            for name in [
+                inline::EGRESS_PROGRAM,
+                inline::RETURN_PROGRAM,
+                inline::INJECT_PROGRAM,
+            ] {
+                object.classifier(name)?.load()?;
+            }
+        }
+        Ok(object)
     }
 
-    /// The XDP program.
+    /// The XDP program for interfaces.
     ///
     /// # Errors
     /// [`ObjectError::Missing`] for an object that isn't corex's.
     pub fn program(&mut self) -> Result<&mut Xdp> {
+        self.xdp(match self.road {
+            Road::Proxy => INGRESS_PROGRAM,
+            Road::Inline => inline::INLINE_PROGRAM,
+        })
+    }
+
+    /// An XDP program by its name.
+    ///
+    /// # Errors
+    /// As [`Self::program`].
+    pub fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp> {
         Ok(self
             .ebpf
-            .program_mut(INGRESS_PROGRAM)
-            .ok_or(ObjectError::Missing(INGRESS_PROGRAM))?
+            .program_mut(name)
+            .ok_or(ObjectError::Missing(name))?
+            .try_into()?)
+    }
+
+    /// A TC program by its name.
+    ///
+    /// # Errors
+    /// As [`Self::program`].
+    pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier> {
+        Ok(self
+            .ebpf
+            .program_mut(name)
+            .ok_or(ObjectError::Missing(name))?
             .try_into()?)
     }
 
@@ -126,7 +167,11 @@ impl Object {
     /// # Errors
     /// What the file system says.
     pub fn pin(&self, pins: &Pins) -> std::result::Result<(), PinError> {
-        for name in maps::SHOWN {
+        let used = match self.road {
+            Road::Proxy => maps::SHOWN_ALWAYS,
+            Road::Inline => maps::SHOWN.len(),
+        };
+        for name in maps::SHOWN.into_iter().take(used) {
             let place = pins.place(name);
             let pinned = self.ebpf.map(name).map(|map| map.pin(&place));
             if let Some(Err(error)) = pinned {
@@ -204,6 +249,67 @@ impl Object {
         at(maps::XSKS, xsks.set(slot, socket, 0))
     }
 
+    /// Tells the programs of inline mode what to go by.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn configure_inline(&mut self, settings: inline::Inline) -> Result<()> {
+        let mut map: Array<_, inline::Inline> = map!(self, Array, inline::INLINE)?;
+        at(inline::INLINE, map.set(0, settings, 0))
+    }
+
+    /// Tells the programs of a NIC's detour.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add_detour(&mut self, detour: inline::Detour) -> Result<()> {
+        let mut map: HashMap<_, u32, inline::Detour> = map!(self, HashMap, inline::DETOURS)?;
+        for ifindex in [detour.nic, detour.own, detour.peer] {
+            at(inline::DETOURS, map.insert(ifindex, detour, 0))?;
+        }
+        Ok(())
+    }
+
+    /// Adds an address of which fragments are steered, with the number of sockets on it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add_address(&mut self, address: inline::Address, sockets: u32) -> Result<()> {
+        let mut map: HashMap<_, inline::Address, u32> = map!(self, HashMap, inline::ADDRESSES)?;
+        at(inline::ADDRESSES, map.insert(address, sockets, 0))
+    }
+
+    /// What the programs of inline mode counted, summed over CPUs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn inline_counters(&mut self) -> Result<(EgressCounters, DetourCounters)> {
+        let mut egress = EgressCounters::default();
+        let map: PerCpuArray<&mut MapData, EgressCounters> =
+            map!(self, PerCpuArray, inline::EGRESS_COUNTS)?;
+        for cpu in at(inline::EGRESS_COUNTS, map.get(&0, 0))?.iter() {
+            egress.add(cpu);
+        }
+        let mut detour = DetourCounters::default();
+        let map: PerCpuArray<&mut MapData, DetourCounters> =
+            map!(self, PerCpuArray, inline::DETOUR_COUNTS)?;
+        for cpu in at(inline::DETOUR_COUNTS, map.get(&0, 0))?.iter() {
+            detour.add(cpu);
+        }
+        Ok((egress, detour))
+    }
+
+    /// The workers' signs of life, mapped into memory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn heartbeats(&mut self) -> Result<Heartbeats> {
+        let Some(Map::Array(data)) = self.ebpf.map(inline::HEARTBEATS) else {
+            return Err(ObjectError::Missing(inline::HEARTBEATS));
+        };
+        Heartbeats::of_map(data.fd().as_fd()).map_err(ObjectError::Mapping)
+    }
+
     /// What every map takes, by name.
     pub fn memory(&self) -> Vec<MapUse> {
         let mut uses: Vec<MapUse> = self
@@ -213,6 +319,7 @@ impl Object {
                 let data = match map {
                     Map::Array(data)
                     | Map::HashMap(data)
+                    | Map::LruHashMap(data)
                     | Map::PerCpuArray(data)
                     | Map::RingBuf(data)
                     | Map::XskMap(data) => data,

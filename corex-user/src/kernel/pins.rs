@@ -91,6 +91,13 @@ impl Pins {
         &self.path
     }
 
+    /// The instance's name.
+    pub fn instance(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Removes the pins; those of links have a folder of their own, and stay.
     fn clear(&self) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             // What can't be removed is in the way of its successor, which then says so.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{IPV4_LEN, PROTOCOL_UDP, UDP_LEN, UdpFrame, bytes_at};
+use super::{PROTOCOL_UDP, UDP_LEN, UdpFrame, bytes_at};
 
 /// A ones' complement sum of 16-bit words.
 ///
@@ -42,14 +42,19 @@ impl Sum {
     /// The pseudo-header of a UDP datagram of `udp_len` bytes, header included (RFC 768,
     /// RFC 8200 §8.1). For addresses of two families, which no datagram has, the sum of both.
     pub fn of_pseudo_header(src: IpAddr, dst: IpAddr, udp_len: u16) -> Self {
+        Self::of_pseudo_header_for(PROTOCOL_UDP, src, dst, udp_len)
+    }
+
+    /// As [`Self::of_pseudo_header`], for another protocol.
+    pub(super) fn of_pseudo_header_for(protocol: u8, src: IpAddr, dst: IpAddr, len: u16) -> Self {
         let addr = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => Self::of(&ip.octets()),
             IpAddr::V6(ip) => Self::of(&ip.octets()),
         };
-        let [hi, lo] = udp_len.to_be_bytes();
+        let [hi, lo] = len.to_be_bytes();
         addr(src)
             .plus(addr(dst))
-            .plus(Self::of(&[hi, lo, 0, PROTOCOL_UDP]))
+            .plus(Self::of(&[hi, lo, 0, protocol]))
     }
 
     /// The sum of both; right when the second's data follows at an even offset.
@@ -64,12 +69,12 @@ impl Sum {
     }
 
     /// The sum itself as the two bytes of a header.
-    const fn to_bytes(self) -> [u8; 2] {
+    pub(super) const fn to_bytes(self) -> [u8; 2] {
         self.0.to_ne_bytes()
     }
 
     /// Whether this is the sum over data that includes its own, right checksum.
-    const fn is_intact(self) -> bool {
+    pub(super) const fn is_intact(self) -> bool {
         self.0 == 0xffff
     }
 
@@ -82,11 +87,14 @@ impl Sum {
     }
 }
 
-/// Whether the checksum of the IPv4 header is right. True for IPv6, whose header has none.
+/// Whether the checksum of the IPv4 header is right, options included. True for IPv6, whose
+/// header has none.
 /// False if `frame` is not the frame that was parsed and is shorter.
 pub fn verify_ipv4_header(frame: &[u8], udp: &UdpFrame) -> bool {
     udp.src.is_ipv6()
-        || bytes_at::<IPV4_LEN>(frame, udp.l3).is_some_and(|ip| Sum::of(ip).is_intact())
+        || frame
+            .get(udp.l3..udp.l4)
+            .is_some_and(|ip| Sum::of(ip).is_intact())
 }
 
 /// What a received UDP checksum says.

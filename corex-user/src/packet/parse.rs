@@ -4,20 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 use super::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, IPV4_LEN,
-    IPV6_LEN, PROTOCOL_UDP, UDP_LEN, VLAN_LEN, be16_at, bytes_at,
+    AUTHENTICATION, DESTINATION_OPTIONS, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6,
+    ETHERTYPE_QINQ, ETHERTYPE_VLAN, FRAGMENT, HOP_BY_HOP, IPV4_LEN, IPV6_LEN, MAX_EXT_HEADER_LEN,
+    MAX_EXT_HEADERS, PROTOCOL_UDP, ROUTING, UDP_LEN, VLAN_LEN, be16_at, bytes_at,
 };
-
-/// Extension headers that are walked and the longest that is, as in the XDP program.
-const MAX_EXT_HEADERS: usize = 4;
-const MAX_EXT_HEADER_LEN: usize = 256;
-
-// IPv6 next-header values (IANA protocol numbers).
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// A UDP datagram in a frame. All offsets and lengths are in bytes, offsets from the start of
 /// the frame; those of a parsed frame lie within it.
@@ -115,6 +105,16 @@ impl UdpFrame {
 /// Lengths come from the IP and UDP headers, not from the frame, which may be padded. No
 /// checksum is looked at: see [`super::verify_ipv4_header`] and [`super::verify_udp`].
 pub fn parse(frame: &[u8]) -> Result<UdpFrame, ParseError> {
+    let (l3, ethertype) = link_header(frame)?;
+    if ethertype == ETHERTYPE_IPV4 {
+        parse_ipv4(frame, l3)
+    } else {
+        parse_ipv6(frame, l3)
+    }
+}
+
+/// Offset of the IP header, and whether it is IPv4's or IPv6's by the EtherType.
+pub(super) fn link_header(frame: &[u8]) -> Result<(usize, u16), ParseError> {
     let mut l3 = ETHERNET_LEN;
     let mut ethertype = be16_at(frame, l3 - 2).ok_or(ParseError::Malformed)?;
     for _ in 0..2 {
@@ -124,8 +124,7 @@ pub fn parse(frame: &[u8]) -> Result<UdpFrame, ParseError> {
         }
     }
     match ethertype {
-        ETHERTYPE_IPV4 => parse_ipv4(frame, l3),
-        ETHERTYPE_IPV6 => parse_ipv6(frame, l3),
+        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Ok((l3, ethertype)),
         ETHERTYPE_VLAN | ETHERTYPE_QINQ => Err(ParseError::VlanDepth),
         _ => Err(ParseError::NotIp),
     }

@@ -5,6 +5,7 @@
 //! [`Egress`].
 
 pub mod carrier;
+mod inline;
 mod pass;
 mod shared;
 mod source;
@@ -16,7 +17,10 @@ use std::{net::SocketAddr, time::SystemTime};
 
 use corex_common::counters::WorkerCounters;
 
-pub use self::shared::{Listener, Shared};
+pub use self::{
+    inline::Intercepted,
+    shared::{Listener, Shared},
+};
 use self::{
     pass::{Failure, Pass},
     source::Sources,

@@ -1,5 +1,6 @@
 //! What the configuration sets, as types: no sockets, nothing resolved.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::alias;
@@ -25,6 +26,34 @@ pub struct Listen {
     pub name: Option<String>,
 }
 
+/// Parameters of the module `corex` for inline mode.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inline {
+    /// `mode`: a server on this host owns the addresses, and corex stands in front of it.
+    pub is_on: bool,
+    /// The protected server's sockets, UDP.
+    pub protect: Vec<SocketAddr>,
+    /// What corex can't handle is dropped; else it passes as it is.
+    pub is_closed: bool,
+    /// A worker that shows no sign of life for so many milliseconds is taken for hung.
+    pub watchdog: u32,
+    /// Whether a datagram that must not be fragmented and outgrows the path in the hook is
+    /// answered by ICMP; else it is fragmented, as the server's own stack would.
+    pub tells_too_big: bool,
+}
+
+impl Default for Inline {
+    fn default() -> Inline {
+        Inline {
+            is_on: false,
+            protect: Vec::new(),
+            is_closed: false,
+            watchdog: 2_000,
+            tells_too_big: false,
+        }
+    }
+}
+
 /// Parameters of the module `corex`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corex {
@@ -45,6 +74,10 @@ pub struct Corex {
     pub tls_ca_list: Option<PathBuf>,
     /// Domains that are `myself` with all their sub-domains.
     pub alias_subdomains: Vec<alias::Entry>,
+    /// Interfaces to attach to, by name; empty: those that carry the addresses.
+    pub interfaces: Vec<String>,
+    /// Inline mode.
+    pub inline: Inline,
 }
 
 impl Default for Corex {
@@ -58,6 +91,8 @@ impl Default for Corex {
             file_max_size: MAX_MESSAGE_LEN,
             tls_ca_list: None,
             alias_subdomains: Vec::new(),
+            interfaces: Vec::new(),
+            inline: Inline::default(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, io, path::Path};
 
-use corex_common::counters::{KernelCounters, SocketCounters, WorkerCounters};
+use corex_common::counters::{
+    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -82,6 +84,9 @@ pub struct Books {
     pub sockets: Vec<SocketLine>,
     /// The XDP program's counters; `None` without XDP.
     pub kernel: Option<KernelCounters>,
+    /// What the programs of inline mode counted beside: packets that leave, and those on
+    /// detours. `None` in proxy mode.
+    pub inline: Option<(EgressCounters, DetourCounters)>,
     /// The workers' counters, summed.
     pub user: WorkerCounters,
     /// The workers, in order.
@@ -135,23 +140,37 @@ fn sum(names: &[&str], values: &[u64], prefixes: &[&str]) -> u64 {
 }
 
 impl Books {
-    /// Packets that the XDP program saw but gave no verdict: 0 at rest.
+    /// Packets that the kernel's programs saw but gave no verdict: 0 at rest.
     pub fn kernel_imbalance(&self) -> i64 {
-        self.kernel.map_or(0, |k| {
-            let decided = k.steered
-                + k.offloaded
-                + sum(&KernelCounters::NAMES, &k.values(), &["pass_", "drop_"]);
+        let verdicts = &["pass_", "drop_"];
+        let ingress = self.kernel.map_or(0, |k| {
+            let decided =
+                k.steered + k.offloaded + sum(&KernelCounters::NAMES, &k.values(), verdicts);
             k.seen.wrapping_sub(decided) as i64
-        })
+        });
+        let inline = self.inline.map_or(0, |(egress, detour)| {
+            let left = egress.detoured + sum(&EgressCounters::NAMES, &egress.values(), verdicts);
+            let taken = detour.steered + sum(&DetourCounters::NAMES, &detour.values(), verdicts);
+            (egress.seen + detour.seen).wrapping_sub(left + taken) as i64
+        });
+        ingress + inline
+    }
+
+    /// Packets that the kernel's programs steered to the workers.
+    pub fn steered(&self) -> u64 {
+        self.kernel.map_or(0, |k| k.steered) + self.inline.map_or(0, |(_, d)| d.steered)
     }
 
     /// Messages that came to user space without a verdict: 0 at rest.
     pub fn user_imbalance(&self) -> i64 {
-        let steered = self.kernel.map_or(0, |k| k.steered);
+        let steered = self.steered();
         let user = &self.user;
         let decided = user.sent
             + user.replied
             + user.consumed
+            + user.delivered
+            + user.handed_back
+            + user.merged
             + sum(&WorkerCounters::NAMES, &user.values(), &["drop_"]);
         (steered + user.socket_in + user.stream_in).wrapping_sub(decided) as i64
     }
@@ -173,6 +192,10 @@ impl Books {
                 );
             }
         }
+        if let Some((egress, detour)) = &self.inline {
+            add("egress", &EgressCounters::NAMES, &egress.values());
+            add("detour", &DetourCounters::NAMES, &detour.values());
+        }
         add("workers", &WorkerCounters::NAMES, &self.user.values());
         let lists = self.languages.iter().map(|(name, list)| (*name, list));
         for (group, list) in [("streams", &self.streams)].into_iter().chain(lists) {
@@ -187,10 +210,7 @@ impl Books {
     pub fn to_json(&self) -> Value {
         let (names, values): (Vec<&str>, Vec<u64>) = self.streams.iter().copied().unzip();
         let mut user = group(&WorkerCounters::NAMES, &self.user.values());
-        user.insert(
-            "steered".into(),
-            json!(self.kernel.map_or(0, |k| k.steered)),
-        );
+        user.insert("steered".into(), json!(self.steered()));
         json!({
             "engine": self.engine,
             "interfaces": self.interfaces.iter().map(|i| json!({
@@ -205,6 +225,10 @@ impl Books {
                 Value::Object(line)
             }).collect::<Vec<_>>(),
             "kernel": self.kernel.map(|k| group(&KernelCounters::NAMES, &k.values())),
+            "inline": self.inline.map(|(egress, detour)| json!({
+                "egress": group(&EgressCounters::NAMES, &egress.values()),
+                "detour": group(&DetourCounters::NAMES, &detour.values()),
+            })),
             "user": user,
             "streams": group(&names, &values),
             "started": self.started,
@@ -257,20 +281,27 @@ impl Books {
 
     /// One line for the log: what came, what went, and every drop by its reason.
     pub fn summary(&self) -> String {
-        let mut line = format!(
-            "in: {} by AF_XDP, {} by kernel socket; sent: {} messages, {} by AF_XDP, {} by kernel socket; dropped:",
-            self.user.xdp_in,
-            self.user.socket_in,
-            self.user.sent,
-            self.user.out_xdp,
-            self.user.out_socket
-        );
+        let user = &self.user;
+        let mut line = if self.inline.is_some() {
+            format!(
+                "in: {} by AF_XDP; {} delivered to the server, {} sent for it, {} handed back; dropped:",
+                user.xdp_in, user.delivered, user.sent, user.handed_back
+            )
+        } else {
+            format!(
+                "in: {} by AF_XDP, {} by kernel socket; sent: {} messages, {} by AF_XDP, {} by kernel socket; dropped:",
+                user.xdp_in, user.socket_in, user.sent, user.out_xdp, user.out_socket
+            )
+        };
         let mut drops = 0u64;
         let kernel = self.kernel.unwrap_or_default();
+        let (egress, detour) = self.inline.unwrap_or_default();
         let all = KernelCounters::NAMES
             .iter()
             .copied()
             .zip(kernel.values())
+            .chain(EgressCounters::NAMES.iter().copied().zip(egress.values()))
+            .chain(DetourCounters::NAMES.iter().copied().zip(detour.values()))
             .chain(
                 WorkerCounters::NAMES
                     .iter()
@@ -314,6 +345,7 @@ mod tests {
                 drop_probe: 1,
                 ..KernelCounters::default()
             }),
+            inline: None,
             user: WorkerCounters {
                 xdp_in: 5,
                 sent: 4,

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use corex_common::counters::{KernelCounters, SocketCounters, WorkerCounters};
+use corex_common::counters::{
+    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
@@ -49,14 +51,21 @@ fn verdict(name: &str) -> Option<(&'static str, &str)> {
     if let Some(reason) = name.strip_prefix("pass_") {
         return Some(("passed", reason));
     }
-    match name {
-        "steered" | "offloaded" | "sent" | "replied" | "consumed" => {
-            let verdicts = ["steered", "offloaded", "sent", "replied", "consumed"];
-            let known = verdicts.into_iter().find(|verdict| *verdict == name)?;
-            Some((known, ""))
-        }
-        _ => None,
-    }
+    const WITHOUT_REASON: [&str; 9] = [
+        "steered",
+        "offloaded",
+        "detoured",
+        "sent",
+        "replied",
+        "consumed",
+        "delivered",
+        "handed_back",
+        "merged",
+    ];
+    let known = WITHOUT_REASON
+        .into_iter()
+        .find(|verdict| *verdict == name)?;
+    Some((known, ""))
 }
 
 /// One set of counters with the labels that say whose they are.
@@ -284,6 +293,36 @@ impl Scrape {
                     whose: Labels::new(),
                 }],
             )?;
+        }
+        if let Some((egress, detour)) = &books.inline {
+            out.sets(
+                "egress",
+                (
+                    "egress_packets",
+                    "Packets that the TC program decided about, by verdict and reason",
+                ),
+                &EgressCounters::DOCS,
+                &[Counted {
+                    names: &EgressCounters::NAMES,
+                    values: egress.values().to_vec(),
+                    whose: Labels::new(),
+                }],
+            )?;
+            out.sets(
+                "detour",
+                (
+                    "detour_packets",
+                    "Packets that the XDP program of detours decided about, by verdict and reason",
+                ),
+                &DetourCounters::DOCS,
+                &[Counted {
+                    names: &DetourCounters::NAMES,
+                    values: detour.values().to_vec(),
+                    whose: Labels::new(),
+                }],
+            )?;
+        }
+        if books.kernel.is_some() {
             let sockets: Vec<Counted<'_>> = books
                 .sockets
                 .iter()
@@ -412,6 +451,7 @@ mod tests {
                 drop_probe: 1,
                 ..KernelCounters::default()
             }),
+            inline: None,
             user: WorkerCounters::default(),
             workers: vec![WorkerLine {
                 counters: WorkerCounters {

@@ -50,6 +50,8 @@ struct Checker {
     lua_scripts: Vec<Span>,
     /// Where `network_io_intercept` was set last.
     intercept: Option<Span>,
+    /// Where `mode` or `protect` was set last.
+    inline: Option<Span>,
     routes: Vec<Declared>,
     /// Functions that were called, with the index of the block that calls.
     uses: Vec<(usize, &'static Function, Span)>,
@@ -156,6 +158,7 @@ impl Checker {
             msg_avp: None,
             lua_scripts: Vec::new(),
             intercept: None,
+            inline: None,
             routes: Vec::new(),
             uses: Vec::new(),
             calls: Vec::new(),
@@ -190,6 +193,7 @@ impl Checker {
         let blocks = self.compile_routes(file);
         self.check_uses();
         self.check_hook();
+        self.check_inline();
         self.program(blocks)
     }
 

@@ -139,6 +139,9 @@ impl Checker {
                 if module == "app_lua" && name == "load" && result.is_ok() {
                     self.lua_scripts.push(value.span);
                 }
+                if module == "corex" && matches!(name, "mode" | "protect") {
+                    self.inline = Some(value.span);
+                }
                 if let Err(reason) = result {
                     self.say(Diagnostic::error(value.span, format!("{name}: {reason}")).help(help));
                 }

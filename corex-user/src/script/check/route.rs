@@ -209,4 +209,37 @@ impl Checker {
             _ => {}
         }
     }
+
+    /// Whether what inline mode needs is there, and nothing that has no meaning in it.
+    pub(super) fn check_inline(&mut self) {
+        let inline = &self.settings.corex.inline;
+        let (is_on, is_protecting) = (inline.is_on, !inline.protect.is_empty());
+        let span = self.inline.unwrap_or(Span::NONE);
+        match (is_on, is_protecting) {
+            (true, false) => self.say(
+                Diagnostic::error(span, "inline mode has no server to stand in front of").help(
+                    "name its socket: modparam(\"corex\", \"protect\", \"udp:ADDRESS:5060\")",
+                ),
+            ),
+            (false, true) => self.say(
+                Diagnostic::warning(span, "`protect` has no meaning in proxy mode")
+                    .help("add the line: modparam(\"corex\", \"mode\", \"inline\")"),
+            ),
+            _ => {}
+        }
+        if !is_on {
+            return;
+        }
+        let unused = self
+            .routes
+            .iter()
+            .find(|route| matches!(route.place, Place::Request | Place::Reply))
+            .map(|route| route.span);
+        if let Some(span) = unused {
+            self.say(
+                Diagnostic::warning(span, "this block never runs in inline mode")
+                    .help("the server routes; what it receives and sends goes through event_route[network:msg]"),
+            );
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! What arrives at the NIC: to the worker when it is for a protected socket.
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use corex_common::{
+    counters::KernelCounters,
+    inline::{Address, Inline},
+    maps::{Config, SocketEntry},
+};
+
+use super::{Service, inline, service};
+use crate::{
+    maps::{ADDRESSES, CONFIG, SOCKETS, XSKS, counters, socket_counters},
+    packet::{Part, bytes, locate},
+};
+
+/// On the NIC.
+#[xdp]
+pub fn corex_inline(ctx: XdpContext) -> u32 {
+    let (Some(counters), Some(config), Some(inline)) = (counters(), CONFIG.get(0), inline()) else {
+        return xdp_action::XDP_PASS;
+    };
+    counters.seen += 1;
+    if is_injected(&ctx, inline) {
+        counters.pass_injected += 1;
+        return xdp_action::XDP_PASS;
+    }
+    let datagram = match locate::<_, true>(&ctx) {
+        Ok(datagram) => datagram,
+        Err(reason) => return crate::pass(reason, counters),
+    };
+    if datagram.part != Part::Whole {
+        // Only the first one has ports, and it needn't come first.
+        let address = Address {
+            addr: datagram.destination.addr,
+            family: datagram.destination.family.into(),
+        };
+        // SAFETY: entries are replaced as a whole; see `steer::listener`.
+        if unsafe { ADDRESSES.get(&address) }.is_none() {
+            counters.pass_fragment += 1;
+            return xdp_action::XDP_PASS;
+        }
+        return steer(&ctx, config, inline, counters, None);
+    }
+    // SAFETY: as above.
+    let Some(entry) = (unsafe { SOCKETS.get(&datagram.destination) }) else {
+        counters.pass_no_socket += 1;
+        return xdp_action::XDP_PASS;
+    };
+    if u32::from(datagram.payload_len) < config.min_msg_len {
+        counters.pass_short += 1;
+        if let Some(socket) = socket_counters(entry.id) {
+            socket.short += 1;
+        }
+        return xdp_action::XDP_PASS;
+    }
+    let len = u64::from(datagram.payload_len);
+    steer(&ctx, config, inline, counters, Some((entry, len)))
+}
+
+/// Generic XDP sees what corex gives to the stack of its NIC once more.
+#[inline(always)]
+fn is_injected(ctx: &XdpContext, inline: &Inline) -> bool {
+    match bytes::<_, 12>(ctx, 0) {
+        Ok(b) => {
+            b[6] == inline.mac[0]
+                && b[7] == inline.mac[1]
+                && b[8] == inline.mac[2]
+                && b[9] == inline.mac[3]
+                && b[10] == inline.mac[4]
+                && b[11] == inline.mac[5]
+        }
+        Err(_) => false,
+    }
+}
+
+#[inline(always)]
+fn steer(
+    ctx: &XdpContext,
+    config: &Config,
+    inline: &Inline,
+    counters: &mut KernelCounters,
+    datagram: Option<(&SocketEntry, u64)>,
+) -> u32 {
+    let is_closed = inline.closed != 0;
+    if ctx.data_end() - ctx.data() > config.max_frame_len as usize {
+        if is_closed {
+            counters.drop_too_long += 1;
+            return xdp_action::XDP_DROP;
+        }
+        counters.pass_too_long += 1;
+        return xdp_action::XDP_PASS;
+    }
+    let slot = match service(ctx.ingress_ifindex() as u32, ctx.rx_queue_index(), inline) {
+        Service::Ready(slot) => slot,
+        Service::Hung if is_closed => {
+            counters.drop_hung += 1;
+            return xdp_action::XDP_DROP;
+        }
+        Service::Hung => {
+            counters.pass_hung += 1;
+            return xdp_action::XDP_PASS;
+        }
+        Service::None => return unserved(is_closed, counters),
+    };
+    match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
+        Ok(action) => {
+            counters.steered += 1;
+            if let Some((entry, len)) = datagram {
+                counters.steered_bytes += len;
+                if let Some(socket) = socket_counters(entry.id) {
+                    socket.steered += 1;
+                    socket.steered_bytes += len;
+                }
+            }
+            action
+        }
+        Err(_) => unserved(is_closed, counters),
+    }
+}
+
+#[inline(always)]
+fn unserved(is_closed: bool, counters: &mut KernelCounters) -> u32 {
+    if is_closed {
+        counters.drop_no_xsk += 1;
+        xdp_action::XDP_DROP
+    } else {
+        counters.pass_no_xsk += 1;
+        xdp_action::XDP_PASS
+    }
+}

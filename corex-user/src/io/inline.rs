@@ -1,0 +1,448 @@
+//! Inline mode's part of a worker: packets of a protected server, on their way in or out, with
+//! the hook between.
+//!
+//! A packet that comes from the NIC goes on to the detour's end, and the other way round. What
+//! isn't for the hook goes on as it came.
+
+use std::time::{Duration, Instant};
+
+use corex_common::counters::WorkerCounters;
+
+use super::{
+    egress::TransmitSide,
+    worker::XdpSide,
+    xdp::{Frame, Umem},
+};
+use crate::{
+    kernel::inline::Heartbeats,
+    packet::{
+        self, Limits, Lost, Manner, Reassembler, RewriteError, Rewriter, UdpChecksum, UdpFrame,
+        View, Whole,
+    },
+    pipeline::{Inbound, Intercepted, Pipeline},
+    script::Direction,
+    sip::Transport,
+};
+
+/// How long a datagram may take to be complete. Linux waits 30 s; SIP over UDP has sent the
+/// request seven times by then (RFC 3261 §17.1.1.2).
+const FRAGMENT_LIFETIME: Duration = Duration::from_secs(5);
+/// What is kept of incomplete datagrams, each way and worker.
+const FRAGMENT_BYTES: usize = 4 << 20;
+const FRAGMENT_DATAGRAMS: usize = 1_024;
+const FRAGMENT_DATAGRAMS_OF_SOURCE: usize = 256;
+/// Of a datagram: 65,535 bytes in pieces of the smallest MTU for IPv4 (RFC 791) and some.
+const FRAGMENT_PIECES: usize = 128;
+/// Between two looks at what has taken too long.
+const EXPIRE: Duration = Duration::from_millis(100);
+
+/// Where packets go that come from one of a worker's queues.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// From the NIC: incoming. From the detour: outgoing.
+    pub way: Direction,
+    /// The queue that they go on by, by its place among the worker's.
+    pub to: usize,
+    /// Largest IP packet there.
+    pub mtu: usize,
+    /// What tells the generic XDP program of the NIC that it has seen the packet.
+    pub source_mac: Option<[u8; 6]>,
+    /// The queue that they came from.
+    pub from: usize,
+    /// As [`Self::source_mac`], for what goes back there.
+    pub back_mac: Option<[u8; 6]>,
+}
+
+/// See the module.
+pub struct InlineSide {
+    ends: Vec<End>,
+    incoming: Reassembler,
+    outgoing: Reassembler,
+    /// Whether who sends too much is told by ICMP.
+    tells_too_big: bool,
+    heartbeats: Heartbeats,
+    started: Instant,
+    expired: Instant,
+    rewriter: Rewriter,
+    /// An ICMP error.
+    error: Vec<u8>,
+    /// What the hook made of a message.
+    replacement: Vec<u8>,
+    /// The next identification for fragments of ours.
+    identification: u32,
+}
+
+/// What is to be done with a packet.
+enum Verdict {
+    /// Nothing of it is ours to change.
+    HandBack,
+    /// It goes on as it is, but for a checksum that was left to hardware.
+    Unchanged(UdpFrame),
+    /// It has been sent or dropped, and counted.
+    Done,
+}
+
+impl InlineSide {
+    /// For a worker's queues, in their order. `identification`: where to begin; unlike that of
+    /// other workers.
+    pub fn new(
+        ends: Vec<End>,
+        tells_too_big: bool,
+        heartbeats: Heartbeats,
+        identification: u32,
+    ) -> Self {
+        let limits = Limits {
+            max_bytes: FRAGMENT_BYTES,
+            max_datagrams: FRAGMENT_DATAGRAMS,
+            max_of_source: FRAGMENT_DATAGRAMS_OF_SOURCE,
+            max_pieces: FRAGMENT_PIECES,
+            lifetime: FRAGMENT_LIFETIME,
+        };
+        let now = Instant::now();
+        Self {
+            ends,
+            incoming: Reassembler::new(limits),
+            outgoing: Reassembler::new(limits),
+            tells_too_big,
+            heartbeats,
+            started: now,
+            expired: now,
+            rewriter: Rewriter::default(),
+            error: Vec::new(),
+            replacement: Vec::new(),
+            identification,
+        }
+    }
+
+    /// Shows that worker `id` lives.
+    pub fn beat(&self, id: usize) {
+        self.heartbeats.beat(id);
+    }
+
+    /// Gives up what has taken too long to be complete.
+    pub fn expire(&mut self, now: Instant, counters: &mut WorkerCounters) {
+        if now.saturating_duration_since(self.expired) < EXPIRE {
+            return;
+        }
+        self.expired = now;
+        self.expire_all(now.saturating_duration_since(self.started), counters);
+    }
+
+    /// Drops what is incomplete, as the worker ends.
+    pub fn give_up(&mut self, counters: &mut WorkerCounters) {
+        self.expire_all(Duration::MAX, counters);
+    }
+
+    fn expire_all(&mut self, age: Duration, counters: &mut WorkerCounters) {
+        let mut lost = Lost::default();
+        self.incoming.expire(age, &mut lost);
+        self.outgoing.expire(age, &mut lost);
+        count_lost(&lost, counters);
+    }
+}
+
+fn count_lost(lost: &Lost, counters: &mut WorkerCounters) {
+    counters.drop_fragment_overlap += lost.overlap;
+    counters.drop_fragment_duplicate += lost.duplicate;
+    counters.drop_fragment_malformed += lost.malformed;
+    counters.drop_fragment_full += lost.full;
+    counters.drop_fragment_timeout += lost.timeout;
+}
+
+/// Takes one packet to where it goes. The frame is used for that, or comes back.
+pub fn serve(
+    xdp: &mut XdpSide,
+    inline: &mut InlineSide,
+    pipeline: &mut Pipeline,
+    queue: usize,
+    mut frame: Frame,
+) -> Option<Frame> {
+    pipeline.counters.xdp_in += 1;
+    let Some(end) = inline.ends.get(queue).copied() else {
+        pipeline.counters.drop_frame += 1;
+        return Some(frame);
+    };
+    let umem = &xdp.umem;
+    let side = &mut xdp.transmit;
+    let mut road = Road { side, umem, end };
+    let packet = umem.packet(&frame);
+    let view = match View::parse(packet) {
+        Ok(view) if view.fragment.is_some() => {
+            serve_fragment(&mut road, inline, pipeline, packet, &view);
+            return Some(frame);
+        }
+        Ok(view) => Some(view),
+        Err(_) => None,
+    };
+    let verdict = match &view {
+        Some(view) => judge(&mut road, inline, pipeline, (packet, view), false),
+        None => Verdict::HandBack,
+    };
+    let counters = &mut pipeline.counters;
+    if matches!(verdict, Verdict::Done) {
+        return Some(frame);
+    }
+    if !road.side.has_room(end.to, umem, counters) {
+        counters.drop_ring_full += 1;
+        return Some(frame);
+    }
+    let packet = umem.packet_mut(&mut frame);
+    if let Some(mac) = end.source_mac
+        && let Some(to) = packet.get_mut(6..12)
+    {
+        to.copy_from_slice(&mac);
+    }
+    match (verdict, view) {
+        (Verdict::Unchanged(datagram), _) => {
+            packet::complete_checksum(packet, &datagram);
+            counters.bytes_out += datagram.payload_len as u64;
+            *road.arrived(counters) += 1;
+        }
+        (_, view) => {
+            if let Some(Ok(datagram)) = view.map(|view| view.udp(packet)) {
+                packet::complete_checksum(packet, &datagram);
+            }
+            counters.handed_back += 1;
+        }
+    }
+    if road.side.push(end.to, umem, frame) {
+        counters.out_xdp += 1;
+        counters.out_in_place += 1;
+    } else {
+        counters.late_send_errors += 1;
+    }
+    None
+}
+
+/// A way out for the packets of one queue.
+struct Road<'a> {
+    side: &'a mut TransmitSide,
+    umem: &'a Umem,
+    end: End,
+}
+
+impl Road<'_> {
+    /// The verdict of what went on.
+    fn arrived<'c>(&self, counters: &'c mut WorkerCounters) -> &'c mut u64 {
+        match self.end.way {
+            Direction::Incoming => &mut counters.delivered,
+            Direction::Outgoing => &mut counters.sent,
+        }
+    }
+
+    /// Sends a frame on as it is.
+    fn copy(&mut self, packet: &[u8], counters: &mut WorkerCounters) -> bool {
+        let sent = match self.end.source_mac {
+            None => self
+                .side
+                .send_copy(self.end.to, self.umem, packet, counters),
+            Some(mac) => {
+                let mut marked = packet.to_vec();
+                if let Some(to) = marked.get_mut(6..12) {
+                    to.copy_from_slice(&mac);
+                }
+                self.side
+                    .send_copy(self.end.to, self.umem, &marked, counters)
+            }
+        };
+        counters.out_xdp += u64::from(sent);
+        sent
+    }
+}
+
+fn serve_fragment(
+    road: &mut Road<'_>,
+    inline: &mut InlineSide,
+    pipeline: &mut Pipeline,
+    packet: &[u8],
+    view: &View,
+) {
+    let age = road.side.now().saturating_duration_since(inline.started);
+    let reassembler = match road.end.way {
+        Direction::Incoming => &mut inline.incoming,
+        Direction::Outgoing => &mut inline.outgoing,
+    };
+    let mut lost = Lost::default();
+    let whole = reassembler.push(packet, view, age, &mut lost);
+    count_lost(&lost, &mut pipeline.counters);
+    let Some(whole) = whole else { return };
+    let verdict = match View::parse(&whole.frame) {
+        Ok(view) => judge(road, inline, pipeline, (&whole.frame, &view), true),
+        Err(_) => Verdict::HandBack,
+    };
+    let counters = &mut pipeline.counters;
+    match verdict {
+        Verdict::Done => counters.merged += whole.pieces.len() as u64 - 1,
+        Verdict::HandBack => {
+            for piece in &whole.pieces {
+                if road.copy(piece, counters) {
+                    counters.handed_back += 1;
+                } else {
+                    counters.drop_ring_full += 1;
+                }
+            }
+        }
+        Verdict::Unchanged(datagram) => {
+            send_pieces(road, &whole, datagram.payload_len, counters);
+        }
+    }
+}
+
+/// The hook has nothing to change: the datagram goes on in the pieces that it came in.
+fn send_pieces(
+    road: &mut Road<'_>,
+    whole: &Whole,
+    payload_len: usize,
+    counters: &mut WorkerCounters,
+) {
+    counters.merged += whole.pieces.len() as u64 - 1;
+    if whole.pieces.iter().all(|piece| road.copy(piece, counters)) {
+        counters.bytes_out += payload_len as u64;
+        *road.arrived(counters) += 1;
+    } else {
+        counters.drop_ring_full += 1;
+    }
+}
+
+/// Looks whether a packet is for the hook, and runs it.
+fn judge(
+    road: &mut Road<'_>,
+    inline: &mut InlineSide,
+    pipeline: &mut Pipeline,
+    (packet, view): (&[u8], &View),
+    was_fragmented: bool,
+) -> Verdict {
+    let Ok(datagram) = view.udp(packet) else {
+        return Verdict::HandBack;
+    };
+    let own = match road.end.way {
+        Direction::Incoming => datagram.dst,
+        Direction::Outgoing => datagram.src,
+    };
+    let Some(socket) = pipeline.shared().find(own) else {
+        return Verdict::HandBack;
+    };
+    // What is damaged isn't decoded: the server's stack drops it, and counts that as ever.
+    if !packet::verify_ipv4_header(packet, &datagram)
+        || packet::verify_udp(packet, &datagram) == UdpChecksum::Bad
+    {
+        return Verdict::HandBack;
+    }
+    let inbound = Inbound {
+        payload: datagram.payload(packet),
+        source: datagram.src,
+        local: datagram.dst,
+        socket,
+        transport: Transport::Udp,
+        connection: None,
+    };
+    // Taken, since its owner is used while it is read.
+    let mut replacement = std::mem::take(&mut inline.replacement);
+    let intercepted = pipeline.intercept(inbound, road.end.way, &mut replacement);
+    let verdict = match intercepted {
+        Intercepted::Unchanged => Verdict::Unchanged(datagram),
+        Intercepted::Dropped => Verdict::Done,
+        Intercepted::Replaced => {
+            let original = Original {
+                packet,
+                view,
+                datagram: &datagram,
+                was_fragmented,
+            };
+            replace(
+                road,
+                inline,
+                &original,
+                &replacement,
+                &mut pipeline.counters,
+            );
+            Verdict::Done
+        }
+    };
+    inline.replacement = replacement;
+    verdict
+}
+
+/// A datagram as it came.
+struct Original<'a> {
+    packet: &'a [u8],
+    view: &'a View,
+    datagram: &'a UdpFrame,
+    was_fragmented: bool,
+}
+
+/// Sends what the hook made of a datagram, and counts it.
+fn replace(
+    road: &mut Road<'_>,
+    inline: &mut InlineSide,
+    original: &Original<'_>,
+    payload: &[u8],
+    counters: &mut WorkerCounters,
+) {
+    let end = road.end;
+    inline.identification = inline.identification.wrapping_add(1);
+    let manner = Manner {
+        src_mac: end.source_mac,
+        mtu: end.mtu,
+        identification: inline.identification,
+        // The stack that gets it takes fragments of any kind; one that has sent fragments has
+        // heeded an MTU already.
+        may_fragment: end.way == Direction::Incoming
+            || !inline.tells_too_big
+            || original.was_fragmented,
+    };
+    let (side, umem) = (&mut *road.side, road.umem);
+    let result = inline.rewriter.replace_payload(
+        original.packet,
+        original.view,
+        original.datagram,
+        payload,
+        &manner,
+        &mut |frame| side.send_copy(end.to, umem, frame, counters),
+    );
+    match result {
+        Ok(sent) => {
+            counters.out_xdp += sent.frames as u64;
+            counters.bytes_out += payload.len() as u64;
+            *road.arrived(counters) += 1;
+        }
+        Err(RewriteError::Refused { sent }) => {
+            counters.out_xdp += sent as u64;
+            counters.drop_ring_full += 1;
+        }
+        Err(RewriteError::TooLong(_)) => counters.drop_send_too_long += 1,
+        Err(RewriteError::TooBig) => {
+            counters.drop_too_big += 1;
+            tell(road, inline, original, payload.len(), counters);
+        }
+        Err(RewriteError::OtherFrame) => counters.drop_frame += 1,
+    }
+}
+
+/// Tells the server's stack that its datagram is too long for the path (RFC 1191, RFC 8201).
+/// What the hook added is taken off the MTU that it is told.
+fn tell(
+    road: &mut Road<'_>,
+    inline: &mut InlineSide,
+    original: &Original<'_>,
+    len: usize,
+    counters: &mut WorkerCounters,
+) {
+    let added = len.saturating_sub(original.datagram.payload_len);
+    let mtu = road.end.mtu.saturating_sub(added);
+    let from = original.datagram.dst.ip();
+    let error = &mut inline.error;
+    if !packet::too_big(original.packet, original.view, mtu, from, error) {
+        return;
+    }
+    if let (Some(mac), Some(to)) = (road.end.back_mac, error.get_mut(6..12)) {
+        to.copy_from_slice(&mac);
+    }
+    // Back the way that it came: into the stack.
+    if road
+        .side
+        .send_copy(road.end.from, road.umem, error, counters)
+    {
+        counters.out_xdp += 1;
+    }
+}

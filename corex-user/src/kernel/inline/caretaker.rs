@@ -1,0 +1,158 @@
+//! A thread that may administer the network for as long as corex runs: it makes the veth pairs
+//! and takes them down. It is started before corex gives up its privileges, keeps
+//! CAP_NET_ADMIN alone, and does nothing but what is listed here.
+
+use std::{io, sync::mpsc, thread};
+
+use aya::programs::{TcAttachType, tc};
+use caps::{CapSet, Capability};
+
+use super::veth::{self, Pair};
+
+enum Job {
+    Make {
+        names: (String, String),
+        nic: String,
+        queues: u32,
+        mtu: u32,
+    },
+    Remove(String),
+    DetachFilter {
+        interface: String,
+        egress: bool,
+        program: &'static str,
+    },
+}
+
+type Answer = io::Result<Option<Pair>>;
+
+/// See the module. Dropped, the thread ends.
+pub struct Caretaker {
+    jobs: mpsc::Sender<(Job, mpsc::Sender<Answer>)>,
+}
+
+impl Caretaker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When there can be no thread, or no netlink.
+    pub fn start() -> io::Result<Self> {
+        let (sender, jobs) = mpsc::channel::<(Job, mpsc::Sender<Answer>)>();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (connection, handle) = {
+            let _inside = runtime.enter();
+            let (connection, handle, _) = rtnetlink::new_connection()?;
+            (connection, handle)
+        };
+        thread::Builder::new()
+            .name("corex-net".to_owned())
+            .spawn(move || {
+                keep_net_admin();
+                runtime.spawn(connection);
+                while let Ok((job, answer)) = jobs.recv() {
+                    // Who asked waits for the answer, or has died.
+                    let _ = answer.send(runtime.block_on(work(&handle, job)));
+                }
+            })?;
+        Ok(Self { jobs: sender })
+    }
+
+    fn ask(&self, job: Job) -> Answer {
+        let (sender, answer) = mpsc::channel();
+        let gone = || io::Error::other("the thread for the network has died; a bug in corex");
+        self.jobs.send((job, sender)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+
+    /// [`veth::make`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn make(
+        &self,
+        names: (String, String),
+        nic: &str,
+        queues: u32,
+        mtu: u32,
+    ) -> io::Result<Pair> {
+        let job = Job::Make {
+            names,
+            nic: nic.to_owned(),
+            queues,
+            mtu,
+        };
+        self.ask(job)?
+            .ok_or_else(|| io::Error::other("no veth pair was made"))
+    }
+
+    /// [`veth::remove`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove(&self, own: &str) -> io::Result<()> {
+        self.ask(Job::Remove(own.to_owned())).map(drop)
+    }
+
+    /// Takes clsact filters with a program of this name off an interface.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing where there is none.
+    pub fn detach_filter(
+        &self,
+        interface: &str,
+        egress: bool,
+        program: &'static str,
+    ) -> io::Result<()> {
+        let job = Job::DetachFilter {
+            interface: interface.to_owned(),
+            egress,
+            program,
+        };
+        self.ask(job).map(drop)
+    }
+}
+
+async fn work(handle: &rtnetlink::Handle, job: Job) -> Answer {
+    match job {
+        Job::Make {
+            names,
+            nic,
+            queues,
+            mtu,
+        } => veth::make(handle, (&names.0, &names.1), &nic, queues, mtu)
+            .await
+            .map(Some),
+        Job::Remove(own) => veth::remove(handle, &own).await.map(|()| None),
+        Job::DetachFilter {
+            interface,
+            egress,
+            program,
+        } => {
+            let hook = if egress {
+                TcAttachType::Egress
+            } else {
+                TcAttachType::Ingress
+            };
+            // Not found is what is wanted.
+            let _ = tc::qdisc_detach_program(&interface, hook, program);
+            Ok(None)
+        }
+    }
+}
+
+/// All capabilities but one go. What can't be given up is logged.
+fn keep_net_admin() {
+    let only = [Capability::CAP_NET_ADMIN].into_iter().collect();
+    let dropped = caps::clear(None, CapSet::Ambient)
+        .and_then(|()| caps::clear(None, CapSet::Inheritable))
+        .and_then(|()| caps::set(None, CapSet::Effective, &only))
+        .and_then(|()| caps::set(None, CapSet::Permitted, &only));
+    if let Err(error) = dropped {
+        tracing::warn!("the thread for the network keeps its capabilities: {error}");
+    }
+    if let Err(error) = nix::sys::prctl::set_no_new_privs() {
+        tracing::warn!("set no_new_privs: {error}");
+    }
+}

@@ -1,0 +1,274 @@
+//! The programs' attachments. Pinned, they outlive the daemon; the next one puts its own
+//! programs into them, without a moment in which there are none.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
+    links::{FdLink, LinkError, PinnedLink},
+    tc::{self, NlOptions, TcAttachOptions, TcError},
+};
+
+use crate::kernel::{
+    attach::{self, AttachError, Mode, ModeChoice},
+    interfaces::Interface,
+};
+
+/// How TC programs are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum TcChoice {
+    /// TCX where the kernel has it (Linux 6.6), else clsact.
+    #[default]
+    Auto,
+    /// TCX, or fail.
+    Tcx,
+    /// A filter of the clsact qdisc.
+    Clsact,
+}
+
+/// Why a program couldn't be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum LinksError {
+    /// XDP refused.
+    #[error(transparent)]
+    Xdp(#[from] AttachError),
+    /// TC refused.
+    #[error("attach {program} to {interface}'s {side}: {source}")]
+    Tc {
+        /// The program.
+        program: &'static str,
+        /// Where.
+        interface: String,
+        /// `ingress` or `egress`.
+        side: &'static str,
+        /// The kernel's answer.
+        source: Box<ProgramError>,
+    },
+    /// The link can't be kept.
+    #[error("keep the link of a program: {0}")]
+    Link(#[from] LinkError),
+    /// The file system for pins refuses.
+    #[error("pin a link as {path}: {reason}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A filter of a clsact qdisc: it stays until somebody takes it off.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Where.
+    pub interface: String,
+    /// Or ingress.
+    pub egress: bool,
+    /// The program's name.
+    pub program: &'static str,
+}
+
+/// See the module.
+pub struct Links {
+    /// Where links are pinned; `None`: they end with the process.
+    folder: Option<PathBuf>,
+    held: Vec<(Option<PathBuf>, FdLink)>,
+    filters: Vec<Filter>,
+    choice: TcChoice,
+}
+
+impl Links {
+    /// Links that are pinned in `folder`, which is made.
+    pub fn new(folder: Option<PathBuf>, choice: TcChoice) -> Self {
+        if let Some(folder) = &folder {
+            // What is wrong shows when the first link is pinned.
+            let _ = fs::create_dir_all(folder);
+        }
+        Self {
+            folder,
+            held: Vec::new(),
+            filters: Vec::new(),
+            choice,
+        }
+    }
+
+    fn place(&self, name: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(name))
+    }
+
+    fn hold(&mut self, link: FdLink, place: Option<PathBuf>) -> Result<(), LinksError> {
+        let link = match &place {
+            Some(path) if !path.exists() => {
+                let pinned = link.pin(path).map_err(|error| LinksError::Pin {
+                    path: path.clone(),
+                    reason: describe(&error),
+                })?;
+                FdLink::from(pinned)
+            }
+            _ => link,
+        };
+        self.held.push((place, link));
+        Ok(())
+    }
+
+    /// Attaches an XDP program, or puts it into the link that an earlier daemon left.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn xdp(
+        &mut self,
+        program: &mut Xdp,
+        interface: &Interface,
+        choice: ModeChoice,
+    ) -> Result<Mode, LinksError> {
+        for mode in [Mode::Native, Mode::Skb] {
+            let Some(path) = self.place(&xdp_name(interface, mode)) else {
+                continue;
+            };
+            let Some(link) = pinned(&path) else { continue };
+            let wanted = match choice {
+                ModeChoice::Auto => true,
+                ModeChoice::Native => mode == Mode::Native,
+                ModeChoice::Skb => mode == Mode::Skb,
+            };
+            if wanted
+                && let Ok(link) = link.try_into()
+                && let Ok(id) = program.attach_to_link(link)
+                && let Ok(link) = program.take_link(id)
+            {
+                self.hold(link.try_into()?, Some(path))?;
+                return Ok(mode);
+            }
+            // Of an interface that is gone, or attached in the other mode.
+            let _ = fs::remove_file(&path);
+        }
+        let attachment = attach::attach(program, interface, choice)?;
+        let mode = attachment.mode;
+        let link = attachment.into_link(program)?;
+        self.hold(link, self.place(&xdp_name(interface, mode)))?;
+        Ok(mode)
+    }
+
+    /// Attaches a TC program, likewise. Ours goes behind the programs of others, so that they
+    /// see what the server sent.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn tc(
+        &mut self,
+        program: &mut SchedClassifier,
+        name: &'static str,
+        interface: &Interface,
+        egress: bool,
+    ) -> Result<(), LinksError> {
+        let (hook, side) = if egress {
+            (TcAttachType::Egress, "egress")
+        } else {
+            (TcAttachType::Ingress, "ingress")
+        };
+        let refused = |source: ProgramError| LinksError::Tc {
+            program: name,
+            interface: interface.name.clone(),
+            side,
+            source: Box::new(source),
+        };
+        if self.choice != TcChoice::Clsact {
+            let place = self.place(&format!("{name}-{}", interface.index));
+            if let Some(path) = &place
+                && let Some(link) = pinned(path)
+            {
+                if let Ok(link) = link.try_into()
+                    && let Ok(id) = program.attach_to_link(link)
+                    && let Ok(link) = program.take_link(id)
+                {
+                    return self.hold(link.try_into()?, place);
+                }
+                let _ = fs::remove_file(path);
+            }
+            let order = TcAttachOptions::TcxOrder(LinkOrder::last());
+            match program.attach_with_options(&interface.name, hook, order) {
+                Ok(id) => {
+                    let link = program.take_link(id).map_err(refused)?;
+                    return self.hold(link.try_into()?, place);
+                }
+                Err(error) if self.choice == TcChoice::Tcx => return Err(refused(error)),
+                Err(_) => {}
+            }
+        }
+        match tc::qdisc_add_clsact(&interface.name) {
+            Ok(()) | Err(TcError::AlreadyAttached) => {}
+            // Who has one already answers with EEXIST; else the filter's own error follows.
+            Err(error) => tracing::debug!("{}: clsact: {error}", interface.name),
+        }
+        let left = tc::qdisc_detach_program(&interface.name, hook, name);
+        if left.is_ok() {
+            tracing::info!("{}: took an earlier {name} off", interface.name);
+        }
+        let id = program
+            .attach_with_options(
+                &interface.name,
+                hook,
+                TcAttachOptions::Netlink(NlOptions::default()),
+            )
+            .map_err(refused)?;
+        // The filter stays until it is taken off by name, by who may: not when this is dropped.
+        std::mem::forget(program.take_link(id).map_err(refused)?);
+        self.filters.push(Filter {
+            interface: interface.name.clone(),
+            egress,
+            program: name,
+        });
+        Ok(())
+    }
+
+    /// Whether the links outlive the process.
+    pub fn are_pinned(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Ends all attachments but clsact filters, which are returned.
+    pub fn end(&mut self) -> Vec<Filter> {
+        for (path, link) in self.held.drain(..) {
+            if let Some(path) = path {
+                // A pin that stays keeps the program attached: worth a word.
+                if let Err(error) = fs::remove_file(&path) {
+                    tracing::warn!("{}: {error}", path.display());
+                }
+            }
+            drop(link);
+        }
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir(folder);
+        }
+        std::mem::take(&mut self.filters)
+    }
+}
+
+/// Removes the links that a daemon left in `folder`: its programs are attached no more.
+pub fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
+    let _ = fs::remove_dir(folder);
+}
+
+fn xdp_name(interface: &Interface, mode: Mode) -> String {
+    format!("xdp-{mode}-{}", interface.index)
+}
+
+fn pinned(path: &Path) -> Option<FdLink> {
+    PinnedLink::from_pin(path).ok().map(FdLink::from)
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

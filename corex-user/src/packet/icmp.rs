@@ -1,0 +1,90 @@
+//! What tells a sender that its datagram is too long for the path.
+
+use std::net::IpAddr;
+
+use super::{
+    ETHERNET_LEN, IPV4_LEN, IPV6_LEN, PROTOCOL_ICMP, PROTOCOL_ICMPV6, Sum, View,
+    reassemble::write_ipv4_checksum,
+};
+
+/// Largest ICMP error over IPv4, IP header included (RFC 1812 §4.3.2.3).
+const MAX_V4_LEN: usize = 576;
+/// Smallest MTU of IPv6, which an ICMPv6 error doesn't exceed (RFC 4443 §2.4 c).
+const MIN_V6_MTU: usize = 1280;
+const HOP_LIMIT: u8 = 64;
+const ICMP_LEN: usize = 8;
+
+/// Writes the error for the packet in `frame` into `out`, as a frame back to who sent it: ICMP
+/// "fragmentation needed" (RFC 1191 §4) or ICMPv6 "packet too big" (RFC 4443 §3.2), with the
+/// `mtu` in bytes, from `from`. Tags of VLANs are those of `frame`.
+///
+/// False if there is none to send: `from` is of another family, the sender has no unicast
+/// address, or the packet is a fragment but the first (RFC 1122 §3.2.2).
+pub fn too_big(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>) -> bool {
+    out.clear();
+    let is_later_fragment = view.fragment.is_some_and(|fragment| fragment.offset > 0);
+    let is_unicast = match view.src {
+        IpAddr::V4(src) => !src.is_unspecified() && !src.is_multicast() && !src.is_broadcast(),
+        IpAddr::V6(src) => !src.is_unspecified() && !src.is_multicast(),
+    };
+    if is_later_fragment || !is_unicast {
+        return false;
+    }
+    write(frame, view, mtu, from, out).is_some()
+}
+
+fn write(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>) -> Option<()> {
+    let (link, packet) = frame.get(..view.ip_end)?.split_at_checked(view.l3)?;
+    let (dst_mac, src_mac) = (link.get(..6)?, link.get(6..12)?);
+    out.extend_from_slice(src_mac);
+    out.extend_from_slice(dst_mac);
+    out.extend_from_slice(link.get(ETHERNET_LEN - 2..)?);
+    match (from, view.src) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let quoted = packet.get(..packet.len().min(MAX_V4_LEN - IPV4_LEN - ICMP_LEN))?;
+            let len = u16::try_from(IPV4_LEN + ICMP_LEN + quoted.len()).ok()?;
+            let mut ip = [0u8; IPV4_LEN];
+            ip[0] = 0x45;
+            ip[2..4].copy_from_slice(&len.to_be_bytes());
+            ip[8] = HOP_LIMIT;
+            ip[9] = PROTOCOL_ICMP;
+            ip[12..16].copy_from_slice(&from.octets());
+            ip[16..].copy_from_slice(&to.octets());
+            write_ipv4_checksum(&mut ip)?;
+            let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+            let mut icmp = [0u8; ICMP_LEN];
+            icmp[..2].copy_from_slice(&[3, 4]);
+            icmp[6..].copy_from_slice(&mtu.to_be_bytes());
+            let sum = Sum::of(&icmp).plus(Sum::of(quoted));
+            icmp[2..4].copy_from_slice(&sum.checksum());
+            out.extend_from_slice(&ip);
+            out.extend_from_slice(&icmp);
+            out.extend_from_slice(quoted);
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let quoted = packet.get(..packet.len().min(MIN_V6_MTU - IPV6_LEN - ICMP_LEN))?;
+            let len = u16::try_from(ICMP_LEN + quoted.len()).ok()?;
+            let mut ip = [0u8; IPV6_LEN];
+            ip[0] = 0x60;
+            ip[4..6].copy_from_slice(&len.to_be_bytes());
+            ip[6] = PROTOCOL_ICMPV6;
+            ip[7] = HOP_LIMIT;
+            ip[8..24].copy_from_slice(&from.octets());
+            ip[24..].copy_from_slice(&to.octets());
+            // A sender doesn't go below (RFC 8201 §4).
+            let mtu = u32::try_from(mtu.max(MIN_V6_MTU)).unwrap_or(u32::MAX);
+            let mut icmp = [0u8; ICMP_LEN];
+            icmp[0] = 2;
+            icmp[4..].copy_from_slice(&mtu.to_be_bytes());
+            let sum = Sum::of_pseudo_header_for(PROTOCOL_ICMPV6, from.into(), view.src, len)
+                .plus(Sum::of(&icmp))
+                .plus(Sum::of(quoted));
+            icmp[2..4].copy_from_slice(&sum.checksum());
+            out.extend_from_slice(&ip);
+            out.extend_from_slice(&icmp);
+            out.extend_from_slice(quoted);
+        }
+        _ => return None,
+    }
+    Some(())
+}

@@ -1,0 +1,4 @@
+//! Inline mode: a server and a device that know nothing of corex, and the wire between them.
+
+mod calls;
+mod pair;

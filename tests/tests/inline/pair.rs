@@ -1,0 +1,76 @@
+//! A corex inline on both hosts of [`Inline`].
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use corex_lab::{Books, Corex, WorkDir, config, corex::CorexOptions, topology::Inline};
+
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The network, and a corex on each of its hosts.
+pub struct Pair {
+    pub device: Corex,
+    pub server: Corex,
+    pub net: Inline,
+    pub work: WorkDir,
+}
+
+/// The books of both.
+pub struct PairBooks {
+    pub device: Books,
+    pub server: Books,
+}
+
+/// All that a host says with SIP's port.
+pub fn protected(host: corex_lab::topology::Host) -> [SocketAddr; 2] {
+    [host.sip(), host.sip6()]
+}
+
+impl Pair {
+    /// With that hook and these parameters at both.
+    pub fn new(parameters: &str, hook: &str) -> Result<Self> {
+        Self::in_network(Inline::new()?, parameters, hook, |options| options)
+    }
+
+    pub fn in_network(
+        net: Inline,
+        parameters: &str,
+        hook: &str,
+        adapt: impl Fn(CorexOptions) -> CorexOptions,
+    ) -> Result<Self> {
+        let work = WorkDir::new()?;
+        let mut corexes = Vec::new();
+        for (name, namespace, host) in [
+            ("device", &net.device, Inline::DEVICE),
+            ("server", &net.server, Inline::SERVER),
+        ] {
+            let text = config::inline(&protected(host), parameters, hook);
+            let path = work.write(&format!("{name}.cfg"), text)?;
+            let options = CorexOptions::new(&path).interface("eth0");
+            corexes.push(adapt(options).start(namespace, work.path(), name)?);
+        }
+        let server = corexes.pop().context("two")?;
+        let device = corexes.pop().context("two")?;
+        Ok(Self {
+            device,
+            server,
+            net,
+            work,
+        })
+    }
+
+    /// Stops both; their books balance.
+    pub fn stop(self) -> Result<PairBooks> {
+        let device = self.device.stop()?;
+        let server = self.server.stop()?;
+        for (name, books) in [("device", &device), ("server", &server)] {
+            books.check_balance().context(name)?;
+        }
+        for (name, host) in [("device", &self.net.device), ("server", &self.net.server)] {
+            let links = host.ip("-brief link show")?;
+            ensure!(!links.contains("cx-"), "{name} has still: {links}");
+            ensure!(host.xdp_program("eth0")?.is_none(), "{name} has a program");
+        }
+        Ok(PairBooks { device, server })
+    }
+}
