@@ -302,6 +302,24 @@ counters! {
     }
 }
 
+impl WorkerCounters {
+    /// Messages and packets with a verdict: what has been steered to a worker or read by it, at
+    /// rest.
+    pub fn decided(&self) -> u64 {
+        let dropped = Self::NAMES
+            .iter()
+            .zip(self.values())
+            .filter(|(name, _)| name.starts_with("drop_"));
+        self.sent
+            + self.replied
+            + self.consumed
+            + self.delivered
+            + self.handed_back
+            + self.merged
+            + dropped.map(|(_, value)| value).sum::<u64>()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

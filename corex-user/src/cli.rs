@@ -36,9 +36,17 @@ pub enum Command {
     ///
     /// SIGUSR1 logs the counters, and writes them to the --books file. SIGHUP reads the
     /// configuration again: a new one takes over between two messages, one with errors is
-    /// refused and the old one stays.
+    /// refused and the old one stays. SIGUSR2 makes way for `corex run --take-over`.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Take off what an instance left behind
+    ///
+    /// In inline mode corex's programs outlive it when it is killed, and when it is stopped with
+    /// on_failure "closed": they let the server's packets pass, or drop them, until the next
+    /// corex of that name takes over. This removes them, with the instance's veth pairs and
+    /// pins. An instance that runs is left alone. Without a name it lists the instances.
+    #[command(after_help = DETACH_EXAMPLES)]
+    Detach(DetachArgs),
     /// Check a configuration and say what is wrong with it
     ///
     /// Reads the file as `run` would, reports every mistake with file, line, column and what
@@ -69,9 +77,21 @@ Examples:
       AF_XDP on eth0, or fail
   corex run --config ./corex.cfg --engine socket
       kernel sockets alone; needs no privileges
+  corex run --config /etc/corex.cfg --take-over
+      an upgrade: this binary and this configuration instead of those that run
 
 AF_XDP needs root or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, and CAP_IPC_LOCK
 where `ulimit -l` is small.";
+
+const DETACH_EXAMPLES: &str = "\
+Examples:
+  corex detach            which instances are there, and do they run?
+  corex detach edge       take off what the instance `edge` left
+
+Exit status:
+  0  done, or nothing to do
+  1  the instance runs
+  3  the kernel refuses; the message says why";
 
 const RPC_EXAMPLES: &str = "\
 Examples:
@@ -101,6 +121,10 @@ pub struct RunArgs {
     /// configuration file's name without ending
     #[arg(long, value_name = "NAME", value_parser = instance)]
     pub instance: Option<String>,
+    /// Take over from the running instance of that name: it ends when this one is ready to go
+    /// on, with its programs left in place
+    #[arg(long)]
+    pub take_over: bool,
     /// Interface to attach the XDP program to; may be repeated. Default: those that carry
     /// the listen addresses
     #[arg(long = "interface", short = 'i', value_name = "IF")]
@@ -136,6 +160,14 @@ fn instance(name: &str) -> Result<String, String> {
         return Err("expected 1 to 64 letters, digits, - and _".to_owned());
     }
     Ok(name.to_owned())
+}
+
+/// `corex detach`
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// The instance's name
+    #[arg(value_name = "NAME", value_parser = instance)]
+    pub instance: Option<String>,
 }
 
 /// `corex check`

@@ -12,7 +12,12 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 use corex_user::{
     daemon::{self, Options},
-    kernel::{heap::CountingHeap, maps_document, privileges},
+    kernel::{
+        heap::CountingHeap,
+        maps_document,
+        pins::{self, PinError},
+        privileges,
+    },
     rpc::client,
     script::{
         self, Config,
@@ -21,13 +26,14 @@ use corex_user::{
     telemetry::log,
 };
 
-use crate::cli::{Cli, Command, ListArgs, Listed, RpcArgs, RunArgs};
+use crate::cli::{Cli, Command, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs};
 
 /// So that each worker can say what it holds.
 #[global_allocator]
 static HEAP: CountingHeap = CountingHeap;
 
 const BAD_CONFIGURATION: u8 = 1;
+const RUNS: u8 = 1;
 const CANNOT_RUN: u8 = 3;
 
 const WHAT_THERE_IS: &str =
@@ -46,6 +52,7 @@ fn main() -> ExitCode {
                 ExitCode::from(BAD_CONFIGURATION)
             }
         },
+        Command::Detach(args) => detach(&args),
         Command::List(args) => list(&args),
         Command::Rpc(args) => rpc(&args),
         Command::Completion(args) => {
@@ -127,6 +134,7 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
     let options = Options {
         config: args.config,
         instance: args.instance,
+        take_over: args.take_over,
         interfaces: args.interfaces,
         engine: args.engine,
         xdp_mode: args.xdp_mode,
@@ -144,6 +152,36 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
             ExitCode::from(CANNOT_RUN)
         }
     }
+}
+
+/// Takes off what an instance left behind, or lists the instances.
+fn detach(args: &DetachArgs) -> ExitCode {
+    let Some(name) = &args.instance else {
+        let mut out = std::io::stdout().lock();
+        for name in pins::instances() {
+            let line = match pins::holder(&name) {
+                Some(pid) => format!("{name}: runs, as process {pid}"),
+                None => {
+                    format!("{name}: doesn't run; `corex detach {name}` takes off what it left")
+                }
+            };
+            // A closed pipe is the reader's choice.
+            let _ = writeln!(out, "{line}");
+        }
+        return ExitCode::SUCCESS;
+    };
+    let (status, words) = match daemon::detach(name) {
+        Ok(words) => (ExitCode::SUCCESS, words),
+        Err(error) => {
+            let status = match error.downcast_ref() {
+                Some(PinError::Taken(_)) => RUNS,
+                _ => CANNOT_RUN,
+            };
+            (ExitCode::from(status), format!("{error:#}"))
+        }
+    };
+    let _ = writeln!(std::io::stderr(), "corex: {words}");
+    status
 }
 
 /// Asks a running corex by its control socket.

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     books::Books,
+    mounts::Mounts,
     namespace::Namespace,
     process::{Process, output_of},
     wait,
@@ -96,11 +97,20 @@ impl CorexOptions {
             Some(path) => path.clone(),
             None => binary()?,
         };
-        let corex = self.spawn(namespace.command(binary), directory, name)?;
-        corex
-            .process
-            .wait_for_output("ready", Duration::from_secs(20))?;
-        Ok(corex)
+        self.spawn(namespace.command(binary), directory, name)?
+            .ready()
+    }
+
+    /// As [`Self::start`], where an earlier corex may have left something.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(&self, mounts: &Mounts, directory: &Path, name: &str) -> Result<Corex> {
+        let binary = match &self.binary {
+            Some(path) => path.clone(),
+            None => binary()?,
+        };
+        self.spawn(mounts.command(binary), directory, name)?.ready()
     }
 
     /// Starts corex by `command` (which names the binary already, perhaps behind a wrapper
@@ -135,6 +145,28 @@ pub struct Corex {
 }
 
 impl Corex {
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended, or wasn't ready in time; with its log.
+    pub fn ready(self) -> Result<Self> {
+        self.process
+            .wait_for_output("ready", Duration::from_secs(20))?;
+        Ok(self)
+    }
+
+    /// Waits until it has made way for a successor, and returns its final books.
+    ///
+    /// # Errors
+    /// It doesn't end, fails, or leaves no books; with its log.
+    pub fn succeeded(self) -> Result<Books> {
+        let status = self.process.wait(Duration::from_secs(15))?;
+        if !status.success() {
+            bail!("corex ended with {status}:\n{}", self.log());
+        }
+        Books::read(&self.books).with_context(|| self.log())
+    }
+
     /// The books as of now.
     ///
     /// # Errors

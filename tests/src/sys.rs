@@ -69,6 +69,26 @@ pub fn kill_group(leader: u32, signal: libc::c_int) -> io::Result<()> {
     checked(unsafe { libc::kill(-(leader as libc::pid_t), signal) }).map(drop)
 }
 
+/// Lets the kernel or the NIC cut what a socket sends into datagrams of `size` bytes (udp(7),
+/// UDP_SEGMENT).
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_udp_segment(socket: &std::net::UdpSocket, size: u16) -> io::Result<()> {
+    let size = libc::c_int::from(size);
+    // SAFETY: the option is an integer, which lives through the call.
+    checked(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            ptr::from_ref(&size).cast(),
+            mem::size_of_val(&size) as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
 /// Effective user id.
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid always succeeds and touches no memory.

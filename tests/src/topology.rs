@@ -212,6 +212,10 @@ impl Inline {
             internet: Namespace::new("net")?,
             server: Namespace::new("srv")?,
         };
+        // A router whose link-local address is still tentative asks for no neighbour.
+        inline
+            .internet
+            .sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         veth_with_queues((&inline.device, "eth0"), (&inline.internet, "d"), queues)?;
         veth_with_queues((&inline.server, "eth0"), (&inline.internet, "s"), queues)?;
         for (host, namespace, interface) in [

@@ -1,13 +1,12 @@
 //! The pinned maps as bpftool shows them, and as docs/maps.md says that they are.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Corex, WorkDir,
+    Corex, Mounts, WorkDir,
     config::{self, Family},
     corex::CorexOptions,
-    process::output_of,
     sipp::SippOptions,
     topology::Relay,
     wait,
@@ -233,17 +232,8 @@ fn a_new_min_msg_len_holds_at_once_for_both_sides() -> Result<()> {
 
 #[test]
 fn pins_of_a_stopped_instance_are_gone_and_those_of_a_killed_one_are_replaced() -> Result<()> {
-    // One mount namespace for all, with the file system for pins in it.
     let (relay, work) = (Relay::new()?, WorkDir::new()?);
-    let holder = relay
-        .corex
-        .spawn("sleep", &["600"], &work.join("sleep.log"))?;
-    let pid = holder.pid().to_string();
-    let inside = ["nsenter", "-t", &pid, "-m", "-n"];
-    let run = |words: &[&str]| output_of(Command::new("nsenter").args(&inside[1..]).args(words));
-    wait::until("the namespace is there", LIMIT, || {
-        Ok(run(&["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"]).ok())
-    })?;
+    let mounts = Mounts::new(&relay.corex, work.path())?;
     let start = |name: &str, interface: &str| -> Result<Corex> {
         let address = match interface {
             "user" => Relay::USER_SIDE.v4,
@@ -253,8 +243,7 @@ fn pins_of_a_stopped_instance_are_gone_and_those_of_a_killed_one_are_replaced() 
             &format!("{name}.cfg"),
             format!("listen=udp:{address}\nrequest_route {{ drop; }}\n"),
         )?;
-        let mut command = Command::new("nsenter");
-        command.args(&inside[1..]).arg(corex_lab::corex::binary()?);
+        let command = mounts.command(corex_lab::corex::binary()?);
         CorexOptions::new(&file)
             .engine("xdp")
             .interface(interface)
@@ -263,7 +252,7 @@ fn pins_of_a_stopped_instance_are_gone_and_those_of_a_killed_one_are_replaced() 
             .spawn(command, work.path(), name)
     };
     let ready = |corex: &Corex| corex.process.wait_for_output("ready", LIMIT);
-    let list = || run(&["ls", ROOT]);
+    let list = || mounts.run(&["ls", ROOT]);
     let killed = start("killed", "user")?;
     ready(&killed)?;
     killed.kill()?;
@@ -276,6 +265,5 @@ fn pins_of_a_stopped_instance_are_gone_and_those_of_a_killed_one_are_replaced() 
     ensure!(list()?.trim() == "one");
     first.stop()?.check_balance()?;
     ensure!(list()?.trim().is_empty(), "{}", list()?);
-    drop(holder);
     Ok(())
 }

@@ -68,6 +68,14 @@ const SIPP: Tool = tool("sipp", "sip-tester", "SIP calls");
 /// What the demonstration needs.
 pub const FOR_DEMO: [Tool; 2] = [IP, SIPP];
 
+const KAMAILIO: Tool = tool(
+    "kamailio",
+    "kamailio",
+    "the SIP server to stand in front of",
+);
+const BARESIP: Tool = tool("baresip", "baresip-core", "a phone");
+const TSHARK: Tool = tool("tshark", "tshark", "an independent look at packets");
+
 /// What the benchmark needs.
 pub const FOR_BENCH: [Tool; 4] = [
     IP,
@@ -88,7 +96,7 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 15] = [
+pub const PEERS: [Tool; 16] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -110,6 +118,7 @@ pub const PEERS: [Tool; 15] = [
     tool("tshark", "tshark", "an independent look at packets"),
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
     tool("ethtool", "ethtool", "offloads of interfaces"),
+    tool("nft", "nftables", "a firewall"),
 ];
 
 /// Find or install what building corex needs.
@@ -130,7 +139,7 @@ Installing packages needs root. Services that come with packages are not started
 and Prometheus's are switched off.")]
 pub struct SetupArgs {
     /// Install what the tests talk to as well: sipp, sipsak, Kamailio with kamcmd and its modules
-    /// for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2
+    /// for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables
     #[arg(long)]
     peers: bool,
 }

@@ -29,6 +29,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     user1: Signal,
+    user2: Signal,
     hangup: Signal,
 }
 
@@ -42,9 +43,19 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).context("receive SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("receive SIGINT")?,
             user1: signal(SignalKind::user_defined1()).context("receive SIGUSR1")?,
+            user2: signal(SignalKind::user_defined2()).context("receive SIGUSR2")?,
             hangup: signal(SignalKind::hangup()).context("receive SIGHUP")?,
         })
     }
+}
+
+/// How it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// For good.
+    Stop,
+    /// A successor takes over.
+    HandOver,
 }
 
 /// All that control works on.
@@ -68,12 +79,16 @@ pub struct Control<'a> {
 }
 
 impl Control<'_> {
-    /// Runs until SIGTERM, SIGINT or a command to stop; SIGUSR1 writes the books, SIGHUP reads
-    /// the configuration again.
+    /// Runs until SIGTERM, SIGINT or a command to stop, or SIGUSR2 to make way for a successor;
+    /// SIGUSR1 writes the books, SIGHUP reads the configuration again.
     ///
     /// # Errors
     /// When a worker died.
-    pub async fn run(mut self, mut resolver: Resolver, mut signals: Signals) -> anyhow::Result<()> {
+    pub async fn run(
+        mut self,
+        mut resolver: Resolver,
+        mut signals: Signals,
+    ) -> anyhow::Result<Ending> {
         let mut pulse = time::interval(PULSE);
         if self.remote.engine().is_xdp() {
             tokio::spawn(async move {
@@ -94,11 +109,15 @@ impl Control<'_> {
             tokio::select! {
                 _ = signals.terminate.recv() => {
                     tracing::info!("SIGTERM: stopping");
-                    return Ok(());
+                    return Ok(Ending::Stop);
                 }
                 _ = signals.interrupt.recv() => {
                     tracing::info!("SIGINT: stopping");
-                    return Ok(());
+                    return Ok(Ending::Stop);
+                }
+                _ = signals.user2.recv() => {
+                    tracing::info!("SIGUSR2: making way for a successor");
+                    return Ok(Ending::HandOver);
                 }
                 _ = signals.user1.recv() => self.write_books(),
                 _ = signals.hangup.recv() => {
@@ -108,7 +127,7 @@ impl Control<'_> {
                 Some(command) = self.commands.recv() => match command {
                     Command::Stop => {
                         tracing::info!("remote control: stopping");
-                        return Ok(());
+                        return Ok(Ending::Stop);
                     }
                     Command::Books => self.write_books(),
                     Command::Reload(answer) => {

@@ -14,18 +14,20 @@ use corex_common::maps;
 
 use super::{
     Options,
+    control::Ending,
     inline::{self, Detours},
 };
 use crate::{
     io::{
         egress::TransmitSide,
-        inline::InlineSide,
+        inline::{Fragments, InlineSide},
         worker::XdpSide,
         xdp::{self, Bound, QueueSocket, Umem},
     },
     kernel::{
         attach::{self, Attachment, Mode},
         capabilities,
+        inline::Predecessor,
         interfaces::{self, Interface},
         knobs::Knobs,
         limits,
@@ -39,7 +41,7 @@ use crate::{
     script::settings::Settings,
     sip::Transport,
     telemetry::{
-        books::{self, Books, InterfaceLine, LatencyLine, SocketLine, WorkerLine},
+        books::{self, Books, InterfaceLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
         gauges::{QueueGauges, WorkerLink},
         latency,
         log::Log,
@@ -222,7 +224,7 @@ impl Engine {
         let knobs = object.knobs()?;
         knobs.follow(&settings.corex);
 
-        let pins = pin(&object, options)?;
+        let (pins, predecessor) = pin(&object, options)?;
         let mut attachments = Vec::new();
         let mut detours = None;
         let mut modes = Vec::new();
@@ -233,7 +235,7 @@ impl Engine {
                 settings_inline,
                 listeners,
                 interfaces,
-                pins,
+                (pins, predecessor),
                 options,
             )?;
             interfaces = Vec::new();
@@ -245,7 +247,7 @@ impl Engine {
             detours = Some(made);
         } else {
             if let Some(pins) = &pins {
-                inline::clean(&pins.instance(), pins.path())?;
+                inline::clean(pins)?;
             }
             for interface in &mut interfaces {
                 let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
@@ -280,6 +282,7 @@ impl Engine {
             first_slot += queues;
         }
         let heartbeats = object.heartbeats()?;
+        let fragments = Arc::<Fragments>::default();
         let most_queues = interfaces.iter().map(|i| i.queues).max().unwrap_or(1);
         let workers = options
             .workers
@@ -319,6 +322,7 @@ impl Engine {
             let inline = detours.as_ref().map(|detours: &Detours| {
                 InlineSide::new(
                     detours.ends(&queues),
+                    Arc::clone(&fragments),
                     settings_inline.tells_too_big,
                     heartbeats.clone(),
                     object.cookie().rotate_left(worker),
@@ -358,7 +362,8 @@ impl Engine {
         let Some(xdp) = &mut self.xdp else {
             return Ok(());
         };
-        if xdp.detours.is_some() {
+        if let Some(detours) = &mut xdp.detours {
+            detours.serve();
             // Until the workers run; they are started next.
             let heartbeats = xdp.object.heartbeats()?;
             xdp.queues
@@ -449,9 +454,30 @@ impl Engine {
         self.xdp.as_mut().map(|x| x.object.ebpf())
     }
 
-    /// Takes the program off all interfaces.
-    pub fn detach(&mut self) {
-        let Some(xdp) = &mut self.xdp else { return };
+    /// Takes the programs off all interfaces; or, where a successor is to find them, leaves them
+    /// there with nobody to steer to. Returns whether they are left.
+    pub fn detach(&mut self, ending: Ending, is_closed: bool) -> bool {
+        let Some(xdp) = &mut self.xdp else {
+            return false;
+        };
+        if let (Some(detours), Some(pins)) = (&mut xdp.detours, &mut xdp.pins)
+            && (ending == Ending::HandOver || is_closed)
+        {
+            let slots = xdp.queues.iter().map(|line| line.slot);
+            if let Err(error) = inline::close(&mut xdp.object, slots) {
+                tracing::warn!("{error:#}");
+            }
+            if ending == Ending::Stop {
+                tracing::warn!(
+                    "on_failure is \"closed\": the programs stay, and the server's SIP is dropped \
+                     until corex runs again; `corex detach {}` takes them off",
+                    pins.instance()
+                );
+            }
+            pins.keep();
+            detours.leave();
+            return true;
+        }
         if let Some(detours) = &mut xdp.detours {
             detours.let_go();
         }
@@ -468,6 +494,7 @@ impl Engine {
                 Err(error) => tracing::warn!("{name}: detach: {error:#}"),
             }
         }
+        false
     }
 
     /// Takes down what the workers needed to the last.
@@ -483,6 +510,7 @@ impl Engine {
         let languages = &shared.config.program.languages;
         let mut kernel = None;
         let mut inline = None;
+        let mut predecessor = None;
         let mut interfaces = Vec::new();
         let mut sockets: Vec<SocketLine> = listeners
             .iter()
@@ -496,7 +524,13 @@ impl Engine {
                 Ok(counters) => kernel = Some(counters),
                 Err(error) => tracing::error!(%error, "read the XDP program's counters"),
             }
-            if xdp.detours.is_some() {
+            if let Some(detours) = &xdp.detours {
+                predecessor = detours.predecessor.map(|left| PredecessorLine {
+                    kernel: left.kernel,
+                    egress: left.egress,
+                    detour: left.detour,
+                    in_hand: left.in_hand(),
+                });
                 match xdp.object.inline_counters() {
                     Ok(counters) => inline = Some(counters),
                     Err(error) => tracing::error!(%error, "read the counters of inline mode"),
@@ -537,6 +571,7 @@ impl Engine {
             sockets,
             kernel,
             inline,
+            predecessor,
             user: self.slots.total(),
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
@@ -555,25 +590,33 @@ fn worker_links(workers: u32) -> Vec<Arc<WorkerLink>> {
 
 /// Pins the maps under the instance's name. Where nobody asked for a name, another instance that
 /// has the same or a system without the file system is no reason not to run.
-fn pin(object: &Object, options: &Options) -> anyhow::Result<Option<Pins>> {
+///
+/// Returns as well what an instance of that name, which has ended, counted in inline mode.
+fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Option<Predecessor>)> {
     let name = pins::instance_of(&options.config);
     let taken = match &options.instance {
+        _ if options.take_over => Pins::take_over(options.instance.as_ref().unwrap_or(&name)),
         Some(name) => Pins::take(name),
         None => match Pins::take(&name) {
             Err(PinError::Taken(_)) => Pins::take(&format!("{name}-{}", std::process::id())),
             other => other,
         },
     };
-    let pinned = taken.and_then(|pins| object.pin(&pins).map(|()| pins));
+    let pinned = taken.and_then(|pins| {
+        let predecessor = Predecessor::open(&pins);
+        pins.clear();
+        object.pin(&pins)?;
+        Ok((pins, predecessor))
+    });
     match pinned {
-        Ok(pins) => {
+        Ok((pins, predecessor)) => {
             tracing::info!("maps pinned in {}", pins.path().display());
-            Ok(Some(pins))
+            Ok((Some(pins), predecessor))
         }
-        Err(error) if options.instance.is_some() => Err(error.into()),
+        Err(error) if options.instance.is_some() || options.take_over => Err(error.into()),
         Err(error) => {
             tracing::warn!("maps are not pinned: {error}");
-            Ok(None)
+            Ok((None, None))
         }
     }
 }

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 pub use self::engine::EngineChoice;
 use self::{
     beside::{Beside, TcpListeners},
-    control::Control,
+    control::{Control, Ending},
     engine::{Engine, XdpWorker},
     front_ends::FrontEnds,
     loader::Loader,
@@ -40,7 +40,14 @@ use self::{
 use crate::{
     alias,
     io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
-    kernel::{attach::ModeChoice, inline::TcChoice, knobs::Knobs, limits, routes},
+    kernel::{
+        attach::ModeChoice,
+        inline::TcChoice,
+        knobs::Knobs,
+        limits,
+        pins::{self, Pins},
+        routes,
+    },
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
     sip::Transport,
@@ -54,6 +61,8 @@ pub struct Options {
     pub config: PathBuf,
     /// The instance's name; `None`: after the configuration's file.
     pub instance: Option<String>,
+    /// Take the name over from the instance that has it.
+    pub take_over: bool,
     /// Interfaces to attach to; empty: those that carry listen addresses.
     pub interfaces: Vec<String>,
     /// The engine.
@@ -86,6 +95,7 @@ struct Workers {
 /// died.
 pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
     let listeners = listen::resolve(&config.settings)?;
+    let is_closed = config.settings.corex.inline.is_closed;
     let datagram = |l: &&Listener| l.transport == Transport::Udp;
     // In inline mode the addresses are the server's.
     let own = if config.settings.corex.inline.is_on {
@@ -179,8 +189,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));
     service::stopping();
+    let ending = *outcome.as_ref().unwrap_or(&Ending::Stop);
     // New packets go to the kernel from here on; what was steered is still handled.
-    remote.engine().detach();
+    remote.engine().detach(ending, is_closed);
     workers.stop();
     remote.engine().take_down();
     runtime.block_on(beside.stop());
@@ -191,7 +202,25 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             .write(path)
             .with_context(|| format!("write the books to {}", path.display()))?;
     }
-    outcome
+    outcome.map(drop)
+}
+
+/// Takes off what an instance left behind: programs, veth pairs, pins. Returns what was done.
+///
+/// # Errors
+/// [`PinError::Taken`] when it runs; else what the kernel says.
+pub fn detach(instance: &str) -> anyhow::Result<String> {
+    if !pins::instances().iter().any(|name| name == instance) {
+        return Ok(format!("no instance {instance} has left anything here"));
+    }
+    let pins = Pins::take(instance)?;
+    let had_programs = inline::clean(&pins)?;
+    drop(pins);
+    Ok(if had_programs {
+        format!("{instance}: programs, veth pairs and pins are taken off")
+    } else {
+        format!("{instance}: pins are removed; there were no programs")
+    })
 }
 
 /// All that the workers go by.

@@ -91,6 +91,11 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     if old.control != new.control {
         bail!("the parameters of remote control have changed, which takes a new start");
     }
+    if old.corex.inline != new.corex.inline || old.corex.interfaces != new.corex.interfaces {
+        bail!(
+            "the parameters of inline mode or the interfaces have changed, which takes a new start"
+        );
+    }
     if old.children != new.children {
         bail!("`children` has changed, which takes a new start");
     }

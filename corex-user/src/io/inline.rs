@@ -4,7 +4,10 @@
 //! A packet that comes from the NIC goes on to the detour's end, and the other way round. What
 //! isn't for the hook goes on as it came.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use corex_common::counters::WorkerCounters;
 
@@ -27,7 +30,7 @@ use crate::{
 /// How long a datagram may take to be complete. Linux waits 30 s; SIP over UDP has sent the
 /// request seven times by then (RFC 3261 §17.1.1.2).
 const FRAGMENT_LIFETIME: Duration = Duration::from_secs(5);
-/// What is kept of incomplete datagrams, each way and worker.
+/// What is kept of incomplete datagrams, each way.
 const FRAGMENT_BYTES: usize = 4 << 20;
 const FRAGMENT_DATAGRAMS: usize = 1_024;
 const FRAGMENT_DATAGRAMS_OF_SOURCE: usize = 256;
@@ -53,15 +56,67 @@ pub struct End {
     pub back_mac: Option<[u8; 6]>,
 }
 
+/// Incomplete datagrams of all workers: a NIC may spread the fragments of one over its queues.
+pub struct Fragments {
+    incoming: Mutex<Reassembler>,
+    outgoing: Mutex<Reassembler>,
+    started: Instant,
+}
+
+impl Default for Fragments {
+    fn default() -> Self {
+        let limits = Limits {
+            max_bytes: FRAGMENT_BYTES,
+            max_datagrams: FRAGMENT_DATAGRAMS,
+            max_of_source: FRAGMENT_DATAGRAMS_OF_SOURCE,
+            max_pieces: FRAGMENT_PIECES,
+            lifetime: FRAGMENT_LIFETIME,
+        };
+        Self {
+            incoming: Mutex::new(Reassembler::new(limits)),
+            outgoing: Mutex::new(Reassembler::new(limits)),
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Fragments {
+    /// Takes a fragment; returns the datagram that it completes.
+    fn push(
+        &self,
+        way: Direction,
+        packet: &[u8],
+        view: &View,
+        now: Instant,
+        lost: &mut Lost,
+    ) -> Option<Whole> {
+        let reassembler = match way {
+            Direction::Incoming => &self.incoming,
+            Direction::Outgoing => &self.outgoing,
+        };
+        let age = now.saturating_duration_since(self.started);
+        lock(reassembler).push(packet, view, age, lost)
+    }
+
+    /// Gives up what is older than it may be; everything, when the time is [`Duration::MAX`].
+    fn expire(&self, age: Duration, lost: &mut Lost) {
+        lock(&self.incoming).expire(age, lost);
+        lock(&self.outgoing).expire(age, lost);
+    }
+}
+
+/// A worker that panicked leaves what was whole before and after each fragment.
+fn lock(reassembler: &Mutex<Reassembler>) -> std::sync::MutexGuard<'_, Reassembler> {
+    reassembler.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// See the module.
 pub struct InlineSide {
-    ends: Vec<End>,
-    incoming: Reassembler,
-    outgoing: Reassembler,
+    ends: Vec<Option<End>>,
+    fragments: Arc<Fragments>,
     /// Whether who sends too much is told by ICMP.
     tells_too_big: bool,
     heartbeats: Heartbeats,
-    started: Instant,
     expired: Instant,
     rewriter: Rewriter,
     /// An ICMP error.
@@ -86,27 +141,18 @@ impl InlineSide {
     /// For a worker's queues, in their order. `identification`: where to begin; unlike that of
     /// other workers.
     pub fn new(
-        ends: Vec<End>,
+        ends: Vec<Option<End>>,
+        fragments: Arc<Fragments>,
         tells_too_big: bool,
         heartbeats: Heartbeats,
         identification: u32,
     ) -> Self {
-        let limits = Limits {
-            max_bytes: FRAGMENT_BYTES,
-            max_datagrams: FRAGMENT_DATAGRAMS,
-            max_of_source: FRAGMENT_DATAGRAMS_OF_SOURCE,
-            max_pieces: FRAGMENT_PIECES,
-            lifetime: FRAGMENT_LIFETIME,
-        };
-        let now = Instant::now();
         Self {
             ends,
-            incoming: Reassembler::new(limits),
-            outgoing: Reassembler::new(limits),
+            fragments,
             tells_too_big,
             heartbeats,
-            started: now,
-            expired: now,
+            expired: Instant::now(),
             rewriter: Rewriter::default(),
             error: Vec::new(),
             replacement: Vec::new(),
@@ -125,18 +171,20 @@ impl InlineSide {
             return;
         }
         self.expired = now;
-        self.expire_all(now.saturating_duration_since(self.started), counters);
+        self.give_up_after(
+            now.saturating_duration_since(self.fragments.started),
+            counters,
+        );
     }
 
     /// Drops what is incomplete, as the worker ends.
     pub fn give_up(&mut self, counters: &mut WorkerCounters) {
-        self.expire_all(Duration::MAX, counters);
+        self.give_up_after(Duration::MAX, counters);
     }
 
-    fn expire_all(&mut self, age: Duration, counters: &mut WorkerCounters) {
+    fn give_up_after(&mut self, age: Duration, counters: &mut WorkerCounters) {
         let mut lost = Lost::default();
-        self.incoming.expire(age, &mut lost);
-        self.outgoing.expire(age, &mut lost);
+        self.fragments.expire(age, &mut lost);
         count_lost(&lost, counters);
     }
 }
@@ -158,7 +206,7 @@ pub fn serve(
     mut frame: Frame,
 ) -> Option<Frame> {
     pipeline.counters.xdp_in += 1;
-    let Some(end) = inline.ends.get(queue).copied() else {
+    let Some(end) = inline.ends.get(queue).copied().flatten() else {
         pipeline.counters.drop_frame += 1;
         return Some(frame);
     };
@@ -257,13 +305,11 @@ fn serve_fragment(
     packet: &[u8],
     view: &View,
 ) {
-    let age = road.side.now().saturating_duration_since(inline.started);
-    let reassembler = match road.end.way {
-        Direction::Incoming => &mut inline.incoming,
-        Direction::Outgoing => &mut inline.outgoing,
-    };
     let mut lost = Lost::default();
-    let whole = reassembler.push(packet, view, age, &mut lost);
+    let now = road.side.now();
+    let whole = inline
+        .fragments
+        .push(road.end.way, packet, view, now, &mut lost);
     count_lost(&lost, &mut pipeline.counters);
     let Some(whole) = whole else { return };
     let verdict = match View::parse(&whole.frame) {

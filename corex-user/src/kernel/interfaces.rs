@@ -2,7 +2,10 @@
 
 use std::{ffi::CString, fs, io, net::IpAddr};
 
-use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
+use nix::{
+    ifaddrs::getifaddrs,
+    net::if_::{if_indextoname, if_nametoindex},
+};
 
 /// An interface that XDP is to be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,17 @@ impl Interface {
             queues: queues.max(1),
             mtu,
         })
+    }
+}
+
+impl Interface {
+    /// The name of the interface with that index.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn name_of(index: u32) -> io::Result<String> {
+        let name = if_indextoname(index)?;
+        Ok(name.to_string_lossy().into_owned())
     }
 }
 

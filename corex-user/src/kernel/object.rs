@@ -249,6 +249,15 @@ impl Object {
         at(maps::XSKS, xsks.set(slot, socket, 0))
     }
 
+    /// Empties a slot: packets of its queue go to no socket any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_queue(&mut self, slot: u32) -> Result<()> {
+        let mut xsks: XskMap<_> = map!(self, XskMap, maps::XSKS)?;
+        at(maps::XSKS, xsks.unset(slot))
+    }
+
     /// Tells the programs of inline mode what to go by.
     ///
     /// # Errors

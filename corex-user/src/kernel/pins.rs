@@ -3,14 +3,22 @@
 use std::{
     fs::{self, File},
     io,
+    os::linux::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     mount::{MsFlags, mount},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
+    sys::{
+        signal::{Signal, kill},
+        stat::{major, minor},
+        statfs::{BPF_FS_MAGIC, statfs},
+    },
+    unistd::Pid,
 };
 
 /// Where the kernel's documentation and bpftool expect the file system for pins.
@@ -35,11 +43,15 @@ pub enum PinError {
     },
 }
 
-/// One instance's directory. Removed with all pins in it when dropped; those of an instance that
-/// was killed go when the next one takes the name.
+/// How long an instance may take to make way for its successor.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// One instance's directory. Removed with all pins in it when dropped, unless it is [kept](Self::keep);
+/// those of an instance that was killed are there until the next one [clears](Self::clear) them.
 #[derive(Debug)]
 pub struct Pins {
     path: PathBuf,
+    is_kept: bool,
     /// Held as long as the instance lives.
     _lock: Flock<File>,
 }
@@ -60,7 +72,32 @@ impl Pins {
             )
             .map_err(PinError::Mount)?;
         }
-        Self::take_in(&Path::new(BPFFS).join("corex"), instance)
+        Self::take_in(&root(), instance)
+    }
+
+    /// Takes the name from who has it: that one is sent SIGUSR2, and waited for.
+    ///
+    /// # Errors
+    /// As [`Self::take`], when it doesn't make way.
+    pub fn take_over(instance: &str) -> Result<Pins, PinError> {
+        let first = Self::take(instance);
+        if !matches!(first, Err(PinError::Taken(_))) {
+            return first;
+        }
+        if let Some(pid) = holder(instance) {
+            tracing::info!("taking over from process {pid}");
+            // Gone already is as good.
+            let _ = kill(pid, Signal::SIGUSR2);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::take(instance) {
+                Err(PinError::Taken(_)) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn take_in(root: &Path, instance: &str) -> Result<Pins, PinError> {
@@ -76,9 +113,11 @@ impl Pins {
             Err((_, Errno::EWOULDBLOCK)) => return Err(PinError::Taken(instance.to_owned())),
             Err((_, errno)) => return Err(refused(errno.into())),
         };
-        let pins = Pins { path, _lock: lock };
-        pins.clear();
-        Ok(pins)
+        Ok(Pins {
+            path,
+            is_kept: false,
+            _lock: lock,
+        })
     }
 
     /// Where a map of this name is to be pinned.
@@ -97,8 +136,13 @@ impl Pins {
         name.to_string_lossy().into_owned()
     }
 
-    /// Removes the pins; those of links have a folder of their own, and stay.
-    fn clear(&self) {
+    /// Lets the pins stay when this is dropped, for a successor.
+    pub fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Removes the maps' pins; those of links have a folder of their own, and stay.
+    pub fn clear(&self) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             // What can't be removed is in the way of its successor, which then says so.
             let _ = fs::remove_file(entry.path());
@@ -108,9 +152,45 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         self.clear();
         let _ = fs::remove_dir(&self.path);
     }
+}
+
+/// Folder of all instances.
+fn root() -> PathBuf {
+    Path::new(BPFFS).join("corex")
+}
+
+/// The instances that there are, running or not.
+pub fn instances() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The process that has an instance's name.
+pub fn holder(instance: &str) -> Option<Pid> {
+    let directory = fs::metadata(root().join(instance)).ok()?;
+    let (device, inode) = (directory.st_dev(), directory.st_ino());
+    let file = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // proc_locks(5): number, kind, mode, access, process, file, range.
+        let mut words = line.split_whitespace().skip(1);
+        let kind = words.next()?;
+        let mut rest = words.skip(2);
+        let pid: i32 = rest.next()?.parse().ok()?;
+        (kind == "FLOCK" && rest.next()? == file && pid > 0).then(|| Pid::from_raw(pid))
+    })
 }
 
 fn is_bpffs(path: &Path) -> bool {
@@ -154,8 +234,15 @@ mod tests {
         assert!(!path.exists());
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("LEFT"), "").unwrap();
-        let pins = Pins::take_in(&root, "edge").unwrap();
+        let mut pins = Pins::take_in(&root, "edge").unwrap();
+        assert!(pins.place("LEFT").exists());
+        pins.clear();
         assert!(!pins.place("LEFT").exists());
+        fs::write(pins.place("MAP"), "").unwrap();
+        pins.keep();
+        drop(pins);
+        assert!(path.join("MAP").exists());
+        let pins = Pins::take_in(&root, "edge").unwrap();
         drop(pins);
         fs::remove_dir(&root).unwrap();
     }

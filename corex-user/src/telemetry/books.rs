@@ -12,6 +12,19 @@ use super::{
     latency::{self, Histogram},
 };
 
+/// What an earlier corex left in inline mode.
+#[derive(Clone, Copy, Debug)]
+pub struct PredecessorLine {
+    /// Its XDP program on NICs.
+    pub kernel: KernelCounters,
+    /// Its TC program.
+    pub egress: EgressCounters,
+    /// Its XDP program on detours.
+    pub detour: DetourCounters,
+    /// Packets that it had taken and not sent on when it died.
+    pub in_hand: u64,
+}
+
 /// An interface as the books show it.
 #[derive(Clone, Debug)]
 pub struct InterfaceLine {
@@ -87,6 +100,8 @@ pub struct Books {
     /// What the programs of inline mode counted beside: packets that leave, and those on
     /// detours. `None` in proxy mode.
     pub inline: Option<(EgressCounters, DetourCounters)>,
+    /// What the programs counted that an earlier corex had left, to their end. Not in the balance.
+    pub predecessor: Option<PredecessorLine>,
     /// The workers' counters, summed.
     pub user: WorkerCounters,
     /// The workers, in order.
@@ -165,14 +180,7 @@ impl Books {
     pub fn user_imbalance(&self) -> i64 {
         let steered = self.steered();
         let user = &self.user;
-        let decided = user.sent
-            + user.replied
-            + user.consumed
-            + user.delivered
-            + user.handed_back
-            + user.merged
-            + sum(&WorkerCounters::NAMES, &user.values(), &["drop_"]);
-        (steered + user.socket_in + user.stream_in).wrapping_sub(decided) as i64
+        (steered + user.socket_in + user.stream_in).wrapping_sub(user.decided()) as i64
     }
 
     /// Every counter: its group, its name and its value.
@@ -228,6 +236,12 @@ impl Books {
             "inline": self.inline.map(|(egress, detour)| json!({
                 "egress": group(&EgressCounters::NAMES, &egress.values()),
                 "detour": group(&DetourCounters::NAMES, &detour.values()),
+            })),
+            "predecessor": self.predecessor.map(|line| json!({
+                "kernel": group(&KernelCounters::NAMES, &line.kernel.values()),
+                "egress": group(&EgressCounters::NAMES, &line.egress.values()),
+                "detour": group(&DetourCounters::NAMES, &line.detour.values()),
+                "in_hand": line.in_hand,
             })),
             "user": user,
             "streams": group(&names, &values),
@@ -346,6 +360,7 @@ mod tests {
                 ..KernelCounters::default()
             }),
             inline: None,
+            predecessor: None,
             user: WorkerCounters {
                 xdp_in: 5,
                 sent: 4,

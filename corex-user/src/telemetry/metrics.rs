@@ -452,6 +452,7 @@ mod tests {
                 ..KernelCounters::default()
             }),
             inline: None,
+            predecessor: None,
             user: WorkerCounters::default(),
             workers: vec![WorkerLine {
                 counters: WorkerCounters {

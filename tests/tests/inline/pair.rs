@@ -61,6 +61,11 @@ impl Pair {
 
     /// Stops both; their books balance.
     pub fn stop(self) -> Result<PairBooks> {
+        self.stop_in().map(|(_, books)| books)
+    }
+
+    /// As [`Self::stop`]; the network goes on.
+    pub fn stop_in(self) -> Result<(Inline, PairBooks)> {
         let device = self.device.stop()?;
         let server = self.server.stop()?;
         for (name, books) in [("device", &device), ("server", &server)] {
@@ -71,6 +76,6 @@ impl Pair {
             ensure!(!links.contains("cx-"), "{name} has still: {links}");
             ensure!(host.xdp_program("eth0")?.is_none(), "{name} has a program");
         }
-        Ok(PairBooks { device, server })
+        Ok((self.net, PairBooks { device, server }))
     }
 }

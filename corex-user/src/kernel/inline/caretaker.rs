@@ -4,10 +4,12 @@
 
 use std::{io, sync::mpsc, thread};
 
-use aya::programs::{TcAttachType, tc};
 use caps::{CapSet, Capability};
 
-use super::veth::{self, Pair};
+use super::{
+    links,
+    veth::{self, Pair},
+};
 
 enum Job {
     Make {
@@ -95,10 +97,10 @@ impl Caretaker {
         self.ask(Job::Remove(own.to_owned())).map(drop)
     }
 
-    /// Takes clsact filters with a program of this name off an interface.
+    /// [`links::detach_filter`].
     ///
     /// # Errors
-    /// What the kernel says; nothing where there is none.
+    /// When the thread has died.
     pub fn detach_filter(
         &self,
         interface: &str,
@@ -130,13 +132,7 @@ async fn work(handle: &rtnetlink::Handle, job: Job) -> Answer {
             egress,
             program,
         } => {
-            let hook = if egress {
-                TcAttachType::Egress
-            } else {
-                TcAttachType::Ingress
-            };
-            // Not found is what is wanted.
-            let _ = tc::qdisc_detach_program(&interface, hook, program);
+            links::detach_filter(&interface, egress, program);
             Ok(None)
         }
     }

@@ -8,14 +8,19 @@ use std::{
 
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
-    links::{FdLink, LinkError, PinnedLink},
-    tc::{self, NlOptions, TcAttachOptions, TcError},
+    links::{FdLink, Link, LinkError, PinnedLink},
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 
 use crate::kernel::{
     attach::{self, AttachError, Mode, ModeChoice},
     interfaces::Interface,
 };
+
+/// Where a clsact filter of ours is, so that a successor finds it: behind those that have a
+/// priority by default (49152 and below).
+const PRIORITY: u16 = 0xc0ce;
+const HANDLE: TcHandle = TcHandle::new(0, 0xc0ce);
 
 /// How TC programs are attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -203,17 +208,23 @@ impl Links {
             // Who has one already answers with EEXIST; else the filter's own error follows.
             Err(error) => tracing::debug!("{}: clsact: {error}", interface.name),
         }
-        let left = tc::qdisc_detach_program(&interface.name, hook, name);
-        if left.is_ok() {
-            tracing::info!("{}: took an earlier {name} off", interface.name);
-        }
-        let id = program
-            .attach_with_options(
-                &interface.name,
-                hook,
-                TcAttachOptions::Netlink(NlOptions::default()),
-            )
-            .map_err(refused)?;
+        // In place of an earlier daemon's, without a moment in which there is none.
+        let earlier = SchedClassifierLink::attached(&interface.name, hook, PRIORITY, HANDLE, None)
+            .map_err(|error| refused(TcError::from(error).into()))?;
+        let id = match program.attach_to_link(earlier) {
+            Ok(id) => id,
+            Err(_) => program
+                .attach_with_options(
+                    &interface.name,
+                    hook,
+                    TcAttachOptions::Netlink(NlOptions {
+                        priority: PRIORITY,
+                        handle: HANDLE,
+                        classid: None,
+                    }),
+                )
+                .map_err(refused)?,
+        };
         // The filter stays until it is taken off by name, by who may: not when this is dropped.
         std::mem::forget(program.take_link(id).map_err(refused)?);
         self.filters.push(Filter {
@@ -222,11 +233,6 @@ impl Links {
             program: name,
         });
         Ok(())
-    }
-
-    /// Whether the links outlive the process.
-    pub fn are_pinned(&self) -> bool {
-        self.folder.is_some()
     }
 
     /// Ends all attachments but clsact filters, which are returned.
@@ -247,12 +253,50 @@ impl Links {
     }
 }
 
-/// Removes the links that a daemon left in `folder`: its programs are attached no more.
-pub fn clear(folder: &Path) {
+/// Takes our clsact filter off an interface. It is found by its priority and handle: aya's search
+/// by name gives up where others have filters of other kinds.
+pub fn detach_filter(interface: &str, egress: bool, program: &str) {
+    let hook = if egress {
+        TcAttachType::Egress
+    } else {
+        TcAttachType::Ingress
+    };
+    let detached = SchedClassifierLink::attached(interface, hook, PRIORITY, HANDLE, None)
+        .map_err(|error| ProgramError::from(TcError::from(error)))
+        .and_then(Link::detach);
+    // None there is as good.
+    if let Err(error) = detached {
+        tracing::debug!("{interface}: no filter {program} taken off: {error}");
+    }
+}
+
+/// Removes the links that a daemon left in `folder`, but for those that `kept` hold: its programs
+/// are attached no more. Returns the indices of interfaces of which nothing is kept.
+pub fn clear(folder: &Path, kept: &[&Links]) -> Vec<u32> {
+    let held: Vec<&PathBuf> = kept
+        .iter()
+        .flat_map(|links| links.held.iter().filter_map(|(path, _)| path.as_ref()))
+        .collect();
+    let index = |path: &Path| -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        name.rsplit_once('-')?.1.parse().ok()
+    };
+    let kept: Vec<u32> = held.iter().filter_map(|path| index(path)).collect();
+    let mut left = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(entry.path());
+        let path = entry.path();
+        if held.contains(&&path) {
+            continue;
+        }
+        left.extend(index(&path).filter(|index| !kept.contains(index)));
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!("{}: {error}", path.display());
+        }
     }
     let _ = fs::remove_dir(folder);
+    left.sort_unstable();
+    left.dedup();
+    left
 }
 
 fn xdp_name(interface: &Interface, mode: Mode) -> String {

@@ -6,11 +6,13 @@ pub mod caretaker;
 mod heartbeats;
 pub mod links;
 mod offload;
+pub mod predecessor;
 pub mod veth;
 
 pub use self::{
     caretaker::Caretaker,
     heartbeats::Heartbeats,
     links::{Links, TcChoice},
+    predecessor::{Left, Predecessor},
     veth::Pair,
 };
