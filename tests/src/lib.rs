@@ -6,6 +6,7 @@
 //! ([`cleanup`]); what a killed run left behind, the next one sweeps ([`sweep`]).
 //! It needs root, and knows corex only from outside: its command line, its books, its packets.
 
+pub mod baresip;
 pub mod books;
 pub mod capture;
 pub mod cleanup;
@@ -17,6 +18,7 @@ pub mod mounts;
 pub mod namespace;
 pub mod process;
 pub mod raw;
+pub mod registrar;
 pub mod sipp;
 pub mod sys;
 pub mod topology;
@@ -32,6 +34,7 @@ pub use mounts::Mounts;
 pub use namespace::{Namespace, veth};
 pub use process::Process;
 pub use raw::RawSocket;
+pub use registrar::Registrar;
 pub use sipp::{Sipp, SippReport};
 pub use workdir::WorkDir;
 

@@ -76,6 +76,9 @@ const KAMAILIO: Tool = tool(
 const BARESIP: Tool = tool("baresip", "baresip-core", "a phone");
 const TSHARK: Tool = tool("tshark", "tshark", "an independent look at packets");
 
+/// What the demonstration of inline mode needs.
+pub const FOR_INLINE_DEMO: [Tool; 5] = [IP, SIPP, KAMAILIO, BARESIP, TSHARK];
+
 /// What the benchmark needs.
 pub const FOR_BENCH: [Tool; 4] = [
     IP,
@@ -96,7 +99,7 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 16] = [
+pub const PEERS: [Tool; 17] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -115,7 +118,8 @@ pub const PEERS: [Tool; 16] = [
     tool("curl", "curl", "a client of HTTP"),
     tool("promtool", "prometheus", "an independent look at metrics"),
     files("libcryptx-perl", "encryption in an example's Perl"),
-    tool("tshark", "tshark", "an independent look at packets"),
+    TSHARK,
+    BARESIP,
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
     tool("ethtool", "ethtool", "offloads of interfaces"),
     tool("nft", "nftables", "a firewall"),
@@ -138,7 +142,7 @@ Examples:
 Installing packages needs root. Services that come with packages are not started; Kamailio's
 and Prometheus's are switched off.")]
 pub struct SetupArgs {
-    /// Install what the tests talk to as well: sipp, sipsak, Kamailio with kamcmd and its modules
+    /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its modules
     /// for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables
     #[arg(long)]
     peers: bool,
@@ -309,7 +313,11 @@ mod tests {
 
     #[test]
     fn what_parts_need_is_among_what_the_tests_need() {
-        for tool in FOR_DEMO.iter().chain(&FOR_UNIT_TESTS) {
+        for tool in FOR_DEMO
+            .iter()
+            .chain(&FOR_INLINE_DEMO)
+            .chain(&FOR_UNIT_TESTS)
+        {
             assert!(PEERS.iter().any(|peer| peer.command == tool.command));
         }
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the main job, on a machine without a SIP network.
 
+mod inline;
 mod report;
 mod wire;
 
@@ -30,13 +31,21 @@ use crate::{
 /// the second, which decompresses; and the same for the replies. Then it shows what
 /// happened, and removes everything. It installs what it needs first, as `setup` does; the
 /// first time that and the build take some minutes.
+///
+/// With --inline, corex stands in front of servers that know nothing of it: a phone (baresip)
+/// registers with a stock Kamailio and calls, and many more after it, while the wire between
+/// their hosts carries nothing but encoded bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The two configurations are tests/demo/a.cfg and tests/demo/b.cfg. With COREX_BIN set, that
+The configurations are in tests/demo: a.cfg and b.cfg; with --inline registrar.cfg (Kamailio's),
+inline-device.cfg and inline-server.cfg. With COREX_BIN set, that
 binary is shown instead of a fresh release build.
 
 Needs root, for the namespaces and XDP. No interface of the machine is touched.")]
 pub struct DemoArgs {
+    /// corex in front of an unmodified server, and of an unmodified phone
+    #[arg(long)]
+    inline: bool,
     /// How many calls
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     calls: u64,
@@ -65,16 +74,25 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     privilege::require_root(
         "the demonstration, which makes network namespaces and attaches XDP programs,",
     )?;
-    setup::ensure_tools(&setup::FOR_DEMO)?;
+    if args.inline {
+        setup::ensure_tools(&setup::FOR_INLINE_DEMO)?;
+    } else {
+        setup::ensure_tools(&setup::FOR_DEMO)?;
+    }
     setup::ensure_toolchain()?;
     let binary = compile::corex_to_run()?;
     for name in corex_lab::sweep()? {
         ui::say(&format!("removed {name}, left by a run that was killed"));
     }
-    let outcome = calls(args, &binary)?;
+    let (table, complaints) = if args.inline {
+        inline::run(args, &binary)?
+    } else {
+        let outcome = calls(args, &binary)?;
+        let complaints = report::complaints(&outcome, args.calls);
+        (report::table(&outcome), complaints)
+    };
     ui::say("");
-    ui::say(&report::table(&outcome));
-    let complaints = report::complaints(&outcome, args.calls);
+    ui::say(&table);
     for complaint in &complaints {
         ui::say(&ui::paint(Style::Bad, complaint));
     }

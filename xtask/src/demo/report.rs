@@ -67,12 +67,12 @@ pub fn complaints(outcome: &Outcome, calls: u64) -> Vec<String> {
     complaints
 }
 
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
 
-fn heading(out: &mut String, title: &str, columns: &[&str]) {
+pub(super) fn heading(out: &mut String, title: &str, columns: &[&str]) {
     let mut text = format!("{title:<LABEL$}");
     for column in columns {
         // A String takes everything.
@@ -81,7 +81,7 @@ fn heading(out: &mut String, title: &str, columns: &[&str]) {
     line(out, &ui::paint(Style::Bold, text.trim_end()));
 }
 
-fn row(out: &mut String, label: &str, values: impl IntoIterator<Item = String>) {
+pub(super) fn row(out: &mut String, label: &str, values: impl IntoIterator<Item = String>) {
     let mut text = format!("{:<LABEL$}", format!("  {label}"));
     for value in values {
         let _ = write!(text, "{value:>NUMBER$}");
@@ -95,7 +95,7 @@ fn traffic(out: &mut String, label: &str, traffic: &Traffic) {
 }
 
 /// With a comma between groups of three digits.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
