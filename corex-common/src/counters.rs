@@ -197,6 +197,9 @@ counters! {
         handed_back,
         /// Inline: fragments that became part of a datagram, all but one for each.
         merged,
+        /// Inline: ICMP errors among those handed back, of which the quotation was cut down to
+        /// headers, as it was what the hook had made of a message.
+        quotes_cut,
         /// Payload bytes received, by either road, before the hook.
         bytes_in,
         /// Payload bytes sent, by either road, after the hook.

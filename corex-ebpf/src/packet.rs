@@ -89,9 +89,10 @@ impl Datagram {
     }
 }
 
-/// What is at least there of a frame that holds a UDP header behind all that is walked but
-/// IPv6 extension headers: Ethernet, two tags, IPv4 with all options, UDP.
-pub const HEADERS_LEN: u32 = 14 + 8 + 60 + 8;
+/// What is at least there of a frame that holds all headers that are looked at, but for IPv6
+/// extension headers: Ethernet, two tags, IPv4 with all options, ICMP, and the same IPv4 and the
+/// ports of what it quotes.
+pub const HEADERS_LEN: u32 = 14 + 8 + 60 + 8 + 60 + 4;
 
 const ETHERNET_LEN: usize = 14;
 const VLAN_LEN: usize = 4;
@@ -99,6 +100,7 @@ const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 /// Length of a UDP header.
 pub const UDP_LEN: usize = 8;
+const ICMP_LEN: usize = 8;
 /// IPv6 extension headers that are walked, each at most this long. RFC 8200 allows 2,048
 /// bytes; on a path to a SIP server a few dozen are already rare.
 const MAX_EXT_HEADERS: usize = 4;
@@ -109,6 +111,8 @@ const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
 
+const IPPROTO_ICMP: u8 = 1;
+const IPPROTO_ICMPV6: u8 = 58;
 const IPPROTO_HOPOPTS: u8 = 0;
 const IPPROTO_ROUTING: u8 = 43;
 const IPPROTO_FRAGMENT: u8 = 44;
@@ -140,9 +144,9 @@ fn address_v4(a: [u8; 4]) -> [u8; 16] {
     addr
 }
 
-/// Walks the headers. `WHOLE_IP`: IPv4 options and fragments are no reason to stop.
+/// Offset of the IP header, and the EtherType.
 #[inline(always)]
-pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass> {
+fn link_header<F: Frame>(ctx: &F) -> Result<(usize, u16), Pass> {
     let eth = bytes::<F, ETHERNET_LEN>(ctx, 0)?;
     let mut l3 = ETHERNET_LEN;
     let mut ethertype = be16(eth[12], eth[13]);
@@ -154,12 +158,61 @@ pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass>
         ethertype = be16(tag[2], tag[3]);
         l3 += VLAN_LEN;
     }
+    Ok((l3, ethertype))
+}
+
+/// Walks the headers. `WHOLE_IP`: IPv4 options and fragments are no reason to stop.
+#[inline(always)]
+pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass> {
+    let (l3, ethertype) = link_header(ctx)?;
     match ethertype {
         ETH_P_IP => ipv4::<F, WHOLE_IP>(ctx, l3),
         ETH_P_IPV6 => ipv6::<F, WHOLE_IP>(ctx, l3),
         ETH_P_8021Q | ETH_P_8021AD => Err(Pass::VlanDepth),
         _ => Err(Pass::NotIp),
     }
+}
+
+/// The destination of the UDP datagram that an ICMP error quotes (RFC 792, RFC 4443).
+#[inline(always)]
+pub fn quoted<F: Frame>(ctx: &F) -> Result<SocketKey, Pass> {
+    let (l3, ethertype) = link_header(ctx)?;
+    if ethertype == ETH_P_IP {
+        let ip = bytes::<F, IPV4_LEN>(ctx, l3)?;
+        let icmp_at = l3 + usize::from(ip[0] & 0xf) * 4;
+        let icmp = bytes::<F, ICMP_LEN>(ctx, icmp_at)?;
+        // Destination unreachable, time exceeded, parameter problem.
+        if ip[9] != IPPROTO_ICMP || (icmp[0] != 3 && icmp[0] != 11 && icmp[0] != 12) {
+            return Err(Pass::NotUdp);
+        }
+        let inner_at = icmp_at + ICMP_LEN;
+        let inner = bytes::<F, IPV4_LEN>(ctx, inner_at)?;
+        if inner[9] != PROTO_UDP {
+            return Err(Pass::NotUdp);
+        }
+        let ports = bytes::<F, 4>(ctx, inner_at + usize::from(inner[0] & 0xf) * 4)?;
+        let addr = address_v4([inner[16], inner[17], inner[18], inner[19]]);
+        return Ok(key(addr, be16(ports[2], ports[3]), FAMILY_V4));
+    }
+    if ethertype != ETH_P_IPV6 {
+        return Err(Pass::NotIp);
+    }
+    let ip = bytes::<F, IPV6_LEN>(ctx, l3)?;
+    let icmp_at = l3 + IPV6_LEN;
+    let icmp = bytes::<F, ICMP_LEN>(ctx, icmp_at)?;
+    // Errors have types below 128.
+    if ip[6] != IPPROTO_ICMPV6 || icmp[0] > 127 {
+        return Err(Pass::NotUdp);
+    }
+    let inner_at = icmp_at + ICMP_LEN;
+    let inner = bytes::<F, IPV6_LEN>(ctx, inner_at)?;
+    if inner[6] != PROTO_UDP {
+        return Err(Pass::NotUdp);
+    }
+    let ports = bytes::<F, 4>(ctx, inner_at + IPV6_LEN)?;
+    let mut addr = [0u8; 16];
+    addr.copy_from_slice(&inner[24..40]);
+    Ok(key(addr, be16(ports[2], ports[3]), FAMILY_V6))
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-use super::{Service, inline, service};
+use super::{Service, egress::is_quote, inline, service};
 use crate::{
     maps::{ADDRESSES, DETOURS, SOCKETS, XSKS, detour_counters},
     packet::{Part, locate},
@@ -34,7 +34,7 @@ pub fn corex_detour(ctx: XdpContext) -> u32 {
             // SAFETY: as above.
             unsafe { ADDRESSES.get(&address) }.is_some()
         }
-        Err(_) => false,
+        Err(_) => is_quote(&ctx),
     };
     if !is_ours {
         counters.drop_stray += 1;

@@ -6,12 +6,12 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use corex_common::{counters::EgressCounters, inline::Detour};
+use corex_common::{counters::EgressCounters, inline::Detour, maps::Config};
 
 use super::{Service, inline, service};
 use crate::{
     maps::{CONFIG, DETOURS, FRAGMENTS, SOCKETS, egress_counters},
-    packet::{Datagram, HEADERS_LEN, Part, Pass, locate},
+    packet::{Datagram, Frame, HEADERS_LEN, Part, Pass, locate, quoted},
 };
 
 /// On the NIC's egress. What isn't ours is left to the programs behind this one
@@ -47,40 +47,9 @@ fn decide(ctx: &TcContext, counters: &mut EgressCounters) -> i32 {
         counters.pass_malformed += 1;
         return TC_ACT_UNSPEC;
     }
-    let datagram = match locate::<_, true>(ctx) {
-        Ok(datagram) => datagram,
-        Err(reason) => {
-            let counter = match reason {
-                Pass::NotIp => &mut counters.pass_not_ip,
-                Pass::VlanDepth => &mut counters.pass_vlan_depth,
-                Pass::ExtHeader => &mut counters.pass_ext_header,
-                Pass::NotUdp => &mut counters.pass_not_udp,
-                Pass::Malformed | Pass::IpOptions | Pass::Fragment => &mut counters.pass_malformed,
-            };
-            *counter += 1;
-            return TC_ACT_UNSPEC;
-        }
-    };
-    if datagram.part == Part::Later {
-        // SAFETY: entries are replaced as a whole; see `steer::listener`.
-        if unsafe { FRAGMENTS.get(&datagram.fragment_key()) }.is_none() {
-            counters.pass_fragment += 1;
-            return TC_ACT_UNSPEC;
-        }
-    } else {
-        // SAFETY: as above.
-        let Some(entry) = (unsafe { SOCKETS.get(&datagram.source) }) else {
-            counters.pass_no_socket += 1;
-            return TC_ACT_UNSPEC;
-        };
-        if datagram.part == Part::First {
-            follow(&datagram, entry.id);
-        } else if u32::from(datagram.payload_len) < config.min_msg_len {
-            counters.pass_short += 1;
-            return TC_ACT_UNSPEC;
-        }
+    if !is_ours(ctx, config, counters) {
+        return TC_ACT_UNSPEC;
     }
-
     let is_closed = inline.closed != 0;
     let mut or_drop = |pass: fn(&mut EgressCounters) -> &mut u64,
                        drop: fn(&mut EgressCounters) -> &mut u64| {
@@ -112,6 +81,57 @@ fn decide(ctx: &TcContext, counters: &mut EgressCounters) -> i32 {
     counters.detoured += 1;
     // SAFETY: the helper checks its arguments.
     unsafe { bpf_redirect(detour.peer, 0) as i32 }
+}
+
+/// Whether it is for corex: from a protected socket and long enough, or an ICMP error that quotes
+/// what the hook made of a datagram to one, which isn't for the wire. Counts what isn't.
+#[inline(always)]
+fn is_ours(ctx: &TcContext, config: &Config, counters: &mut EgressCounters) -> bool {
+    let datagram = match locate::<_, true>(ctx) {
+        Ok(datagram) => datagram,
+        Err(Pass::NotUdp) if is_quote(ctx) => return true,
+        Err(reason) => {
+            let counter = match reason {
+                Pass::NotIp => &mut counters.pass_not_ip,
+                Pass::VlanDepth => &mut counters.pass_vlan_depth,
+                Pass::ExtHeader => &mut counters.pass_ext_header,
+                Pass::NotUdp => &mut counters.pass_not_udp,
+                Pass::Malformed | Pass::IpOptions | Pass::Fragment => &mut counters.pass_malformed,
+            };
+            *counter += 1;
+            return false;
+        }
+    };
+    if datagram.part == Part::Later {
+        // SAFETY: entries are replaced as a whole; see `steer::listener`.
+        if unsafe { FRAGMENTS.get(&datagram.fragment_key()) }.is_none() {
+            counters.pass_fragment += 1;
+            return false;
+        }
+    } else {
+        // SAFETY: as above.
+        let Some(entry) = (unsafe { SOCKETS.get(&datagram.source) }) else {
+            counters.pass_no_socket += 1;
+            return false;
+        };
+        if datagram.part == Part::First {
+            follow(&datagram, entry.id);
+        } else if u32::from(datagram.payload_len) < config.min_msg_len {
+            counters.pass_short += 1;
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether an ICMP error quotes a datagram to a protected socket.
+#[inline(always)]
+pub fn is_quote<F: Frame>(ctx: &F) -> bool {
+    match quoted(ctx) {
+        // SAFETY: entries are replaced as a whole; see `steer::listener`.
+        Ok(destination) => unsafe { SOCKETS.get(&destination) }.is_some(),
+        Err(_) => false,
+    }
 }
 
 /// Remembers a datagram from a protected socket, so that its later fragments are known.

@@ -240,6 +240,7 @@ pub fn serve(
     {
         to.copy_from_slice(&mac);
     }
+    let mut cut = None;
     match (verdict, view) {
         (Verdict::Unchanged(datagram), _) => {
             packet::complete_checksum(packet, &datagram);
@@ -247,11 +248,19 @@ pub fn serve(
             *road.arrived(counters) += 1;
         }
         (_, view) => {
-            if let Some(Ok(datagram)) = view.map(|view| view.udp(packet)) {
-                packet::complete_checksum(packet, &datagram);
+            if let Some(view) = view {
+                if let Ok(datagram) = view.udp(packet) {
+                    packet::complete_checksum(packet, &datagram);
+                } else if end.way == Direction::Outgoing {
+                    cut = packet::cut_quote(packet, &view);
+                }
             }
             counters.handed_back += 1;
         }
+    }
+    if let Some(len) = cut {
+        umem.set_packet(&mut frame, len);
+        counters.quotes_cut += 1;
     }
     if road.side.push(end.to, umem, frame) {
         counters.out_xdp += 1;

@@ -11,6 +11,7 @@ mod build;
 mod checksum;
 mod icmp;
 mod parse;
+mod quote;
 mod reassemble;
 mod rewrite;
 mod view;
@@ -22,6 +23,7 @@ pub use build::{BuildError, Envelope, MAX_HEADERS_LEN, build_udp, rewrite_in_pla
 pub use checksum::{Sum, UdpChecksum, verify_ipv4_header, verify_udp};
 pub use icmp::too_big;
 pub use parse::{ParseError, UdpFrame, parse};
+pub use quote::cut_quote;
 pub use reassemble::{Limits, Lost, Reassembler, Whole};
 pub use rewrite::{Manner, RewriteError, Rewriter, Sent, complete_checksum};
 pub use view::{FragmentField, View};

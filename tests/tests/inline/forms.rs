@@ -446,6 +446,36 @@ fn an_icmp_error_about_an_encoded_packet_reaches_the_servers_socket() -> Result<
 }
 
 #[test]
+fn an_icmp_error_of_the_server_says_nothing_of_what_was_decoded() -> Result<()> {
+    let bench = Bench::new("", config::GZIP)?;
+    for v6 in [false, true] {
+        // Nobody is at the server's port.
+        let [_, server] = addresses(v6);
+        let device = bench.device(v6)?;
+        device.connect(server)?;
+        // Compressible: deflate stores the rest as it is.
+        let mut plain = invite(60, 17);
+        plain.resize(400, b'a');
+        device.send(&gzip(&plain)?)?;
+        let error = device.recv(&mut [0; 64]).expect_err("nobody answers");
+        ensure!(
+            error.kind() == std::io::ErrorKind::ConnectionRefused,
+            "{error}"
+        );
+    }
+    let mut errors = 0;
+    while let Some(seen) = bench.wire.poll()? {
+        let shows = |text: &[u8]| seen.bytes.windows(text.len()).any(|part| part == text);
+        ensure!(!shows(b"INVITE") && !shows(b"SIP/2.0"), "plain on the wire");
+        errors += u32::from(seen.bytes.get(23) == Some(&1) || seen.bytes.get(20) == Some(&58));
+    }
+    ensure!(errors >= 2, "{errors}");
+    let books = bench.close()?;
+    ensure!(books.get("user.quotes_cut") == 2, "{:#}", books.0);
+    Ok(())
+}
+
+#[test]
 fn datagrams_that_the_nic_is_to_cut_pass_or_are_dropped_with_a_counter() -> Result<()> {
     for (policy, verdict) in [("open", "passed"), ("closed", "dropped")] {
         let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
