@@ -163,3 +163,25 @@ pub fn which(program: &str) -> Option<PathBuf> {
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
 }
+/// A field of /proc/PID/task/TID/status (proc_pid_status(5)) with the thread's name, for every
+/// thread of a process and of its children.
+///
+/// # Errors
+/// There is no such process.
+pub fn of_every_thread(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        let status = fs::read_to_string(task.join("status"))?;
+        let find = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        found.push((find("Name:"), find(field)));
+        let children = fs::read_to_string(task.join("children"))?;
+        for child in children.split_whitespace() {
+            found.extend(of_every_thread(child.parse()?, field)?);
+        }
+    }
+    Ok(found)
+}

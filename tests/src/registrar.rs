@@ -71,7 +71,7 @@ impl Registrar {
     /// Something can't start; with its log.
     pub fn start(binary: Option<&Path>) -> Result<Self> {
         let (net, work) = (Inline::new()?, WorkDir::new()?);
-        let config = std::fs::read_to_string(file("registrar.cfg"))?;
+        let config = std::fs::read_to_string(file("kamailio/registrar.cfg"))?;
         let kamailio = Kamailio::start(&net.server, work.path(), "kamailio", &config, PORT)?;
         let start = |name: &str, host| {
             let options = CorexOptions::new(&file(&format!("inline-{name}.cfg")));

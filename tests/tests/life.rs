@@ -11,9 +11,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use corex_lab::{
-    Corex, Namespace, WorkDir,
+    Corex, Mounts, Namespace, WorkDir,
     config::{self, Family},
     corex::{self, CorexOptions},
+    process::of_every_thread,
     sipp::SippOptions,
     topology::Relay,
 };
@@ -210,25 +211,6 @@ fn a_second_corex_on_the_same_port_says_who_has_it() -> Result<()> {
     Ok(())
 }
 
-/// A field of /proc/PID/task/TID/status, for every thread of a process and of its children.
-fn of_every_thread(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let task = task?.path();
-        let status = fs::read_to_string(task.join("status"))?;
-        let find = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap_or_default().trim().to_owned()
-        };
-        found.push((find("Name:"), find(field)));
-        let children = fs::read_to_string(task.join("children"))?;
-        for child in children.split_whitespace() {
-            found.extend(of_every_thread(child.parse()?, field)?);
-        }
-    }
-    Ok(found)
-}
-
 #[test]
 fn once_it_runs_no_thread_and_no_child_has_any_privilege() -> Result<()> {
     let (work, relay) = (WorkDir::new()?, Relay::new()?);
@@ -312,5 +294,28 @@ fn a_service_manager_hears_when_corex_is_ready_reloads_lives_and_stops() -> Resu
     corex.process.signal(libc::SIGTERM)?;
     heard("STOPPING=1")?;
     ensure!(corex.process.wait(LIMIT)?.success(), "{}", corex.log());
+    Ok(())
+}
+
+#[test]
+fn another_corex_takes_over_and_calls_go_on() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    let mounts = Mounts::new(&relay.corex, work.path())?;
+    let options = options(&work)?
+        .interface("user")
+        .interface("core")
+        .engine("xdp");
+    let first = options.start_in(&mounts, work.path(), "first")?;
+    call(&relay, &work, 10)?;
+    let second =
+        options
+            .clone()
+            .argument("--take-over")
+            .start_in(&mounts, work.path(), "second")?;
+    first.succeeded()?.check_balance()?;
+    call(&relay, &work, 10)?;
+    let books = second.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("user.sent") == 60, "{:#}", books.0);
     Ok(())
 }

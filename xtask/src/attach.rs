@@ -17,7 +17,8 @@ use crate::{compile, privilege, setup, ui, xdp};
 /// Runs in the foreground until Ctrl-C or SIGTERM; other signals reach corex as well (SIGUSR1
 /// writes the books). Afterwards nothing of corex is left on the interface, and the exit
 /// status is corex's. Even if it is killed, its XDP program goes with it and traffic
-/// continues by the kernel.
+/// continues by the kernel. In inline mode with on_failure "closed" the programs stay, as they
+/// are to keep it closed, and this says so.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,9 +41,10 @@ pub struct AttachArgs {
 
 /// Take corex's XDP program off an interface.
 ///
-/// Only needed after a crash, and hardly then: the kernel removes the program with its
-/// process. Says what it found. Programs of others are left alone, and so is corex while it
-/// runs.
+/// Only needed after a crash, and in proxy mode hardly then: the kernel removes the program with
+/// its process. In inline mode programs and veth pairs outlive a corex that was killed, and with
+/// on_failure "closed" also one that was stopped: this removes them. Says what it found. Programs
+/// of others are left alone, and so is corex while it runs.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cargo xtask detach --interface eth0")]
 pub struct DetachArgs {
@@ -73,7 +75,14 @@ pub fn attach(args: &AttachArgs) -> Result<ExitCode> {
 
     for interface in &args.interfaces {
         for program in xdp::programs(interface)? {
-            if program.is_corex() {
+            if program.is_inline() && status.success() {
+                ui::say(&format!(
+                    "on_failure is \"closed\": corex's programs stay on {interface}, and the server's \
+                     SIP is dropped; `cargo xtask detach --interface {interface}` takes them off"
+                ));
+            } else if program.is_inline() {
+                detach_instance(interface)?;
+            } else if program.is_corex() {
                 ui::say(&format!(
                     "corex left its program {} on {interface}; removing it",
                     program.id
@@ -117,11 +126,31 @@ pub fn detach(args: &DetachArgs) -> Result<()> {
             continue;
         }
         privilege::require_xdp_capabilities()?;
+        if program.is_inline() {
+            detach_instance(interface)?;
+            continue;
+        }
         xdp::remove(interface, &program)?;
         ui::say(&format!(
             "removed corex's XDP program {} from {interface}",
             program.id
         ));
+    }
+    Ok(())
+}
+
+/// Lets corex itself take off what an instance in inline mode has left on an interface.
+fn detach_instance(interface: &str) -> Result<()> {
+    let Some(instance) = xdp::instance_on(interface) else {
+        bail!(
+            "corex's program on {interface} isn't pinned in this mount namespace: it belongs to a \
+             corex that runs elsewhere; stop that one, or run this where it was started"
+        );
+    };
+    let mut command = Command::new(compile::corex_to_run()?);
+    let status = command.args(["detach", &instance]).status();
+    if !status.context("run corex detach")?.success() {
+        bail!("corex could not take off what {instance} left on {interface}; its reason is above");
     }
     Ok(())
 }

@@ -6,8 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use corex_lab::process::{output_of, which};
 use serde_json::Value;
 
-/// Name of corex's XDP program.
-const COREX: &str = "corex_ingress";
+/// Names of corex's XDP programs on interfaces: in proxy mode, and in inline mode.
+const COREX: [&str; 2] = ["corex_ingress", INLINE];
+const INLINE: &str = "corex_inline";
+/// Where corex pins what is to outlive it: a folder for each instance.
+const PINS: &str = "/sys/fs/bpf/corex";
 
 /// An XDP program on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +57,36 @@ impl Mode {
 impl Program {
     /// Whether it is corex's.
     pub fn is_corex(&self) -> bool {
-        self.name == COREX
+        COREX.contains(&self.name.as_str())
+    }
+
+    /// Whether it is corex's, in inline mode; then more belongs to it than this program.
+    pub fn is_inline(&self) -> bool {
+        self.name == INLINE
     }
 }
 
 /// Whether there is such an interface.
 pub fn interface_exists(interface: &str) -> bool {
     !interface.contains('/') && Path::new("/sys/class/net").join(interface).exists()
+}
+
+/// The instance of corex that has pinned its programs on an interface.
+pub fn instance_on(interface: &str) -> Option<String> {
+    let index = fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok()?;
+    let ending = format!("-{}", index.trim());
+    let instances = fs::read_dir(PINS).ok()?.flatten();
+    let has_link = |instance: &fs::DirEntry| {
+        let links = fs::read_dir(instance.path().join("links"));
+        links.into_iter().flatten().flatten().any(|link| {
+            let name = link.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("xdp-") && name.ends_with(&ending)
+        })
+    };
+    instances
+        .filter(has_link)
+        .find_map(|instance| instance.file_name().into_string().ok())
 }
 
 /// The programs on an interface.

@@ -95,6 +95,11 @@ struct Workers {
 /// died.
 pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
     let listeners = listen::resolve(&config.settings)?;
+    if options.take_over && !config.settings.corex.inline.is_on {
+        // It has the ports; in inline mode there are none, and it goes on until all is ready.
+        let name = options.instance.clone();
+        Pins::make_way(&name.unwrap_or_else(|| pins::instance_of(&options.config)))?;
+    }
     let is_closed = config.settings.corex.inline.is_closed;
     let datagram = |l: &&Listener| l.transport == Transport::Udp;
     // In inline mode the addresses are the server's.

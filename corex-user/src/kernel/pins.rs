@@ -75,6 +75,15 @@ impl Pins {
         Self::take_in(&root(), instance)
     }
 
+    /// Lets who has the name end, and leaves the name free: for what must be free before it is
+    /// taken, such as ports.
+    ///
+    /// # Errors
+    /// As [`Self::take_over`].
+    pub fn make_way(instance: &str) -> Result<(), PinError> {
+        Self::take_over(instance).map(drop)
+    }
+
     /// Takes the name from who has it: that one is sent SIGUSR2, and waited for.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Namespace, WorkDir, config, corex::CorexOptions, namespace::veth, sipp::SippOptions,
-    topology::Inline,
+    Namespace, WorkDir, config, corex::CorexOptions, namespace::veth, process::of_every_thread,
+    sipp::SippOptions, topology::Inline,
 };
 use serde_json::Value;
 
@@ -171,6 +171,22 @@ fn a_firewall_with_connection_tracking_sees_one_consistent_picture() -> Result<(
     ensure!(count("begun")? + count("came")? == 3 * calls, "{text}");
     ensure!(count("left")? == 3 * calls, "{text}");
     ensure!(count("own")? == 0 && count("invalid")? == 0, "{text}");
+    pair.stop()?;
+    Ok(())
+}
+
+#[test]
+fn once_it_runs_only_the_thread_for_the_network_has_a_privilege_and_only_that_for_it() -> Result<()>
+{
+    let pair = Pair::new("", config::GZIP)?;
+    for field in ["CapEff:", "CapPrm:"] {
+        for (thread, capabilities) in of_every_thread(pair.server.process.pid(), field)? {
+            // CAP_NET_ADMIN is the twelfth.
+            let wanted = if thread == "corex-net" { 1 << 12 } else { 0 };
+            let found = u64::from_str_radix(&capabilities, 16)?;
+            ensure!(found == wanted, "{thread}: {field} {capabilities}");
+        }
+    }
     pair.stop()?;
     Ok(())
 }

@@ -37,7 +37,7 @@ use crate::{
 /// their hosts carries nothing but encoded bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The configurations are in tests/demo: a.cfg and b.cfg; with --inline registrar.cfg (Kamailio's),
+The configurations are in tests/demo: a.cfg and b.cfg; with --inline kamailio/registrar.cfg,
 inline-device.cfg and inline-server.cfg. With COREX_BIN set, that
 binary is shown instead of a fresh release build.
 

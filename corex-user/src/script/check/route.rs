@@ -230,6 +230,12 @@ impl Checker {
         if !is_on {
             return;
         }
+        if !self.settings.listen.is_empty() {
+            self.say(
+                Diagnostic::warning(span, "`listen` has no meaning in inline mode")
+                    .help("corex opens no SIP socket: leave the `listen` lines out"),
+            );
+        }
         let unused = self
             .routes
             .iter()
