@@ -151,7 +151,7 @@ impl Corex {
     /// It ended, or wasn't ready in time; with its log.
     pub fn ready(self) -> Result<Self> {
         self.process
-            .wait_for_output("ready", Duration::from_secs(20))?;
+            .wait_for_output("ready:", Duration::from_secs(20))?;
         Ok(self)
     }
 

@@ -123,7 +123,7 @@ fn without_privileges_calls_pass_through_kernel_sockets() -> Result<()> {
         let corex = options(&work)?
             .engine(engine)
             .spawn(command, work.path(), "corex")?;
-        corex.process.wait_for_output("ready", LIMIT)?;
+        corex.process.wait_for_output("ready:", LIMIT)?;
         call(&relay, &work, 50)?;
         if engine == "auto" {
             ensure!(corex.log().contains("CAP_NET_ADMIN"), "{}", corex.log());

@@ -251,7 +251,7 @@ fn pins_of_a_stopped_instance_are_gone_and_those_of_a_killed_one_are_replaced() 
             .argument("one")
             .spawn(command, work.path(), name)
     };
-    let ready = |corex: &Corex| corex.process.wait_for_output("ready", LIMIT);
+    let ready = |corex: &Corex| corex.process.wait_for_output("ready:", LIMIT);
     let list = || mounts.run(&["ls", ROOT]);
     let killed = start("killed", "user")?;
     ready(&killed)?;

@@ -449,6 +449,11 @@ impl Engine {
         Some(self.xdp.as_ref()?.pins.as_ref()?.path())
     }
 
+    /// The instance's name and pins, which go when this is dropped.
+    pub fn take_pins(&mut self) -> Option<Pins> {
+        self.xdp.as_mut()?.pins.take()
+    }
+
     /// The loaded object, for its log.
     pub fn ebpf(&mut self) -> Option<&mut Ebpf> {
         self.xdp.as_mut().map(|x| x.object.ebpf())

@@ -94,6 +94,8 @@ struct Workers {
 /// Whatever keeps it from starting, with the remedy where one is known; or that a worker
 /// died.
 pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
+    // Goes last: a successor that gets the name finds the ports free, too.
+    let mut last_of_all = Vec::new();
     let listeners = listen::resolve(&config.settings)?;
     if options.take_over && !config.settings.corex.inline.is_on {
         // It has the ports; in inline mode there are none, and it goes on until all is ready.
@@ -201,6 +203,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.engine().take_down();
     runtime.block_on(beside.stop());
     let books = remote.books();
+    last_of_all.extend(remote.engine().take_pins());
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {
         books
