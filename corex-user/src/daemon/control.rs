@@ -142,6 +142,10 @@ impl Control<'_> {
                     if self.workers.any_dead() {
                         bail!("a worker thread died; the log above says where. This is a bug in corex");
                     }
+                    // Packets led there would be lost. A start makes it anew.
+                    if let Some(fault) = self.remote.engine().fault() {
+                        bail!("{fault}: it carries the server's packets, so corex can't go on");
+                    }
                     let is_turning = self.workers_turn();
                     self.remote.is_turning.store(is_turning, Ordering::Relaxed);
                     if is_turning {

@@ -459,6 +459,11 @@ impl Engine {
         self.xdp.as_mut().map(|x| x.object.ebpf())
     }
 
+    /// Why a detour of inline mode can't carry packets, if so.
+    pub fn fault(&self) -> Option<String> {
+        self.xdp.as_ref()?.detours.as_ref()?.fault()
+    }
+
     /// Takes the programs off all interfaces; or, where a successor is to find them, leaves them
     /// there with nobody to steer to. Returns whether they are left.
     pub fn detach(&mut self, ending: Ending, is_closed: bool) -> bool {

@@ -186,6 +186,11 @@ impl Detours {
         Ok(())
     }
 
+    /// Why a detour can't carry packets, if so.
+    pub fn fault(&self) -> Option<String> {
+        self.nics.iter().find_map(|nic| nic.pair.fault())
+    }
+
     /// From here on the workers serve it: it ends with them.
     pub fn serve(&mut self) {
         self.is_left = false;

@@ -8,7 +8,7 @@ use aya::programs::{
     xdp::{XdpLinkId, XdpMode},
 };
 
-use super::{extack, interfaces::Interface};
+use super::{extack, interfaces::Interface, offload};
 
 /// Which attachment the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -93,6 +93,13 @@ pub fn attach(
     interface: &Interface,
     choice: ModeChoice,
 ) -> Result<Attachment, AttachError> {
+    let name = &interface.name;
+    if offload::strips_tags_of_vlans(name) {
+        tracing::warn!(
+            "{name} takes VLAN tags off before XDP sees them, so its VLANs look like one; \
+             `ethtool -K {name} rxvlan off` leaves them on"
+        );
+    }
     if choice != ModeChoice::Skb {
         match attach_in(program, interface, Mode::Native) {
             Ok(attachment) => return Ok(attachment),

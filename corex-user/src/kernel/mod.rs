@@ -14,6 +14,7 @@ pub mod map_use;
 pub mod maps_document;
 pub mod memory;
 pub mod object;
+pub mod offload;
 pub mod pins;
 pub mod privileges;
 pub mod routes;

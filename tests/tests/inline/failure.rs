@@ -14,8 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Books, Corex, Mounts, WorkDir, config, corex::CorexOptions, process::output_of,
-    topology::Inline, wait,
+    Books, Corex, Mounts, WorkDir, config, corex::CorexOptions, topology::Inline, wait,
 };
 
 use crate::pair::LIMIT;
@@ -419,6 +418,25 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
 }
 
 #[test]
+fn a_detour_that_somebody_takes_away_ends_corex_rather_than_the_traffic() -> Result<()> {
+    for (words, said) in [
+        ("link delete cx-edge-0", "is gone"),
+        ("link set dev cx-edge-0p down", "is down"),
+    ] {
+        let bench = Bench::new("", &[])?;
+        let corex = bench.start("corex")?;
+        bench.check(Some(IN), Some(OUT))?;
+        bench.net.server.ip(words)?;
+        let status = corex.process.wait(LIMIT)?;
+        ensure!(status.code() == Some(3), "{status}: {}", corex.log());
+        ensure!(corex.log().contains(said), "{}", corex.log());
+        bench.check(Some(""), Some(""))?;
+        ensure!(bench.left()?.is_empty(), "{:?}", bench.left()?);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_start_that_fails_leaves_nothing() -> Result<()> {
     let bench = Bench::new("", &[])?;
     // The second interface has XDP of somebody else's, in the mode that is asked for.
@@ -440,6 +458,5 @@ fn a_start_that_fails_leaves_nothing() -> Result<()> {
     ensure!(bench.left()? == ["other"], "{:?}", bench.left()?);
     bench.check(Some(""), Some(""))?;
     occupant.stop()?;
-    output_of(&mut bench.net.server.command("true"))?;
     Ok(())
 }

@@ -5,7 +5,6 @@
 pub mod caretaker;
 mod heartbeats;
 pub mod links;
-mod offload;
 pub mod predecessor;
 pub mod veth;
 

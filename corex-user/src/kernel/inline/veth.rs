@@ -6,8 +6,7 @@ use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::offload;
-use crate::kernel::interfaces::Interface;
+use crate::kernel::{interfaces::Interface, offload};
 
 /// A pair, up.
 #[derive(Clone, Debug)]
@@ -16,6 +15,23 @@ pub struct Pair {
     pub own: Interface,
     /// The end that the NIC's packets are redirected to.
     pub peer: Interface,
+}
+
+impl Pair {
+    /// Why it can't carry packets, if so: somebody has removed it, or set it down.
+    pub fn fault(&self) -> Option<String> {
+        [&self.own, &self.peer].into_iter().find_map(|end| {
+            let name = &end.name;
+            match Interface::name_of(end.index) {
+                Ok(now) if now == *name => {}
+                _ => return Some(format!("{name} is gone")),
+            }
+            // linux/if.h: IFF_UP. Without sysfs of this network namespace nothing is known.
+            let flags = fs::read_to_string(format!("/sys/class/net/{name}/flags")).ok()?;
+            let flags = u32::from_str_radix(flags.trim().strip_prefix("0x")?, 16).ok()?;
+            (flags & 1 == 0).then(|| format!("{name} is down"))
+        })
+    }
 }
 
 /// The names of a NIC's pair: own end, other end.

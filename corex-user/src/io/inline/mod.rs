@@ -4,13 +4,16 @@
 //! A packet that comes from the NIC goes on to the detour's end, and the other way round. What
 //! isn't for the hook goes on as it came.
 
+mod fragments;
+
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use corex_common::counters::WorkerCounters;
 
+pub use self::fragments::Fragments;
 use super::{
     egress::TransmitSide,
     worker::XdpSide,
@@ -18,24 +21,12 @@ use super::{
 };
 use crate::{
     kernel::inline::Heartbeats,
-    packet::{
-        self, Limits, Lost, Manner, Reassembler, RewriteError, Rewriter, UdpChecksum, UdpFrame,
-        View, Whole,
-    },
+    packet::{self, Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole},
     pipeline::{Inbound, Intercepted, Pipeline},
     script::Direction,
     sip::Transport,
 };
 
-/// How long a datagram may take to be complete. Linux waits 30 s; SIP over UDP has sent the
-/// request seven times by then (RFC 3261 §17.1.1.2).
-const FRAGMENT_LIFETIME: Duration = Duration::from_secs(5);
-/// What is kept of incomplete datagrams, each way.
-const FRAGMENT_BYTES: usize = 4 << 20;
-const FRAGMENT_DATAGRAMS: usize = 1_024;
-const FRAGMENT_DATAGRAMS_OF_SOURCE: usize = 256;
-/// Of a datagram: 65,535 bytes in pieces of the smallest MTU for IPv4 (RFC 791) and some.
-const FRAGMENT_PIECES: usize = 128;
 /// Between two looks at what has taken too long.
 const EXPIRE: Duration = Duration::from_millis(100);
 
@@ -54,60 +45,6 @@ pub struct End {
     pub from: usize,
     /// As [`Self::source_mac`], for what goes back there.
     pub back_mac: Option<[u8; 6]>,
-}
-
-/// Incomplete datagrams of all workers: a NIC may spread the fragments of one over its queues.
-pub struct Fragments {
-    incoming: Mutex<Reassembler>,
-    outgoing: Mutex<Reassembler>,
-    started: Instant,
-}
-
-impl Default for Fragments {
-    fn default() -> Self {
-        let limits = Limits {
-            max_bytes: FRAGMENT_BYTES,
-            max_datagrams: FRAGMENT_DATAGRAMS,
-            max_of_source: FRAGMENT_DATAGRAMS_OF_SOURCE,
-            max_pieces: FRAGMENT_PIECES,
-            lifetime: FRAGMENT_LIFETIME,
-        };
-        Self {
-            incoming: Mutex::new(Reassembler::new(limits)),
-            outgoing: Mutex::new(Reassembler::new(limits)),
-            started: Instant::now(),
-        }
-    }
-}
-
-impl Fragments {
-    /// Takes a fragment; returns the datagram that it completes.
-    fn push(
-        &self,
-        way: Direction,
-        packet: &[u8],
-        view: &View,
-        now: Instant,
-        lost: &mut Lost,
-    ) -> Option<Whole> {
-        let reassembler = match way {
-            Direction::Incoming => &self.incoming,
-            Direction::Outgoing => &self.outgoing,
-        };
-        let age = now.saturating_duration_since(self.started);
-        lock(reassembler).push(packet, view, age, lost)
-    }
-
-    /// Gives up what is older than it may be; everything, when the time is [`Duration::MAX`].
-    fn expire(&self, age: Duration, lost: &mut Lost) {
-        lock(&self.incoming).expire(age, lost);
-        lock(&self.outgoing).expire(age, lost);
-    }
-}
-
-/// A worker that panicked leaves what was whole before and after each fragment.
-fn lock(reassembler: &Mutex<Reassembler>) -> std::sync::MutexGuard<'_, Reassembler> {
-    reassembler.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// See the module.
@@ -171,30 +108,13 @@ impl InlineSide {
             return;
         }
         self.expired = now;
-        self.give_up_after(
-            now.saturating_duration_since(self.fragments.started),
-            counters,
-        );
+        self.fragments.expire(now, counters);
     }
 
     /// Drops what is incomplete, as the worker ends.
     pub fn give_up(&mut self, counters: &mut WorkerCounters) {
-        self.give_up_after(Duration::MAX, counters);
+        self.fragments.give_up(counters);
     }
-
-    fn give_up_after(&mut self, age: Duration, counters: &mut WorkerCounters) {
-        let mut lost = Lost::default();
-        self.fragments.expire(age, &mut lost);
-        count_lost(&lost, counters);
-    }
-}
-
-fn count_lost(lost: &Lost, counters: &mut WorkerCounters) {
-    counters.drop_fragment_overlap += lost.overlap;
-    counters.drop_fragment_duplicate += lost.duplicate;
-    counters.drop_fragment_malformed += lost.malformed;
-    counters.drop_fragment_full += lost.full;
-    counters.drop_fragment_timeout += lost.timeout;
 }
 
 /// Takes one packet to where it goes. The frame is used for that, or comes back.
@@ -314,12 +234,9 @@ fn serve_fragment(
     packet: &[u8],
     view: &View,
 ) {
-    let mut lost = Lost::default();
     let now = road.side.now();
-    let whole = inline
-        .fragments
-        .push(road.end.way, packet, view, now, &mut lost);
-    count_lost(&lost, &mut pipeline.counters);
+    let fragments = &inline.fragments;
+    let whole = fragments.push(road.end.way, packet, view, now, &mut pipeline.counters);
     let Some(whole) = whole else { return };
     let verdict = match View::parse(&whole.frame) {
         Ok(view) => judge(road, inline, pipeline, (&whole.frame, &view), true),
