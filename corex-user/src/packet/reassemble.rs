@@ -3,9 +3,9 @@
 //! Stricter than RFC 791 asks, for both families alike: a datagram with overlapping fragments
 //! is dropped as a whole, with what comes of it later (RFC 5722 §4), since an overlap serves to
 //! smuggle one text past a filter and another to the server. An exact copy of a fragment is
-//! only ignored (RFC 8200 errata 2541, networks do duplicate).
+//! only ignored (RFC 8200 §4.5, networks do duplicate).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -22,12 +22,24 @@ pub struct Limits {
     /// Datagrams, those that are condemned included. The oldest makes room for a new one: one
     /// that is complete within moments suffers least from a flood of others that never are.
     pub max_datagrams: usize,
-    /// Datagrams of one source address, so that one sender displaces its own only.
+    /// Datagrams of one source address, so that one sender displaces its own only. It may have
+    /// the same share of the bytes.
     pub max_of_source: usize,
     /// Fragments of a datagram.
     pub max_pieces: usize,
     /// From the first fragment to arrive until the datagram is given up.
     pub lifetime: Duration,
+}
+
+impl Limits {
+    /// Bytes that one source address may have.
+    const fn share_of_source(&self) -> usize {
+        if self.max_of_source >= self.max_datagrams {
+            return self.max_bytes;
+        }
+        let share = self.max_bytes as u128 * self.max_of_source as u128;
+        (share / self.max_datagrams as u128) as usize
+    }
 }
 
 /// Fragments that were given up, by reason.
@@ -118,6 +130,14 @@ struct Partial {
     condemned: Option<Condemned>,
 }
 
+/// What is there of one source address.
+#[derive(Default)]
+struct Source {
+    /// Its datagrams, by age.
+    serials: BTreeSet<u64>,
+    bytes: usize,
+}
+
 /// Incomplete datagrams, of bounded memory and age.
 ///
 /// Each fragment that is [pushed](Self::push) comes out once: in a [`Whole`] or counted in
@@ -126,7 +146,7 @@ pub struct Reassembler {
     limits: Limits,
     partial: HashMap<Key, Partial>,
     by_age: BTreeMap<u64, Key>,
-    of_source: HashMap<IpAddr, usize>,
+    sources: HashMap<IpAddr, Source>,
     bytes: usize,
     next_serial: u64,
 }
@@ -138,7 +158,7 @@ impl Reassembler {
             limits,
             partial: HashMap::new(),
             by_age: BTreeMap::new(),
-            of_source: HashMap::new(),
+            sources: HashMap::new(),
             bytes: 0,
             next_serial: 0,
         }
@@ -178,12 +198,17 @@ impl Reassembler {
             return None;
         }
         let len = piece.frame.len();
+        let source = self.sources.entry(key.src).or_default();
         match partial.add(piece, &limits) {
-            Added::Kept => self.bytes += len,
+            Added::Kept => {
+                self.bytes += len;
+                source.bytes += len;
+            }
             Added::Copy => lost.duplicate += 1,
             Added::Condemned(reason) => {
                 lost.add(reason, partial.pieces.len() + 1);
                 self.bytes -= partial.bytes;
+                source.bytes -= partial.bytes;
                 partial.condemn(reason);
             }
         }
@@ -196,6 +221,13 @@ impl Reassembler {
             });
         }
         // The one that grows isn't spared: it may be the only one.
+        let share = limits.share_of_source();
+        while let Some(source) = self.sources.get(&key.src)
+            && source.bytes > share
+            && let Some(own) = self.oldest_of(source)
+        {
+            self.displace(&own, lost);
+        }
         while self.bytes > limits.max_bytes {
             let Some(oldest) = self.oldest() else { break };
             self.displace(&oldest, lost);
@@ -224,10 +256,14 @@ impl Reassembler {
         self.by_age.first_key_value().map(|(_, key)| *key)
     }
 
+    fn oldest_of(&self, source: &Source) -> Option<Key> {
+        self.by_age.get(source.serials.first()?).copied()
+    }
+
     fn make_room(&mut self, key: &Key, lost: &mut Lost) {
-        let of_source = self.of_source.get(&key.src).copied().unwrap_or_default();
-        if of_source >= self.limits.max_of_source
-            && let Some(own) = self.by_age.values().find(|k| k.src == key.src).copied()
+        if let Some(source) = self.sources.get(&key.src)
+            && source.serials.len() >= self.limits.max_of_source
+            && let Some(own) = self.oldest_of(source)
         {
             self.displace(&own, lost);
         }
@@ -247,7 +283,8 @@ impl Reassembler {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.by_age.insert(serial, key);
-        *self.of_source.entry(key.src).or_default() += 1;
+        let source = self.sources.entry(key.src).or_default();
+        source.serials.insert(serial);
         let partial = Partial {
             serial,
             born: now,
@@ -264,10 +301,11 @@ impl Reassembler {
         let partial = self.partial.remove(key)?;
         self.by_age.remove(&partial.serial);
         self.bytes -= partial.bytes;
-        if let Some(count) = self.of_source.get_mut(&key.src) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_source.remove(&key.src);
+        if let Some(source) = self.sources.get_mut(&key.src) {
+            source.serials.remove(&partial.serial);
+            source.bytes -= partial.bytes;
+            if source.serials.is_empty() {
+                self.sources.remove(&key.src);
             }
         }
         Some(partial)

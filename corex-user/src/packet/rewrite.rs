@@ -13,8 +13,8 @@ pub struct Manner {
     pub src_mac: Option<[u8; 6]>,
     /// Largest IP packet, in bytes.
     pub mtu: usize,
-    /// Of IPv6 fragments, and of IPv4 ones when the datagram has none since it had DF set
-    /// (RFC 6864 §4.1).
+    /// Of IPv6 fragments, and of IPv4 ones when the datagram's is zero, as many senders leave it
+    /// where they don't expect fragments (RFC 6864 §4.1).
     pub identification: u32,
     /// Whether one that has DF set, or is IPv6, may be fragmented nevertheless: who gets it
     /// takes fragments, or who sent it has fragmented it itself.
@@ -208,8 +208,8 @@ fn ipv4_piece(
     header
         .get_mut(2..4)?
         .copy_from_slice(&total_len.to_be_bytes());
-    if view.dont_fragment && header.get(4..6)? == [0, 0] {
-        let id = manner.identification as u16;
+    if header.get(4..6)? == [0, 0] {
+        let id = (manner.identification as u16).max(1);
         header.get_mut(4..6)?.copy_from_slice(&id.to_be_bytes());
     }
     let field = u16::try_from(offset / 8).ok()? | u16::from(more) << 13;

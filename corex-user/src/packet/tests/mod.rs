@@ -1,7 +1,11 @@
 //! Behaviour of frame parsing, checksums and header writing.
 
+mod datagram;
 mod frames;
 mod properties;
+mod reassemble;
+mod rewrite;
+mod view;
 
 use std::net::SocketAddr;
 
