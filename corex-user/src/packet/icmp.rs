@@ -18,19 +18,27 @@ const ICMP_LEN: usize = 8;
 /// "fragmentation needed" (RFC 1191 §4) or ICMPv6 "packet too big" (RFC 4443 §3.2), with the
 /// `mtu` in bytes, from `from`. Tags of VLANs are those of `frame`.
 ///
-/// False if there is none to send: `from` is of another family, the sender has no unicast
-/// address, or the packet is a fragment but the first (RFC 1122 §3.2.2).
+/// False if there is none to send: `from` is of another family or no unicast address, the
+/// sender has none, the packet is a fragment but the first, or, over IPv4, went to more than
+/// one host (RFC 1122 §3.2.2; RFC 4443 §2.4 e lets IPv6 senders know).
 pub fn too_big(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>) -> bool {
     out.clear();
     let is_later_fragment = view.fragment.is_some_and(|fragment| fragment.offset > 0);
-    let is_unicast = match view.src {
-        IpAddr::V4(src) => !src.is_unspecified() && !src.is_multicast() && !src.is_broadcast(),
-        IpAddr::V6(src) => !src.is_unspecified() && !src.is_multicast(),
-    };
-    if is_later_fragment || !is_unicast {
+    let is_for_many = view.dst.is_ipv4() && (!is_unicast(view.dst) || is_group(frame));
+    if is_later_fragment || is_for_many || !is_unicast(view.src) || !is_unicast(from) {
         return false;
     }
     write(frame, view, mtu, from, out).is_some()
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !is_broadcast
+}
+
+/// Whether the destination MAC is a group's; a broadcast is one to all.
+fn is_group(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|byte| byte & 1 != 0)
 }
 
 fn write(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>) -> Option<()> {

@@ -2,6 +2,7 @@
 
 mod datagram;
 mod frames;
+mod icmp;
 mod properties;
 mod reassemble;
 mod rewrite;
