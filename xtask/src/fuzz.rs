@@ -60,15 +60,18 @@ enum Target {
     Binrpc,
     /// JSON-RPC documents.
     Json,
+    /// Frames of inline mode: fragments put together, datagrams rewritten.
+    Inline,
 }
 
 impl Target {
-    const ALL: [Target; 5] = [
+    const ALL: [Target; 6] = [
         Target::Dialect,
         Target::Sip,
         Target::Compose,
         Target::Binrpc,
         Target::Json,
+        Target::Inline,
     ];
 
     fn name(self) -> &'static str {
@@ -78,6 +81,7 @@ impl Target {
             Target::Compose => "compose",
             Target::Binrpc => "binrpc",
             Target::Json => "json",
+            Target::Inline => "inline",
         }
     }
 
@@ -87,6 +91,7 @@ impl Target {
             Target::Dialect => "corex-user/fuzz/dialect.dict",
             Target::Sip | Target::Compose => "corex-user/fuzz/sip.dict",
             Target::Binrpc | Target::Json => "corex-user/fuzz/rpc.dict",
+            Target::Inline => "corex-user/fuzz/frame.dict",
         }
     }
 
@@ -102,6 +107,7 @@ impl Target {
             Target::Sip | Target::Compose => &["corex-user/fuzz/seeds/sip"],
             Target::Binrpc => &["corex-user/fuzz/seeds/binrpc"],
             Target::Json => &["corex-user/fuzz/seeds/json"],
+            Target::Inline => &["corex-user/fuzz/seeds/inline"],
         }
     }
 }

@@ -5,12 +5,14 @@ mod binrpc;
 mod compose;
 mod dialect;
 mod idle;
+mod inline;
 mod json;
 mod sip;
 
 pub use binrpc::binrpc;
 pub use compose::compose;
 pub use dialect::dialect;
+pub use inline::inline;
 pub use json::json;
 pub use sip::sip;
 

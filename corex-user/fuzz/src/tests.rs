@@ -59,3 +59,12 @@ fn json_survives_its_seeds() {
         crate::json(&fs::read(&file).unwrap());
     }
 }
+
+#[test]
+fn inline_survives_its_seeds() {
+    let files = files(&["corex-user/fuzz/seeds/inline"]);
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        crate::inline(&fs::read(&file).unwrap());
+    }
+}
