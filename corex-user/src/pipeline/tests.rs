@@ -1,5 +1,7 @@
 //! One message in, what leaves, and the one verdict that it gets.
 
+mod inline;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
