@@ -213,7 +213,10 @@ impl Engine {
         } else {
             4096
         };
-        let max_frame_len = Umem::capacity_of(chunk_size);
+        let mut max_frame_len = Umem::capacity_of(chunk_size);
+        if settings_inline.is_on {
+            max_frame_len = max_frame_len.min(inline::MAX_FRAME_LEN);
+        }
         if mtu + LINK_HEADERS > max_frame_len {
             tracing::info!("frames above {max_frame_len} bytes don't go by AF_XDP");
         }

@@ -30,6 +30,10 @@ use crate::{
 const LINKS: &str = "links";
 /// Above this a veth refuses native XDP on its other end (a page less headroom and skb_shared_info).
 const MAX_DETOUR_MTU: u32 = 3_498;
+/// Two VLAN tags, of which a veth admits one above its MTU (is_skb_forwardable()).
+const TAGS_LEN: u32 = 8;
+/// The longest frame that takes a detour.
+pub const MAX_FRAME_LEN: u32 = MAX_DETOUR_MTU + 14;
 
 /// How long a packet may take that is on its way through a detour as the road is closed.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -143,7 +147,7 @@ impl Detours {
         options: &Options,
     ) -> anyhow::Result<()> {
         let names = veth::names(&self.instance, self.nics.len() as u32);
-        let mtu = interface.mtu.min(MAX_DETOUR_MTU);
+        let mtu = (interface.mtu + TAGS_LEN).min(MAX_DETOUR_MTU);
         let pair = self
             .caretaker
             .make(names, &interface.name, interface.queues, mtu)
@@ -215,7 +219,7 @@ impl Detours {
                 End {
                     way: Direction::Incoming,
                     to: place(nic.pair.own.index, *queue)?,
-                    mtu: nic.pair.peer.mtu as usize,
+                    mtu: nic.interface.mtu.min(nic.pair.peer.mtu) as usize,
                     source_mac: mac,
                     from,
                     back_mac: None,

@@ -63,11 +63,11 @@ struct Bench {
 
 impl Bench {
     fn new(parameters: &str, hook: &str) -> Result<Self> {
-        Self::with_options(parameters, hook, &[])
+        Self::in_network(Inline::new()?, parameters, hook, &[])
     }
 
-    fn with_options(parameters: &str, hook: &str, arguments: &[&str]) -> Result<Self> {
-        let (net, work) = (Inline::new()?, WorkDir::new()?);
+    fn in_network(net: Inline, parameters: &str, hook: &str, arguments: &[&str]) -> Result<Self> {
+        let work = WorkDir::new()?;
         // The strictest: what is injected must look as if it had come by that interface.
         net.server.sysctl("net.ipv4.conf.all.rp_filter", "1")?;
         net.server.sysctl("net.ipv4.conf.eth0.rp_filter", "1")?;
@@ -489,6 +489,64 @@ fn datagrams_that_the_nic_is_to_cut_pass_or_are_dropped_with_a_counter() -> Resu
         ensure!(now.get(&path) == 1, "{policy}: {:#}", now.0);
         bench.close()?;
     }
+    Ok(())
+}
+
+#[test]
+fn frames_that_no_detour_holds_pass_or_are_dropped_with_a_counter() -> Result<()> {
+    for (policy, verdict) in [("open", "passed"), ("closed", "dropped")] {
+        let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
+        let net = Inline::new()?;
+        for (host, interface) in [
+            (&net.server, "eth0"),
+            (&net.internet, "s"),
+            (&net.internet, "d"),
+            (&net.device, "eth0"),
+        ] {
+            host.ip(&format!("link set dev {interface} mtu 9000"))?;
+        }
+        let bench = Bench::in_network(net, &parameter, config::GZIP, &[])?;
+        let (server, device) = (bench.server(false)?, bench.device(false)?);
+        let [device_address, server_address] = addresses(false);
+        // The longest that takes the detour, with 14 + 20 + 8 bytes of headers.
+        let longest = invite(3_512 - 42, 18);
+        server.send_to(&longest, device_address)?;
+        ensure!(gunzip(&receive(&device)?)? == longest, "{policy}");
+        let longer = invite(3_513 - 42, 19);
+        server.send_to(&longer, device_address)?;
+        device.send_to(&longer, server_address)?;
+        if verdict == "passed" {
+            ensure!(receive(&device)? == longer);
+            ensure!(receive(&server)? == longer);
+        } else {
+            nothing_comes(&device)?;
+            nothing_comes(&server)?;
+        }
+        let books = bench.close()?;
+        for path in ["kernel", "inline.egress"] {
+            let count = books.get(&format!("{path}.{verdict}.too_long"));
+            ensure!(count == 1, "{path}: {:#}", books.0);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_longest_frames_with_two_tags_take_the_detour_both_ways() -> Result<()> {
+    let bench = Bench::new("", "$avp(msg) = $mb;")?;
+    // As long as Linux sends with tags of its own: MTU, Ethernet header, one tag.
+    let message = invite(1468, 20);
+    for (from, to, frame) in [
+        (&bench.wire, &bench.stack, bench.to_server(false, &message)),
+        (&bench.stack, &bench.wire, bench.to_device(false, &message)),
+    ] {
+        let mut frame = frame;
+        frame.vlans = vec![(0x8100, 7), (0x8100, 42)];
+        from.send(&frame.build())?;
+        let seen = to.receive_udp(SECOND, |udp| udp.source == frame.source)?;
+        ensure!(seen.payload == message && seen.vlans == frame.vlans);
+    }
+    bench.close()?;
     Ok(())
 }
 
