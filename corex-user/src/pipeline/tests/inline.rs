@@ -249,7 +249,10 @@ fn without_network_io_intercept_everything_goes_on_as_it_came() {
 
 #[test]
 fn nothing_is_left_of_one_message_for_the_next() {
-    let mut pipeline = protected("", "if (is_incoming()) $avp(msg) = \"secret\";");
+    let hook = "if ($avp(kept) == \"yes\") $avp(msg) = \"leak\"; \
+        $avp(kept) = \"yes\"; \
+        if (is_incoming()) $avp(msg) = \"secret\";";
+    let mut pipeline = protected("", hook);
     assert_eq!(
         intercept(&mut pipeline, REQUEST, Incoming).outcome,
         Replaced
