@@ -3,6 +3,7 @@
 mod datagram;
 mod frames;
 mod icmp;
+mod limits;
 mod properties;
 mod reassemble;
 mod rewrite;
