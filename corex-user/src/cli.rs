@@ -64,6 +64,14 @@ pub enum Command {
     /// commands: `corex rpc system.listMethods`, and for each `corex rpc system.methodHelp NAME`.
     #[command(after_help = RPC_EXAMPLES)]
     Rpc(RpcArgs),
+    /// Watch a running corex
+    ///
+    /// Packets per second by road and by socket, how long hooks take, drops by reason and the
+    /// workers' load, live over its control socket. Keys: q quit, p or space pause, r count from
+    /// here, s sort by the next column. While corex doesn't answer it is asked again and again.
+    /// Prints once and exits where standard output is no terminal.
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Print a script that completes corex's commands and options in a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
@@ -105,6 +113,20 @@ Exit status:
   1  the command was refused; the message says why
   2  the command line is wrong
   3  nobody answers, or not in time";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  corex top
+  corex top --socket unix:/run/corex/edge_ctl --interval 0.5
+  corex top --once | grep dropped
+
+NO_COLOR=1 switches colours off. The screen takes 80 columns and 24 lines at least.
+
+Exit status:
+  0  done
+  1  corex doesn't know the command that is asked
+  2  the command line is wrong
+  3  nobody answers, or the terminal fails";
 
 const COMPLETION_EXAMPLES: &str = "\
 Examples:
@@ -239,6 +261,30 @@ pub struct RpcArgs {
     /// Seconds to wait for an answer
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
+}
+
+/// `corex top`
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Print once, with rates over one interval, and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between two readings: 0.1 to 60
+    #[arg(long, short = 'd', value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
+    pub interval: f64,
+    /// Where corex listens: unix:PATH or tcp:HOST[:PORT]. Default: /run/corex/corex_ctl
+    #[arg(long, short = 's', value_name = "ADDRESS")]
+    pub socket: Option<String>,
+    /// Seconds to wait for an answer
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (0.1..=60.0).contains(seconds))
+        .ok_or_else(|| "expected 0.1 to 60".to_owned())
 }
 
 /// `corex completion`

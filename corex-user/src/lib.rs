@@ -21,3 +21,4 @@ pub mod http;
 pub mod kernel;
 pub mod rpc;
 pub mod telemetry;
+pub mod top;

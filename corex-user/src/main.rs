@@ -7,6 +7,7 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{CommandFactory as _, Parser as _};
@@ -24,9 +25,10 @@ use corex_user::{
         catalogue::{self, Chapter},
     },
     telemetry::log,
+    top,
 };
 
-use crate::cli::{Cli, Command, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs};
+use crate::cli::{Cli, Command, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs, TopArgs};
 
 /// So that each worker can say what it holds.
 #[global_allocator]
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Detach(args) => detach(&args),
         Command::List(args) => list(&args),
         Command::Rpc(args) => rpc(&args),
+        Command::Top(args) => top(&args),
         Command::Completion(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "corex", &mut script);
@@ -191,7 +194,7 @@ fn rpc(args: &RpcArgs) -> ExitCode {
         method: &args.method,
         params: &args.params,
         json: args.json,
-        patience: std::time::Duration::from_secs(args.timeout),
+        patience: Duration::from_secs(args.timeout),
     };
     let answer = client::ask(&question);
     // A closed pipe is the reader's choice.
@@ -200,4 +203,21 @@ fn rpc(args: &RpcArgs) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "{}", answer.error);
     }
     ExitCode::from(answer.status)
+}
+
+/// Shows a running corex.
+fn top(args: &TopArgs) -> ExitCode {
+    let options = top::Options {
+        socket: args.socket.as_deref(),
+        once: args.once,
+        interval: Duration::from_secs_f64(args.interval),
+        patience: Duration::from_secs(args.timeout),
+    };
+    match top::run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(unread) => {
+            let _ = writeln!(std::io::stderr(), "corex: {}", unread.reason);
+            ExitCode::from(unread.status)
+        }
+    }
 }

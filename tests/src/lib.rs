@@ -21,6 +21,7 @@ pub mod raw;
 pub mod registrar;
 pub mod sipp;
 pub mod sys;
+pub mod tmux;
 pub mod topology;
 pub mod wait;
 pub mod workdir;

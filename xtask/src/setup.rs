@@ -99,7 +99,7 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 17] = [
+pub const PEERS: [Tool; 18] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -123,6 +123,7 @@ pub const PEERS: [Tool; 17] = [
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
     tool("ethtool", "ethtool", "offloads of interfaces"),
     tool("nft", "nftables", "a firewall"),
+    tool("tmux", "tmux", "a terminal for `corex top`"),
 ];
 
 /// Find or install what building corex needs.
@@ -142,8 +143,9 @@ Examples:
 Installing packages needs root. Services that come with packages are not started; Kamailio's
 and Prometheus's are switched off.")]
 pub struct SetupArgs {
-    /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its modules
-    /// for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables
+    /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its
+    /// modules for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables,
+    /// tmux
     #[arg(long)]
     peers: bool,
 }

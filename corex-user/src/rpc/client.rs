@@ -16,11 +16,11 @@ use super::value::{Fields, Name, Value};
 const MAX_REPLY: usize = 64 << 20;
 
 /// Exit status: the command was refused.
-const REFUSED: u8 = 1;
+pub const REFUSED: u8 = 1;
 /// Exit status: the command line is wrong.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 /// Exit status: nobody answers.
-const UNREACHABLE: u8 = 3;
+pub const UNREACHABLE: u8 = 3;
 
 /// What the command line asks.
 #[derive(Clone, Copy, Debug)]
@@ -48,14 +48,22 @@ pub struct Printed {
     pub status: u8,
 }
 
+/// The control socket that a command line names; `None`: the default.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, String> {
+    match socket {
+        None => Ok(BinrpcAddress::UnixStream(default_socket())),
+        Some(text) => BinrpcAddress::parse(text).map_err(|reason| format!("--socket: {reason}")),
+    }
+}
+
 /// Asks, and says what to print. Blocks.
 pub fn ask(question: &Question<'_>) -> Printed {
-    let address = match question.socket {
-        None => BinrpcAddress::UnixStream(default_socket()),
-        Some(text) => match BinrpcAddress::parse(text) {
-            Ok(address) => address,
-            Err(reason) => return failed(USAGE, format!("corex: --socket: {reason}")),
-        },
+    let address = match address(question.socket) {
+        Ok(address) => address,
+        Err(reason) => return failed(USAGE, format!("corex: {reason}")),
     };
     let mut connection = match Connection::open(&address, question.patience) {
         Ok(connection) => connection,
@@ -122,17 +130,21 @@ fn parameter(word: &str) -> Value {
     }
 }
 
-trait Stream: Read + Write {}
-impl<S: Read + Write> Stream for S {}
+trait Stream: Read + Write + Send {}
+impl<S: Read + Write + Send> Stream for S {}
 
-/// A connection to a control socket.
-struct Connection {
+/// A connection to a control socket. Blocks.
+pub struct Connection {
     stream: Box<dyn Stream>,
     asked: u16,
 }
 
 impl Connection {
-    fn open(address: &BinrpcAddress, patience: Duration) -> io::Result<Connection> {
+    /// Connects; `patience` is how long the server may be silent.
+    ///
+    /// # Errors
+    /// What the kernel says; that the socket is one of datagrams.
+    pub fn open(address: &BinrpcAddress, patience: Duration) -> io::Result<Connection> {
         let stream: Box<dyn Stream> = match address {
             BinrpcAddress::UnixStream(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -157,7 +169,14 @@ impl Connection {
     }
 
     /// Sends a request and reads its reply or fault.
-    fn call(&mut self, method: &str, params: &[Value]) -> io::Result<Result<Vec<Value>, Fault>> {
+    ///
+    /// # Errors
+    /// What the kernel says; a reply that can't be read. The connection is of no use afterwards.
+    pub fn call(
+        &mut self,
+        method: &str,
+        params: &[Value],
+    ) -> io::Result<Result<Vec<Value>, Fault>> {
         self.asked = self.asked.wrapping_add(1);
         let cookie = Cookie::new(&((process::id() << 8) ^ u32::from(self.asked)).to_be_bytes());
         let request = binrpc::request_bytes(cookie, method, params);

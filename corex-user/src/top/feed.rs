@@ -1,0 +1,97 @@
+//! Reads a corex's books at intervals, from a thread of its own, so that a corex that doesn't
+//! answer never holds the screen up.
+
+use std::{
+    io,
+    sync::mpsc::{self, Receiver, SyncSender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::sample::Sample;
+use crate::rpc::{
+    client::{Connection, REFUSED, UNREACHABLE},
+    settings::BinrpcAddress,
+    value::Value,
+};
+
+/// Why there is no reading.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// The exit status that it would be.
+    pub status: u8,
+    /// For people.
+    pub reason: String,
+}
+
+/// Where readings come from.
+pub struct Feed {
+    address: BinrpcAddress,
+    patience: Duration,
+    connection: Option<Connection>,
+    began: Instant,
+}
+
+impl Feed {
+    /// Readings of the corex that is served at this address and may be silent for `patience`.
+    pub fn new(address: BinrpcAddress, patience: Duration) -> Feed {
+        Feed {
+            address,
+            patience,
+            connection: None,
+            began: Instant::now(),
+        }
+    }
+
+    /// One reading; connects anew where the last one failed. Blocks.
+    ///
+    /// # Errors
+    /// Nobody answers, or not with books.
+    pub fn read(&mut self) -> Result<Sample, Unread> {
+        let unreachable = |error: io::Error| Unread {
+            status: UNREACHABLE,
+            reason: error.to_string(),
+        };
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.address, self.patience).map_err(unreachable)?,
+        };
+        let reply = connection.call("corex.books", &[]).map_err(unreachable)?;
+        let refused = |reason: String| Unread {
+            status: REFUSED,
+            reason,
+        };
+        let records = reply.map_err(|fault| refused(fault.to_string()))?;
+        let sample = match &records[..] {
+            [Value::Str(books)] => Sample::read(books, self.began.elapsed()),
+            _ => None,
+        };
+        self.connection = Some(connection);
+        sample.ok_or_else(|| refused("corex.books answers something else".to_owned()))
+    }
+
+    /// Reads at intervals from now on, until nobody takes it any more.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn start(mut self, interval: Duration) -> io::Result<Receiver<Result<Sample, String>>> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let run = move || self.run(interval, &sender);
+        thread::Builder::new()
+            .name("corex-top".to_owned())
+            .spawn(run)?;
+        Ok(receiver)
+    }
+
+    fn run(&mut self, interval: Duration, to: &SyncSender<Result<Sample, String>>) {
+        let mut next = Instant::now();
+        loop {
+            next = (next + interval).max(Instant::now());
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            let read = self.read().map_err(|unread| unread.reason);
+            if to.send(read).is_err() {
+                return;
+            }
+        }
+    }
+}

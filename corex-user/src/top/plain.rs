@@ -1,0 +1,70 @@
+//! The model as lines of text, for what is no terminal.
+
+use std::fmt::Write as _;
+
+use super::{
+    model::{Model, Row},
+    units::{amount, time},
+};
+
+/// Everything once. Counts are corex's own, since it started.
+pub fn text(model: &Model) -> String {
+    let mut out = String::new();
+    let latest = model.latest();
+    // Writing to a string can't fail.
+    let _ = writeln!(
+        out,
+        "corex {} at {}, rates over {:.1} s",
+        latest.engine,
+        model.address,
+        model.counted_for().as_secs_f64()
+    );
+    let all = |list: &[super::sample::Series], row: &Row| {
+        let found = list.iter().find(|series| series.name == row.name);
+        found.map_or(0, |series| series.total)
+    };
+    for (title, rows, totals) in [
+        ("packets by road", model.roads(), &latest.roads),
+        ("packets by socket", model.sockets(), &latest.sockets),
+        ("drops by reason", model.drops(), &latest.drops),
+    ] {
+        let _ = writeln!(out, "\n{title:<40} {:>10} {:>14}", "per second", "in all");
+        for row in &rows {
+            let total = all(totals, row);
+            let _ = writeln!(out, "{:<40} {:>10} {total:>14}", row.name, amount(row.rate));
+        }
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<40} {:>10} {:>8} {:>8} {:>8}",
+        "hooks", "per second", "p50", "p90", "p99"
+    );
+    for hook in model.hooks() {
+        let [p50, p90, p99] = hook
+            .within
+            .map(|within| within.map_or("-".to_owned(), time));
+        let _ = writeln!(
+            out,
+            "{:<40} {:>10} {p50:>8} {p90:>8} {p99:>8}",
+            hook.name,
+            amount(hook.rate)
+        );
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<40} {:>10} {:>8} {:>8} {:>8}",
+        "workers", "load", "in/s", "out/s", "drops"
+    );
+    for (worker, counters) in model.workers().iter().zip(&latest.workers) {
+        let _ = writeln!(
+            out,
+            "{:<40} {:>9.0}% {:>8} {:>8} {:>8}",
+            worker.worker,
+            worker.load * 100.0,
+            amount(worker.received),
+            amount(worker.sent),
+            counters.dropped
+        );
+    }
+    out
+}

@@ -1,0 +1,195 @@
+//! One reading of a running corex's books.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::telemetry::latency::Histogram;
+
+/// Counters as they were at one moment. What the books lack is 0: another version of corex may
+/// have written them.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Sample {
+    /// When they were read, from any fixed moment on.
+    pub at: Duration,
+    /// When corex started, in seconds since 1970.
+    pub started: i64,
+    /// `xdp` or `socket`.
+    pub engine: String,
+    /// Packets by the road that they took.
+    pub roads: Vec<Series>,
+    /// Packets for each listen socket.
+    pub sockets: Vec<Series>,
+    /// Packets dropped, by where and why; only reasons that occurred.
+    pub drops: Vec<Series>,
+    /// The workers, in order.
+    pub workers: Vec<Worker>,
+    /// How long hooks took.
+    pub hooks: Vec<Hook>,
+}
+
+/// A counter and its name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Series {
+    /// Whose it is.
+    pub name: String,
+    /// Its value.
+    pub total: u64,
+}
+
+/// What one worker did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Worker {
+    /// Messages received, by all roads.
+    pub received: u64,
+    /// Messages sent, by all roads.
+    pub sent: u64,
+    /// Messages dropped.
+    pub dropped: u64,
+    /// Nanoseconds that it didn't sleep.
+    pub busy_ns: u64,
+}
+
+/// The hooks of one kind on one way.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Hook {
+    /// Kind and way, as in `route in`.
+    pub name: String,
+    /// How long they took.
+    pub histogram: Histogram,
+}
+
+/// The value at a path of names.
+fn number(value: &Value, path: &[&str]) -> u64 {
+    path.iter()
+        .try_fold(value, |value, name| value.get(name))
+        .and_then(Value::as_u64)
+        .unwrap_or(0)
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
+    let list = value.get(name).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
+}
+
+fn group<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Map<String, Value>> {
+    path.iter()
+        .try_fold(value, |value, name| value.get(name))?
+        .as_object()
+}
+
+fn sum(value: &Value, path: &[&str]) -> u64 {
+    let values = group(value, path).into_iter().flat_map(Map::values);
+    values.filter_map(Value::as_u64).sum()
+}
+
+fn series(name: impl Into<String>, total: u64) -> Series {
+    Series {
+        name: name.into(),
+        total,
+    }
+}
+
+/// Where packets are dropped, and the path to the counters by reason.
+const DROPS: [(&str, &[&str]); 5] = [
+    ("xdp", &["kernel", "dropped"]),
+    ("egress", &["inline", "egress", "dropped"]),
+    ("detour", &["inline", "detour", "dropped"]),
+    ("worker", &["user", "dropped"]),
+    ("stream", &["streams", "dropped"]),
+];
+
+impl Sample {
+    /// Reads what `corex.books` answers. `None`: it is no JSON object.
+    pub fn read(books: &[u8], at: Duration) -> Option<Sample> {
+        let books: Value = serde_json::from_slice(books).ok()?;
+        books.is_object().then(|| Sample {
+            at,
+            started: books.get("started").and_then(Value::as_i64).unwrap_or(0),
+            engine: text(&books, "engine").to_owned(),
+            roads: roads(&books),
+            sockets: list(&books, "sockets").iter().map(socket).collect(),
+            drops: drops(&books),
+            workers: list(&books, "workers").iter().map(worker).collect(),
+            hooks: list(&books, "hooks").iter().map(hook).collect(),
+        })
+    }
+}
+
+fn roads(books: &Value) -> Vec<Series> {
+    let user = |name| number(books, &["user", name]);
+    let mut roads = vec![
+        series("AF_XDP in", user("xdp_in")),
+        series("kernel socket in", user("socket_in")),
+        series("stream in", user("stream_in")),
+        series("AF_XDP out", user("out_xdp")),
+        series("kernel socket out", user("out_socket")),
+        series("stream out", user("out_carried")),
+    ];
+    if group(books, &["inline"]).is_some() {
+        roads.push(series("to the server", user("delivered")));
+        roads.push(series("handed back", user("handed_back")));
+    }
+    let passed = [
+        sum(books, &["kernel", "passed"]),
+        sum(books, &["inline", "egress", "passed"]),
+        sum(books, &["inline", "detour", "passed"]),
+    ];
+    let dropped = DROPS.iter().map(|(_, path)| sum(books, path));
+    roads.push(series("offloaded", number(books, &["kernel", "offloaded"])));
+    roads.push(series("passed by XDP", passed.iter().sum()));
+    roads.push(series("dropped", dropped.sum()));
+    roads
+}
+
+fn socket(line: &Value) -> Series {
+    let roads = ["steered", "socket_in", "stream_in"];
+    let total = roads.iter().map(|road| number(line, &[road])).sum();
+    series(text(line, "name"), total)
+}
+
+fn drops(books: &Value) -> Vec<Series> {
+    let mut drops = Vec::new();
+    for (place, path) in DROPS {
+        for (reason, count) in group(books, path).into_iter().flatten() {
+            let count = count.as_u64().unwrap_or(0);
+            if count > 0 {
+                drops.push(series(format!("{place} {reason}"), count));
+            }
+        }
+    }
+    drops
+}
+
+fn worker(line: &Value) -> Worker {
+    let all = |names: &[&str]| names.iter().map(|name| number(line, &[name])).sum();
+    Worker {
+        received: all(&["xdp_in", "socket_in", "stream_in"]),
+        sent: all(&["out_xdp", "out_socket", "out_carried", "delivered"]),
+        dropped: sum(line, &["dropped"]),
+        busy_ns: number(line, &["busy_ns"]),
+    }
+}
+
+fn hook(line: &Value) -> Hook {
+    let mut histogram = Histogram {
+        sum: number(line, &["sum_ns"]),
+        ..Histogram::default()
+    };
+    for (bucket, count) in histogram.buckets.iter_mut().zip(list(line, "buckets")) {
+        *bucket = count.as_u64().unwrap_or(0);
+    }
+    let way = match text(line, "way") {
+        "incoming" => "in",
+        "outgoing" => "out",
+        other => other,
+    };
+    Hook {
+        name: format!("{} {way}", text(line, "kind")),
+        histogram,
+    }
+}

@@ -1,0 +1,117 @@
+//! The terminal: draws, and takes keys, until somebody says stop.
+
+use std::{
+    env, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, TryRecvError},
+    },
+    time::{Duration, SystemTime},
+};
+
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
+
+use super::{
+    model::{Action, Model},
+    sample::Sample,
+    view::{self, Look},
+};
+
+/// How long a key is waited for before readings and signals are looked at.
+const TURN: Duration = Duration::from_millis(50);
+
+/// What the environment says that this terminal can show.
+pub fn look() -> Look {
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    // The first that is set counts: locale(7).
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+    let locale = locale.unwrap_or_default().to_ascii_uppercase();
+    Look {
+        // https://no-color.org
+        has_colour: set("NO_COLOR").is_none(),
+        has_unicode: locale.contains("UTF-8") || locale.contains("UTF8"),
+    }
+}
+
+/// Shows the model and what `readings` adds to it, until it is quit by key or signal. The
+/// terminal is then as it was before.
+///
+/// # Errors
+/// What the terminal says.
+pub fn run(
+    model: &mut Model,
+    readings: &Receiver<Result<Sample, String>>,
+    look: Look,
+) -> io::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    // It also gives the terminal back when this program panics.
+    let mut terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
+    let outcome = turn(&mut terminal, model, readings, look, &stop);
+    let shown = terminal.show_cursor();
+    let restored = ratatui::try_restore();
+    outcome.and(shown).and(restored)
+}
+
+fn turn(
+    terminal: &mut DefaultTerminal,
+    model: &mut Model,
+    readings: &Receiver<Result<Sample, String>>,
+    look: Look,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let mut is_stale = true;
+    while !stop.load(Ordering::Relaxed) {
+        if is_stale {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let now = now.unwrap_or_default();
+            terminal.draw(|frame| view::draw(frame, model, look, now))?;
+            is_stale = false;
+        }
+        if event::poll(TURN)? {
+            match event::read()? {
+                Event::Key(key) => match action(key) {
+                    Some(action) if !model.act(action) => return Ok(()),
+                    Some(_) => is_stale = true,
+                    None => {}
+                },
+                Event::Resize(..) => is_stale = true,
+                _ => {}
+            }
+        }
+        match readings.try_recv() {
+            Ok(reading) => {
+                model.take(reading);
+                is_stale = true;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => {
+                return Err(io::Error::other("the thread that reads has ended"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn action(key: KeyEvent) -> Option<Action> {
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    match key.code {
+        // In raw mode it is a key like others.
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Action::Quit),
+        KeyCode::Char(key) => Action::of(key),
+        KeyCode::Esc => Some(Action::Quit),
+        _ => None,
+    }
+}
