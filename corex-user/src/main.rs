@@ -132,8 +132,9 @@ fn list(args: &ListArgs) -> ExitCode {
 }
 
 fn run(config: Config, args: RunArgs) -> ExitCode {
-    let debug = config.settings.debug;
-    let log = Arc::new(privileges::without(|| log::start(debug)));
+    let settings = &config.settings;
+    let start = || log::start(settings.debug, &settings.log);
+    let log = Arc::new(privileges::without(start));
     let options = Options {
         config: args.config,
         instance: args.instance,
@@ -150,6 +151,9 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
     match daemon::run(config, &options, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if log.is_syslog() {
+                tracing::error!("{error:#}");
+            }
             drop(log);
             let _ = writeln!(std::io::stderr(), "corex: {error:#}");
             ExitCode::from(CANNOT_RUN)

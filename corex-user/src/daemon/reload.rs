@@ -65,6 +65,7 @@ impl Reloader {
         }
         config.inherit(&old.config);
         log.set_debug(config.settings.debug);
+        log.follow(&config.settings.log);
         old.knobs.follow(&config.settings.corex);
         let new = shared(
             config,
@@ -95,6 +96,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
         bail!(
             "the parameters of inline mode or the interfaces have changed, which takes a new start"
         );
+    }
+    if old.log.is_syslog() != new.log.is_syslog() || old.log.name != new.log.name {
+        bail!("log_stderror or log_name have changed, which takes a new start");
     }
     if old.children != new.children {
         bail!("`children` has changed, which takes a new start");

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
+use crate::telemetry::log;
 
 pub(super) static MODULE: Module = Module {
     name: "xlog",
@@ -47,7 +48,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_DBG.",
-        handler: |exec, args| log(exec, 3, args.first()),
+        handler: |exec, args| say(exec, 3, args.first()),
     },
     Function {
         name: "xinfo",
@@ -55,7 +56,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_INFO.",
-        handler: |exec, args| log(exec, 2, args.first()),
+        handler: |exec, args| say(exec, 2, args.first()),
     },
     Function {
         name: "xnotice",
@@ -63,7 +64,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_NOTICE.",
-        handler: |exec, args| log(exec, 1, args.first()),
+        handler: |exec, args| say(exec, 1, args.first()),
     },
     Function {
         name: "xwarn",
@@ -71,7 +72,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_WARN.",
-        handler: |exec, args| log(exec, 0, args.first()),
+        handler: |exec, args| say(exec, 0, args.first()),
     },
     Function {
         name: "xerr",
@@ -79,7 +80,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_ERR.",
-        handler: |exec, args| log(exec, -1, args.first()),
+        handler: |exec, args| say(exec, -1, args.first()),
     },
 ];
 
@@ -116,27 +117,16 @@ fn level(word: &[u8]) -> Option<i64> {
 
 fn xlog(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     match args {
-        [Arg::Choice(level), format] => log(exec, *level, Some(format)),
-        _ => log(exec, -1, args.first()),
+        [Arg::Choice(level), format] => say(exec, *level, Some(format)),
+        _ => say(exec, -1, args.first()),
     }
 }
 
-fn log(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Halt> {
-    // Each level has its own macro: it must be known where the line is written. What nobody
-    // will read isn't evaluated.
-    macro_rules! write_at {
-        ($level:ident, $write:ident) => {
-            if tracing::enabled!(target: "xlog", tracing::Level::$level) {
-                let text = exec.arg_str(format.map(std::slice::from_ref).unwrap_or_default(), 0)?;
-                tracing::$write!(target: "xlog", "{}", Line(exec.bytes(text)));
-            }
-        };
-    }
-    match level {
-        ..=-1 => write_at!(ERROR, error),
-        0 => write_at!(WARN, warn),
-        1 | 2 => write_at!(INFO, info),
-        _ => write_at!(DEBUG, debug),
+fn say(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Halt> {
+    // What nobody will read isn't evaluated.
+    if log::is_written(level) {
+        let text = exec.arg_str(format.map(std::slice::from_ref).unwrap_or_default(), 0)?;
+        log::write(level, Line(exec.bytes(text)));
     }
     Ok(1)
 }

@@ -49,6 +49,14 @@ const DIFFERENCES: &[Difference] = &[
     ),
     differs(
         Parameters,
+        "core",
+        "log_stderror",
+        "Kamailio's default is no, and it logs to standard error as long as it runs in the \
+         foreground with -E; corex always runs in the foreground, where its service manager \
+         reads standard error.",
+    ),
+    differs(
+        Parameters,
         "app_lua",
         "max_instructions",
         "a parameter of corex alone: Kamailio lets scripts run for ever, and its process with them.",

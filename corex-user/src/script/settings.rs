@@ -10,6 +10,7 @@ use crate::io::stream::StreamSettings;
 use crate::rpc::settings::ControlSettings;
 use crate::script::tables::{Shared, TableConfig};
 use crate::sip::Transport;
+use crate::telemetry::log::LogSettings;
 
 /// One `listen` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -164,6 +165,8 @@ pub struct Settings {
     pub mhomed: bool,
     /// `debug`: Kamailio's log level, -5 (alert) to 3 (debug) and beyond.
     pub debug: i64,
+    /// `log_stderror`, `log_facility`, `log_name`: where logs go.
+    pub log: LogSettings,
     /// What `server_signature` and `server_header` leave: the value of Server in our own replies,
     /// empty for none.
     pub server: String,
@@ -200,6 +203,7 @@ impl Default for Settings {
             children: None,
             mhomed: false,
             debug: 2,
+            log: LogSettings::default(),
             server: concat!("corex (", env!("CARGO_PKG_VERSION"), ")").to_owned(),
             max_forwards: 70,
             max_branches: 12,

@@ -1,30 +1,67 @@
-//! Logs: to stderr, from a thread of their own, so that a reader that stalls never blocks a
-//! worker. When its queue is full, lines are dropped and counted.
+//! Logs: to stderr or the system's log, from a thread of their own, so that a reader that stalls
+//! never blocks a worker. When its queue is full, lines are dropped and counted.
 
 use std::{
-    io::{self, IsTerminal as _},
-    sync::atomic::{AtomicI64, Ordering},
+    fmt::Display,
+    io::{self, IsTerminal as _, Write},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
-use tracing::Level;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{Registry, filter::LevelFilter, fmt, prelude::*, reload};
+use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{Registry, filter::LevelFilter, fmt, fmt::MakeWriter, prelude::*, reload};
+
+use super::syslog::{self, Facility, Severity, Syslog};
 
 /// Lines waiting for the writer at most.
 const QUEUE: usize = 8192;
 
+/// Where logs go.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LogSettings {
+    /// `log_stderror`, if it is set.
+    pub to_stderr: Option<bool>,
+    /// `log_facility`, if it is set.
+    pub facility: Option<Facility>,
+    /// `log_name`, if it is set.
+    pub name: Option<String>,
+}
+
+impl LogSettings {
+    /// Whether logs go to the system's log: a configuration that names a facility means it.
+    pub fn is_syslog(&self) -> bool {
+        self.to_stderr
+            .map_or(self.facility.is_some(), |to_stderr| !to_stderr)
+    }
+
+    fn facility(&self) -> Facility {
+        self.facility.unwrap_or(Facility::DAEMON)
+    }
+}
+
 /// Keeps the writer alive; its drop writes what is queued.
 pub struct Log {
     dropped: ErrorCounter,
+    syslog: Option<Arc<syslog::State>>,
     level: reload::Handle<LevelFilter, Registry>,
     debug: AtomicI64,
     _guard: WorkerGuard,
 }
 
 impl Log {
-    /// Lines that the full queue cost.
+    /// Lines that the full queue cost, or that the system's log didn't take.
     pub fn dropped(&self) -> usize {
-        self.dropped.dropped_lines()
+        let lost = self.syslog.as_ref().map_or(0, |state| state.lost());
+        self.dropped.dropped_lines() + lost
+    }
+
+    /// Whether lines go to the system's log.
+    pub fn is_syslog(&self) -> bool {
+        self.syslog.is_some()
     }
 
     /// Kamailio's level, as it was set last.
@@ -37,6 +74,13 @@ impl Log {
         self.debug.store(debug, Ordering::Relaxed);
         // Refused only when the subscriber is gone, with the process.
         let _ = self.level.reload(level(debug));
+    }
+
+    /// Follows a configuration that was read again, as far as a running log can.
+    pub fn follow(&self, settings: &LogSettings) {
+        if let Some(state) = &self.syslog {
+            state.set_facility(settings.facility());
+        }
     }
 }
 
@@ -51,28 +95,181 @@ fn level(debug: i64) -> LevelFilter {
     }
 }
 
+/// Targets of lines with a severity that no tracing level has.
+const ALERT: &str = "alert";
+const CRITICAL: &str = "critical";
+const NOTICE: &str = "notice";
+
+/// Whether a script's line of Kamailio's level (-5 to 3) is written.
+pub fn is_written(level: i64) -> bool {
+    match level {
+        ..=-1 => tracing::enabled!(Level::ERROR),
+        0 => tracing::enabled!(Level::WARN),
+        1 | 2 => tracing::enabled!(Level::INFO),
+        _ => tracing::enabled!(Level::DEBUG),
+    }
+}
+
+/// Writes a script's line at Kamailio's level (-5 to 3).
+pub fn write(level: i64, line: impl Display) {
+    match level {
+        ..=-5 => tracing::error!(target: ALERT, "{line}"),
+        -4..=-2 => tracing::error!(target: CRITICAL, "{line}"),
+        -1 => tracing::error!("{line}"),
+        0 => tracing::warn!("{line}"),
+        1 => tracing::info!(target: NOTICE, "{line}"),
+        2 => tracing::info!("{line}"),
+        _ => tracing::debug!("{line}"),
+    }
+}
+
+fn severity(metadata: &Metadata<'_>) -> Severity {
+    match (metadata.target(), *metadata.level()) {
+        (ALERT, _) => Severity::Alert,
+        (CRITICAL, _) => Severity::Critical,
+        (NOTICE, _) => Severity::Notice,
+        (_, Level::ERROR) => Severity::Error,
+        (_, Level::WARN) => Severity::Warning,
+        (_, Level::INFO) => Severity::Info,
+        _ => Severity::Debug,
+    }
+}
+
+/// Puts the severity in front of each line, for [`Syslog`].
+struct Marked {
+    severity: Severity,
+    to: NonBlocking,
+}
+
+impl Write for Marked {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let marked = [&[self.severity as u8], line].concat();
+        self.to.write_all(&marked)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+struct Marker(NonBlocking);
+
+impl<'a> MakeWriter<'a> for Marker {
+    type Writer = Marked;
+
+    fn make_writer(&'a self) -> Marked {
+        Marked {
+            severity: Severity::Info,
+            to: self.0.clone(),
+        }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Marked {
+        Marked {
+            severity: severity(metadata),
+            to: self.0.clone(),
+        }
+    }
+}
+
 /// Starts logging at Kamailio's level `debug`. Call once; a second call changes nothing.
-pub fn start(debug: i64) -> Log {
-    let (writer, guard) = NonBlockingBuilder::default()
+pub fn start(debug: i64, settings: &LogSettings) -> Log {
+    let builder = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUE)
         .lossy(true)
-        .thread_name("corex-log")
-        .finish(io::stderr());
-    let dropped = writer.error_counter();
+        .thread_name("corex-log");
     let (filter, handle) = reload::Layer::new(level(debug));
-    let lines = fmt::layer()
-        .with_writer(writer)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_target(false);
+    let (writer, guard, state) = if settings.is_syslog() {
+        let name = settings.name.clone().unwrap_or_else(|| "corex".to_owned());
+        let device = PathBuf::from(syslog::DEVICE);
+        let syslog = Syslog::new(device, name, settings.facility());
+        let state = syslog.state();
+        let (writer, guard) = builder.finish(syslog);
+        (writer, guard, Some(state))
+    } else {
+        let (writer, guard) = builder.finish(io::stderr());
+        (writer, guard, None)
+    };
+    let dropped = writer.error_counter();
     // Refused only if a subscriber is set already.
-    let _ = tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init();
+    let _ = if state.is_some() {
+        // The daemon writes the time.
+        let lines = lines.without_time().with_ansi(false);
+        registry.with(lines.with_writer(Marker(writer))).try_init()
+    } else {
+        let lines = lines.with_ansi(io::stderr().is_terminal());
+        registry.with(lines.with_writer(writer)).try_init()
+    };
     Log {
         dropped,
+        syslog: state,
         level: handle,
         debug: AtomicI64::new(debug),
         _guard: guard,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Where [`Marker`]'s lines arrive.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(line.to_vec());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_of_scripts_keep_kamailio_s_severity() {
+        let lines = Lines::default();
+        let (writer, guard) = NonBlockingBuilder::default().finish(lines.clone());
+        let layer = fmt::layer().without_time().with_target(false);
+        let layer = layer.with_ansi(false).with_writer(Marker(writer));
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            for level in -5..=3 {
+                write(level, format!("level {level}"));
+            }
+        });
+        // Its end writes what is queued.
+        drop(guard);
+        let lines = lines.0.lock().unwrap().clone();
+        let read = |line: &Vec<u8>| (line[0], String::from_utf8(line[1..].to_vec()).unwrap());
+        let read: Vec<(u8, String)> = lines.iter().map(read).collect();
+        let severities: Vec<u8> = read.iter().map(|(severity, _)| *severity).collect();
+        assert_eq!(severities, [1, 2, 2, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(read[4].1, "ERROR level -1\n");
+    }
+
+    #[test]
+    fn a_facility_or_no_stderr_means_the_system_s_log() {
+        let settings = |to_stderr, facility| LogSettings {
+            to_stderr,
+            facility,
+            name: Some("x".to_owned()),
+        };
+        let facility = Some(Facility::DAEMON);
+        for (to_stderr, facility, expected) in [
+            (None, None, false),
+            (None, facility, true),
+            (Some(true), facility, false),
+            (Some(true), None, false),
+            (Some(false), None, true),
+        ] {
+            assert_eq!(settings(to_stderr, facility).is_syslog(), expected);
+        }
     }
 }

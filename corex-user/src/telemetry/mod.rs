@@ -8,4 +8,5 @@ pub mod limiter;
 pub mod log;
 pub mod metrics;
 pub mod stream_counters;
+pub mod syslog;
 pub mod trace;

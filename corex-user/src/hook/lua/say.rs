@@ -4,6 +4,7 @@ use mlua::{Error, Lua, Value};
 
 use super::budget::Spent;
 use crate::module::Line;
+use crate::telemetry::log;
 
 /// The most bytes of an error in the log.
 const MOST: usize = 2_048;
@@ -20,13 +21,17 @@ pub(super) fn log(_: &Lua, (level, text): (Value, Value)) -> mlua::Result<()> {
         Value::Integer(_) | Value::Number(_) | Value::Boolean(_) => text.to_string()?.into_bytes(),
         other => other.type_name().into(),
     };
-    let line = Line(&bytes);
-    match level.as_str() {
-        "dbg" => tracing::debug!(target: "lua", "{line}"),
-        "info" | "notice" => tracing::info!(target: "lua", "{line}"),
-        "warn" => tracing::warn!(target: "lua", "{line}"),
-        _ => tracing::error!(target: "lua", "{line}"),
-    }
+    let level = match level.as_str() {
+        "alert" => -5,
+        "bug" => -4,
+        "crit" => -2,
+        "warn" => 0,
+        "notice" => 1,
+        "info" => 2,
+        "dbg" => 3,
+        _ => -1,
+    };
+    log::write(level, Line(&bytes));
     Ok(())
 }
 

@@ -33,13 +33,7 @@ pub(super) fn log(items: &[Item<'_>]) -> Result<(), Malformed> {
     let [Item::Int(level), Item::Str(text)] = items else {
         return Err(Malformed::Values);
     };
-    let line = Line(text);
-    match level {
-        ..=-1 => tracing::error!(target: "perl", "{line}"),
-        0 => tracing::warn!(target: "perl", "{line}"),
-        1 | 2 => tracing::info!(target: "perl", "{line}"),
-        _ => tracing::debug!(target: "perl", "{line}"),
-    }
+    crate::telemetry::log::write(*level, Line(text));
     Ok(())
 }
 

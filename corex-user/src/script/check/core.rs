@@ -7,10 +7,11 @@ use super::nearest::nearest;
 use crate::alias;
 use crate::script::settings::{Listen, Settings};
 use crate::script::syntax::ast::{
-    self, HostKind, Setting, SettingValue, SettingValueKind as Value,
+    self, HostKind, Setting, SettingValue, SettingValueKind as Value, Text,
 };
 use crate::script::syntax::diag::Diagnostic;
 use crate::sip::Transport;
+use crate::telemetry::syslog::Facility;
 
 /// A core parameter.
 pub(crate) struct CoreParam {
@@ -33,6 +34,10 @@ pub(crate) enum CoreKind {
     Bool(fn(&mut Settings, bool)),
     /// A time in whole seconds.
     Seconds(fn(&mut Settings, Duration)),
+    /// Where the system's log puts what corex logs.
+    Facility,
+    /// The name that lines in the system's log begin with.
+    LogName,
 }
 
 /// The core parameters that mean something here.
@@ -66,6 +71,22 @@ pub(crate) const CORE: &[CoreParam] = &[
             set: |settings, value| settings.debug = value,
         },
         doc: "What is logged: -5 (alerts only) to 3 (everything). Default: 2.",
+    },
+    CoreParam {
+        name: "log_stderror",
+        kind: CoreKind::Bool(|settings, value| settings.log.to_stderr = Some(value)),
+        doc: "Whether logs go to standard error; else they go to the system's log, /dev/log. \
+              Default: yes, unless log_facility is set.",
+    },
+    CoreParam {
+        name: "log_facility",
+        kind: CoreKind::Facility,
+        doc: "The facility of lines in the system's log, as in LOG_LOCAL0. Default: LOG_DAEMON.",
+    },
+    CoreParam {
+        name: "log_name",
+        kind: CoreKind::LogName,
+        doc: "The name of lines in the system's log. Default: corex.",
     },
     CoreParam {
         name: "mhomed",
@@ -177,11 +198,8 @@ const IGNORED: &[&str] = &[
     "log_color",
     "log_engine_data",
     "log_engine_type",
-    "log_facility",
-    "log_name",
     "log_prefix",
     "log_prefix_mode",
-    "log_stderror",
     "max_recursive_level",
     "maxbuffer",
     "mcast_loopback",
@@ -283,6 +301,8 @@ impl Checker {
             match param.kind {
                 CoreKind::Listen => self.listen(value),
                 CoreKind::Alias => self.alias(value),
+                CoreKind::Facility => self.facility(value),
+                CoreKind::LogName => self.log_name(value),
                 CoreKind::Int { min, max, set } => match number(value) {
                     Some(number) if (min..=max).contains(&number) => {
                         set(&mut self.settings, number);
@@ -431,6 +451,43 @@ impl Checker {
             advertise,
             name,
         });
+    }
+
+    fn facility(&mut self, value: &SettingValue) {
+        let word = match &value.kind {
+            Value::Word(word) => word.as_str(),
+            Value::Str(text) => str::from_utf8(&text.value).unwrap_or_default(),
+            _ => "",
+        };
+        match Facility::parse(word) {
+            Some(facility) => self.settings.log.facility = Some(facility),
+            None => self.say(
+                Diagnostic::error(value.span, "this is no facility of the system's log").label(
+                    format!(
+                        "expected {}",
+                        Facility::names().collect::<Vec<_>>().join(", ")
+                    ),
+                ),
+            ),
+        }
+    }
+
+    fn log_name(&mut self, value: &SettingValue) {
+        const MOST: usize = 48;
+        let is_good = |c: &u8| c.is_ascii_graphic() && !b"[]:".contains(c);
+        match &value.kind {
+            Value::Str(Text { value: name, .. })
+                if (1..=MOST).contains(&name.len()) && name.iter().all(is_good) =>
+            {
+                let name = String::from_utf8_lossy(name).into_owned();
+                self.settings.log.name = Some(name);
+            }
+            _ => self.say(
+                Diagnostic::error(value.span, "this is no name for the system's log").label(
+                    format!("expected a string of 1 to {MOST} letters, digits and signs but [ ] :"),
+                ),
+            ),
+        }
     }
 
     fn alias(&mut self, value: &SettingValue) {

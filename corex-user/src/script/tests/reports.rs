@@ -65,9 +65,16 @@ fn core_parameters() {
         "warning tcp_accept_no_cl has no meaning here",
     );
     mistake(
-        "log_facility = LOG_LOCAL0",
-        "warning log_facility has no meaning",
+        "log_facility = LOG_LOCAL9",
+        "1:16 error this is no facility of the system's log | expected LOG_KERN, LOG_USER",
     );
+    mistake("log_facility = 1", "no facility");
+    mistake(
+        "log_name = \"a b\"",
+        "1:12 error this is no name for the system's log",
+    );
+    mistake("log_name = \"\"", "no name for the system's log");
+    mistake("log_stderror = 'x'", "log_stderror takes yes or no");
     mistake("auto_aliases = no", "warning auto_aliases");
     mistake(
         "port = 5080",
