@@ -131,6 +131,8 @@ fn numbers_move_while_calls_pass_and_stay_when_none_do() -> Result<()> {
             "dropped",
             "udp:10.0.1.1:5060",
             "udp:10.0.2.1:5060",
+            "10.0.1.2",
+            "10.0.2.2",
             "xdp probe",
         ]
         .iter()

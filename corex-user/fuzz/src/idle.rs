@@ -12,7 +12,7 @@ use corex_user::rpc::daemon::{
     Table, TableEntry, TableError, Variable, Worker,
 };
 use corex_user::rpc::limit::Limits;
-use corex_user::telemetry::trace::Traced;
+use corex_user::telemetry::{peers::Summary, trace::Traced};
 
 struct Idle;
 
@@ -99,6 +99,10 @@ impl Daemon for Idle {
 
     fn books(&self) -> String {
         "{}".to_owned()
+    }
+
+    fn peers(&self) -> Summary {
+        Summary::default()
     }
 
     fn workers(&self) -> Vec<Worker> {

@@ -42,9 +42,10 @@ use crate::{
     sip::Transport,
     telemetry::{
         books::{self, Books, InterfaceLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
-        gauges::{QueueGauges, WorkerLink},
+        gauges::{QueueGauges, SocketTally, WorkerLink},
         latency,
         log::Log,
+        peers,
         stream_counters::StreamCounters,
     },
 };
@@ -177,7 +178,7 @@ impl Engine {
         knobs.follow(&settings.corex);
         Ok(Self {
             knobs,
-            links: worker_links(workers),
+            links: worker_links(workers, settings, listeners),
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| None).collect(),
             xdp: None,
@@ -342,7 +343,7 @@ impl Engine {
         Ok(Self {
             slots: object.worker_slots()?,
             knobs,
-            links: worker_links(workers),
+            links: worker_links(workers, settings, listeners),
             workers: sides,
             xdp: Some(Xdp {
                 object,
@@ -527,9 +528,11 @@ impl Engine {
         let mut interfaces = Vec::new();
         let mut sockets: Vec<SocketLine> = listeners
             .iter()
-            .map(|l| SocketLine {
+            .enumerate()
+            .map(|(id, l)| SocketLine {
                 name: l.to_string(),
                 counters: Default::default(),
+                tally: SocketTally::sum(self.links.iter().filter_map(|link| link.sockets.get(id))),
             })
             .collect();
         if let Some(xdp) = &mut self.xdp {
@@ -578,6 +581,7 @@ impl Engine {
                 .collect(),
             queues: self.queue_lines(),
             latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
+            peers: peers::Summary::of(self.links.iter().map(|link| &*link.peers)),
             started: shared.config.program.started,
             engine: self.name(),
             interfaces,
@@ -597,8 +601,10 @@ impl Engine {
     }
 }
 
-fn worker_links(workers: u32) -> Vec<Arc<WorkerLink>> {
-    (0..workers).map(|_| Arc::default()).collect()
+fn worker_links(workers: u32, settings: &Settings, listeners: &[Listener]) -> Vec<Arc<WorkerLink>> {
+    let peers = settings.corex.max_peers as usize;
+    let link = |_| Arc::new(WorkerLink::new(listeners.len(), peers));
+    (0..workers).map(link).collect()
 }
 
 /// Pins the maps under the instance's name. Where nobody asked for a name, another instance that

@@ -51,7 +51,7 @@ use crate::{
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
     sip::Transport,
-    telemetry::{log::Log, trace::Tap},
+    telemetry::{log::Log, peers::Peers, trace::Tap},
 };
 
 /// What the command line says beside the configuration.
@@ -319,15 +319,18 @@ impl Parts {
         let mut threads = Vec::new();
         let mut wakers = Vec::new();
         for (id, (part, inbox)) in self.workers.into_iter().zip(inboxes).enumerate() {
+            let link = engine.links().get(id).cloned().unwrap_or_default();
+            let mut pipeline = Pipeline::new(latest.load_full(), id as u32);
+            pipeline.peers = Peers::new(Arc::clone(&link.peers));
             let worker = Worker {
                 id,
-                pipeline: Pipeline::new(latest.load_full(), id as u32),
+                pipeline,
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
                 inbox,
                 xdp: part.side.map(XdpWorker::into_side),
                 slots: engine.slots(),
-                link: engine.links().get(id).cloned().unwrap_or_default(),
+                link,
                 stop: Arc::clone(&stop),
                 wake: part.wake,
             };

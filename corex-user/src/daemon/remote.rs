@@ -25,7 +25,8 @@ use crate::{
     },
     script::tables,
     telemetry::{
-        books::Books, gauges::QueueGauges, log::Log, stream_counters::StreamCounters, trace::Traced,
+        books::Books, gauges::QueueGauges, log::Log, peers, stream_counters::StreamCounters,
+        trace::Traced,
     },
 };
 
@@ -230,6 +231,11 @@ impl Daemon for Remote {
 
     fn books(&self) -> String {
         Remote::books(self).to_json().to_string()
+    }
+
+    fn peers(&self) -> peers::Summary {
+        let links = self.engine().links().to_vec();
+        peers::Summary::of(links.iter().map(|link| &*link.peers))
     }
 
     fn workers(&self) -> Vec<Worker> {

@@ -29,7 +29,7 @@ use crate::{
     pipeline::{Inbound, Pipeline, Shared},
     script::SocketId,
     sip::Transport,
-    telemetry::gauges::{QueueGauges, WorkerLink, set},
+    telemetry::gauges::{QueueGauges, WorkerLink, add, set},
 };
 
 /// Frames taken from a queue before the others get their turn.
@@ -107,6 +107,7 @@ impl Worker {
                 self.read_statistics();
             }
             let now = Instant::now();
+            self.pipeline.peers.tick(now);
             let counters = &mut self.pipeline.counters;
             counters.busy_ns += (now - awake_since).as_nanos() as u64;
             // Before the sleep, so that at rest the published counters are the last word.
@@ -183,11 +184,16 @@ impl Worker {
             return false;
         };
         let pipeline = &mut self.pipeline;
+        let tally = self.link.sockets.get(id);
         let mut egress = SocketEgress {
             sockets: &self.sockets,
         };
         socket.receive(buffers, |datagram| {
             pipeline.counters.socket_in += 1;
+            if let Some(tally) = tally {
+                add(&tally.socket_in, 1);
+                add(&tally.socket_in_bytes, datagram.payload.len());
+            }
             let inbound = Inbound {
                 payload: datagram.payload,
                 source: datagram.source,
@@ -207,6 +213,10 @@ impl Worker {
                 return false;
             };
             self.pipeline.counters.stream_in += 1;
+            if let Some(tally) = self.link.sockets.get(usize::from(message.socket.0)) {
+                add(&tally.stream_in, 1);
+                add(&tally.stream_in_bytes, message.payload.len());
+            }
             let inbound = Inbound {
                 payload: &message.payload,
                 source: message.source,

@@ -41,6 +41,14 @@ impl Pipeline {
     ) -> Intercepted {
         let corex = &self.shared.config.settings.corex;
         self.counters.bytes_in += packet.payload.len() as u64;
+        match direction {
+            Direction::Incoming => self
+                .peers
+                .received(packet.source.ip(), packet.payload.len()),
+            Direction::Outgoing => self
+                .peers
+                .sent(Some(packet.local.ip()), packet.payload.len()),
+        }
         if !corex.network_io_intercept {
             return Intercepted::Unchanged;
         }
@@ -61,6 +69,7 @@ impl Pipeline {
         let mut pass = Pass {
             shared: &self.shared,
             counters: &mut self.counters,
+            peers: &mut self.peers,
             egress: &mut NoSocket,
             inbound: packet,
             encoded: &mut self.encoded,

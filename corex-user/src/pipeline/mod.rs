@@ -31,6 +31,7 @@ use crate::{
     sip::{SipView, StartLine, Transport},
     telemetry::{
         limiter::Limiter,
+        peers::Peers,
         trace::{Tap, Traced},
     },
 };
@@ -95,6 +96,8 @@ pub struct Pipeline {
     runtime: Runtime,
     /// What the worker counted.
     pub counters: WorkerCounters,
+    /// What it counted by peer; nothing, unless it is replaced.
+    pub peers: Peers,
     /// The incoming hook's result.
     decoded: Vec<u8>,
     /// The outgoing hook's result.
@@ -111,6 +114,7 @@ impl Pipeline {
             shared,
             runtime,
             counters: WorkerCounters::default(),
+            peers: Peers::default(),
             decoded: Vec::new(),
             encoded: Vec::new(),
             sources: Sources::default(),
@@ -143,6 +147,8 @@ impl Pipeline {
     /// Takes one message through, and counts exactly one verdict.
     pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.counters.bytes_in += inbound.payload.len() as u64;
+        self.peers
+            .received(inbound.source.ip(), inbound.payload.len());
         let corex = &self.shared.config.settings.corex;
         let knobs = &self.shared.knobs;
         if inbound.transport == Transport::Udp && inbound.payload.len() < knobs.probe_len() as usize
@@ -154,6 +160,7 @@ impl Pipeline {
         let mut pass = Pass {
             shared: &self.shared,
             counters: &mut self.counters,
+            peers: &mut self.peers,
             egress,
             inbound,
             encoded: &mut self.encoded,

@@ -22,6 +22,7 @@ use crate::{
         SocketId, Target,
     },
     sip::Transport,
+    telemetry::peers::Peers,
 };
 
 /// Why the message wasn't sent; the last failure names the verdict.
@@ -44,6 +45,8 @@ const MAX_UDP_PAYLOAD: usize = 65_507;
 pub struct Pass<'a, 'm> {
     pub shared: &'a Shared,
     pub counters: &'a mut WorkerCounters,
+    /// Where messages are counted by peer.
+    pub peers: &'a mut Peers,
     pub egress: &'a mut dyn Egress,
     pub inbound: Inbound<'m>,
     pub encoded: &'a mut Vec<u8>,
@@ -172,6 +175,7 @@ impl Pass<'_, '_> {
                 return match self.egress.transmit(out, self.counters) {
                     Ok(()) => {
                         self.counters.bytes_out += payload.len() as u64;
+                        self.peers.sent(Some(to.ip()), payload.len());
                         Ok(())
                     }
                     Err(TransmitError::TooLong) => Err((Failure::TooLong, SendError::TooLong)),
@@ -190,6 +194,10 @@ impl Pass<'_, '_> {
         if hop.transport == Transport::Udp && payload.len() > MAX_UDP_PAYLOAD {
             return Err((Failure::TooLong, SendError::TooLong));
         }
+        let remote = match hop.to {
+            Target::Addr(to) => Some(to.ip()),
+            Target::Name { .. } => None,
+        };
         let parcel = Parcel {
             payload: Bytes::copy_from_slice(payload),
             to,
@@ -202,6 +210,7 @@ impl Pass<'_, '_> {
             Ok(()) => {
                 self.counters.out_carried += 1;
                 self.counters.bytes_out += payload.len() as u64;
+                self.peers.sent(remote, payload.len());
                 Ok(())
             }
             Err(error @ SendError::QueueFull) => Err((Failure::QueueFull, error)),

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::command::Later;
-use crate::telemetry::trace::Traced;
+use crate::telemetry::{peers::Summary, trace::Traced};
 
 /// The running daemon.
 pub trait Daemon: Send + Sync {
@@ -24,6 +24,8 @@ pub trait Daemon: Send + Sync {
     fn counters(&self) -> Vec<Counter>;
     /// Everything that is counted, as JSON: what `corex run --books` writes.
     fn books(&self) -> String;
+    /// Messages by peer.
+    fn peers(&self) -> Summary;
     /// Workers by queue.
     fn workers(&self) -> Vec<Worker>;
     /// Memory that workers share.

@@ -90,6 +90,12 @@ const DIFFERENCES: &[Difference] = &[
     differs(
         Parameters,
         "corex",
+        "max_peers",
+        "a parameter of corex alone.",
+    ),
+    differs(
+        Parameters,
+        "corex",
         "probe_len",
         "a parameter of corex alone. Kamailio drops datagrams of fewer than 32 bytes without a \
          trace; here they are counted.",

@@ -75,6 +75,8 @@ pub struct Corex {
     pub tls_ca_list: Option<PathBuf>,
     /// Domains that are `myself` with all their sub-domains.
     pub alias_subdomains: Vec<alias::Entry>,
+    /// Peers whose messages each worker counts one by one.
+    pub max_peers: u32,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
     /// Inline mode.
@@ -92,6 +94,7 @@ impl Default for Corex {
             file_max_size: MAX_MESSAGE_LEN,
             tls_ca_list: None,
             alias_subdomains: Vec::new(),
+            max_peers: 100,
             interfaces: Vec::new(),
             inline: Inline::default(),
         }

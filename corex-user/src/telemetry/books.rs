@@ -8,8 +8,9 @@ use corex_common::counters::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    gauges::{QueueGauges, WorkerGauges},
+    gauges::{QueueGauges, SocketTally, WorkerGauges},
     latency::{self, Histogram},
+    peers,
 };
 
 /// What an earlier corex left in inline mode.
@@ -47,6 +48,8 @@ pub struct SocketLine {
     pub name: String,
     /// What the XDP program counted for it; zero without XDP.
     pub counters: SocketCounters,
+    /// What the workers received for it by other roads: the values of [`SocketTally`], summed.
+    pub tally: Vec<u64>,
 }
 
 /// A worker as the books show it.
@@ -110,6 +113,8 @@ pub struct Books {
     pub queues: Vec<QueueLine>,
     /// Hooks that ran.
     pub latencies: Vec<LatencyLine>,
+    /// Messages by peer.
+    pub peers: peers::Summary,
     /// When corex started, in seconds since 1970.
     pub started: i64,
     /// Streams and looked-up names: counters by name.
@@ -200,6 +205,9 @@ impl Books {
                 );
             }
         }
+        for socket in &self.sockets {
+            add(&socket.name, SocketTally::NAMES, &socket.tally);
+        }
         if let Some((egress, detour)) = &self.inline {
             add("egress", &EgressCounters::NAMES, &egress.values());
             add("detour", &DetourCounters::NAMES, &detour.values());
@@ -229,6 +237,7 @@ impl Books {
             })).collect::<Vec<_>>(),
             "sockets": self.sockets.iter().map(|s| {
                 let mut line = group(&SocketCounters::NAMES, &s.counters.values());
+                line.extend(group(SocketTally::NAMES, &s.tally));
                 line.insert("name".into(), json!(s.name));
                 Value::Object(line)
             }).collect::<Vec<_>>(),
@@ -269,6 +278,13 @@ impl Books {
                 "p50_ns": l.histogram.quantile(0.5),
                 "p90_ns": l.histogram.quantile(0.9),
                 "p99_ns": l.histogram.quantile(0.99),
+            })).collect::<Vec<_>>(),
+            "peers": self.peers.rows().into_iter().map(|(name, counts)| json!({
+                "peer": name,
+                "packets_in": counts.packets_in,
+                "bytes_in": counts.bytes_in,
+                "packets_out": counts.packets_out,
+                "bytes_out": counts.bytes_out,
             })).collect::<Vec<_>>(),
             "languages": Value::Object(self.languages.iter().map(|(language, counters)| {
                 let counters = counters.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
@@ -371,6 +387,7 @@ mod tests {
             workers: Vec::new(),
             queues: Vec::new(),
             latencies: Vec::new(),
+            peers: peers::Summary::default(),
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,

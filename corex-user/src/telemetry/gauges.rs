@@ -1,6 +1,11 @@
 //! How full things are right now. Each worker writes its own.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use super::peers;
 
 macro_rules! gauges {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident,)* }) => {
@@ -50,6 +55,30 @@ gauges! {
     }
 }
 
+gauges! {
+    /// What one worker received for one listen socket by other roads than AF_XDP.
+    SocketTally {
+        /// Datagrams that came by its kernel socket.
+        socket_in,
+        /// Their payload bytes.
+        socket_in_bytes,
+        /// Messages that came by its streams.
+        stream_in,
+        /// Their bytes.
+        stream_in_bytes,
+    }
+}
+
+impl SocketTally {
+    /// The values of all of them together, in the order of the names.
+    pub fn sum<'t>(all: impl Iterator<Item = &'t SocketTally>) -> Vec<u64> {
+        all.fold(vec![0; SocketTally::NAMES.len()], |sum, tally| {
+            let pairs = sum.iter().zip(tally.values());
+            pairs.map(|(sum, more)| sum.wrapping_add(more)).collect()
+        })
+    }
+}
+
 /// Between a worker and whoever looks at it.
 #[derive(Debug, Default)]
 pub struct WorkerLink {
@@ -59,6 +88,27 @@ pub struct WorkerLink {
     pub turns: AtomicU64,
     /// Set: the worker is to log what memory it holds, between two batches.
     pub wants_memory: AtomicBool,
+    /// What it received for each listen socket, in order.
+    pub sockets: Box<[SocketTally]>,
+    /// What it received from and sent to each peer.
+    pub peers: Arc<peers::Table>,
+}
+
+impl WorkerLink {
+    /// For so many listen sockets and at most so many peers.
+    pub fn new(sockets: usize, peers: usize) -> WorkerLink {
+        WorkerLink {
+            sockets: (0..sockets).map(|_| SocketTally::default()).collect(),
+            peers: Arc::new(peers::Table::new(peers)),
+            ..WorkerLink::default()
+        }
+    }
+}
+
+/// Adds to a count that this thread alone writes.
+pub fn add(count: &AtomicU64, more: usize) {
+    let sum = count.load(Ordering::Relaxed).wrapping_add(more as u64);
+    count.store(sum, Ordering::Relaxed);
 }
 
 /// Writes a gauge.

@@ -14,8 +14,9 @@ use prometheus_client::{
 
 use super::{
     books::Books,
-    gauges::{QueueGauges, WorkerGauges},
+    gauges::{QueueGauges, SocketTally, WorkerGauges},
     latency::{BOUNDS, Histogram},
+    peers::Counts,
 };
 
 /// Media type of what [`render`] returns.
@@ -243,6 +244,7 @@ impl Collector for Scrape {
         )?;
         self.counted(&mut out)?;
         self.gauged(&mut out)?;
+        self.peers(&mut out)?;
         out.counters(
             "language_calls",
             "Calls into scripts of other languages, by what became of them",
@@ -277,6 +279,31 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
+    fn peers(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let rows = self.0.peers.rows();
+        for (name, help, of) in [
+            (
+                "peer_packets",
+                "Messages by peer and direction; other: peers beyond max_peers; former: peers \
+                 that fell silent",
+                (|counts| [counts.packets_in, counts.packets_out]) as fn(&Counts) -> [u64; 2],
+            ),
+            (
+                "peer_bytes",
+                "Their bytes: received before the hook, sent after it",
+                |counts| [counts.bytes_in, counts.bytes_out],
+            ),
+        ] {
+            let values = rows.iter().flat_map(|(peer, counts)| {
+                let [received, sent] = of(counts);
+                [("in", received), ("out", sent)]
+                    .map(|(way, value)| (labels([("peer", peer), ("direction", way)]), value))
+            });
+            out.counters(name, help, values)?;
+        }
+        Ok(())
+    }
+
     fn counted(&self, out: &mut Writer<'_>) -> fmt::Result {
         let books = &self.0;
         if let Some(kernel) = &books.kernel {
@@ -342,6 +369,13 @@ impl Scrape {
                 &SocketCounters::DOCS,
                 &sockets,
             )?;
+        }
+        for (at, (name, doc)) in SocketTally::NAMES.iter().zip(SocketTally::DOCS).enumerate() {
+            let values = books.sockets.iter().map(|socket| {
+                let value = socket.tally.get(at).copied().unwrap_or(0);
+                (labels([("socket", &socket.name)]), value)
+            });
+            out.counters(&format!("socket_{name}"), &plain(doc), values)?;
         }
         let workers: Vec<Counted<'_>> = books
             .workers
@@ -422,10 +456,20 @@ mod tests {
     use super::super::{
         books::{InterfaceLine, LatencyLine, QueueLine, SocketLine, WorkerLine},
         latency::{Kind, Latencies},
+        peers::Summary,
     };
     use super::*;
     use crate::script::Direction;
     use std::time::Duration;
+
+    fn counts(packets: u64) -> Counts {
+        Counts {
+            packets_in: packets,
+            bytes_in: packets * 100,
+            packets_out: packets * 2,
+            bytes_out: packets * 200,
+        }
+    }
 
     fn books() -> Books {
         let latencies = Latencies::default();
@@ -443,6 +487,7 @@ mod tests {
                     drop_probe: 1,
                     ..SocketCounters::default()
                 },
+                tally: vec![11, 1_100, 0, 0],
             }],
             kernel: Some(KernelCounters {
                 seen: 5,
@@ -470,6 +515,11 @@ mod tests {
                 way: "incoming",
                 histogram: latencies.total(Kind::Route, 0),
             }],
+            peers: Summary {
+                peers: vec![("192.0.2.7".parse().unwrap(), counts(5))],
+                others: counts(1),
+                former: Counts::default(),
+            },
             started: 1_700_000_000,
             streams: vec![("queued", 4)],
             streams_imbalance: 0,
@@ -495,6 +545,11 @@ mod tests {
             "corex_language_calls_total{language=\"lua\",event=\"runs\"} 6",
             "corex_stream_events_total{event=\"queued\"} 4",
             "corex_start_time_seconds 1700000000.0",
+            "corex_socket_socket_in_total{socket=\"udp:[fd00::1]:5060\"} 11",
+            "corex_socket_socket_in_bytes_total{socket=\"udp:[fd00::1]:5060\"} 1100",
+            "corex_peer_packets_total{peer=\"192.0.2.7\",direction=\"in\"} 5",
+            "corex_peer_bytes_total{peer=\"192.0.2.7\",direction=\"out\"} 1000",
+            "corex_peer_packets_total{peer=\"other\",direction=\"out\"} 2",
         ] {
             assert!(text.lines().any(|seen| seen == line), "{line}\n{text}");
         }

@@ -7,6 +7,7 @@ pub mod latency;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
+pub mod peers;
 pub mod stream_counters;
 pub mod syslog;
 pub mod trace;

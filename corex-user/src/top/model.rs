@@ -219,6 +219,11 @@ impl Model {
         self.sorted(self.rows(|sample| &sample.sockets))
     }
 
+    /// Messages by peer, sorted.
+    pub fn peers(&self) -> Vec<Row> {
+        self.sorted(self.rows(|sample| &sample.peers))
+    }
+
     /// Drops by reason, sorted.
     pub fn drops(&self) -> Vec<Row> {
         self.sorted(self.rows(|sample| &sample.drops))

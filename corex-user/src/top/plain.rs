@@ -26,6 +26,7 @@ pub fn text(model: &Model) -> String {
     for (title, rows, totals) in [
         ("packets by road", model.roads(), &latest.roads),
         ("packets by socket", model.sockets(), &latest.sockets),
+        ("packets by peer", model.peers(), &latest.peers),
         ("drops by reason", model.drops(), &latest.drops),
     ] {
         let _ = writeln!(out, "\n{title:<40} {:>10} {:>14}", "per second", "in all");

@@ -20,6 +20,8 @@ pub struct Sample {
     pub roads: Vec<Series>,
     /// Packets for each listen socket.
     pub sockets: Vec<Series>,
+    /// Messages by peer.
+    pub peers: Vec<Series>,
     /// Packets dropped, by where and why; only reasons that occurred.
     pub drops: Vec<Series>,
     /// The workers, in order.
@@ -113,6 +115,7 @@ impl Sample {
             engine: text(&books, "engine").to_owned(),
             roads: roads(&books),
             sockets: list(&books, "sockets").iter().map(socket).collect(),
+            peers: list(&books, "peers").iter().map(peer).collect(),
             drops: drops(&books),
             workers: list(&books, "workers").iter().map(worker).collect(),
             hooks: list(&books, "hooks").iter().map(hook).collect(),
@@ -150,6 +153,12 @@ fn socket(line: &Value) -> Series {
     let roads = ["steered", "socket_in", "stream_in"];
     let total = roads.iter().map(|road| number(line, &[road])).sum();
     series(text(line, "name"), total)
+}
+
+fn peer(line: &Value) -> Series {
+    let ways = ["packets_in", "packets_out"];
+    let total = ways.iter().map(|way| number(line, &[way])).sum();
+    series(text(line, "peer"), total)
 }
 
 fn drops(books: &Value) -> Vec<Series> {

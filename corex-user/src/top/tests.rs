@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use corex_common::counters::{KernelCounters, SocketCounters, WorkerCounters};
 use ratatui::{Terminal, backend::TestBackend};
@@ -14,6 +14,7 @@ use crate::{
     telemetry::{
         books::{Books, LatencyLine, SocketLine, WorkerLine},
         latency::{Kind, Latencies},
+        peers::{Peers, Summary, Table},
     },
 };
 
@@ -47,6 +48,7 @@ fn books(n: u64) -> Books {
             steered,
             ..SocketCounters::default()
         },
+        tally: Vec::new(),
     };
     Books {
         engine: "xdp",
@@ -75,12 +77,23 @@ fn books(n: u64) -> Books {
             way: "incoming",
             histogram: latencies.total(Kind::Route, 0),
         }],
+        peers: peers(n),
         started: 1_000,
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
         log_lines_dropped: 0,
     }
+}
+
+fn peers(n: u64) -> Summary {
+    let table = Arc::new(Table::new(4));
+    let mut peers = Peers::new(Arc::clone(&table));
+    for _ in 0..n {
+        peers.received([192, 0, 2, 7].into(), 400);
+        peers.sent(Some([192, 0, 2, 7].into()), 400);
+    }
+    Summary::of([&*table])
 }
 
 fn sample(books: &Books, seconds: u64) -> Sample {
@@ -259,6 +272,7 @@ fn all_of_it_fits_on_the_smallest_screen() {
         &["dropped", "16"],
         &["udp:192.0.2.1:5060", "60"],
         &["route in", "2", "32.0us"],
+        &["192.0.2.7", "4       4"],
         &["worker not_sip", "10"],
         &["workers", "load"],
         &["50%", "222", "212"],

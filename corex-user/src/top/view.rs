@@ -89,13 +89,21 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
     ])
     .areas(body);
     let roads = model.roads();
-    let [upper, lower] = Layout::vertical([
+    let sockets = model.sockets();
+    let peers = model.peers();
+    let rest = left.height.saturating_sub(roads.len() as u16 + 1);
+    // Each has half of the rest, and more where the other needs less.
+    let of_peers = (peers.len() as u16 + 1).min(rest.div_ceil(2));
+    let of_sockets = (sockets.len() as u16 + 1).min(rest - of_peers);
+    let [upper, middle, lower] = Layout::vertical([
         Constraint::Length(roads.len() as u16 + 1),
+        Constraint::Length(of_sockets),
         Constraint::Fill(1),
     ])
     .areas(left);
     rows(frame, upper, "packets by road", &roads, look);
-    rows(frame, lower, "packets by socket", &model.sockets(), look);
+    rows(frame, middle, "packets by socket", &sockets, look);
+    rows(frame, lower, "packets by peer", &peers, look);
     let hooks = model.hooks();
     let workers = model.workers();
     // Workers come last and take what is left; hooks and drops get what they need, within bounds.

@@ -196,6 +196,18 @@ const PARAMETERS: &[Parameter] = &[
               Default: nowhere.",
     },
     Parameter {
+        name: "max_peers",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 10_000,
+            set: |settings, value| settings.corex.max_peers = value as u32,
+        },
+        doc: "How many peers (addresses) each worker counts messages of one by one, for \
+              corex.peers and /metrics; the rest counts as `other`, and a peer that was silent \
+              for a minute makes room. 0: none. Default: 100.",
+    },
+    Parameter {
         name: "probe_len",
         aliases: &[],
         kind: ParameterKind::Int {

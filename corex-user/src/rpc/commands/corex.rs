@@ -6,6 +6,7 @@ use crate::rpc::command::{
 use crate::rpc::daemon::{Alias, MemoryReport, NotSet, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Fields, Name, Reply, Value};
+use crate::telemetry::peers::Counts;
 
 /// What Kamailio prints where there is nothing.
 const NONE: &str = "-";
@@ -54,6 +55,17 @@ pub(super) const COMMANDS: &[Command] = &[
         params: &[],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(|call| Ok(call.daemon.sockets().into_iter().map(socket).collect())),
+    },
+    Command {
+        name: "corex.peers",
+        doc: &[
+            "Shows messages and bytes by peer, the busiest first.",
+            "Its parameter is how many peers are shown; without it, all.",
+            "The last may be `other`, peers beyond max_peers, and `former`, those that fell silent.",
+        ],
+        params: &[optional("most", Kind::Int)],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(peers),
     },
     Command {
         name: "corex.pkg_summary",
@@ -191,6 +203,24 @@ fn counters(call: Call<'_>) -> Outcome {
         .into_iter()
         .map(|(name, fields)| (Name::Owned(name), Value::Struct(fields)));
     Ok(Reply::one(Value::Struct(groups.collect())))
+}
+
+fn peers(call: Call<'_>) -> Outcome {
+    let mut summary = call.daemon.peers();
+    if let Some(most) = call.params.opt_int(0) {
+        let most = usize::try_from(most).map_err(|_| Fault::bad("expected a number"))?;
+        summary.peers.truncate(most);
+    }
+    let row = |(name, counts): (String, Counts)| {
+        Value::fields([
+            ("peer", name.into()),
+            ("packets_in", counts.packets_in.into()),
+            ("bytes_in", counts.bytes_in.into()),
+            ("packets_out", counts.packets_out.into()),
+            ("bytes_out", counts.bytes_out.into()),
+        ])
+    };
+    Ok(summary.rows().into_iter().map(row).collect())
 }
 
 fn debug(call: Call<'_>) -> Outcome {

@@ -290,3 +290,25 @@ fn requests_and_faults_are_counted() {
     assert_eq!(books.requests.load(Ordering::Relaxed), 2);
     assert_eq!(books.faults.load(Ordering::Relaxed), 1);
 }
+
+#[test]
+fn as_many_peers_as_asked_for_are_shown_and_the_others_always() {
+    let asked = asked();
+    let names = |values: &[Value]| -> Vec<Value> {
+        let records = asked.ask("corex.peers", values).unwrap().records;
+        let first = |record: Value| match record {
+            Value::Struct(fields) => fields[0].1.clone(),
+            other => other,
+        };
+        records.into_iter().map(first).collect()
+    };
+    assert_eq!(
+        names(&[]),
+        ["192.0.2.1", "2001:db8::1", "other"].map(Value::from)
+    );
+    assert_eq!(
+        names(&[Value::Int(1)]),
+        ["192.0.2.1", "other"].map(Value::from)
+    );
+    assert!(asked.ask("corex.peers", &[Value::Int(-1)]).is_err());
+}

@@ -1,6 +1,9 @@
 //! A daemon with fixed data.
 
-use crate::telemetry::trace::Traced;
+use crate::telemetry::{
+    peers::{Counts, Summary},
+    trace::Traced,
+};
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -148,6 +151,22 @@ impl Daemon for Fake {
 
     fn books(&self) -> String {
         "{}".to_owned()
+    }
+
+    fn peers(&self) -> Summary {
+        let counts = |packets| Counts {
+            packets_in: packets,
+            bytes_in: packets * 10,
+            ..Counts::default()
+        };
+        Summary {
+            peers: vec![
+                ("192.0.2.1".parse().unwrap(), counts(2)),
+                ("2001:db8::1".parse().unwrap(), counts(1)),
+            ],
+            others: counts(5),
+            former: Counts::default(),
+        }
     }
 
     fn workers(&self) -> Vec<Worker> {

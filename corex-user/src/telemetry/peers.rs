@@ -1,0 +1,472 @@
+//! Messages by peer: the address that they came from or went to.
+//!
+//! Each worker has a table of its own, of a fixed number of places, that it alone writes, without
+//! a lock; whoever looks reads beside it. A peer keeps its place as long as it is heard of: only
+//! one that was silent for [`SILENCE`] makes room for another, so that a flood of invented
+//! addresses takes no place from those who talk. Nothing is lost from the sums: who finds no
+//! place counts among the others, and who loses it among the former ones.
+
+use std::{
+    collections::HashMap,
+    hint,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    },
+    time::{Duration, Instant},
+};
+
+/// A peer that is silent for so long may lose its place.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Messages and bytes, received and sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Messages received.
+    pub packets_in: u64,
+    /// Their bytes, before the hook.
+    pub bytes_in: u64,
+    /// Messages sent.
+    pub packets_out: u64,
+    /// Their bytes, after the hook.
+    pub bytes_out: u64,
+}
+
+impl Counts {
+    /// Messages, both ways.
+    pub fn packets(&self) -> u64 {
+        self.packets_in.wrapping_add(self.packets_out)
+    }
+
+    fn add(&mut self, more: &Counts) {
+        self.packets_in = self.packets_in.wrapping_add(more.packets_in);
+        self.bytes_in = self.bytes_in.wrapping_add(more.bytes_in);
+        self.packets_out = self.packets_out.wrapping_add(more.packets_out);
+        self.bytes_out = self.bytes_out.wrapping_add(more.bytes_out);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Cells([AtomicU64; 4]);
+
+impl Cells {
+    fn read(&self) -> Counts {
+        let [packets_in, bytes_in, packets_out, bytes_out] =
+            self.0.each_ref().map(|cell| cell.load(Ordering::Relaxed));
+        Counts {
+            packets_in,
+            bytes_in,
+            packets_out,
+            bytes_out,
+        }
+    }
+
+    fn write(&self, counts: &Counts) {
+        let values = [
+            counts.packets_in,
+            counts.bytes_in,
+            counts.packets_out,
+            counts.bytes_out,
+        ];
+        for (cell, value) in self.0.iter().zip(values) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a message. There is one writer, so no exchange is needed.
+    fn count(&self, way: Way, bytes: usize) {
+        let [packets_in, bytes_in, packets_out, bytes_out] = &self.0;
+        let (packets, all) = match way {
+            Way::In => (packets_in, bytes_in),
+            Way::Out => (packets_out, bytes_out),
+        };
+        let add = |cell: &AtomicU64, more: u64| {
+            let sum = cell.load(Ordering::Relaxed).wrapping_add(more);
+            cell.store(sum, Ordering::Relaxed);
+        };
+        add(packets, 1);
+        add(all, bytes as u64);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In = 0,
+    Out = 1,
+}
+
+/// A place. Its version is odd while another peer moves in.
+#[derive(Debug, Default)]
+struct Place {
+    version: AtomicU64,
+    address: [AtomicU64; 2],
+    cells: Cells,
+}
+
+impl Place {
+    fn read(&self) -> (IpAddr, Counts) {
+        loop {
+            let before = self.version.load(Ordering::Acquire);
+            let [high, low] = self
+                .address
+                .each_ref()
+                .map(|half| half.load(Ordering::Relaxed));
+            let counts = self.cells.read();
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
+                let bits = (u128::from(high) << 64) | u128::from(low);
+                return (IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical(), counts);
+            }
+            hint::spin_loop();
+        }
+    }
+
+    /// Another peer moves in, with nothing counted.
+    fn settle(&self, address: IpAddr) {
+        let bits = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let [high, low] = &self.address;
+        high.store((bits >> 64) as u64, Ordering::Relaxed);
+        low.store(bits as u64, Ordering::Relaxed);
+        self.cells.write(&Counts::default());
+        self.version.store(version + 2, Ordering::Release);
+    }
+}
+
+/// What one worker counted. The worker writes through [`Peers`].
+#[derive(Debug, Default)]
+pub struct Table {
+    places: Box<[Place]>,
+    /// Places that have a peer: the first ones.
+    taken: AtomicUsize,
+    others: Cells,
+    former: Cells,
+}
+
+impl Table {
+    /// A table for so many peers; 0: nothing is counted.
+    pub fn new(places: usize) -> Table {
+        Table {
+            places: (0..places).map(|_| Place::default()).collect(),
+            ..Table::default()
+        }
+    }
+}
+
+/// One worker's way to its [`Table`].
+#[derive(Debug)]
+pub struct Peers {
+    table: Arc<Table>,
+    index: HashMap<IpAddr, usize>,
+    heard: Vec<Instant>,
+    now: Instant,
+    /// Nobody can lose a place before.
+    full_until: Instant,
+    /// The last peer of each way: mostly it is the next one, too.
+    last: [Option<(IpAddr, usize)>; 2],
+}
+
+impl Default for Peers {
+    /// Counts nothing.
+    fn default() -> Peers {
+        Peers::new(Arc::default())
+    }
+}
+
+impl Peers {
+    /// The only writer of this table.
+    pub fn new(table: Arc<Table>) -> Peers {
+        let now = Instant::now();
+        Peers {
+            index: HashMap::with_capacity(table.places.len()),
+            heard: Vec::with_capacity(table.places.len()),
+            table,
+            now,
+            full_until: now,
+            last: [None; 2],
+        }
+    }
+
+    /// Takes the time for the messages that follow.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Counts a message that came from there.
+    pub fn received(&mut self, from: IpAddr, bytes: usize) {
+        self.count(Some(from), Way::In, bytes);
+    }
+
+    /// Counts a message that went there; `None`: to a name whose address isn't known yet.
+    pub fn sent(&mut self, to: Option<IpAddr>, bytes: usize) {
+        self.count(to, Way::Out, bytes);
+    }
+
+    fn count(&mut self, address: Option<IpAddr>, way: Way, bytes: usize) {
+        if self.table.places.is_empty() {
+            return;
+        }
+        let at = address.and_then(|address| self.place(address.to_canonical(), way));
+        let place = at.and_then(|at| self.table.places.get(at));
+        let cells = place.map_or(&self.table.others, |place| &place.cells);
+        cells.count(way, bytes);
+    }
+
+    fn place(&mut self, address: IpAddr, way: Way) -> Option<usize> {
+        let last = self.last.get(way as usize).copied().flatten();
+        let at = match last.filter(|(known, _)| *known == address) {
+            Some((_, at)) => at,
+            None => match self.index.get(&address) {
+                Some(at) => *at,
+                None => self.settle(address)?,
+            },
+        };
+        if let Some(last) = self.last.get_mut(way as usize) {
+            *last = Some((address, at));
+        }
+        if let Some(heard) = self.heard.get_mut(at) {
+            *heard = self.now;
+        }
+        Some(at)
+    }
+
+    /// Finds a place for a peer that has none.
+    fn settle(&mut self, address: IpAddr) -> Option<usize> {
+        let taken = self.heard.len();
+        let at = if taken < self.table.places.len() {
+            self.heard.push(self.now);
+            taken
+        } else {
+            self.vacate()?
+        };
+        self.table.places.get(at)?.settle(address);
+        self.table.taken.store(self.heard.len(), Ordering::Release);
+        self.index.insert(address, at);
+        Some(at)
+    }
+
+    /// Takes the place of the peer that was silent for longest, if it was for long enough.
+    fn vacate(&mut self) -> Option<usize> {
+        if self.now < self.full_until {
+            return None;
+        }
+        let oldest = self
+            .heard
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, heard)| **heard);
+        let (at, heard) = oldest?;
+        if self.now.duration_since(*heard) < SILENCE {
+            self.full_until = *heard + SILENCE;
+            return None;
+        }
+        let (address, counts) = self.table.places.get(at)?.read();
+        let mut former = self.table.former.read();
+        former.add(&counts);
+        self.table.former.write(&former);
+        self.index.remove(&address);
+        self.last = [None; 2];
+        Some(at)
+    }
+}
+
+/// What all workers counted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Peers, those with the most messages first.
+    pub peers: Vec<(IpAddr, Counts)>,
+    /// Those that found no place, and names whose address wasn't known.
+    pub others: Counts,
+    /// Those that lost their place.
+    pub former: Counts,
+}
+
+impl Summary {
+    /// Adds up the tables of all workers.
+    pub fn of<'t>(tables: impl IntoIterator<Item = &'t Table>) -> Summary {
+        let mut summary = Summary::default();
+        let mut by_address: HashMap<IpAddr, Counts> = HashMap::new();
+        for table in tables {
+            let taken = table.taken.load(Ordering::Acquire);
+            for place in table.places.iter().take(taken) {
+                let (address, counts) = place.read();
+                by_address.entry(address).or_default().add(&counts);
+            }
+            summary.others.add(&table.others.read());
+            summary.former.add(&table.former.read());
+        }
+        summary.peers = by_address.into_iter().collect();
+        let rank =
+            |(address, counts): &(IpAddr, Counts)| (std::cmp::Reverse(counts.packets()), *address);
+        summary.peers.sort_by_key(rank);
+        summary
+    }
+
+    /// All rows by name; `other` and `former` last, where they have anything.
+    pub fn rows(&self) -> Vec<(String, Counts)> {
+        let peers = self.peers.iter();
+        let mut rows: Vec<_> = peers
+            .map(|(address, counts)| (address.to_string(), *counts))
+            .collect();
+        for (name, counts) in [("other", self.others), ("former", self.former)] {
+            if counts.packets() > 0 {
+                rows.push((name.to_owned(), counts));
+            }
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn shown(table: &Table) -> Vec<(String, u64, u64)> {
+        let rows = Summary::of([table]).rows().into_iter();
+        rows.map(|(name, counts)| (name, counts.packets_in, counts.packets_out))
+            .collect()
+    }
+
+    fn row(name: &str, packets_in: u64, packets_out: u64) -> (String, u64, u64) {
+        (name.to_owned(), packets_in, packets_out)
+    }
+
+    #[test]
+    fn messages_and_bytes_are_counted_by_address_and_way() {
+        let table = Arc::new(Table::new(4));
+        let mut peers = Peers::new(Arc::clone(&table));
+        peers.received(peer(1), 100);
+        peers.received("::ffff:192.0.2.1".parse().unwrap(), 11);
+        peers.sent(Some(peer(2)), 50);
+        peers.received("2001:db8::1".parse().unwrap(), 7);
+        peers.sent(None, 3);
+        let summary = Summary::of([&*table]);
+        let of = |address: &str| {
+            let address: IpAddr = address.parse().unwrap();
+            let mut peers = summary.peers.iter();
+            peers.find(|(known, _)| *known == address).unwrap().1
+        };
+        let one = of("192.0.2.1");
+        assert_eq!((one.packets_in, one.bytes_in, one.packets_out), (2, 111, 0));
+        let two = of("192.0.2.2");
+        assert_eq!((two.packets_out, two.bytes_out), (1, 50));
+        assert_eq!(of("2001:db8::1").bytes_in, 7);
+        assert_eq!(
+            (summary.others.packets_out, summary.others.bytes_out),
+            (1, 3)
+        );
+        assert_eq!(summary.peers[0].0, peer(1), "the busiest first");
+    }
+
+    #[test]
+    fn invented_addresses_take_no_place_from_those_who_talk() {
+        let table = Arc::new(Table::new(2));
+        let mut peers = Peers::new(Arc::clone(&table));
+        let start = Instant::now();
+        peers.tick(start);
+        peers.received(peer(1), 1);
+        peers.received(peer(2), 1);
+        for seconds in (0..600).step_by(30) {
+            peers.tick(start + Duration::from_secs(seconds));
+            peers.received(peer(1), 1);
+            peers.received(peer(2), 1);
+            for invented in 0..10 {
+                peers.received(peer(100 + invented), 1);
+            }
+        }
+        assert_eq!(
+            shown(&table),
+            [
+                row("192.0.2.1", 21, 0),
+                row("192.0.2.2", 21, 0),
+                row("other", 200, 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn who_was_silent_makes_room_and_stays_in_the_sum() {
+        let table = Arc::new(Table::new(2));
+        let mut peers = Peers::new(Arc::clone(&table));
+        let start = Instant::now();
+        peers.tick(start);
+        for _ in 0..5 {
+            peers.received(peer(1), 1);
+            peers.sent(Some(peer(2)), 1);
+        }
+        peers.tick(start + Duration::from_secs(59));
+        peers.sent(Some(peer(2)), 1);
+        peers.received(peer(3), 1);
+        peers.tick(start + Duration::from_secs(61));
+        peers.received(peer(3), 1);
+        peers.received(peer(3), 1);
+        // The first comes back, but has lost its place.
+        peers.received(peer(1), 1);
+        assert_eq!(
+            shown(&table),
+            [
+                row("192.0.2.2", 0, 6),
+                row("192.0.2.3", 2, 0),
+                row("other", 2, 0),
+                row("former", 5, 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn without_places_nothing_is_counted() {
+        let mut peers = Peers::default();
+        peers.received(peer(1), 1);
+        assert!(Summary::of([&*peers.table]).rows().is_empty());
+    }
+
+    #[test]
+    fn workers_that_hear_the_same_peer_are_added_up() {
+        let tables = [Arc::new(Table::new(2)), Arc::new(Table::new(2))];
+        for table in &tables {
+            Peers::new(Arc::clone(table)).received(peer(1), 10);
+        }
+        let summary = Summary::of(tables.iter().map(|table| &**table));
+        assert_eq!(summary.peers.len(), 1);
+        assert_eq!(summary.peers[0].1.bytes_in, 20);
+    }
+
+    #[test]
+    fn a_reader_never_sees_the_counts_of_one_peer_under_another() {
+        let table = Arc::new(Table::new(1));
+        let mut peers = Peers::new(Arc::clone(&table));
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                for turn in 0..20_000_u64 {
+                    peers.tick(start + SILENCE * (turn as u32 + 1));
+                    // An address and the bytes that go with it.
+                    let last = (turn % 200) as u8 + 1;
+                    peers.received(peer(last), usize::from(last));
+                }
+            });
+            while !writer.is_finished() {
+                for (address, counts) in Summary::of([&*table]).peers {
+                    let IpAddr::V4(address) = address else {
+                        panic!("{address}");
+                    };
+                    let last = u64::from(address.octets()[3]);
+                    assert!(
+                        [0, last].contains(&counts.bytes_in),
+                        "{address}: {counts:?}"
+                    );
+                }
+            }
+        });
+    }
+}
