@@ -375,19 +375,20 @@ impl Daemon for Remote {
             variable(
                 "core",
                 "debug",
-                "What is logged: -5 to 3.",
+                "What is logged: -5 (alerts only) to 3 (everything).",
                 self.log.debug(),
             ),
             variable(
                 "corex",
                 "min_msg_len",
-                "Messages of fewer bytes skip the hook.",
+                "Messages of fewer bytes skip the hook; 0: none do.",
                 shared.knobs.min_msg_len().into(),
             ),
             variable(
                 "corex",
                 "probe_len",
-                "Datagrams of fewer bytes are dropped: keep-alives and probes.",
+                "Keep-alive policy: datagrams of fewer bytes are keep-alives and probes, and dropped \
+                 (in the XDP program, where it runs); 0: none are.",
                 shared.knobs.probe_len().into(),
             ),
         ]

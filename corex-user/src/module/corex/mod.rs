@@ -215,8 +215,9 @@ const PARAMETERS: &[Parameter] = &[
             max: 65_535,
             set: |settings, value| settings.corex.probe_len = value as u32,
         },
-        doc: "Datagrams of fewer bytes are taken as probes and dropped. Default: 32, which is \
-              fixed in Kamailio.",
+        doc: "Keep-alive policy: datagrams of fewer bytes are taken as keep-alives and probes, \
+              and dropped, by the XDP program where it runs; 0: none are. Default: 32, which is \
+              fixed in Kamailio. cfg.set_now_int changes it while corex runs.",
     },
     Parameter {
         name: "intercept_send",
