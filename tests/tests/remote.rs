@@ -436,7 +436,9 @@ fn memory_is_logged_by_those_who_hold_it() -> Result<()> {
         stage.logged(&format!("shm: map {map}"))?;
     }
     stage.logged("shm: htable seen")?;
-    stage.logged("shm: four rings")?;
+    for part in ["aliases", "DNS cache", "packet memory", "four rings"] {
+        stage.logged(&format!("shm: {part}"))?;
+    }
     stage.logged("shm: all, in bytes")?;
     stage.kamcmd(&["corex.pkg_summary", "idx", "1"])?;
     stage.call(5)?;

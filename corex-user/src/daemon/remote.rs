@@ -84,6 +84,8 @@ fn shared_parts(shared: &Shared) -> Vec<(String, u64)> {
     }
     parts.push(("constants".to_owned(), program.pool.len() as u64));
     parts.push(("aliases".to_owned(), shared.aliases.bytes() as u64));
+    let (_, bytes) = shared.carrier.cache_size();
+    parts.push(("DNS cache".to_owned(), bytes as u64));
     parts
 }
 
@@ -326,6 +328,15 @@ impl Daemon for Remote {
             }
             for (name, bytes) in shared_parts(&shared) {
                 tracing::info!(bytes, "shm: {name}");
+            }
+            let (names, _) = shared.carrier.cache_size();
+            tracing::info!(names, "shm: names in the DNS cache");
+            if engine.is_xdp() {
+                tracing::info!(
+                    areas = engine.links().len(),
+                    bytes = engine.packet_memory(),
+                    "shm: packet memory"
+                );
             }
             for line in engine.queue_lines() {
                 tracing::info!(

@@ -126,6 +126,11 @@ fn delivery(parcel: &Parcel, to: SocketAddr, server_name: Option<String>) -> Del
 }
 
 impl Carrier for Courier {
+    fn cache_size(&self) -> (usize, usize) {
+        let resolver = self.shared.resolver.as_ref();
+        resolver.map_or((0, 0), Resolver::cache_size)
+    }
+
     fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup {
         let Target::Name { host, port, secure } = target else {
             return Lookup::Unknown;

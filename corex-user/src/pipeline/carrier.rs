@@ -63,6 +63,11 @@ pub trait Carrier: Send + Sync {
     /// # Errors
     /// When too much waits already, or the transport can't be had.
     fn carry(&self, parcel: Parcel) -> Result<(), SendError>;
+
+    /// Names whose addresses are remembered, and the bytes that they take.
+    fn cache_size(&self) -> (usize, usize) {
+        (0, 0)
+    }
 }
 
 /// Carries nothing: datagrams to addresses are all there is.

@@ -93,6 +93,17 @@ impl Cache {
         }
     }
 
+    /// Names that are remembered, and the bytes that they take.
+    pub fn size(&self) -> (usize, usize) {
+        let candidates = self
+            .entries
+            .values()
+            .map(|entry| entry.candidates.capacity());
+        let bytes = self.entries.capacity() * size_of::<(Key, Entry)>()
+            + candidates.sum::<usize>() * size_of::<Candidate>();
+        (self.entries.len(), bytes)
+    }
+
     pub fn put(&mut self, key: Key, candidates: Vec<Candidate>, life: Duration) {
         let now = Instant::now();
         if self.entries.len() >= MAX_ENTRIES {

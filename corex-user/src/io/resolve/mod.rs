@@ -151,6 +151,11 @@ impl Resolver {
         })
     }
 
+    /// Names in the cache, and the bytes that they take.
+    pub fn cache_size(&self) -> (usize, usize) {
+        self.cache().size()
+    }
+
     /// What is known already. Never waits for anybody but another reader of the cache.
     pub fn cached(&self, query: &Query<'_>) -> Cached {
         match Key::new(query) {

@@ -297,6 +297,8 @@ async fn one_asks_for_all_that_want_the_same() {
     };
     let all = futures_util::future::join_all((0..50).map(|_| resolver.resolve(&wanted))).await;
     assert!(all.iter().all(|one| one.is_ok()));
+    let (names, bytes) = resolver.cache_size();
+    assert!(names == 1 && bytes > 253, "{bytes}");
     assert_eq!(server.questions.load(Ordering::Relaxed), 1);
 }
 
