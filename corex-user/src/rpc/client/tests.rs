@@ -56,6 +56,8 @@ fn replies_are_printed_as_kamcmd_prints_them() {
         let params: &[&str] = match command.name {
             // These answer otherwise every time, or end the fake's answers.
             "core.uptime" | "core.runinfo" | "corex.reload" | "ctl.stats" => continue,
+            // These depend on whether the last client's end was noticed already.
+            "ctl.connections" | "ctl.who" => continue,
             // kamcmd indents the first line of an array, whatever stands before it.
             "system.methodSignature" => continue,
             "core.echo" => &["a", "1", "s:2"],

@@ -180,7 +180,9 @@ fn formats_and_short_names_of_kamcmd_work() {
         "a;1;2;"
     );
     assert!(served.ask(&["who"]).contains("binrpc"));
-    assert_eq!(served.ask(&["ctl.connections"]), "1\n");
+    // Until the end of the clients before is noticed there are more.
+    let mut asked = (0..1000).map(|_| served.ask(&["ctl.connections"]));
+    assert!(asked.any(|count| count == "1\n"));
 }
 
 #[test]
