@@ -140,11 +140,21 @@ fn what_memory_takes_arrives_with_facility_and_severity() -> Result<()> {
     );
     // By now corex has no privileges and few files.
     stage.kamcmd(&["corex.shm_status"])?;
-    for map in ["SOCKETS", "COUNTERS", "CONFIG"] {
-        let line = daemon.find(&format!("shm: map {map} "))?;
-        ensure!(line.starts_with("<158>"), "{line}");
+    let mut dump = Vec::new();
+    while !dump
+        .last()
+        .is_some_and(|line: &String| line.contains("shm: all, in bytes"))
+    {
+        dump.push(daemon.next()?);
     }
-    daemon.find("shm: all, in bytes")?;
+    for map in ["SOCKETS", "COUNTERS", "CONFIG"] {
+        let part = format!("shm: map {map} ");
+        let line = dump.iter().find(|line| line.contains(&part));
+        ensure!(
+            line.is_some_and(|line| line.starts_with("<158>")),
+            "{dump:#?}"
+        );
+    }
     stage.call(1)?;
     let line = daemon.find("hook of 10.0.1.2")?;
     ensure!(line.starts_with("<157>"), "L_NOTICE is 5: {line}");
@@ -160,7 +170,8 @@ fn what_memory_takes_arrives_with_facility_and_severity() -> Result<()> {
     let line = daemon.find("the configuration was read again")?;
     ensure!(line.starts_with("<166>"), "{line}");
     stage.write("log_stderror=yes", config::COPY)?;
-    ensure!(stage.kamcmd(&["corex.reload"]).is_err());
+    // kamcmd's exit status doesn't say that it is refused.
+    let _ = stage.kamcmd(&["corex.reload"]);
     let line = daemon.find("takes a new start")?;
     ensure!(line.starts_with("<163>"), "an error is 3: {line}");
     corex.stop()?.check_balance()
