@@ -1,7 +1,7 @@
 //! Logs in the system's log, by a `/dev/log` of corex's own.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
@@ -39,7 +39,13 @@ impl Daemon {
 
     fn next(&self) -> Result<String> {
         let mut buffer = [0; 16_384];
-        let length = self.socket.recv(&mut buffer)?;
+        // A signal for another test's program may come in between.
+        let length = loop {
+            match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => break outcome?,
+            }
+        };
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
