@@ -258,6 +258,24 @@ fn a_corex_that_goes_is_asked_until_it_comes_back() -> Result<()> {
 }
 
 #[test]
+fn it_ends_when_its_terminal_goes_away() -> Result<()> {
+    let stage = Stage::new()?;
+    let corex = stage.corex()?;
+    let command = format!("exec {} top -s {}", binary()?.display(), stage.socket);
+    let top = Tmux::start(stage.work.path(), "top", (80, 24), &[], &command)?;
+    top.wait_for("it is there", LIMIT, |screen| screen.contains("q  quit"))?;
+    let pid = top.run(&["display", "-p", "#{pane_pid}"])?;
+    let process = PathBuf::from(format!("/proc/{}", pid.trim()));
+    ensure!(process.exists());
+    // Its server is killed, as a connection breaks.
+    drop(top);
+    wait::until("it has ended", LIMIT, || {
+        Ok((!process.exists()).then_some(()))
+    })?;
+    corex.stop().map(drop)
+}
+
+#[test]
 fn colours_are_there_unless_nobody_wants_them() -> Result<()> {
     let stage = Stage::new()?;
     let corex = stage.corex()?;

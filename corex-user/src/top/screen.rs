@@ -2,14 +2,20 @@
 
 use std::{
     env, io,
+    os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, TryRecvError},
     },
+    thread,
     time::{Duration, SystemTime},
 };
 
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -20,6 +26,7 @@ use signal_hook::{
 };
 
 use super::{
+    NO_TERMINAL,
     model::{Action, Model},
     sample::Sample,
     view::{self, Look},
@@ -55,12 +62,38 @@ pub fn run(
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         flag::register(signal, Arc::clone(&stop))?;
     }
+    watch_terminal()?;
     // It also gives the terminal back when this program panics.
     let mut terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
     let outcome = turn(&mut terminal, model, readings, look, &stop);
     let shown = terminal.show_cursor();
     let restored = ratatui::try_restore();
     outcome.and(shown).and(restored)
+}
+
+/// Ends the program when its terminal goes away. crossterm, asked for keys then, reads the end of
+/// file again and again and never returns.
+fn watch_terminal() -> io::Result<()> {
+    let watch = || {
+        let stdout = io::stdout();
+        // Nothing is asked for: hang-up and errors are told anyway (poll(2)).
+        let mut terminal = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        while poll(&mut terminal, PollTimeout::NONE).is_ok_and(|ready| ready > 0)
+            || Errno::last() == Errno::EINTR
+        {
+            let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+            if terminal[0]
+                .revents()
+                .is_some_and(|seen| seen.intersects(gone))
+            {
+                std::process::exit(NO_TERMINAL.into());
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("corex-tty".to_owned())
+        .spawn(watch)
+        .map(drop)
 }
 
 fn turn(
