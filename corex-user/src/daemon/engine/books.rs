@@ -1,0 +1,98 @@
+//! The engine's part of the books.
+
+use super::Engine;
+use crate::{
+    pipeline::Shared,
+    telemetry::{
+        books::{Books, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
+        gauges::SocketTally,
+        latency,
+        log::Log,
+        peers,
+        stream_counters::StreamCounters,
+    },
+};
+
+impl Engine {
+    /// All counters as they are now.
+    pub fn books(&mut self, shared: &Shared, log: &Log, streams: &StreamCounters) -> Books {
+        let listeners = &shared.listeners;
+        let languages = &shared.config.program.languages;
+        let mut kernel = None;
+        let mut inline = None;
+        let mut predecessor = None;
+        let mut interfaces = Vec::new();
+        let mut sockets: Vec<SocketLine> = listeners
+            .iter()
+            .enumerate()
+            .map(|(id, l)| SocketLine {
+                name: l.to_string(),
+                counters: Default::default(),
+                tally: SocketTally::sum(self.links.iter().filter_map(|link| link.sockets.get(id))),
+            })
+            .collect();
+        if let Some(xdp) = &mut self.xdp {
+            match xdp.object.counters() {
+                Ok(counters) => kernel = Some(counters),
+                Err(error) => tracing::error!(%error, "read the XDP program's counters"),
+            }
+            if let Some(detours) = &xdp.detours {
+                predecessor = detours.predecessor.map(|left| PredecessorLine {
+                    kernel: left.kernel,
+                    egress: left.egress,
+                    detour: left.detour,
+                    in_hand: left.in_hand(),
+                });
+                match xdp.object.inline_counters() {
+                    Ok(counters) => inline = Some(counters),
+                    Err(error) => tracing::error!(%error, "read the counters of inline mode"),
+                }
+            }
+            for (id, line) in sockets.iter_mut().enumerate() {
+                if let Ok(counters) = xdp.object.socket_counters(id as u32) {
+                    line.counters = counters;
+                }
+            }
+            interfaces.clone_from(&xdp.interfaces);
+        }
+        let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
+            latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
+                let histogram = shared.config.program.latencies.total(kind, at);
+                LatencyLine {
+                    kind,
+                    way,
+                    histogram,
+                }
+            })
+        });
+        Books {
+            workers: self
+                .links
+                .iter()
+                .enumerate()
+                .map(|(id, link)| WorkerLine {
+                    counters: self.slots.of(id),
+                    gauges: link.gauges.values(),
+                })
+                .collect(),
+            queues: self.queue_lines(),
+            latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
+            peers: peers::Summary::of(self.links.iter().map(|link| &*link.peers)),
+            started: shared.config.program.started,
+            engine: self.name(),
+            interfaces,
+            sockets,
+            kernel,
+            inline,
+            predecessor,
+            user: self.slots.total(),
+            streams: streams.snapshot(),
+            streams_imbalance: streams.imbalance(),
+            languages: [
+                ("lua", languages.lua.snapshot()),
+                ("perl", languages.perl.snapshot()),
+            ],
+            log_lines_dropped: log.dropped(),
+        }
+    }
+}
