@@ -178,7 +178,7 @@ fn worker(line: &Value) -> Worker {
     let all = |names: &[&str]| names.iter().map(|name| number(line, &[name])).sum();
     Worker {
         received: all(&["xdp_in", "socket_in", "stream_in"]),
-        sent: all(&["out_xdp", "out_socket", "out_carried", "delivered"]),
+        sent: all(&["out_xdp", "out_socket", "out_carried"]),
         dropped: sum(line, &["dropped"]),
         busy_ns: number(line, &["busy_ns"]),
     }
