@@ -89,6 +89,9 @@ counters! {
         drop_too_long,
         /// Inline, closed: the worker of the queue shows no sign of life.
         drop_hung,
+        /// Inline, closed: to a protected address, with more IPv6 extension headers than the
+        /// program walks, or one that it doesn't know: the server must not get it past the hook.
+        drop_ext_header,
     }
 }
 
@@ -299,6 +302,9 @@ counters! {
         drop_fragment_duplicate,
         /// Inline: a fragment that is malformed, or a datagram that would be too long.
         drop_fragment_malformed,
+        /// Inline, closed: a datagram that came in fragments, with IPv6 extension headers that
+        /// aren't walked.
+        drop_ext_header,
         /// Inline: too long for the path after the hook, and not to be fragmented: the sender
         /// was told by ICMP.
         drop_too_big,

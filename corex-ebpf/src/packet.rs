@@ -116,6 +116,7 @@ const IPPROTO_ICMPV6: u8 = 58;
 const IPPROTO_HOPOPTS: u8 = 0;
 const IPPROTO_ROUTING: u8 = 43;
 const IPPROTO_FRAGMENT: u8 = 44;
+const IPPROTO_AH: u8 = 51;
 const IPPROTO_DSTOPTS: u8 = 60;
 
 /// `N` bytes at `offset`, or a cut-off header.
@@ -171,6 +172,19 @@ pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass>
         ETH_P_8021Q | ETH_P_8021AD => Err(Pass::VlanDepth),
         _ => Err(Pass::NotIp),
     }
+}
+
+/// The destination address of an IPv6 packet, whatever follows its header.
+#[inline(always)]
+pub fn destination_v6<F: Frame>(ctx: &F) -> Result<[u8; 16], Pass> {
+    let (l3, ethertype) = link_header(ctx)?;
+    if ethertype != ETH_P_IPV6 {
+        return Err(Pass::NotIp);
+    }
+    let ip = bytes::<F, IPV6_LEN>(ctx, l3)?;
+    let mut addr = [0u8; 16];
+    addr.copy_from_slice(&ip[24..40]);
+    Ok(addr)
 }
 
 /// The destination of the UDP datagram that an ICMP error quotes (RFC 792, RFC 4443).
@@ -254,6 +268,14 @@ fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
 }
 
 #[inline(always)]
+fn is_extension(header: u8) -> bool {
+    matches!(
+        header,
+        IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_AH | IPPROTO_DSTOPTS
+    )
+}
+
+#[inline(always)]
 fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, Pass> {
     let ip = bytes::<F, IPV6_LEN>(ctx, l3)?;
     if ip[0] >> 4 != 6 {
@@ -285,7 +307,9 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
     }
     if WHOLE_IP && next == IPPROTO_FRAGMENT {
         let header = bytes::<F, 8>(ctx, l4)?;
-        if header[0] != PROTO_UDP && header[0] != IPPROTO_DSTOPTS {
+        // Behind another extension header there may be UDP; the whole datagram tells.
+        let may_be_udp = header[0] == PROTO_UDP || is_extension(header[0]);
+        if !may_be_udp {
             return Err(Pass::NotUdp);
         }
         let place = Place {
@@ -300,7 +324,7 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
         PROTO_UDP => udp(ctx, l3, l4, remaining, (source, destination), FAMILY_V6),
         IPPROTO_FRAGMENT => Err(Pass::Fragment),
         // Routing, AH and a fifth option header: not walked, the stack knows them.
-        IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | 51 => Err(Pass::ExtHeader),
+        next if is_extension(next) => Err(Pass::ExtHeader),
         _ => Err(Pass::NotUdp),
     }
 }

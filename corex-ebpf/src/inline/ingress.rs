@@ -4,13 +4,13 @@ use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use corex_common::{
     counters::KernelCounters,
     inline::{Address, Inline},
-    maps::{Config, SocketEntry},
+    maps::{Config, FAMILY_V6, SocketEntry},
 };
 
 use super::{Service, inline, service};
 use crate::{
     maps::{ADDRESSES, CONFIG, SOCKETS, XSKS, counters, socket_counters},
-    packet::{Part, bytes, locate},
+    packet::{Part, Pass, bytes, destination_v6, locate},
 };
 
 /// On the NIC.
@@ -26,6 +26,10 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
     }
     let datagram = match locate::<_, true>(&ctx) {
         Ok(datagram) => datagram,
+        Err(Pass::ExtHeader) if inline.closed != 0 && is_for_protected_v6(&ctx) => {
+            counters.drop_ext_header += 1;
+            return xdp_action::XDP_DROP;
+        }
         Err(reason) => return crate::pass(reason, counters),
     };
     if datagram.part != Part::Whole {
@@ -55,6 +59,17 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
     }
     let len = u64::from(datagram.payload_len);
     steer(&ctx, config, inline, counters, Some((entry, len)))
+}
+
+/// Whether an IPv6 packet is for a protected address.
+#[inline(always)]
+fn is_for_protected_v6(ctx: &XdpContext) -> bool {
+    let Ok(addr) = destination_v6(ctx) else {
+        return false;
+    };
+    let family = FAMILY_V6.into();
+    // SAFETY: entries are replaced as a whole; see `steer::listener`.
+    unsafe { ADDRESSES.get(&Address { addr, family }) }.is_some()
 }
 
 /// Generic XDP sees what corex gives to the stack of its NIC once more.

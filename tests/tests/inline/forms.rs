@@ -245,6 +245,28 @@ fn the_longest_frames_with_two_tags_take_the_detour_both_ways() -> Result<()> {
 }
 
 #[test]
+fn headers_that_are_not_walked_pass_the_hook_by_only_where_it_is_open() -> Result<()> {
+    for (policy, verdict) in [("open", "passed"), ("closed", "dropped")] {
+        let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
+        let bench = Bench::new(&parameter, config::GZIP)?;
+        let server = bench.server(true)?;
+        let message = invite(300, 21);
+        let mut frame = bench.to_server(true, &message);
+        frame.extensions = vec![0, 60, 60, 60, 60];
+        bench.wire.send(&frame.build())?;
+        if verdict == "passed" {
+            ensure!(receive(&server)? == message);
+        } else {
+            nothing_comes(&server)?;
+        }
+        let books = bench.close()?;
+        let path = format!("kernel.{verdict}.ext_header");
+        ensure!(books.get(&path) == 1, "{:#}", books.0);
+    }
+    Ok(())
+}
+
+#[test]
 fn short_messages_and_other_ports_go_their_way_without_corex() -> Result<()> {
     let bench = Bench::new("modparam(\"corex\", \"min_msg_len\", 200)", config::GZIP)?;
     let (server, device) = (bench.server(false)?, bench.device(false)?);

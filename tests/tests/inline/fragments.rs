@@ -185,3 +185,45 @@ fn frames_that_no_detour_holds_pass_or_are_dropped_with_a_counter() -> Result<()
     }
     Ok(())
 }
+
+#[test]
+fn fragments_that_hide_headers_pass_the_hook_by_only_where_it_is_open() -> Result<()> {
+    for (policy, is_open) in [("open", true), ("closed", false)] {
+        let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
+        let bench = Bench::new(&parameter, config::GZIP)?;
+        let server = bench.server(true)?;
+        let message = invite(2000, 22);
+        // Five headers of options are the datagram's, behind the fragment header: more than are
+        // walked.
+        let mut datagram = bench.to_server(true, &message);
+        datagram.extensions = vec![60; 5];
+        let whole = datagram.build();
+        let (link, packet) = whole.split_at(14);
+        let (header, content) = packet.split_at(40);
+        for (number, part) in content.chunks(1232).enumerate() {
+            let offset = (number * 1232) as u16;
+            let is_last = usize::from(offset) + part.len() == content.len();
+            let mut frame = [link, header].concat();
+            frame[18..20].copy_from_slice(&((8 + part.len()) as u16).to_be_bytes());
+            frame[20] = 44;
+            frame.extend([60, 0]);
+            frame.extend((offset | u16::from(!is_last)).to_be_bytes());
+            frame.extend([0, 0, 0, 99]);
+            frame.extend(part);
+            bench.wire.send(&frame)?;
+        }
+        if is_open {
+            ensure!(receive(&server)? == message);
+        } else {
+            nothing_comes(&server)?;
+        }
+        let books = bench.close()?;
+        let path = if is_open {
+            "user.handed_back"
+        } else {
+            "user.dropped.ext_header"
+        };
+        ensure!(books.get(path) > 0, "{:#}", books.0);
+    }
+    Ok(())
+}

@@ -240,6 +240,11 @@ fn serve_fragment(
     let Some(whole) = whole else { return };
     let verdict = match View::parse(&whole.frame) {
         Ok(view) => judge(road, inline, pipeline, (&whole.frame, &view), true),
+        // As the XDP program does with one that isn't fragmented.
+        Err(_) if pipeline.shared().config.settings.corex.inline.is_closed => {
+            pipeline.counters.drop_ext_header += 1;
+            Verdict::Done
+        }
         Err(_) => Verdict::HandBack,
     };
     let counters = &mut pipeline.counters;
