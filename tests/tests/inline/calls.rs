@@ -136,8 +136,13 @@ fn filters_of_others_see_what_passes_the_nic_and_stay_when_corex_goes() -> Resul
         let adapt = |options: CorexOptions| options.argument("--tc").argument(tc);
         let pair = Pair::in_network(net, "", config::GZIP, adapt)?;
         call(&pair, V4(), 20, 50)?;
-        let copies = copies.stop()?;
         let [device, server] = V4();
+        // Not corex's, so it goes on to the next filter.
+        let other = pair.net.server.udp(with_port(server, 7000))?;
+        other.send_to(b"something else", with_port(device, 7000))?;
+        let copies = copies.stop()?;
+        let others = payloads(&copies, false, with_port(device, 7000));
+        ensure!(others == [b"something else"], "{tc}: {others:?}");
         let (came, left) = (
             payloads(&copies, false, server),
             payloads(&copies, false, device),
