@@ -423,15 +423,25 @@ fn a_detour_that_somebody_takes_away_ends_corex_rather_than_the_traffic() -> Res
         ("link delete cx-edge-0", "is gone"),
         ("link set dev cx-edge-0p down", "is down"),
     ] {
-        let bench = Bench::new("", &[])?;
-        let corex = bench.start("corex")?;
-        bench.check(Some(IN), Some(OUT))?;
-        bench.net.server.ip(words)?;
-        let status = corex.process.wait(LIMIT)?;
-        ensure!(status.code() == Some(3), "{status}: {}", corex.log());
-        ensure!(corex.log().contains(said), "{}", corex.log());
-        bench.check(Some(""), Some(""))?;
-        ensure!(bench.left()?.is_empty(), "{:?}", bench.left()?);
+        for policy in ["open", "closed"] {
+            let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
+            let bench = Bench::new(&parameter, &[])?;
+            let corex = bench.start("corex")?;
+            bench.check(Some(IN), Some(OUT))?;
+            bench.net.server.ip(words)?;
+            let status = corex.process.wait(LIMIT)?;
+            ensure!(status.code() == Some(3), "{status}: {}", corex.log());
+            ensure!(corex.log().contains(said), "{}", corex.log());
+            if policy == "open" {
+                bench.check(Some(""), Some(""))?;
+                ensure!(bench.left()?.is_empty(), "{:?}", bench.left()?);
+            } else {
+                bench.check(None, None)?;
+            }
+            let again = bench.start("again")?;
+            bench.check(Some(IN), Some(OUT))?;
+            again.stop()?.check_balance()?;
+        }
     }
     Ok(())
 }

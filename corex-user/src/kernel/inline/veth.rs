@@ -63,32 +63,20 @@ pub async fn make(
     mtu: u32,
 ) -> io::Result<Pair> {
     let (own, peer) = names;
-    let alias = format!("corex: detour of {nic}");
-    if let (Ok(o), Ok(p)) = (Interface::by_name(own), Interface::by_name(peer)) {
-        if o.queues == queues && p.queues == queues && o.mtu == mtu && p.mtu == mtu {
-            return Ok(Pair { own: o, peer: p });
-        }
+    let is_as_wanted = |name: &str| {
+        Interface::by_name(name).is_ok_and(|end| end.queues == queues && end.mtu == mtu)
+    };
+    if !(is_as_wanted(own) && is_as_wanted(peer)) {
         remove(handle, own).await?;
+        add(handle, names, queues, mtu).await?;
     }
-    let end = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(peer)
-        .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
-        .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
-        .build();
-    let message = LinkVeth::new(own, peer)
-        .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
-        .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(end)))
-        .build();
-    handle.link().add(message).execute().await.map_err(other)?;
     for name in [own, peer] {
         // Neighbour and multicast chatter of a device that has no addresses; without IPv6
         // there is no such file.
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
     }
     offload::off(peer)?;
+    let alias = format!("corex: detour of {nic}");
     for name in [own, peer] {
         let up = LinkMessageBuilder::<LinkUnspec>::new()
             .name(name)
@@ -102,6 +90,22 @@ pub async fn make(
         own: Interface::by_name(own)?,
         peer: Interface::by_name(peer)?,
     })
+}
+
+async fn add(handle: &Handle, (own, peer): (&str, &str), queues: u32, mtu: u32) -> io::Result<()> {
+    let end = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(peer)
+        .mtu(mtu)
+        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
+        .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
+        .build();
+    let message = LinkVeth::new(own, peer)
+        .mtu(mtu)
+        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
+        .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(end)))
+        .build();
+    handle.link().add(message).execute().await.map_err(other)
 }
 
 /// Removes the pair of which `own` is an end; nothing happens where there is none.
