@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{namespace::Namespace, process::Process};
+use crate::{namespace::Namespace, process::Process, topology::Relay};
 
 /// A scenario of `tests/scenarios`.
 pub fn scenario(name: &str) -> PathBuf {
@@ -246,6 +246,22 @@ impl Sipp {
         };
         format!("sipp {}:\n{}\n{}", self.name, tail(&errors), tail(&log))
     }
+}
+
+/// So many calls through the corex of a [`Relay`], a hundred a second; each goes through at the
+/// first attempt. Files are in `directory`.
+///
+/// # Errors
+/// One doesn't, or they aren't over within a minute and the time that they take.
+pub fn call_through(relay: &Relay, directory: &Path, calls: u64) -> Result<()> {
+    const RATE: u64 = 100;
+    let limit = Duration::from_secs(60 + calls / RATE);
+    let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, directory, "uas")?;
+    SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), calls, RATE)
+        .start(&relay.uac, directory, "uac")?
+        .finish(limit)?
+        .check(calls)?;
+    uas.stop()?.check(calls)
 }
 
 #[cfg(test)]

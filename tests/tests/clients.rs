@@ -20,7 +20,7 @@ use corex_lab::{
     config::{self, Family},
     corex::{CorexOptions, binary},
     process::output_of,
-    sipp::SippOptions,
+    sipp,
     topology::Relay,
     wait,
 };
@@ -68,13 +68,7 @@ impl Stage {
     }
 
     fn call(&self) -> Result<()> {
-        let (relay, work) = (&self.relay, self.work.path());
-        let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, work, "uas")?;
-        SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), CALLS, 100)
-            .start(&relay.uac, work, "uac")?
-            .finish(LIMIT)?
-            .check(CALLS)?;
-        uas.stop()?.check(CALLS)
+        sipp::call_through(&self.relay, self.work.path(), CALLS)
     }
 
     /// One question by every way; all must be answered.

@@ -15,7 +15,7 @@ use corex_lab::{
     config::{self, Family},
     corex::{self, CorexOptions},
     process::of_every_thread,
-    sipp::SippOptions,
+    sipp::{self, SippOptions},
     topology::Relay,
 };
 
@@ -36,12 +36,7 @@ fn start(relay: &Relay, work: &WorkDir) -> Result<Corex> {
 }
 
 fn call(relay: &Relay, work: &WorkDir, calls: u64) -> Result<()> {
-    let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, work.path(), "uas")?;
-    SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), calls, 100)
-        .start(&relay.uac, work.path(), "uac")?
-        .finish(LIMIT)?
-        .check(calls)?;
-    uas.stop()?.check(calls)
+    sipp::call_through(relay, work.path(), calls)
 }
 
 fn programs(host: &Namespace) -> Result<Vec<String>> {

@@ -7,7 +7,7 @@ use corex_lab::{
     Corex, Mounts, WorkDir,
     config::{self, Family},
     corex::CorexOptions,
-    sipp::SippOptions,
+    sipp,
     topology::Relay,
     wait,
 };
@@ -142,12 +142,7 @@ fn start(
 }
 
 fn call(relay: &Relay, work: &WorkDir, calls: u64) -> Result<()> {
-    let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, work.path(), "uas")?;
-    SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), calls, 100)
-        .start(&relay.uac, work.path(), "uac")?
-        .finish(LIMIT)?
-        .check(calls)?;
-    uas.stop()?.check(calls)
+    sipp::call_through(relay, work.path(), calls)
 }
 
 /// The sum of a field over CPUs, or the one value.

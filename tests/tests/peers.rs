@@ -8,7 +8,7 @@ use corex_lab::{
     config::{self, Family},
     corex::CorexOptions,
     process::output_of,
-    sipp::SippOptions,
+    sipp,
     topology::Relay,
     wait,
 };
@@ -49,13 +49,7 @@ impl Stage {
     }
 
     fn call(&self) -> Result<()> {
-        let (relay, work) = (&self.relay, self.work.path());
-        let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, work, "uas")?;
-        SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), CALLS, 100)
-            .start(&relay.uac, work, "uac")?
-            .finish(LIMIT)?
-            .check(CALLS)?;
-        uas.stop()?.check(CALLS)?;
+        sipp::call_through(&self.relay, self.work.path(), CALLS)?;
         wait::until("corex is at rest", LIMIT, || {
             Ok((self.corex.books()?.get("user.sent") == CALLS * 6).then_some(()))
         })

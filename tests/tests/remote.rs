@@ -14,7 +14,7 @@ use corex_lab::{
     config::{self, Family},
     corex::CorexOptions,
     process::output_of,
-    sipp::SippOptions,
+    sipp,
     topology::Relay,
     wait,
 };
@@ -63,13 +63,7 @@ impl Stage {
     }
 
     fn call(&self, calls: u64) -> Result<()> {
-        let (relay, work) = (&self.relay, self.work.path());
-        let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, work, "uas")?;
-        SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), calls, 100)
-            .start(&relay.uac, work, "uac")?
-            .finish(LIMIT)?
-            .check(calls)?;
-        uas.stop()?.check(calls)
+        sipp::call_through(&self.relay, self.work.path(), calls)
     }
 
     fn logged(&self, text: &str) -> Result<()> {
