@@ -17,8 +17,8 @@ use crate::{compile, privilege, setup, ui, xdp};
 /// Runs in the foreground until Ctrl-C or SIGTERM; other signals reach corex as well (SIGUSR1
 /// writes the books). Afterwards nothing of corex is left on the interface, and the exit
 /// status is corex's. Even if it is killed, its XDP program goes with it and traffic
-/// continues by the kernel. In inline mode with on_failure "closed" the programs stay, as they
-/// are to keep it closed, and this says so.
+/// continues by the kernel. In inline mode the programs stay when it is killed, and with
+/// on_failure "closed" when it is stopped, too; then this says so.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -75,13 +75,12 @@ pub fn attach(args: &AttachArgs) -> Result<ExitCode> {
 
     for interface in &args.interfaces {
         for program in xdp::programs(interface)? {
-            if program.is_inline() && status.success() {
+            if program.is_inline() {
                 ui::say(&format!(
-                    "on_failure is \"closed\": corex's programs stay on {interface}, and the server's \
-                     SIP is dropped; `cargo xtask detach --interface {interface}` takes them off"
+                    "corex's programs stay on {interface}: with on_failure \"open\" they let \
+                     everything pass, with \"closed\" they drop the server's SIP; \
+                     `cargo xtask detach --interface {interface}` takes them off"
                 ));
-            } else if program.is_inline() {
-                detach_instance(interface)?;
             } else if program.is_corex() {
                 ui::say(&format!(
                     "corex left its program {} on {interface}; removing it",
