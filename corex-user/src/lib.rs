@@ -4,7 +4,6 @@
 //! neighbours. docs/architecture.md follows one message through.
 
 pub mod io;
-pub mod packet;
 
 pub mod hook;
 pub mod pipeline;
@@ -12,9 +11,7 @@ pub mod pipeline;
 pub mod module;
 pub mod script;
 
-pub mod alias;
 pub mod codec;
-pub mod sip;
 
 pub mod daemon;
 pub mod http;

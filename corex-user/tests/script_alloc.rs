@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use corex_sip::{SipView, Transport};
 use corex_user::io::files::FileError;
 use corex_user::script::{
     Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SentBy,
     SocketId, Target, load_str,
 };
-use corex_user::sip::{SipView, Transport};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };

@@ -10,12 +10,11 @@ use corex_common::{
     counters::KernelCounters,
     maps::{FAMILY_V4, FAMILY_V6, PROTO_UDP, SocketEntry, SocketKey},
 };
-use corex_user::{
-    kernel::{
-        capabilities,
-        object::{Filter, Object, Road},
-    },
-    packet::{self, Envelope, ParseError},
+use corex_packet as packet;
+use corex_packet::{Envelope, ParseError};
+use corex_user::kernel::{
+    capabilities,
+    object::{Filter, Object, Road},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 

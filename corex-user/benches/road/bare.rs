@@ -8,10 +8,11 @@ use aya::{
     maps::XskMap,
     programs::{Xdp, xdp::XdpMode},
 };
+use corex_packet as packet;
+use corex_packet::Envelope;
 use corex_user::{
     io::xdp::{self, Umem},
     kernel::{interfaces::Interface, limits},
-    packet::{self, Envelope},
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

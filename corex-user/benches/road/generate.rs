@@ -13,10 +13,9 @@ use aya::{
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
 };
 use corex_common::bench::{FIRST_PORT, LOAD, Load, PATIENCE, REQUEST_HEAD};
-use corex_user::{
-    kernel::{interfaces::Interface, limits},
-    packet::{self, Envelope},
-};
+use corex_packet as packet;
+use corex_packet::Envelope;
+use corex_user::kernel::{interfaces::Interface, limits};
 
 use crate::{ENDS, bare};
 

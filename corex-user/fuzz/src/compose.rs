@@ -1,10 +1,10 @@
 //! The messages that a stateless proxy sends.
 
-use corex_user::sip::compose::{
+use corex_sip::compose::{
     Edits, Fingerprint, Forward, HopLimit, Reply, SentBy, strip_top_via, write, write_reply,
     write_request,
 };
-use corex_user::sip::{NameAddr, SipView, Transport};
+use corex_sip::{NameAddr, SipView, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Takes the input for a message. A request is forwarded and replied to, a reply returned; what is written

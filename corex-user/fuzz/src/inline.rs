@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corex_user::packet::{
+use corex_packet::{
     Limits, Lost, Manner, ParseError, Reassembler, RewriteError, Rewriter, UdpChecksum, View,
     complete_checksum, parse, too_big, verify_udp,
 };

@@ -1,7 +1,7 @@
 //! SIP messages and the values in them.
 
-use corex_user::sip::compose::{max_forwards, return_path};
-use corex_user::sip::{NameAddr, Params, SipView, Uri, Via, Vias};
+use corex_sip::compose::{max_forwards, return_path};
+use corex_sip::{NameAddr, Params, SipView, Uri, Via, Vias};
 
 /// Takes the input for a message, and for each kind of value by itself.
 ///

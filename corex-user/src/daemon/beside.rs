@@ -21,9 +21,9 @@ use crate::{
     },
     pipeline::Listener,
     script::{SocketId, settings::Settings},
-    sip::Transport,
     telemetry::stream_counters::StreamCounters,
 };
+use corex_sip::Transport;
 
 /// Messages from streams that may wait for a worker.
 const INBOX: usize = 1024;

@@ -38,7 +38,6 @@ use self::{
     service::Watchdog,
 };
 use crate::{
-    alias,
     io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
     kernel::{
         attach::ModeChoice,
@@ -50,9 +49,9 @@ use crate::{
     },
     pipeline::{Listener, Pipeline, Shared},
     script::Config,
-    sip::Transport,
     telemetry::{log::Log, peers::Peers, trace::Tap},
 };
+use corex_sip::{Transport, alias};
 
 /// What the command line says beside the configuration.
 #[derive(Clone, Debug)]

@@ -14,9 +14,9 @@ use super::{
 use crate::{
     pipeline::carrier::{Address, Carrier, Lookup, Parcel},
     script::{SendError, Target},
-    sip::Transport,
     telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
 };
+use corex_sip::Transport;
 
 /// Messages that may wait for their names.
 const WAITING: usize = 4096;

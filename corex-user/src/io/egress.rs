@@ -18,10 +18,11 @@ use super::{
 };
 use crate::{
     kernel::routes::{NextHop, NextHops, Path, Table},
-    packet::{self, Envelope, UdpFrame},
     pipeline::{Egress, Outbound, TransmitError},
     script::SocketId,
 };
+use corex_packet as packet;
+use corex_packet::{Envelope, UdpFrame};
 
 /// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
 const TTL: u8 = 64;

@@ -3,12 +3,11 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use crate::{
-    alias::Entry,
     kernel::interfaces,
     pipeline::Listener,
     script::settings::{Listen, Settings},
-    sip::Transport,
 };
+use corex_sip::{Transport, alias::Entry};
 
 /// Why a `listen` line names no address.
 #[derive(Debug, thiserror::Error)]

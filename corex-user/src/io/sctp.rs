@@ -158,7 +158,7 @@ mod tests {
         Parcel {
             payload: Bytes::from_static(b"hello"),
             to,
-            transport: crate::sip::Transport::Sctp,
+            transport: corex_sip::Transport::Sctp,
             socket: crate::script::SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
             connection: None,

@@ -3,10 +3,9 @@
 use corex_common::meta::FrameMeta;
 
 use super::xdp::{Frame, Umem};
-use crate::{
-    packet::{self, Sum, UdpChecksum, UdpFrame},
-    script::SocketId,
-};
+use crate::script::SocketId;
+use corex_packet as packet;
+use corex_packet::{Sum, UdpChecksum, UdpFrame};
 
 /// A datagram in a steered frame, checked.
 pub struct Steered {
@@ -74,10 +73,8 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<Steered, Unreadab
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        io::xdp::FramePool,
-        packet::{Envelope, build_udp},
-    };
+    use crate::io::xdp::FramePool;
+    use corex_packet::{Envelope, build_udp};
 
     const COOKIE: u32 = 0x5eed;
     const PAYLOAD: &[u8] = b"OPTIONS sip:x@y SIP/2.0\r\n\r\n";

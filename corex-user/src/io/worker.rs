@@ -28,9 +28,9 @@ use crate::{
     kernel::{heap::HeapUse, worker_counters::WorkerSlots},
     pipeline::{Inbound, Pipeline, Shared},
     script::SocketId,
-    sip::Transport,
     telemetry::gauges::{QueueGauges, WorkerLink, add, set},
 };
+use corex_sip::Transport;
 
 /// Frames taken from a queue before the others get their turn.
 const BATCH: usize = 64;

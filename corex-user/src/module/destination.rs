@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::alias::MAX_HOST_LEN;
 use crate::script::exec::Exec;
 use crate::script::value::StrRef;
 use crate::script::{NextHop, SendError, SocketId, Target};
-use crate::sip::compose::ReturnPath;
-use crate::sip::{Scheme, Transport, Uri, host_ip};
+use corex_sip::alias::MAX_HOST_LEN;
+use corex_sip::compose::ReturnPath;
+use corex_sip::{Scheme, Transport, Uri, host_ip};
 
 /// A destination: a copy, since the script's buffers may change meanwhile.
 #[expect(

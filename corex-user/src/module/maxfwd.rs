@@ -3,7 +3,7 @@
 use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
-use crate::sip::compose::max_forwards;
+use corex_sip::compose::max_forwards;
 
 pub(super) static MODULE: Module = Module {
     name: "maxfwd",

@@ -4,7 +4,7 @@ use super::{Function, Handler, Module, Param, Routes, sl, value};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::Value;
-use crate::sip::Uri;
+use corex_sip::Uri;
 
 pub(super) static MODULE: Module = Module {
     name: "siputils",

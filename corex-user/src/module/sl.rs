@@ -9,8 +9,8 @@ use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::StrRef;
 use crate::script::{Outgoing, Purpose};
-use crate::sip::SipView;
-use crate::sip::compose::{Fingerprint, Reply, reply_address, to_tag, write_reply};
+use corex_sip::SipView;
+use corex_sip::compose::{Fingerprint, Reply, reply_address, to_tag, write_reply};
 
 pub(super) static MODULE: Module = Module {
     name: "sl",

@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::{
-    script::{ConnectionId, SendError, SocketId, Target},
-    sip::Transport,
-};
+use crate::script::{ConnectionId, SendError, SocketId, Target};
+use corex_sip::Transport;
 
 /// What is known of a host name without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,13 +28,13 @@ use self::{
 use crate::{
     hook,
     script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
-    sip::{SipView, StartLine, Transport},
     telemetry::{
         limiter::Limiter,
         peers::Peers,
         trace::{Tap, Traced},
     },
 };
+use corex_sip::{SipView, StartLine, Transport};
 
 /// A message as it came from the network.
 #[derive(Clone, Copy, Debug)]

@@ -21,9 +21,9 @@ use crate::{
         Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError, SentBy,
         SocketId, Target,
     },
-    sip::Transport,
     telemetry::peers::Peers,
 };
+use corex_sip::Transport;
 
 /// Why the message wasn't sent; the last failure names the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

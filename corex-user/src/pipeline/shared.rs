@@ -8,13 +8,12 @@ use std::{
 
 use super::carrier::Carrier;
 use crate::{
-    alias,
     io::files::Files,
     kernel::knobs::Knobs,
     script::{Config, SocketId},
-    sip::Transport,
     telemetry::trace::Tap,
 };
+use corex_sip::{Transport, alias};
 
 /// A listen socket, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,12 +9,11 @@ use super::{
     carrier::NoCarrier,
 };
 use crate::{
-    alias,
     io::files::Files,
     kernel::knobs::Knobs,
     script::{self, SocketId},
-    sip::Transport,
 };
+use corex_sip::{Transport, alias};
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
 const REPLY: &[u8] = b"SIP/2.0 200 OK\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";

@@ -3,7 +3,7 @@
 
 use super::SocketId;
 use super::value::StrRef;
-use crate::sip::compose::Edits;
+use corex_sip::compose::Edits;
 
 /// A quality value in thousandths, 0 to 1000 (RFC 3261 §20.10).
 pub(crate) type Quality = u16;

@@ -30,11 +30,11 @@ use std::sync::Arc;
 
 use crate::hook::perl::Engine;
 use crate::io::files::FileError;
-use crate::sip::Transport;
+use corex_sip::Transport;
 use syntax::diag::{Diagnostic, Report};
 use syntax::span::Span;
 
-pub use crate::sip::compose::SentBy;
+pub use corex_sip::compose::SentBy;
 pub(crate) use pattern::regex;
 pub use program::Program;
 pub use runtime::Runtime;

@@ -16,10 +16,10 @@ use super::{Direction, Env, HookOutcome, Host, RouteEnd};
 use crate::codec::Codecs;
 use crate::hook::{lua, perl};
 use crate::module::{relay_reply, sl};
-use crate::sip::SipView;
-use crate::sip::compose::Edits;
 use crate::telemetry::latency::Kind;
 use crate::telemetry::limiter::Limiter;
+use corex_sip::SipView;
+use corex_sip::compose::Edits;
 
 /// What keeps log lines about one kind of event from becoming a flood.
 #[derive(Debug, Default)]

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::alias;
 use crate::codec::CodecConfig;
 use crate::hook::lua::LuaSettings;
 use crate::io::stream::StreamSettings;
 use crate::rpc::settings::ControlSettings;
 use crate::script::tables::{Shared, TableConfig};
-use crate::sip::Transport;
 use crate::telemetry::log::LogSettings;
+use corex_sip::Transport;
+use corex_sip::alias;
 
 /// One `listen` line.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -13,7 +13,8 @@ use std::{
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
-use crate::{script::Direction, sip::Transport};
+use crate::script::Direction;
+use corex_sip::Transport;
 
 /// A message that passed.
 #[derive(Clone, PartialEq, Eq, Debug)]

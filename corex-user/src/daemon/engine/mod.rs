@@ -39,12 +39,12 @@ use crate::{
     },
     pipeline::Listener,
     script::settings::Settings,
-    sip::Transport,
     telemetry::{
         books as lines,
         gauges::{QueueGauges, WorkerLink},
     },
 };
+use corex_sip::Transport;
 
 /// Which engine the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

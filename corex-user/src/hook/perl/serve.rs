@@ -5,7 +5,7 @@ use crate::module::Line;
 use crate::script::exec::Exec;
 use crate::script::late::{LateArg, LateError};
 use crate::script::value::Value;
-use crate::sip::{SipView, StartLine, Uri};
+use corex_sip::{SipView, StartLine, Uri};
 
 /// Why there is no answer.
 #[derive(Debug)]

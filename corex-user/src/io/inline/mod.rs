@@ -21,11 +21,12 @@ use super::{
 };
 use crate::{
     kernel::inline::Heartbeats,
-    packet::{self, Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole},
     pipeline::{Inbound, Intercepted, Pipeline},
     script::Direction,
-    sip::Transport,
 };
+use corex_packet as packet;
+use corex_packet::{Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole};
+use corex_sip::Transport;
 
 /// Between two looks at what has taken too long.
 const EXPIRE: Duration = Duration::from_millis(100);

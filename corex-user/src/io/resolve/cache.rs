@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Cached, Destination, Query};
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 /// Names that are remembered.
 const MAX_ENTRIES: usize = 10_000;

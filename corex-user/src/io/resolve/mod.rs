@@ -29,7 +29,7 @@ use self::{
     cache::{Cache, Key},
     procedure::Procedure,
 };
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 /// How long all questions for one name together may take.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -16,7 +16,7 @@ use hickory_resolver::{
 };
 
 use super::{Destination, FAILED_FOR, Families, Query, ResolveError, cache::Candidate};
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 /// Destinations that one name may have.
 const MAX_CANDIDATES: usize = 16;

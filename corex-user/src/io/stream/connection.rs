@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     script::{ConnectionId, SocketId},
-    sip::Transport,
     telemetry::stream_counters::StreamCounters,
 };
+use corex_sip::Transport;
 
 /// The answer to a keep-alive (RFC 5626 §3.5.1).
 const PONG: &[u8] = b"\r\n";

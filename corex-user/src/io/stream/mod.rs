@@ -18,10 +18,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use self::registry::Streams;
-use crate::{
-    script::{ConnectionId, SocketId},
-    sip::Transport,
-};
+use crate::script::{ConnectionId, SocketId};
+use corex_sip::Transport;
 
 /// Bounds and times. The defaults are Kamailio's where it has the parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]

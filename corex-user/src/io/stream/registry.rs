@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{
     script::{ConnectionId, SendError, SocketId},
-    sip::Transport,
     telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
 };
+use corex_sip::Transport;
 
 /// After a failed accept, for lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

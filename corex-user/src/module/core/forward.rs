@@ -7,8 +7,8 @@ use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::{StrRef, Value};
 use crate::script::{Outgoing, Purpose};
-use crate::sip::SipView;
-use crate::sip::compose::{Fingerprint, Forward, HopLimit, max_forwards, write_request};
+use corex_sip::SipView;
+use corex_sip::compose::{Fingerprint, Forward, HopLimit, max_forwards, write_request};
 
 pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let Some(view) = exec.view else {

@@ -3,8 +3,8 @@
 use crate::module::destination::{Destination, Unsendable};
 use crate::script::exec::Exec;
 use crate::script::{ConnectionId, Outgoing, Purpose};
-use crate::sip::compose::{fix_content_length, return_path, strip_top_via, write};
-use crate::sip::{SipView, Transport};
+use corex_sip::compose::{fix_content_length, return_path, strip_top_via, write};
+use corex_sip::{SipView, Transport};
 
 /// Returns a reply whose topmost Via is ours, after `reply_route`. Others are left to the route:
 /// where a request went by send(), which adds no Via, only the route knows the way back.

@@ -4,7 +4,7 @@ use crate::script::exec::{Exec, Halt, part_of};
 use crate::script::program::Arg;
 use crate::script::pv::Part;
 use crate::script::value::Value;
-use crate::sip::Uri;
+use corex_sip::Uri;
 
 pub(super) fn set_uri(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let uri = exec.arg_str(args, 0)?;

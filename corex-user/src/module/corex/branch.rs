@@ -4,7 +4,7 @@ use crate::script::changes::{Branch, Quality};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::Value;
-use crate::sip::Uri;
+use corex_sip::Uri;
 
 pub(super) fn append(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let given = exec.arg_str(args, 0)?;

@@ -8,12 +8,12 @@ mod send;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value};
-use crate::alias::Entry;
 use crate::rpc::settings::{HTTP_PORT, HostPort};
 use crate::script::Direction;
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
-use crate::sip::Transport;
+use corex_sip::Transport;
+use corex_sip::alias::Entry;
 
 pub(super) static MODULE: Module = Module {
     name: "corex",

@@ -5,7 +5,7 @@ use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::StrRef;
 use crate::script::{Outgoing, Purpose, SocketId};
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 pub(super) fn send(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     send_message(exec, args, "send", Transport::Udp)

@@ -2,7 +2,7 @@
 
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
-use crate::sip::SipView;
+use corex_sip::SipView;
 
 pub(super) fn has(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let wanted = exec.arg_str(args, 0)?;
@@ -49,7 +49,7 @@ fn replace(exec: &mut Exec<'_>, text: &[u8], media: Option<&[u8]>) -> Result<i64
         let mut line = b"Content-Type: ".to_vec();
         line.extend_from_slice(media);
         line.extend_from_slice(b"\r\n");
-        edits.insert(crate::sip::compose::end_of_headers(view), &line);
+        edits.insert(corex_sip::compose::end_of_headers(view), &line);
     }
     if view.header(b"Content-Length").is_none() && !text.is_empty() {
         add_length(view, text.len(), edits);
@@ -57,7 +57,7 @@ fn replace(exec: &mut Exec<'_>, text: &[u8], media: Option<&[u8]>) -> Result<i64
     Ok(1)
 }
 
-fn add_length(view: &SipView<'_>, len: usize, edits: &mut crate::sip::compose::Edits) {
+fn add_length(view: &SipView<'_>, len: usize, edits: &mut corex_sip::compose::Edits) {
     let line = format!("Content-Length: {len}\r\n");
-    edits.insert(crate::sip::compose::end_of_headers(view), line.as_bytes());
+    edits.insert(corex_sip::compose::end_of_headers(view), line.as_bytes());
 }

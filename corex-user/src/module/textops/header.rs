@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
-use crate::sip::compose::end_of_headers;
-use crate::sip::{Header, SipView};
+use corex_sip::compose::end_of_headers;
+use corex_sip::{Header, SipView};
 
 /// Where a part of a message lies in it.
 pub(super) fn place(view: &SipView<'_>, part: &[u8]) -> Range<usize> {

@@ -7,7 +7,7 @@ use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::pv::Part;
 use crate::script::value::Value;
-use crate::sip::SipView;
+use corex_sip::SipView;
 
 /// A part of the message.
 type Region = fn(&SipView<'_>) -> Range<usize>;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::alias;
 use crate::script::settings::{Listen, Settings};
 use crate::script::syntax::ast::{
     self, HostKind, Setting, SettingValue, SettingValueKind as Value, Text,
 };
 use crate::script::syntax::diag::Diagnostic;
-use crate::sip::Transport;
 use crate::telemetry::syslog::Facility;
+use corex_sip::Transport;
+use corex_sip::alias;
 
 /// A core parameter.
 pub(crate) struct CoreParam {

@@ -9,7 +9,7 @@ use crate::script::syntax::ast::{self, BinaryOp, ExprKind, Node, UnaryOp};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::span::Span;
 use crate::script::value::Value;
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 /// Words that stand for pseudo-variables, as in Kamailio's older conditions.
 const WORDS: &[(&str, &str)] = &[

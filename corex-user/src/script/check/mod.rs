@@ -33,7 +33,7 @@ use super::value::{Source, StrRef};
 use super::{Config, Loaded};
 use crate::hook::lua;
 use crate::module::{Function, Module};
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 /// What goes through the whole check.
 struct Checker {

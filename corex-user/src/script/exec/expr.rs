@@ -6,7 +6,7 @@ use super::{Exec, Halt};
 use crate::script::program::{Arg, Binary, Call, Expr, Index, Pattern, Piece, Pv, Unary};
 use crate::script::transform::{Arg as TransformArg, Input, MAX_ARGS, Output, Transform};
 use crate::script::value::{Decimal, Source, StrRef, Value, integer};
-use crate::sip::{Transport, Uri, host_ip};
+use corex_sip::{Transport, Uri, host_ip};
 
 impl Exec<'_> {
     /// Whether a condition holds, as Kamailio takes it: a function or route that returned more

@@ -8,7 +8,7 @@ use super::program::{Label, Line, Program, RouteId, Stmt, StmtKind, Target};
 use super::runtime::Runtime;
 use super::value::{StrRef, Value};
 use super::{Direction, Env, Host};
-use crate::sip::SipView;
+use corex_sip::SipView;
 
 /// How deep calls, blocks and expressions may nest at run time, all together. A worker's stack
 /// holds several times as much.

@@ -3,7 +3,7 @@
 use super::PvDef;
 use crate::script::exec::{Exec, Halt};
 use crate::script::value::{StrRef, Value};
-use crate::sip::{NameAddr, SipView, Uri};
+use corex_sip::{NameAddr, SipView, Uri};
 
 #[rustfmt::skip]
 pub(super) const DEFS: &[PvDef] = &[

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use super::exec::{Exec, Halt, part_of};
 use super::settings::Settings;
 use super::value::{Source, StrRef, Value};
-use crate::sip::SipView;
+use corex_sip::SipView;
 
 /// Reads a pseudo-variable.
 pub(crate) type Reader = fn(&mut Exec<'_>) -> Result<Value, Halt>;

@@ -6,7 +6,7 @@ use super::{Names, PvDef};
 use crate::script::Direction;
 use crate::script::exec::{Exec, Halt};
 use crate::script::value::{StrRef, Value};
-use crate::sip::Transport;
+use corex_sip::Transport;
 
 #[rustfmt::skip]
 pub(super) const DEFS: &[PvDef] = &[

@@ -4,7 +4,7 @@
 use super::PvDef;
 use crate::script::exec::{Exec, Halt, part_of};
 use crate::script::value::{StrRef, Value};
-use crate::sip::{Scheme, Uri};
+use corex_sip::{Scheme, Uri};
 
 #[rustfmt::skip]
 pub(super) const DEFS: &[PvDef] = &[

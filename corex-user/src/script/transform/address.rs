@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::uri::Parts;
 use super::{Error, Output};
-use crate::sip::NameAddr;
+use corex_sip::NameAddr;
 
 type Result = std::result::Result<Output, Error>;
 

@@ -1,6 +1,6 @@
 //! `{param.*}`: lists of parameters.
 //!
-//! It isn't [`crate::sip::Params`], which reads what peers send as generously as it can: a script
+//! It isn't [`corex_sip::Params`], which reads what peers send as generously as it can: a script
 //! that takes a list apart by place sees every element here, and a list with anything wrong in it
 //! has no elements at all, as in Kamailio.
 

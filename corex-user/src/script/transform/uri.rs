@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::param::{self, List};
 use super::{Error, Output};
-use crate::sip::{Scheme, Uri};
+use corex_sip::{Scheme, Uri};
 
 type Result = std::result::Result<Output, Error>;
 

@@ -1,6 +1,6 @@
 //! URIs.
 
-use crate::sip::*;
+use crate::*;
 
 fn parse(text: &str) -> Uri<'_> {
     Uri::parse(text.as_bytes()).unwrap()

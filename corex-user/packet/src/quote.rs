@@ -54,7 +54,7 @@ pub fn cut_quote(frame: &mut [u8], view: &View) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::too_big;
+    use crate::too_big;
 
     /// Ethernet, IPv4 or IPv6, UDP with a payload.
     fn datagram(v6: bool) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::sip::SipView;
+use crate::SipView;
 
 /// The magic cookie (RFC 3261 §8.1.1.7).
 const COOKIE: &[u8] = b"z9hG4bK";

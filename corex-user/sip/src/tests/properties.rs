@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::sip::*;
+use crate::*;
 
 fn within(whole: &[u8], part: &[u8]) -> bool {
     let (whole, range) = (whole.as_ptr_range(), part.as_ptr_range());

@@ -1,7 +1,7 @@
 //! The ports and transports of one host.
 
 use super::Entry;
-use crate::sip::Transport;
+use crate::Transport;
 
 /// One bit for each transport; all of them where any will do.
 pub(super) fn mask(transport: Option<Transport>) -> u8 {

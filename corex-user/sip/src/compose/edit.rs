@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::sip::Headers;
+use crate::Headers;
 
 /// One change: bytes that go, and bytes that come in their place.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::ports::{Ports, mask};
 use super::{Entry, MAX_HOST_LEN};
-use crate::sip::{Transport, host_ip};
+use crate::{Transport, host_ip};
 
 /// Listen addresses, aliases and domains whose subdomains are ours too.
 ///

@@ -1,7 +1,7 @@
 //! Header values: CSeq, addresses, parameters, Via.
 
 use super::{INVITE, view};
-use crate::sip::*;
+use crate::*;
 
 fn with_header(header: &str) -> Vec<u8> {
     format!("OPTIONS sip:a SIP/2.0\r\n{header}\r\n\r\n").into_bytes()

@@ -2,7 +2,7 @@
 
 use super::Edits;
 use super::forward::put;
-use crate::sip::{SipView, lex};
+use crate::{SipView, lex};
 
 /// Where further headers go: behind the last one. In front of it if its line has no end, as in a
 /// datagram that was cut off: behind it they would run into it.

@@ -1,7 +1,7 @@
 //! Via on the way back (RFC 3261 §18.2.2, RFC 3581).
 
 use super::Edits;
-use crate::sip::{Rport, SipView, Transport, Via, Vias};
+use crate::{Rport, SipView, Transport, Via, Vias};
 
 /// Where a reply goes by the Via that is on top of it then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::sip::host_ip;
+use crate::host_ip;
 
 const SOURCE: &str = "127.0.7.2:5088";
 

@@ -5,6 +5,9 @@
 //! is a subslice of the message, so an offset into it can always be computed, and nothing
 //! here allocates. Text is bytes, not `str`: SIP on the wire carries whatever peers put there.
 
+#![forbid(unsafe_code)]
+
+pub mod alias;
 pub mod compose;
 
 mod address;

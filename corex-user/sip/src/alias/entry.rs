@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::sip::{Transport, host_ip};
+use crate::{Transport, host_ip};
 
 /// The longest host that is looked at, in bytes. A DNS name has at most 253 (RFC 1035 §2.3.4
 /// in text form), an IPv6 reference 47.

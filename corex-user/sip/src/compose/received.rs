@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use crate::sip::{Transport, Via};
+use crate::{Transport, Via};
 
 /// A parameter of the sender's Via that we fill in. Displays as its value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sip::{SipView, Transport, Via};
+use crate::{SipView, Transport, Via};
 
 fn request(method: &str, via: &str, more: &str) -> String {
     format!(

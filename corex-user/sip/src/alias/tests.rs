@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sip::Transport;
+use crate::Transport;
 
 fn entry(text: &str) -> Entry {
     Entry::parse(text).unwrap()

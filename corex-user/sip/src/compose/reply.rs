@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::received::Notes;
 use super::{Fingerprint, to_tag};
-use crate::sip::{Header, SipView, Vias};
+use crate::{Header, SipView, Vias};
 
 /// A reply.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,8 @@
 //! [`build_udp`] for a new one. One of inline mode goes [`View::parse`] → [`Reassembler`] if it
 //! is a fragment → [`verify_udp`] → [`Rewriter`], which keeps its headers.
 
+#![forbid(unsafe_code)]
+
 mod build;
 mod checksum;
 mod icmp;

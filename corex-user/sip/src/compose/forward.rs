@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::received::Notes;
 use super::{Edits, Fingerprint, branch, end_of_headers, fix_content_length, write};
-use crate::sip::{SipView, Transport, lex};
+use crate::{SipView, Transport, lex};
 
 /// Max-Forwards where there is none (RFC 3261 §16.6 step 3).
 const INITIAL: u32 = 70;
