@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use corex_sip::compose::SentBy;
 use corex_sip::{SipView, Transport};
-use corex_user::io::files::FileError;
+use corex_user::script::host::FileError;
 use corex_user::script::{
-    Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SentBy,
-    SocketId, Target, load_str,
+    Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SocketId,
+    Target, load_str,
 };
 
 thread_local! {

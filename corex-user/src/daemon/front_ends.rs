@@ -10,13 +10,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::remote::Remote;
+use crate::script::settings::control::{HostPort, JsonRpcSettings};
 use crate::{
     http::{Handler, Method, Request, Response, Router, Server},
-    rpc::{
-        Rpc, ctl, json,
-        limit::Limits,
-        settings::{HostPort, JsonRpcSettings},
-    },
+    rpc::{Rpc, ctl, json, limit::Limits},
     script::Config,
     telemetry::metrics,
 };

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{Options, engine::Engine};
+use crate::script::settings::control::{BinrpcAddress, DatagramAddress};
 use crate::{
     kernel::{
         confine::{self, Reach},
         privileges,
     },
-    rpc::settings::{BinrpcAddress, DatagramAddress},
     script::Config,
 };
 

@@ -23,7 +23,7 @@ use crate::{
             Socket, Table, TableEntry, TableError, Variable, Worker,
         },
     },
-    script::tables,
+    script::{settings::SharedValue, tables},
     telemetry::{
         books::Books, gauges::QueueGauges, log::Log, peers, stream_counters::StreamCounters,
         trace::Traced,
@@ -89,10 +89,10 @@ fn shared_parts(shared: &Shared) -> Vec<(String, u64)> {
     parts
 }
 
-fn setting(value: &tables::Shared) -> Setting {
+fn setting(value: &SharedValue) -> Setting {
     match value {
-        tables::Shared::Int(number) => Setting::Int(*number),
-        tables::Shared::Str(text) => Setting::Str(text.to_vec()),
+        SharedValue::Int(number) => Setting::Int(*number),
+        SharedValue::Str(text) => Setting::Str(text.to_vec()),
     }
 }
 
@@ -478,8 +478,8 @@ impl Daemon for Remote {
 
     fn table_set(&self, table: &str, key: &[u8], value: Setting) -> Result<(), TableError> {
         let value = match value {
-            Setting::Int(number) => tables::Shared::Int(number),
-            Setting::Str(text) => tables::Shared::Str(text.into()),
+            Setting::Int(number) => SharedValue::Int(number),
+            Setting::Str(text) => SharedValue::Str(text.into()),
         };
         match self.table(table, |table| table.set(key, value)) {
             None => Err(TableError::Unknown),

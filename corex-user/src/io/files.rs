@@ -18,6 +18,8 @@ use std::{
 
 use cap_std::{ambient_authority, fs::Dir};
 
+use crate::script::host::FileError;
+
 /// How long a worker waits for the disk.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// How long nobody waits after the disk took longer than that.
@@ -28,35 +30,6 @@ const FRESH: Duration = Duration::from_secs(1);
 const QUEUE: usize = 64;
 /// Files whose content is kept.
 const KEPT: usize = 256;
-
-/// Why a file couldn't be read or written.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum FileError {
-    /// Outside the allowed directories.
-    #[error("the path is in none of the allowed directories ({0}); see modparam file_root")]
-    Outside(String),
-    /// No file name in it, or a `..`.
-    #[error("the path names no file, or has a `..` in it")]
-    Path,
-    /// Larger than allowed.
-    #[error("more than {0} bytes; see modparam file_max_size")]
-    TooLong(usize),
-    /// The disk takes too long.
-    #[error("the disk takes too long")]
-    Slow,
-    /// Too many jobs wait.
-    #[error("too many files wait to be written")]
-    Full,
-    /// What the system says.
-    #[error("{0}")]
-    System(Arc<io::Error>),
-}
-
-impl From<io::Error> for FileError {
-    fn from(error: io::Error) -> FileError {
-        FileError::System(Arc::new(error))
-    }
-}
 
 /// The allowed directories and the thread behind them. Cheap to clone.
 #[derive(Clone)]

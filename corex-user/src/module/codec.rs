@@ -72,7 +72,7 @@ const PARAMETERS: &[Parameter] = &[
         kind: ParameterKind::Int {
             min: 0,
             max: 12,
-            set: |settings, value| settings.codec.config.gzip_level = value as u8,
+            set: |settings, value| settings.codec.gzip_level = value as u8,
         },
         doc: "Compression level of gzip: 0 (none), 1 (fastest) to 12 (slowest). Default: 6.",
     },

@@ -1,7 +1,7 @@
 //! The module `ctl`: what kamcmd connects to. Its front end is [`crate::rpc::ctl`].
 
 use super::{Module, Parameter, ParameterKind};
-use crate::rpc::settings::BinrpcAddress;
+use crate::script::settings::control::BinrpcAddress;
 
 pub(super) const MODULE: Module = Module {
     name: "ctl",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
-use crate::script::settings::Settings;
-use crate::script::tables::{Shared, Table, TableConfig};
+use crate::script::settings::{SharedValue, TableConfig};
+use crate::script::tables::Table;
 
 pub(super) static MODULE: Module = Module {
     name: "htable",
@@ -52,8 +52,8 @@ const FUNCTIONS: &[Function] = &[
         doc: "The same with the string values.",
         handler: |exec, args| {
             remove_matching(exec, args, |_, value| match value {
-                Shared::Str(text) => Some(text.to_vec()),
-                Shared::Int(_) => None,
+                SharedValue::Str(text) => Some(text.to_vec()),
+                SharedValue::Int(_) => None,
             })
         },
     },
@@ -122,28 +122,6 @@ fn parse(text: &str) -> Result<TableConfig, String> {
     Ok(table)
 }
 
-/// Whether the text in `$sht(…)` names a table that there is.
-pub(crate) fn check_name(settings: &Settings, text: &str) -> Result<(), String> {
-    let Some((table, _)) = text.split_once("=>") else {
-        return Err("expected table=>key, as in $sht(calls=>$ci)".to_owned());
-    };
-    if settings
-        .tables
-        .iter()
-        .any(|known| known.name == table.trim())
-    {
-        return Ok(());
-    }
-    let known: Vec<_> = settings.tables.iter().map(|t| t.name.as_str()).collect();
-    Err(if known.is_empty() {
-        format!(
-            "there is no table `{table}`; add modparam(\"htable\", \"htable\", \"{table}=>size=8;\")"
-        )
-    } else {
-        format!("there is no table `{table}`, only {}", known.join(", "))
-    })
-}
-
 fn with_table(
     exec: &mut Exec<'_>,
     args: &[Arg],
@@ -166,7 +144,7 @@ fn with_table(
 fn remove_matching(
     exec: &mut Exec<'_>,
     args: &[Arg],
-    part: fn(&[u8], &Shared) -> Option<Vec<u8>>,
+    part: fn(&[u8], &SharedValue) -> Option<Vec<u8>>,
 ) -> Result<i64, Halt> {
     let operator = exec.arg_str(args, 1)?;
     let operator = exec.bytes(operator).to_vec();

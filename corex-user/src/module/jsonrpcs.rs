@@ -2,7 +2,7 @@
 //! [`crate::rpc::json`].
 
 use super::{Module, Parameter, ParameterKind};
-use crate::rpc::settings::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
+use crate::script::settings::control::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
 
 pub(super) const MODULE: Module = Module {
     name: "jsonrpcs",

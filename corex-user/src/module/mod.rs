@@ -22,8 +22,6 @@ use crate::script::program::Arg;
 use crate::script::settings::Settings;
 
 pub(crate) use self::core::relay_reply;
-pub(crate) use self::htable::check_name as htable_name;
-pub(crate) use self::xlog::Line;
 
 /// A module: what `loadmodule` names.
 #[derive(Debug)]
@@ -212,5 +210,5 @@ pub(crate) fn find_function(name: &str) -> Option<(&'static Module, &'static Fun
 /// What xlog() makes of bytes.
 #[cfg(test)]
 pub(crate) fn xlog_line(bytes: &[u8]) -> String {
-    xlog::Line(bytes).to_string()
+    crate::telemetry::line::Line(bytes).to_string()
 }

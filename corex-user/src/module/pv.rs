@@ -3,7 +3,7 @@
 use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
-use crate::script::tables::Shared;
+use crate::script::settings::SharedValue;
 use crate::script::value::Value;
 
 pub(super) static MODULE: Module = Module {
@@ -33,14 +33,14 @@ const PARAMETERS: &[Parameter] = &[
             set: |settings, text| {
                 let (name, value) = text.split_once('=').ok_or("there is no `=` in it")?;
                 let value = match value.split_once(':') {
-                    Some(("i", number)) => Shared::Int(
+                    Some(("i", number)) => SharedValue::Int(
                         number
                             .trim()
                             .parse()
                             .map_err(|_| format!("`{number}` is no number"))?,
                     ),
-                    Some(("s", text)) => Shared::Str(text.as_bytes().into()),
-                    _ => Shared::Str(value.as_bytes().into()),
+                    Some(("s", text)) => SharedValue::Str(text.as_bytes().into()),
+                    _ => SharedValue::Str(value.as_bytes().into()),
                 };
                 settings.shared_values.push((name.trim().to_owned(), value));
                 Ok(())

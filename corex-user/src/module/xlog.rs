@@ -1,10 +1,9 @@
 //! The module `xlog`: log lines of the script's own.
 
-use std::fmt::{self, Write as _};
-
 use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
+use crate::telemetry::line::Line;
 use crate::telemetry::log;
 
 pub(super) static MODULE: Module = Module {
@@ -129,38 +128,4 @@ fn say(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Hal
         log::write(level, Line(exec.bytes(text)));
     }
     Ok(1)
-}
-
-/// Bytes as one line of text.
-pub(crate) struct Line<'a>(pub &'a [u8]);
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in without_line_end(self.0).utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\n' => f.write_str("\\n")?,
-                    '\r' => f.write_str("\\r")?,
-                    '\t' => f.write_str("\\t")?,
-                    '\\' => f.write_str("\\\\")?,
-                    c if c.is_control() => {
-                        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                            write!(f, "\\x{byte:02x}")?;
-                        }
-                    }
-                    c => f.write_char(c)?,
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The bytes without the line break at their end.
-fn without_line_end(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }

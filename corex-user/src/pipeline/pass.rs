@@ -14,16 +14,17 @@ use super::{
     carrier::{Address, Lookup, Parcel},
     source::Sources,
 };
+use crate::script::host::FileError;
 use crate::{
     hook,
-    io::files::FileError,
     script::{
-        Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError, SentBy,
+        Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError,
         SocketId, Target,
     },
     telemetry::peers::Peers,
 };
 use corex_sip::Transport;
+use corex_sip::compose::SentBy;
 
 /// Why the message wasn't sent; the last failure names the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

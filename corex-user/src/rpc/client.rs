@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::binrpc::{self, Cookie, Kind, Progress};
 use super::fault::Fault;
 use super::json;
-use super::settings::{BinrpcAddress, default_socket};
 use super::value::{Fields, Name, Value};
+use crate::script::settings::control::{BinrpcAddress, default_socket};
 
 /// The most bytes of a reply's payload.
 const MAX_REPLY: usize = 64 << 20;

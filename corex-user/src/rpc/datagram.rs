@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::limit::Client;
 use super::service::Rpc;
-use super::settings::{Access, HostPort};
 use super::socket_file::{self, SocketFile};
+use crate::script::settings::control::{Access, HostPort};
 
 /// The longest datagram.
 const LONGEST: usize = 65_535;

@@ -19,7 +19,6 @@ pub mod limit;
 pub mod params;
 pub mod registry;
 pub mod service;
-pub mod settings;
 mod socket_file;
 pub mod value;
 

@@ -13,7 +13,7 @@ use super::settings::MAX_MESSAGE_LEN;
 use super::store::Store;
 use super::value::Value;
 use super::{Direction, Env, HookOutcome, Host, RouteEnd};
-use crate::codec::Codecs;
+use crate::codec::{CodecConfig, Codecs};
 use crate::hook::{lua, perl};
 use crate::module::{relay_reply, sl};
 use crate::telemetry::latency::Kind;
@@ -106,7 +106,10 @@ impl Runtime {
         Runtime {
             worker,
             store: Store::new(program.vars),
-            codecs: Codecs::new(&program.codec.config).ok(),
+            codecs: Codecs::new(&CodecConfig {
+                gzip_level: program.codec.gzip_level,
+            })
+            .ok(),
             regexes: program.regexes.clone(),
             patterns: Patterns::default(),
             limits: Limits::default(),

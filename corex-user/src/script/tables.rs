@@ -5,59 +5,25 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::script::settings::{SharedValue, TableConfig};
+
 /// Locks that a table is divided among, so that workers rarely meet.
 const SHARDS: usize = 16;
 /// Expired entries are looked for after so many writes to a shard.
 const SWEEP: u32 = 256;
-
-/// A value in a table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Shared {
-    /// An integer.
-    Int(i64),
-    /// A string of any bytes.
-    Str(Box<[u8]>),
-}
-
-/// How a table behaves.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableConfig {
-    /// Its name.
-    pub name: String,
-    /// Entries live so long after they were set; `None`: for ever.
-    pub autoexpire: Option<Duration>,
-    /// What a key without an entry reads as; `None`: `$null`.
-    pub initval: Option<i64>,
-    /// Whether writing to an entry that is there starts its time anew.
-    pub updateexpire: bool,
-    /// The most entries.
-    pub max_entries: usize,
-}
-
-impl Default for TableConfig {
-    fn default() -> TableConfig {
-        TableConfig {
-            name: String::new(),
-            autoexpire: None,
-            initval: None,
-            updateexpire: true,
-            max_entries: 1_000_000,
-        }
-    }
-}
 
 /// An entry for somebody to look at.
 pub(crate) struct Listed {
     /// The part of the table that it is in.
     pub part: usize,
     pub key: Box<[u8]>,
-    pub value: Shared,
+    pub value: SharedValue,
     /// The time that it has left; `None`: for ever.
     pub left: Option<Duration>,
 }
 
 struct Entry {
-    value: Shared,
+    value: SharedValue,
     expires: Option<Instant>,
 }
 
@@ -92,7 +58,7 @@ impl Table {
     }
 
     /// Looks at a key's value; `None` where there is none, or its time is over.
-    pub fn get<R>(&self, key: &[u8], look: impl FnOnce(Option<&Shared>) -> R) -> R {
+    pub fn get<R>(&self, key: &[u8], look: impl FnOnce(Option<&SharedValue>) -> R) -> R {
         let mut shard = self.shard(key);
         let is_over = shard
             .entries
@@ -103,17 +69,17 @@ impl Table {
         }
         match (shard.entries.get(key), self.config.initval) {
             (Some(entry), _) => look(Some(&entry.value)),
-            (None, Some(initval)) => look(Some(&Shared::Int(initval))),
+            (None, Some(initval)) => look(Some(&SharedValue::Int(initval))),
             (None, None) => look(None),
         }
     }
 
     /// Sets a key's value. False if the table is full.
-    pub fn set(&self, key: &[u8], value: Shared) -> bool {
+    pub fn set(&self, key: &[u8], value: SharedValue) -> bool {
         self.put(&mut self.shard(key), key, value, Instant::now())
     }
 
-    fn put(&self, shard: &mut Shard, key: &[u8], value: Shared, now: Instant) -> bool {
+    fn put(&self, shard: &mut Shard, key: &[u8], value: SharedValue, now: Instant) -> bool {
         shard.sweep(now);
         let expires = self.config.autoexpire.map(|life| now + life);
         if let Some(entry) = shard.entries.get_mut(key).filter(|e| !e.is_over(now)) {
@@ -137,13 +103,13 @@ impl Table {
         let mut shard = self.shard(key);
         let before = match shard.entries.get(key).filter(|e| !e.is_over(now)) {
             Some(Entry {
-                value: Shared::Int(number),
+                value: SharedValue::Int(number),
                 ..
             }) => *number,
             _ => self.config.initval.unwrap_or(0),
         };
         let sum = before.wrapping_add(by);
-        self.put(&mut shard, key, Shared::Int(sum), now)
+        self.put(&mut shard, key, SharedValue::Int(sum), now)
             .then_some(sum)
     }
 
@@ -197,8 +163,8 @@ impl Table {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let entries = shard.entries.iter().map(|(key, entry)| {
                 let value = match &entry.value {
-                    Shared::Int(_) => 0,
-                    Shared::Str(text) => text.len(),
+                    SharedValue::Int(_) => 0,
+                    SharedValue::Str(text) => text.len(),
                 };
                 key.len() + value + size_of::<Box<[u8]>>() + size_of::<Entry>()
             });
@@ -208,7 +174,7 @@ impl Table {
     }
 
     /// Takes away every entry that `wanted` picks.
-    pub fn retain(&self, mut keep: impl FnMut(&[u8], &Shared) -> bool) {
+    pub fn retain(&self, mut keep: impl FnMut(&[u8], &SharedValue) -> bool) {
         let now = Instant::now();
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +228,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub fn new(tables: &[TableConfig], values: &[(String, Shared)]) -> Tables {
+    pub fn new(tables: &[TableConfig], values: &[(String, SharedValue)]) -> Tables {
         let shared = Table::new(TableConfig {
             initval: Some(0),
             ..TableConfig::default()
@@ -305,7 +271,7 @@ mod tests {
         Table::new(config)
     }
 
-    fn get(table: &Table, key: &str) -> Option<Shared> {
+    fn get(table: &Table, key: &str) -> Option<SharedValue> {
         table.get(key.as_bytes(), |value| value.cloned())
     }
 
@@ -313,8 +279,8 @@ mod tests {
     fn what_is_set_is_read_until_it_is_taken_away() {
         let table = table(TableConfig::default());
         assert_eq!(get(&table, "a"), None);
-        assert!(table.set(b"a", Shared::Str((*b"x").into())));
-        assert_eq!(get(&table, "a"), Some(Shared::Str((*b"x").into())));
+        assert!(table.set(b"a", SharedValue::Str((*b"x").into())));
+        assert_eq!(get(&table, "a"), Some(SharedValue::Str((*b"x").into())));
         table.remove(b"a");
         assert_eq!(get(&table, "a"), None);
         assert_eq!(table.add(b"n", 2), Some(2));
@@ -335,7 +301,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(get(&table, "n"), Some(Shared::Int(4000)));
+        assert_eq!(get(&table, "n"), Some(SharedValue::Int(4000)));
     }
 
     #[test]
@@ -344,7 +310,7 @@ mod tests {
             autoexpire: Some(Duration::from_secs(3600)),
             ..TableConfig::default()
         });
-        table.set(b"a", Shared::Int(1));
+        table.set(b"a", SharedValue::Int(1));
         assert!(
             table
                 .expiry(b"a")
@@ -359,9 +325,9 @@ mod tests {
             updateexpire: false,
             ..TableConfig::default()
         });
-        kept.set(b"a", Shared::Int(1));
+        kept.set(b"a", SharedValue::Int(1));
         kept.set_expiry(b"a", Duration::from_secs(60));
-        kept.set(b"a", Shared::Int(2));
+        kept.set(b"a", SharedValue::Int(2));
         assert!(
             kept.expiry(b"a")
                 .is_some_and(|left| left <= Duration::from_secs(60))
@@ -375,7 +341,7 @@ mod tests {
             max_entries,
             ..TableConfig::default()
         };
-        let one = |number| Shared::Int(number);
+        let one = |number| SharedValue::Int(number);
         let old = Tables::new(
             &[config("same", 100), config("other", 100)],
             &[("kept".to_owned(), one(1))],
@@ -401,8 +367,8 @@ mod tests {
             initval: Some(7),
             ..TableConfig::default()
         });
-        let taken = (0..1000).filter(|n: &i32| table.set(&n.to_be_bytes(), Shared::Int(1)));
+        let taken = (0..1000).filter(|n: &i32| table.set(&n.to_be_bytes(), SharedValue::Int(1)));
         assert!(taken.count() <= SHARDS);
-        assert_eq!(get(&table, "other"), Some(Shared::Int(7)));
+        assert_eq!(get(&table, "other"), Some(SharedValue::Int(7)));
     }
 }

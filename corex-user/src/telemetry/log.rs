@@ -15,33 +15,11 @@ use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Registry, filter::LevelFilter, fmt, fmt::MakeWriter, prelude::*, reload};
 
-use super::syslog::{self, Facility, Severity, Syslog};
+use super::syslog::{self, Severity, Syslog};
+use crate::script::settings::LogSettings;
 
 /// Lines waiting for the writer at most.
 const QUEUE: usize = 8192;
-
-/// Where logs go.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LogSettings {
-    /// `log_stderror`, if it is set.
-    pub to_stderr: Option<bool>,
-    /// `log_facility`, if it is set.
-    pub facility: Option<Facility>,
-    /// `log_name`, if it is set.
-    pub name: Option<String>,
-}
-
-impl LogSettings {
-    /// Whether logs go to the system's log: a configuration that names a facility means it.
-    pub fn is_syslog(&self) -> bool {
-        self.to_stderr
-            .map_or(self.facility.is_some(), |to_stderr| !to_stderr)
-    }
-
-    fn facility(&self) -> Facility {
-        self.facility.unwrap_or(Facility::DAEMON)
-    }
-}
 
 /// Keeps the writer alive; its drop writes what is queued.
 pub struct Log {
@@ -261,7 +239,7 @@ mod tests {
             facility,
             name: Some("x".to_owned()),
         };
-        let facility = Some(Facility::DAEMON);
+        let facility = Some(crate::script::settings::log::Facility::DAEMON);
         for (to_stderr, facility, expected) in [
             (None, None, false),
             (None, facility, true),

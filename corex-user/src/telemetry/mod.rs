@@ -5,6 +5,7 @@ pub mod gauges;
 pub mod language_counters;
 pub mod latency;
 pub mod limiter;
+pub mod line;
 pub mod log;
 pub mod metrics;
 pub mod peers;

@@ -17,6 +17,8 @@ use std::{
 
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
+use crate::script::settings::log::Facility;
+
 /// Where the system's daemon listens.
 pub const DEVICE: &str = "/dev/log";
 
@@ -46,50 +48,6 @@ pub enum Severity {
     Debug = 7,
 }
 
-/// What of the system it comes from: RFC 5424, table 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Facility(u8);
-
-impl Facility {
-    /// Kamailio's default.
-    pub const DAEMON: Facility = Facility(3);
-
-    /// The names that `log_facility` takes, and their numbers.
-    const NAMES: [(&'static str, u8); 20] = [
-        ("LOG_KERN", 0),
-        ("LOG_USER", 1),
-        ("LOG_MAIL", 2),
-        ("LOG_DAEMON", 3),
-        ("LOG_AUTH", 4),
-        ("LOG_SYSLOG", 5),
-        ("LOG_LPR", 6),
-        ("LOG_NEWS", 7),
-        ("LOG_UUCP", 8),
-        ("LOG_CRON", 9),
-        ("LOG_AUTHPRIV", 10),
-        ("LOG_FTP", 11),
-        ("LOG_LOCAL0", 16),
-        ("LOG_LOCAL1", 17),
-        ("LOG_LOCAL2", 18),
-        ("LOG_LOCAL3", 19),
-        ("LOG_LOCAL4", 20),
-        ("LOG_LOCAL5", 21),
-        ("LOG_LOCAL6", 22),
-        ("LOG_LOCAL7", 23),
-    ];
-
-    /// The facility of this name, as in `LOG_LOCAL0`.
-    pub fn parse(name: &str) -> Option<Facility> {
-        let mut names = Facility::NAMES.into_iter();
-        names.find_map(|(known, number)| (known == name).then_some(Facility(number)))
-    }
-
-    /// All names.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        Facility::NAMES.into_iter().map(|(name, _)| name)
-    }
-}
-
 /// What may change while lines are written, and what is counted.
 #[derive(Debug)]
 pub struct State {
@@ -105,7 +63,7 @@ impl State {
 
     /// Names another facility from now on.
     pub fn set_facility(&self, facility: Facility) {
-        self.facility.store(facility.0, Ordering::Relaxed);
+        self.facility.store(facility.code(), Ordering::Relaxed);
     }
 }
 
@@ -126,7 +84,7 @@ impl Syslog {
             device,
             name,
             state: Arc::new(State {
-                facility: AtomicU8::new(facility.0),
+                facility: AtomicU8::new(facility.code()),
                 lost: AtomicUsize::new(0),
             }),
             socket: None,
@@ -328,7 +286,7 @@ mod tests {
 
     #[test]
     fn facilities_are_those_of_kamailio() {
-        assert_eq!(Facility::parse("LOG_LOCAL7"), Some(Facility(23)));
+        assert_eq!(Facility::parse("LOG_LOCAL7").map(Facility::code), Some(23));
         assert_eq!(Facility::parse("LOG_DAEMON"), Some(Facility::DAEMON));
         assert_eq!(Facility::parse("local7"), None);
         assert_eq!(Facility::names().count(), 20);

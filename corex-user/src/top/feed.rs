@@ -11,9 +11,9 @@ use std::{
 use super::sample::Sample;
 use crate::rpc::{
     client::{Connection, REFUSED, UNREACHABLE},
-    settings::BinrpcAddress,
     value::Value,
 };
+use crate::script::settings::control::BinrpcAddress;
 
 /// Why there is no reading.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,6 @@ mod dispatch;
 mod names;
 mod pattern;
 mod say;
-mod settings;
 mod shared;
 mod source;
 mod state;
@@ -30,7 +29,6 @@ use crate::script::exec::{Exec, Halt};
 use crate::script::value::StrRef;
 use crate::telemetry::language_counters::LanguageCounters;
 
-pub use self::settings::LuaSettings;
 pub(crate) use self::shared::Shared;
 
 /// How deep calls from the configuration may nest, by messages that scripts send and whose hooks

@@ -3,7 +3,7 @@
 use mlua::{Error, Lua, Value};
 
 use super::budget::Spent;
-use crate::module::Line;
+use crate::telemetry::line::Line;
 use crate::telemetry::log;
 
 /// The most bytes of an error in the log.

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::settings::LuaSettings;
 use super::source::{self, Source};
 use super::state::{Recipe, State};
 use super::{LanguageCounters, say};
+use crate::script::settings::LuaSettings;
 
 /// The scripts of a configuration. Workers see by the generation that they have changed.
 #[derive(Debug)]

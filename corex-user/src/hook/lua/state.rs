@@ -12,9 +12,9 @@ use mlua::{ChunkMode, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Valu
 use super::budget::{self, Budget, Ending};
 use super::dispatch::Op;
 use super::names::{Callable, callables};
-use super::settings::LuaSettings;
 use super::source::{self, Source};
 use super::{pattern, say};
+use crate::script::settings::LuaSettings;
 
 /// How many times as much as a call the scripts may take while they are loaded.
 const LOADING: u64 = 10;

@@ -1,10 +1,10 @@
 //! What a script asks while it is called: log lines, AVPs, parts of the message, functions.
 
 use super::frame::{Item, Kind, Malformed, Writer};
-use crate::module::Line;
 use crate::script::exec::Exec;
 use crate::script::late::{LateArg, LateError};
 use crate::script::value::Value;
+use crate::telemetry::line::Line;
 use corex_sip::{SipView, StartLine, Uri};
 
 /// Why there is no answer.

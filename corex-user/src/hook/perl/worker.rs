@@ -9,12 +9,12 @@ use super::process::Process;
 use super::serve;
 use super::slot::{Common, Order, Slot};
 use crate::hook::rest::Rest;
-use crate::module::Line;
 use crate::script::exec::{Exec, Halt};
 use crate::script::late::LateError;
 use crate::script::settings;
 use crate::script::value::StrRef;
 use crate::telemetry::limiter::Limiter;
+use crate::telemetry::line::Line;
 
 /// How deep calls may be nested: a function of the script sends a message, for which the hook
 /// calls the script.

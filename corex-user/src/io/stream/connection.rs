@@ -19,11 +19,11 @@ use tokio::{
 };
 
 use super::{
-    Inbox, StreamMessage, StreamSettings,
+    Inbox, StreamMessage,
     frame::{Decoder, Frame, FrameError},
 };
 use crate::{
-    script::{ConnectionId, SocketId},
+    script::{ConnectionId, SocketId, settings::StreamSettings},
     telemetry::stream_counters::StreamCounters,
 };
 use corex_sip::Transport;

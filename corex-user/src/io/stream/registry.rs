@@ -21,12 +21,12 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use super::{
-    Delivery, Inbox, StreamSettings,
+    Delivery, Inbox,
     connection::{End, Item, Line},
     tls::Tls,
 };
 use crate::{
-    script::{ConnectionId, SendError, SocketId},
+    script::{ConnectionId, SendError, SocketId, settings::StreamSettings},
     telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
 };
 use corex_sip::Transport;

@@ -8,10 +8,10 @@ mod send;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value};
-use crate::rpc::settings::{HTTP_PORT, HostPort};
 use crate::script::Direction;
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
+use crate::script::settings::control::{HTTP_PORT, HostPort};
 use corex_sip::Transport;
 use corex_sip::alias::Entry;
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::rpc::Rpc;
 use crate::rpc::ctl::Listener;
 use crate::rpc::limit::Limits;
-use crate::rpc::settings::Access;
 use crate::rpc::tests::{Fake, Folder, run, runtime};
+use crate::script::settings::control::Access;
 
 struct Served {
     at: String,

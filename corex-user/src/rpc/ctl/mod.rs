@@ -18,8 +18,8 @@ use super::datagram::{self, Answer, Bound as Datagrams};
 use super::fault::Fault;
 use super::params::Params;
 use super::service::{End, Rpc};
-use super::settings::{Access, BinrpcAddress};
 use super::socket_file::{self, SocketFile};
+use crate::script::settings::control::{Access, BinrpcAddress};
 
 /// A socket that binrpc will be served on. It is made before privileges are given up and
 /// outside of the runtime; its file goes with it.

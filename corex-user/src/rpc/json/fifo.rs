@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::{Answered, Piece, answer, next_document};
 use crate::rpc::limit::Client;
 use crate::rpc::service::Rpc;
-use crate::rpc::settings::Access;
 use crate::rpc::socket_file::{self, SocketFile};
+use crate::script::settings::control::Access;
 
 /// Room for bytes to come.
 const CHUNK: usize = 4096;

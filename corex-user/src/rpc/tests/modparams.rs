@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::rpc::settings::{Access, BinrpcAddress, ControlSettings, DatagramAddress, HostPort};
 use crate::script::load_str;
+use crate::script::settings::control::{
+    Access, BinrpcAddress, ControlSettings, DatagramAddress, HostPort,
+};
 
 fn load(lines: &str) -> Result<ControlSettings, String> {
     let text = format!(

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::Checker;
 use super::nearest::nearest;
+use crate::script::settings::log::Facility;
 use crate::script::settings::{Listen, Settings};
 use crate::script::syntax::ast::{
     self, HostKind, Setting, SettingValue, SettingValueKind as Value, Text,
 };
 use crate::script::syntax::diag::Diagnostic;
-use crate::telemetry::syslog::Facility;
 use corex_sip::Transport;
 use corex_sip::alias;
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{Names, PvDef};
-use crate::module::htable_name;
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Program;
-use crate::script::tables::{Shared, Table};
+use crate::script::settings::{Settings, SharedValue};
+use crate::script::tables::Table;
 use crate::script::value::{StrRef, Value};
 
-const TABLE: Names = Names::Checked(htable_name);
+const TABLE: Names = Names::Checked(check_name);
 
 #[rustfmt::skip]
 pub(super) const DEFS: &[PvDef] = &[
@@ -20,14 +20,36 @@ pub(super) const DEFS: &[PvDef] = &[
     PvDef::named("shtdec", TABLE, |exec, name, _| add(exec, name, -1), "$shtdec(table=>key): counts the key's value down and reads it."),
 ];
 
+/// Whether the text in `$sht(…)` names a table that there is.
+fn check_name(settings: &Settings, text: &str) -> Result<(), String> {
+    let Some((table, _)) = text.split_once("=>") else {
+        return Err("expected table=>key, as in $sht(calls=>$ci)".to_owned());
+    };
+    if settings
+        .tables
+        .iter()
+        .any(|known| known.name == table.trim())
+    {
+        return Ok(());
+    }
+    let known: Vec<_> = settings.tables.iter().map(|t| t.name.as_str()).collect();
+    Err(if known.is_empty() {
+        format!(
+            "there is no table `{table}`; add modparam(\"htable\", \"htable\", \"{table}=>size=8;\")"
+        )
+    } else {
+        format!("there is no table `{table}`, only {}", known.join(", "))
+    })
+}
+
 /// Reads what a table holds.
 fn value_of(exec: &mut Exec<'_>, table: &Table, key: &[u8]) -> Result<Value, Halt> {
     let mark = exec.rt.store.mark();
     let store = &mut exec.rt.store;
     table.get(key, |value| match value {
         None => Ok(Value::Null),
-        Some(Shared::Int(number)) => Ok(Value::Int(*number)),
-        Some(Shared::Str(text)) => {
+        Some(SharedValue::Int(number)) => Ok(Value::Int(*number)),
+        Some(SharedValue::Str(text)) => {
             store.push(text)?;
             Ok(store.since(mark))
         }
@@ -38,8 +60,8 @@ fn value_of(exec: &mut Exec<'_>, table: &Table, key: &[u8]) -> Result<Value, Hal
 fn set(exec: &mut Exec<'_>, table: &Table, key: &[u8], value: Value) {
     let value = match value {
         Value::Null => return table.remove(key),
-        Value::Int(number) => Shared::Int(number),
-        Value::Str(text) => Shared::Str(exec.bytes(text).into()),
+        Value::Int(number) => SharedValue::Int(number),
+        Value::Str(text) => SharedValue::Str(exec.bytes(text).into()),
     };
     if !table.set(key, value) {
         let name = &table.config.name;

@@ -16,7 +16,8 @@ mod variables;
 use std::net::SocketAddr;
 
 use super::*;
-use corex_sip::SipView;
+use corex_sip::compose::SentBy;
+use corex_sip::{SipView, Transport};
 
 /// A request with one of everything that pseudo-variables read.
 const INVITE: &[u8] = b"INVITE sip:bob:pw@example.com:5070;transport=udp SIP/2.0\r\n\

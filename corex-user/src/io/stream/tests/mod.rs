@@ -23,7 +23,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{script::SendError, telemetry::stream_counters::StreamCounters};
+use crate::{
+    script::{SendError, settings::StreamSettings},
+    telemetry::stream_counters::StreamCounters,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,16 +1,24 @@
 //! What the configuration sets, as types: no sockets, nothing resolved.
+//!
+//! One file for each room that is set up by it; those rooms read their settings here.
+
+pub mod control;
+pub mod log;
+mod lua;
+mod stream;
+mod tables;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::codec::CodecConfig;
-use crate::hook::lua::LuaSettings;
-use crate::io::stream::StreamSettings;
-use crate::rpc::settings::ControlSettings;
-use crate::script::tables::{Shared, TableConfig};
-use crate::telemetry::log::LogSettings;
 use corex_sip::Transport;
 use corex_sip::alias;
+
+pub use control::ControlSettings;
+pub use log::LogSettings;
+pub use lua::LuaSettings;
+pub use stream::StreamSettings;
+pub use tables::{SharedValue, TableConfig};
 
 /// One `listen` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,15 +114,16 @@ impl Default for Corex {
 pub struct Codec {
     /// The most bytes that a transformation may yield.
     pub max_output: u32,
-    /// What the codecs are set up with.
-    pub config: CodecConfig,
+    /// Compression level of gzip, 0 (stored) to 12 (slowest); 1 to 9 mean about what they
+    /// mean to `gzip`.
+    pub gzip_level: u8,
 }
 
 impl Default for Codec {
     fn default() -> Codec {
         Codec {
             max_output: MAX_MESSAGE_LEN,
-            config: CodecConfig::default(),
+            gzip_level: 6,
         }
     }
 }
@@ -194,7 +203,7 @@ pub struct Settings {
     /// Hash tables.
     pub tables: Vec<TableConfig>,
     /// What `$shv()` start as.
-    pub(crate) shared_values: Vec<(String, Shared)>,
+    pub shared_values: Vec<(String, SharedValue)>,
 }
 
 impl Default for Settings {

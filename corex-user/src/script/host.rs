@@ -1,0 +1,193 @@
+//! What a script can ask of the world, and the words that both sides speak: the interpreter
+//! calls a [`Host`], and whoever runs scripts is one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Runtime;
+use corex_sip::Transport;
+use corex_sip::compose::SentBy;
+
+/// A listen socket: its index in the list of resolved ones.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SocketId(pub u16);
+
+/// A connection of a stream transport. Never used twice while the process lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// Where a message comes from or goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Env {
+    /// Who sent it: a peer, or for an outgoing message our own address.
+    pub src: SocketAddr,
+    /// Who gets it: our own address, or for an outgoing message a peer.
+    pub dst: SocketAddr,
+    /// The transport that it came or will go by.
+    pub transport: Transport,
+    /// The listen socket that it came or will go by.
+    pub socket: SocketId,
+    /// The connection that it came on.
+    pub connection: Option<ConnectionId>,
+}
+
+/// Which way a message is going.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// It was received.
+    Incoming,
+    /// It is about to be sent.
+    Outgoing,
+}
+
+/// Why a message wasn't sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SendError {
+    /// The host name has no address.
+    #[error("the host name has no address")]
+    Unresolved,
+    /// No listen socket can reach the address: another family or transport.
+    #[error("no listen socket of the destination's address family and transport")]
+    NoSocket,
+    /// More than a datagram carries.
+    #[error("the message is larger than a datagram")]
+    TooLong,
+    /// The outgoing hook left nothing to send.
+    #[error("the outgoing hook left nothing that can be sent")]
+    Hook,
+    /// Too much waits to be sent by a stream or to a name already.
+    #[error("too much waits to be sent there already")]
+    QueueFull,
+    /// The transport can't be had.
+    #[error("{0}")]
+    NoTransport(&'static str),
+    /// The kernel refused it.
+    #[error("the kernel refused it: {0}")]
+    Kernel(io::ErrorKind),
+}
+
+/// Where a message is to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target<'a> {
+    /// To an address.
+    Addr(SocketAddr),
+    /// To a host that must be looked up first (RFC 3263).
+    Name {
+        /// Its name.
+        host: &'a [u8],
+        /// The port, where one is given.
+        port: Option<u16>,
+        /// `sips:`: only TLS will do.
+        secure: bool,
+    },
+}
+
+/// The next hop of a message: what can be known of it without waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextHop<'a> {
+    /// Where to: an address wherever it was known already.
+    pub to: Target<'a>,
+    /// The transport.
+    pub transport: Transport,
+    /// The listen socket to send from. For a stream: the one that stands for us in Via.
+    pub socket: SocketId,
+    /// Our address.
+    pub local: SocketAddr,
+}
+
+/// What a message that leaves is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The message that came in, as it is or changed.
+    Message,
+    /// Our own reply to it.
+    Reply,
+    /// Something else: what send_data() sends.
+    Data,
+}
+
+/// A message that a script sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Its bytes. The very slice that the script runs on where it sends the message as it is.
+    pub payload: &'a [u8],
+    /// What it is.
+    pub purpose: Purpose,
+    /// Where to, from [`Host::next_hop`].
+    pub hop: NextHop<'a>,
+    /// The connection to send it on, if it is still there.
+    pub connection: Option<ConnectionId>,
+}
+
+/// Why a file couldn't be read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FileError {
+    /// Outside the allowed directories.
+    #[error("the path is in none of the allowed directories ({0}); see modparam file_root")]
+    Outside(String),
+    /// No file name in it, or a `..`.
+    #[error("the path names no file, or has a `..` in it")]
+    Path,
+    /// Larger than allowed.
+    #[error("more than {0} bytes; see modparam file_max_size")]
+    TooLong(usize),
+    /// The disk takes too long.
+    #[error("the disk takes too long")]
+    Slow,
+    /// Too many jobs wait.
+    #[error("too many files wait to be written")]
+    Full,
+    /// What the system says.
+    #[error("{0}")]
+    System(Arc<io::Error>),
+}
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> FileError {
+        FileError::System(Arc::new(error))
+    }
+}
+
+/// What a script can ask of the world.
+pub trait Host {
+    /// Finds out where and from which socket something would go. `transport` is the one asked
+    /// for; `None` leaves it to the name's records, and for an address it is UDP.
+    ///
+    /// # Errors
+    /// When nothing of ours can reach it, or its name is known to have no address.
+    fn next_hop<'t>(
+        &mut self,
+        to: Target<'t>,
+        transport: Option<Transport>,
+        forced: Option<SocketId>,
+    ) -> Result<NextHop<'t>, SendError>;
+
+    /// Our name towards a next hop.
+    fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_>;
+
+    /// Sends a message. The host may call [`Runtime::run_network_msg`] on `runtime` meanwhile.
+    ///
+    /// # Errors
+    /// When the message can't be sent.
+    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError>;
+
+    /// Notes that the message is done with, although nothing was sent.
+    fn consume(&mut self);
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn file_read(&self, path: &Path) -> Result<Arc<[u8]>, FileError>;
+
+    /// Writes a file.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError>;
+
+    /// Whether host and port are this proxy (`myself`). Port 0 and no transport match any.
+    fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool;
+}
