@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use corex_user::{
+    catalogue::Chapter,
     daemon::EngineChoice,
     kernel::{attach::ModeChoice, inline::TcChoice},
-    script::catalogue::Chapter,
 };
 
 /// eBPF/XDP-accelerated SIP interception proxy.

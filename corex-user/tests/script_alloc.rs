@@ -191,7 +191,7 @@ fn handle(runtime: &mut Runtime, peer: &mut Peer, wire: &[u8], decoded: &mut Vec
 
 #[test]
 fn a_message_costs_no_allocation_after_the_first_ones() {
-    let loaded = load_str("alloc.cfg", CONFIG);
+    let loaded = load_str("alloc.cfg", CONFIG, corex_user::module::MODULES);
     assert!(loaded.report.diagnostics().is_empty(), "{}", loaded.report);
     let config = loaded.config.expect("a configuration that is right");
     let mut runtime = Runtime::new(config.program, 0);

@@ -18,7 +18,7 @@ pub fn dialect(data: &[u8]) {
         assert_eq!(again.file, parsed.file, "{text}");
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        let loaded = load_str("fuzz.cfg", text);
+        let loaded = load_str("fuzz.cfg", text, corex_user::module::MODULES);
         assert_eq!(loaded.config.is_none(), loaded.report.has_errors());
         // What the checker says has places of its own.
         loaded.report.render(false);

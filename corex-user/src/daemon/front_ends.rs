@@ -41,12 +41,12 @@ impl FrontEnds {
     /// With the socket, what keeps it from being opened.
     pub fn bind(config: &Config) -> anyhow::Result<FrontEnds> {
         let control = &config.settings.control;
-        let known = &config.program.known;
+        let program = &config.program;
         let mut ends = FrontEnds {
             json: control.json.clone(),
             ..FrontEnds::default()
         };
-        if known.module("ctl").is_some() {
+        if program.has_module("ctl") {
             for address in control.listeners() {
                 let bound = ctl::Listener::bind(&address, &control.access, control.autoconversion);
                 let bound = bound.with_context(|| format!("serve remote control on {address}"))?;
@@ -54,7 +54,7 @@ impl FrontEnds {
             }
         }
         let json = &control.json;
-        let has_json = known.module("jsonrpcs").is_some();
+        let has_json = program.has_module("jsonrpcs");
         if has_json && json.by_fifo() {
             let made = json::Fifo::make(&json.fifo, &json.fifo_access, &json.fifo_reply_dir);
             let what = || format!("serve JSON-RPC by the FIFO {}", json.fifo.display());

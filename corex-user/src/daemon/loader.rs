@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     kernel::privileges,
+    module::MODULES,
     script::{self, Loaded},
 };
 
@@ -26,7 +27,7 @@ impl Loader {
         let run = move || {
             while let Some((path, answer)) = jobs.blocking_recv() {
                 // Nobody waits any more when corex stops.
-                let _ = answer.send(script::load(&path));
+                let _ = answer.send(script::load(&path, MODULES));
             }
         };
         privileges::without(|| {

@@ -211,8 +211,8 @@ impl Daemon for Remote {
 
     fn modules(&self) -> Vec<String> {
         let shared = self.latest.load();
-        let known = &shared.config.program.known;
-        known.module_names().rev().map(str::to_owned).collect()
+        let program = &shared.config.program;
+        program.module_names().rev().map(str::to_owned).collect()
     }
 
     fn counters(&self) -> Vec<Counter> {

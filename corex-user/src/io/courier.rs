@@ -11,10 +11,11 @@ use super::{
     socket::KernelSocket,
     stream::{Delivery, Streams},
 };
+use crate::script::limiter::SharedLimiter;
 use crate::{
     pipeline::carrier::{Address, Carrier, Lookup, Parcel},
     script::{SendError, Target},
-    telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
+    telemetry::stream_counters::StreamCounters,
 };
 use corex_sip::Transport;
 

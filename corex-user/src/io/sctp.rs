@@ -18,10 +18,11 @@ use tokio::{
     time::timeout,
 };
 
+use crate::script::limiter::SharedLimiter;
 use crate::{
     pipeline::carrier::{Address, Parcel},
     script::SendError,
-    telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
+    telemetry::stream_counters::StreamCounters,
 };
 
 /// How long a peer may take to answer, and then to take the message.

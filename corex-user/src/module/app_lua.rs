@@ -1,11 +1,12 @@
 //! The module `app_lua`: scripts in Lua, run by `hook::lua`.
 
-use super::{Function, Module, Param, Parameter, ParameterKind, Routes, value};
-use crate::hook::lua::Call;
+use crate::hook::lua::{self, Call};
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{Function, Module, Param, Parameter, ParameterKind, Routes, value};
+use crate::script::language::LanguageLoader;
+use crate::script::latency::Kind;
 use crate::script::program::Arg;
 use crate::script::value::StrRef;
-use crate::telemetry::latency::Kind;
 
 pub(super) static MODULE: Module = Module {
     name: "app_lua",
@@ -18,6 +19,11 @@ pub(super) static MODULE: Module = Module {
           os.exit, C libraries, ffi, debug but for debug.traceback, bytecode.",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    language: Some(LanguageLoader {
+        load: lua::load,
+        starts_processes: false,
+    }),
+    ..Module::NONE
 };
 
 const FUNCTION: Param = value("function");
@@ -44,7 +50,8 @@ const FUNCTIONS: &[Function] = &[
                 *place = exec.arg_str(args, at + 1)?;
             }
             exec.measured(Kind::Lua, |exec| {
-                exec.lua(
+                lua::run(
+                    exec,
                     Call::Function,
                     name,
                     values.get(..count).unwrap_or_default(),
@@ -139,5 +146,5 @@ const PARAMETERS: &[Parameter] = &[
 
 fn run(exec: &mut Exec<'_>, args: &[Arg], call: Call) -> Result<i64, Halt> {
     let what = exec.arg_str(args, 0)?;
-    exec.measured(Kind::Lua, |exec| exec.lua(call, what, &[]))
+    exec.measured(Kind::Lua, |exec| lua::run(exec, call, what, &[]))
 }

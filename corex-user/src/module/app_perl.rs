@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::hook::perl;
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use crate::script::language::LanguageLoader;
+use crate::script::latency::Kind;
 use crate::script::program::Arg;
-use crate::telemetry::latency::Kind;
 
 pub(super) static MODULE: Module = Module {
     name: "app_perl",
@@ -14,6 +15,11 @@ pub(super) static MODULE: Module = Module {
           and one more that stands by.",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    language: Some(LanguageLoader {
+        load: perl::load,
+        starts_processes: true,
+    }),
+    ..Module::NONE
 };
 
 const FUNCTIONS: &[Function] = &[

@@ -1,8 +1,10 @@
 //! The module `codec`: transformations of whole messages.
 
-use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
-use crate::codec::{Codec, CodecError, Codecs};
+use crate::codec::{Codec, CodecConfig, CodecError, Codecs};
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{
+    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
+};
 use crate::script::program::Arg;
 
 pub(super) static MODULE: Module = Module {
@@ -10,6 +12,13 @@ pub(super) static MODULE: Module = Module {
     doc: "Native transformations of messages, for event_route[network:msg].",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    keeps: Some(|settings| {
+        let config = CodecConfig {
+            gzip_level: settings.codec.gzip_level,
+        };
+        Box::new(Codecs::new(&config))
+    }),
+    ..Module::NONE
 };
 
 const FORM: &[Param] = &[
@@ -91,14 +100,18 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
         return Ok(-1);
     };
     let input = exec.arg_str(std::slice::from_ref(input), 0)?;
-    let max = exec.program.codec.max_output as usize;
-    let (pool, message) = (&exec.program.pool, exec.message);
-    let Some(codecs) = &mut exec.rt.codecs else {
+    let max = exec.program.known.settings.codec.max_output as usize;
+    // The parameters' bounds let no error through.
+    let result = exec.append_with(
+        input,
+        |codecs: &mut Result<Codecs, CodecError>, input, out| match codecs {
+            Ok(codecs) => transform(codecs, *codec, input, out, max),
+            Err(error) => Err(*error),
+        },
+    )?;
+    let Some(result) = result else {
         return Ok(-1);
     };
-    let result = exec.rt.store.append(input, pool, message, |input, out| {
-        transform(codecs, *codec, input, out, max)
-    })?;
     match result {
         Ok(value) => {
             exec.assign(output, value)?;

@@ -1,9 +1,9 @@
 //! The module `ctl`: what kamcmd connects to. Its front end is [`crate::rpc::ctl`].
 
-use super::{Module, Parameter, ParameterKind};
+use crate::script::function::{Module, Parameter, ParameterKind};
 use crate::script::settings::control::BinrpcAddress;
 
-pub(super) const MODULE: Module = Module {
+pub(super) static MODULE: Module = Module {
     name: "ctl",
     doc: "Remote control by binrpc, the protocol of kamcmd.",
     functions: &[],
@@ -67,4 +67,5 @@ pub(super) const MODULE: Module = Module {
             doc: "The old text protocol by a FIFO; there is none here.",
         },
     ],
+    ..Module::NONE
 };

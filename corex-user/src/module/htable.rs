@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::program::Arg;
 use crate::script::settings::{SharedValue, TableConfig};
 use crate::script::tables::Table;
@@ -13,6 +13,7 @@ pub(super) static MODULE: Module = Module {
     doc: "Hash tables in memory, shared by all workers, with expiry: $sht(table=>key).",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    ..Module::NONE
 };
 
 const FUNCTIONS: &[Function] = &[

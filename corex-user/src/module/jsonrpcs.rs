@@ -1,14 +1,15 @@
 //! The module `jsonrpcs`: what kamcli, kamctl and curl connect to. Its front ends are in
 //! [`crate::rpc::json`].
 
-use super::{Module, Parameter, ParameterKind};
+use crate::script::function::{Module, Parameter, ParameterKind};
 use crate::script::settings::control::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
 
-pub(super) const MODULE: Module = Module {
+pub(super) static MODULE: Module = Module {
     name: "jsonrpcs",
     doc: "Remote control by JSON-RPC 2.0.",
     functions: &[],
     parameters: PARAMETERS,
+    ..Module::NONE
 };
 
 const PARAMETERS: &[Parameter] = &[

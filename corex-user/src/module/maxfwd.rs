@@ -1,7 +1,7 @@
 //! The module `maxfwd`: Max-Forwards, counted down by the script.
 
-use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::program::Arg;
 use corex_sip::compose::max_forwards;
 
@@ -10,6 +10,7 @@ pub(super) static MODULE: Module = Module {
     doc: "Max-Forwards, counted down by the script instead of by forward().",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    ..Module::NONE
 };
 
 const FUNCTIONS: &[Function] = &[

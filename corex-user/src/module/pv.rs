@@ -1,7 +1,9 @@
 //! The module `pv`: in Kamailio it brings the pseudo-variables, which are always there here.
 
-use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{
+    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
+};
 use crate::script::program::Arg;
 use crate::script::settings::SharedValue;
 use crate::script::value::Value;
@@ -11,6 +13,7 @@ pub(super) static MODULE: Module = Module {
     doc: "Pseudo-variables. They are built in: the module can be loaded and needn't be.",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    ..Module::NONE
 };
 
 const FUNCTIONS: &[Function] = &[Function {

@@ -1,7 +1,8 @@
 //! The module `siputils`: what is often asked of a message.
 
-use super::{Function, Handler, Module, Param, Routes, sl, value};
+use super::sl;
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{Function, Handler, Module, Param, Routes, value};
 use crate::script::program::Arg;
 use crate::script::value::Value;
 use corex_sip::Uri;
@@ -11,6 +12,7 @@ pub(super) static MODULE: Module = Module {
     doc: "What is often asked of a message and of URIs.",
     functions: FUNCTIONS,
     parameters: &[],
+    ..Module::NONE
 };
 
 const fn function(

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use super::destination::{Destination, Unsendable};
-use super::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::changes::Quality;
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
 use crate::script::program::Arg;
 use crate::script::value::StrRef;
 use crate::script::{Outgoing, Purpose};
@@ -17,6 +17,8 @@ pub(super) static MODULE: Module = Module {
     doc: "Replies without state. The ACK to such a reply is absorbed.",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    absorbs: Some(is_our_ack),
+    ..Module::NONE
 };
 
 const FUNCTIONS: &[Function] = &[
@@ -172,7 +174,7 @@ fn write_contacts(exec: &Exec<'_>, out: &mut Vec<u8>) {
 }
 
 /// Whether a request is the ACK to a reply of ours: the To tag is the one that we gave.
-pub(crate) fn is_our_ack(view: &SipView<'_>) -> bool {
+fn is_our_ack(view: &SipView<'_>) -> bool {
     if view.method() != Some(b"ACK") {
         return false;
     }

@@ -1,7 +1,9 @@
 //! The module `xlog`: log lines of the script's own.
 
-use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes};
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{
+    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
+};
 use crate::script::program::Arg;
 use crate::telemetry::line::Line;
 use crate::telemetry::log;
@@ -11,6 +13,7 @@ pub(super) static MODULE: Module = Module {
     doc: "Log lines with pseudo-variables.",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    ..Module::NONE
 };
 
 const FORMAT: Param = Param {

@@ -25,11 +25,11 @@ use self::{
     pass::{Failure, Pass},
     source::Sources,
 };
+use crate::script::limiter::Limiter;
 use crate::{
     hook,
     script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
     telemetry::{
-        limiter::Limiter,
         peers::Peers,
         trace::{Tap, Traced},
     },

@@ -59,7 +59,7 @@ impl Egress for Recorder {
 }
 
 fn pipeline(text: &str) -> Pipeline {
-    let loaded = script::load_str("test.cfg", text);
+    let loaded = script::load_str("test.cfg", text, crate::module::MODULES);
     let report = loaded.report.render(false);
     let config = loaded.config.unwrap_or_else(|| panic!("{report}"));
     let listeners = config

@@ -17,8 +17,8 @@ use super::runtime::Runtime;
 use super::store::{Avps, Store};
 use super::transform::Transform;
 use super::value::Value;
-use crate::module::{Function, Param, ParamKind, Routes, find_function};
-use crate::telemetry::latency;
+use crate::script::function::{Function, Param, ParamKind, Routes};
+use crate::script::latency;
 
 /// Beyond either of these, what was compiled is forgotten before the next message: a script may
 /// make up names without end.
@@ -227,15 +227,12 @@ impl Exec<'_> {
         module: Option<&str>,
         name: &str,
     ) -> Result<&'static Function, LateError> {
+        let modules = self.program.known.modules;
         let found = match module {
-            None => find_function(name),
-            Some(module) => crate::module::find_module(module).and_then(|module| {
-                let function = module
-                    .functions
-                    .iter()
-                    .find(|one| one.name == name || one.aliases.contains(&name));
-                Some((module, function?))
-            }),
+            None => modules.find_function(name),
+            Some(module) => modules
+                .find(module)
+                .and_then(|module| Some((module, module.function(name)?))),
         };
         let Some((module, function)) = found else {
             return Err(LateError::Wrong(format!("there is no function {name}()")));

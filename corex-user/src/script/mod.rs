@@ -4,13 +4,16 @@
 //! says what is wrong, `exec` runs the program, one [`Runtime`] for each worker. What functions
 //! there are is in [`crate::module`]; what pseudo-variables, in `pv`.
 
-pub mod catalogue;
 pub(crate) mod changes;
 pub(crate) mod check;
-mod differences;
 pub(crate) mod exec;
+pub mod function;
 pub mod host;
+pub mod language;
+pub mod language_counters;
 pub(crate) mod late;
+pub mod latency;
+pub mod limiter;
 mod pattern;
 pub(crate) mod program;
 pub(crate) mod pv;
@@ -28,9 +31,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::hook::perl::Engine;
-use syntax::diag::{Diagnostic, Report};
-use syntax::span::Span;
+use function::Modules;
+use syntax::diag::Report;
 
 pub use host::{
     ConnectionId, Direction, Env, FileError, Host, NextHop, Outgoing, Purpose, SendError, SocketId,
@@ -88,19 +90,9 @@ impl Config {
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
             program.latencies = Arc::clone(&old.program.latencies);
-            if let Some(perl) = &program.perl {
-                perl.count_with(Arc::clone(&program.languages));
+            for (_, language) in &program.scripts {
+                language.count_with(&program.languages);
             }
-        }
-    }
-}
-
-impl Config {
-    /// Has the script of the module app_perl read again, if there is one. Workers change over to
-    /// it when it is loaded; if it can't be, the old one stays, which is logged and counted.
-    pub fn reload_perl(&self) {
-        if let Some(perl) = &self.program.perl {
-            perl.reload();
         }
     }
 }
@@ -114,43 +106,22 @@ pub struct Loaded {
     pub config: Option<Config>,
 }
 
-/// Reads and checks the configuration in a file.
-pub fn load(path: &Path) -> Loaded {
+/// Reads and checks the configuration in a file, which can use what is in `modules`.
+pub fn load(path: &Path, modules: Modules) -> Loaded {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let mut loaded = check::check(syntax::parse_file(path), folder);
-    start_perl(&mut loaded);
-    loaded
+    check::check(syntax::parse_file(path), folder, modules, true)
 }
 
-/// Loads the script of the module app_perl, which may be wrong as the configuration may.
-fn start_perl(loaded: &mut Loaded) {
-    let Some(config) = &mut loaded.config else {
-        return;
-    };
-    if config.program.known.module("app_perl").is_none() {
-        return;
-    }
-    let started = Engine::start(&config.settings.perl, &config.folder);
-    let diagnostic = match (started, Arc::get_mut(&mut config.program)) {
-        (Ok(Some(engine)), Some(program)) => {
-            engine.count_with(Arc::clone(&program.languages));
-            program.perl = Some(engine);
-            return;
-        }
-        (Ok(_), _) => Diagnostic::error(Span::NONE, "app_perl has no script")
-            .help("add the line: modparam(\"app_perl\", \"filename\", \"/path/of/script.pl\")"),
-        (Err(reason), _) => {
-            Diagnostic::error(Span::NONE, format!("the script of app_perl: {reason}"))
-        }
-    };
-    loaded.report.push(diagnostic);
-    loaded.config = None;
-}
-
-/// Checks a configuration given as text; `name` is what the report calls it.
-pub fn load_str(name: &str, text: &str) -> Loaded {
-    check::check(syntax::parse_str(name, text), PathBuf::from("."))
+/// Checks a configuration given as text; `name` is what the report calls it. Scripts that start
+/// processes are left out.
+pub fn load_str(name: &str, text: &str, modules: Modules) -> Loaded {
+    check::check(
+        syntax::parse_str(name, text),
+        PathBuf::from("."),
+        modules,
+        false,
+    )
 }

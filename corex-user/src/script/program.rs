@@ -1,22 +1,24 @@
 //! The compiled form: names resolved to indices, constants in a pool, patterns compiled.
 
+use std::any::Any;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use corex_sip::SipView;
 use regex::bytes::Regex;
 
-use crate::hook::{lua, perl};
-use crate::module::Function;
 use crate::script::SocketId;
 use crate::script::check::Known;
+use crate::script::exec::Exec;
+use crate::script::function::Function;
+use crate::script::language::{Language, ReloadError};
+use crate::script::language_counters::Languages;
+use crate::script::latency::Latencies;
 use crate::script::pv::{NamedReader, NamedWriter, Reader, Writer};
-use crate::script::settings;
 use crate::script::tables::Tables;
 use crate::script::transform::Transform;
 use crate::script::value::{StrRef, Value};
-use crate::telemetry::language_counters::Languages;
-use crate::telemetry::latency::Latencies;
 
 /// The route blocks of a configuration, ready to run. Shared by all workers.
 pub struct Program {
@@ -43,8 +45,10 @@ pub struct Program {
     pub(crate) sockets: Vec<Socket>,
     /// The value of Server in our own replies; empty: none.
     pub(crate) server: String,
-    /// Whether the ACK to a reply of ours is absorbed: the module sl is loaded.
-    pub(crate) absorbs_acks: bool,
+    /// Whether a message is done with before its route.
+    pub(crate) absorbs: Vec<fn(&SipView<'_>) -> bool>,
+    /// What happens to a message after its route.
+    pub(crate) after_route: Vec<fn(&mut Exec<'_>)>,
     /// When it was loaded, in seconds since 1970.
     pub(crate) started: i64,
     /// Values that all workers share.
@@ -61,12 +65,8 @@ pub struct Program {
     pub(crate) latencies: Arc<Latencies>,
     /// What scripts of other languages can name.
     pub(crate) known: Known,
-    /// The script of the module app_perl.
-    pub(crate) perl: Option<perl::Engine>,
-    /// Parameters of the module `codec`.
-    pub(crate) codec: settings::Codec,
-    /// The scripts of the module `app_lua`; `None`: it isn't loaded.
-    pub(crate) lua: Option<Arc<lua::Shared>>,
+    /// Scripts in other languages, with the module that brings each.
+    pub(crate) scripts: Vec<(&'static str, Arc<dyn Language>)>,
 }
 
 impl Program {
@@ -102,17 +102,42 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
-    /// Reads the scripts in Lua again; each worker goes on with them before its next call. It
-    /// reads files: to be called beside the workers.
+    /// Reads the scripts again that a module brings; each worker goes on with them before its
+    /// next call. It reads files: to be called beside the workers.
     ///
     /// # Errors
-    /// What is wrong with them: the old ones stay. Or that there are none, or that the parameter
-    /// `reload` forbids it.
-    pub fn reload_lua(&self) -> Result<(), String> {
-        match &self.lua {
-            Some(lua) => lua.reload(&self.languages.lua),
-            None => Err("the module app_lua is not loaded".to_owned()),
+    /// What is wrong with them, where that is known at once: the old ones stay. Or that there are
+    /// none, or that a parameter forbids it.
+    pub fn reload_scripts(&self, module: &str) -> Result<(), ReloadError> {
+        let mut scripts = self.scripts.iter();
+        match scripts.find(|(of, _)| *of == module) {
+            Some((_, language)) => language.reload(),
+            None => Err(ReloadError::NotLoaded(module.to_owned())),
         }
+    }
+
+    /// The scripts of this type; `None` where no module that is loaded brings them.
+    pub fn scripts<L: Language>(&self) -> Option<&L> {
+        self.scripts.iter().find_map(|(_, language)| {
+            let language: &dyn Any = &**language;
+            language.downcast_ref()
+        })
+    }
+
+    /// The modules that `loadmodule` named, in order.
+    pub fn module_names(&self) -> impl DoubleEndedIterator<Item = &'static str> + '_ {
+        self.known.module_names()
+    }
+
+    /// Whether a module is loaded, or needs no `loadmodule`.
+    pub fn has_module(&self, name: &str) -> bool {
+        self.known.module(name).is_some()
+    }
+
+    /// Takes a language's scripts in, and has it count with the program's counters.
+    pub(crate) fn add_scripts(&mut self, module: &'static str, language: Arc<dyn Language>) {
+        language.count_with(&self.languages);
+        self.scripts.push((module, language));
     }
 
     /// The listen socket of this text or name; see [`Self::sockets`].

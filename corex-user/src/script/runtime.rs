@@ -1,5 +1,6 @@
 //! One worker's interpreter: what lasts from message to message.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,17 +8,15 @@ use regex::bytes::Regex;
 
 use super::changes::Changes;
 use super::exec::{Exec, Halt};
+use super::language::Engine;
 use super::late::Late;
+use super::latency::Kind;
+use super::limiter::Limiter;
 use super::program::{Program, RouteId};
 use super::settings::MAX_MESSAGE_LEN;
 use super::store::Store;
-use super::value::Value;
+use super::value::{StrRef, Value};
 use super::{Direction, Env, HookOutcome, Host, RouteEnd};
-use crate::codec::{CodecConfig, Codecs};
-use crate::hook::{lua, perl};
-use crate::module::{relay_reply, sl};
-use crate::telemetry::latency::Kind;
-use crate::telemetry::limiter::Limiter;
 use corex_sip::SipView;
 use corex_sip::compose::Edits;
 
@@ -79,16 +78,15 @@ pub struct Runtime {
     program: Arc<Arc<Program>>,
     pub(crate) worker: u32,
     pub(crate) store: Store,
-    /// `None` if there is no such level: the checker has seen to that.
-    pub(crate) codecs: Option<Codecs>,
     /// Copies of the program's: each has its own scratch space, which workers would fight over.
     pub(crate) regexes: Vec<Regex>,
     pub(crate) patterns: Patterns,
     pub(crate) limits: Limits,
     pub(crate) late: Late,
-    /// What calls scripts in Perl.
-    pub(crate) perl: Option<perl::Worker>,
-    pub(crate) lua: Option<Box<lua::Engine>>,
+    /// What runs scripts in other languages, in the order of the program's.
+    engines: Vec<Box<dyn Engine>>,
+    /// What modules keep.
+    kept: Vec<Box<dyn Any + Send>>,
     /// What a transformation yields, before it is put into the arena.
     pub(crate) transformed: Vec<u8>,
     /// Where messages are written that are about to be sent.
@@ -106,19 +104,16 @@ impl Runtime {
         Runtime {
             worker,
             store: Store::new(program.vars),
-            codecs: Codecs::new(&CodecConfig {
-                gzip_level: program.codec.gzip_level,
-            })
-            .ok(),
             regexes: program.regexes.clone(),
             patterns: Patterns::default(),
             limits: Limits::default(),
             late: Late::default(),
-            perl: program.perl.as_ref().map(|engine| engine.attach(worker)),
-            lua: program
-                .lua
-                .as_ref()
-                .map(|lua| Box::new(lua::Engine::new(lua))),
+            engines: program
+                .scripts
+                .iter()
+                .map(|(_, language)| Arc::clone(language).attach(worker))
+                .collect(),
+            kept: program.known.kept(),
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
@@ -133,13 +128,21 @@ impl Runtime {
         let mut memory = self.store.memory().to_vec();
         memory.push(("transformed", self.transformed.capacity()));
         memory.push(("composed", self.composed.capacity()));
-        if let Some(lua) = &self.lua {
-            memory.push(("Lua", lua.memory()));
-        }
-        if let Some(perl) = &self.perl {
-            memory.push(("Perl process", perl.memory()));
-        }
+        memory.extend(self.engines.iter().map(|engine| engine.memory()));
         memory
+    }
+
+    /// The engine of this type; `None` where no module that is loaded brings one.
+    pub fn engine<E: Engine>(&mut self) -> Option<&mut E> {
+        self.engines.iter_mut().find_map(|engine| {
+            let engine: &mut dyn Any = &mut **engine;
+            engine.downcast_mut()
+        })
+    }
+
+    /// What a module keeps of this type; `None` where no module does.
+    pub fn kept<T: 'static>(&mut self) -> Option<&mut T> {
+        find_kept(&mut self.kept)
     }
 
     /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
@@ -236,7 +239,7 @@ impl Runtime {
         } else {
             program.reply
         };
-        if program.absorbs_acks && sl::is_our_ack(message) {
+        if program.absorbs.iter().any(|absorbs| absorbs(message)) {
             host.consume();
             return RouteEnd::Finished;
         }
@@ -270,7 +273,9 @@ impl Runtime {
             None => Ok(1),
         };
         if matches!(outcome, Ok(_) | Err(Halt::Exit)) {
-            relay_reply(&mut exec);
+            for act in &program.after_route {
+                act(&mut exec);
+            }
         }
         let mut changes = std::mem::take(&mut exec.changes);
         let line = exec.line;
@@ -296,6 +301,31 @@ impl Runtime {
         self.depth = depth;
         self.store.release(mark);
         end
+    }
+}
+
+fn find_kept<T: 'static>(all: &mut [Box<dyn Any + Send>]) -> Option<&mut T> {
+    all.iter_mut().find_map(|kept| kept.downcast_mut())
+}
+
+impl Exec<'_> {
+    /// Lends the arena to what appends to a `Vec` by means of what a module keeps
+    /// ([`Runtime::kept`]); `None` where it keeps nothing of that type.
+    ///
+    /// # Errors
+    /// When the arena is then too large. What `append` fails with comes inside.
+    pub fn append_with<T: 'static, E>(
+        &mut self,
+        input: StrRef,
+        append: impl FnOnce(&mut T, &[u8], &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Option<Result<Value, E>>, Halt> {
+        let (pool, message) = (&self.program.pool, self.message);
+        let Runtime { kept, store, .. } = &mut *self.rt;
+        let Some(kept) = find_kept::<T>(kept) else {
+            return Ok(None);
+        };
+        let appended = store.append(input, pool, message, |input, out| append(kept, input, out))?;
+        Ok(Some(appended))
     }
 }
 

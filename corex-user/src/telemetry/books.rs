@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     gauges::{QueueGauges, SocketTally, WorkerGauges},
-    latency::{self, Histogram},
     peers,
 };
+use crate::script::latency::{self, Histogram};
 
 /// What an earlier corex left in inline mode.
 #[derive(Clone, Copy, Debug)]

@@ -15,9 +15,9 @@ use prometheus_client::{
 use super::{
     books::Books,
     gauges::{QueueGauges, SocketTally, WorkerGauges},
-    latency::{BOUNDS, Histogram},
     peers::Counts,
 };
+use crate::script::latency::{BOUNDS, Histogram};
 
 /// Media type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -455,11 +455,11 @@ impl Scrape {
 mod tests {
     use super::super::{
         books::{InterfaceLine, LatencyLine, QueueLine, SocketLine, WorkerLine},
-        latency::{Kind, Latencies},
         peers::Summary,
     };
     use super::*;
     use crate::script::Direction;
+    use crate::script::latency::{Kind, Latencies};
     use std::time::Duration;
 
     fn counts(packets: u64) -> Counts {

@@ -2,9 +2,6 @@
 
 pub mod books;
 pub mod gauges;
-pub mod language_counters;
-pub mod latency;
-pub mod limiter;
 pub mod line;
 pub mod log;
 pub mod metrics;

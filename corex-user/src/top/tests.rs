@@ -9,11 +9,11 @@ use super::{
     sample::Sample,
     view::{self, Look},
 };
+use crate::script::latency::{Kind, Latencies};
 use crate::{
     script::Direction,
     telemetry::{
         books::{Books, LatencyLine, SocketLine, WorkerLine},
-        latency::{Kind, Latencies},
         peers::{Peers, Summary, Table},
     },
 };

@@ -1,12 +1,12 @@
 //! The engine's part of the books.
 
 use super::Engine;
+use crate::script::latency;
 use crate::{
     pipeline::Shared,
     telemetry::{
         books::{Books, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
         gauges::SocketTally,
-        latency,
         log::Log,
         peers,
         stream_counters::StreamCounters,

@@ -6,7 +6,6 @@ use mlua::{Lua, MultiValue, String as LuaString, Table, Value};
 
 use super::budget::{Ending, Spent};
 use super::state::State;
-use crate::module::find_function;
 use crate::script::exec::{Exec, Halt, ScriptError};
 use crate::script::late::{LateArg, LateError};
 use crate::script::program::{Arg, Expr};
@@ -63,7 +62,7 @@ impl Op {
 }
 
 /// A call from the configuration into Lua, as the functions see it that the script calls.
-pub(super) struct Host<'r, 'a> {
+pub(super) struct LuaCall<'r, 'a> {
     pub state: &'r State,
     pub exec: RefCell<&'r mut Exec<'a>>,
     /// What the configuration's script is to end with.
@@ -75,7 +74,7 @@ pub(super) struct Host<'r, 'a> {
 #[error("the script ends")]
 struct End;
 
-impl Host<'_, '_> {
+impl LuaCall<'_, '_> {
     /// Answers a script.
     ///
     /// # Errors
@@ -186,7 +185,7 @@ impl Host<'_, '_> {
             }
             Op::Builtin => {
                 let name = text(args.pop_front())?.to_string_lossy();
-                let Some((_, function)) = find_function(&name) else {
+                let Some((_, function)) = exec.program.known.modules.find_function(&name) else {
                     return Err(Wrong::Use(format!("there is no function {name}()")));
                 };
                 let args = Args::new(args);

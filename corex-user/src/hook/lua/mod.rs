@@ -21,23 +21,25 @@ use std::time::Instant;
 use mlua::{Function, String as LuaString, Value, Variadic};
 
 use self::budget::Ending;
-use self::dispatch::Host;
+use self::dispatch::LuaCall;
 use self::say::Kind;
 use self::state::State;
 use super::rest::Rest;
 use crate::script::exec::{Exec, Halt};
+use crate::script::language::Engine;
+use crate::script::language_counters::LanguageCounters;
 use crate::script::value::StrRef;
-use crate::telemetry::language_counters::LanguageCounters;
 
-pub(crate) use self::shared::Shared;
+use self::shared::LuaScripts;
+pub(crate) use self::shared::load;
 
 /// How deep calls from the configuration may nest, by messages that scripts send and whose hooks
 /// run scripts.
 const MAX_DEPTH: u32 = 8;
 
 /// What one worker runs.
-pub(crate) struct Engine {
-    shared: Arc<Shared>,
+pub(crate) struct LuaEngine {
+    shared: Arc<LuaScripts>,
     /// `None` after it was lost: made anew before the next call.
     state: Option<Arc<State>>,
     /// What `shared` had when the state was made.
@@ -47,10 +49,9 @@ pub(crate) struct Engine {
     depth: u32,
 }
 
-impl Engine {
-    /// Bytes that the scripts hold.
-    pub fn memory(&self) -> usize {
-        self.state.as_ref().map_or(0, |state| state.memory())
+impl Engine for LuaEngine {
+    fn memory(&self) -> (&'static str, usize) {
+        ("Lua", self.state.as_ref().map_or(0, |state| state.memory()))
     }
 }
 
@@ -65,18 +66,18 @@ pub(crate) enum Call {
     Text,
 }
 
-impl Engine {
+impl LuaEngine {
     /// One with the scripts loaded.
-    pub fn new(shared: &Arc<Shared>) -> Engine {
-        let mut engine = Engine {
-            shared: Arc::clone(shared),
-            state: None,
+    fn new(shared: Arc<LuaScripts>) -> LuaEngine {
+        let mut engine = LuaEngine {
             generation: shared.generation(),
+            shared,
+            state: None,
             rest: Rest::default(),
             depth: 0,
         };
         // It was tried when the configuration was loaded; should it fail now, it is tried again.
-        engine.state = shared.make().ok().map(Arc::new);
+        engine.state = engine.shared.make().ok().map(Arc::new);
         engine
     }
 
@@ -124,153 +125,156 @@ impl Engine {
     }
 }
 
-impl Exec<'_> {
-    /// Runs Lua: its return code, 1 or -1 after an error. What a script that failed had changed in
-    /// AVPs is undone.
-    ///
-    /// # Errors
-    /// What functions that the script called end the configuration's script with.
-    pub fn lua(&mut self, call: Call, what: StrRef, args: &[StrRef]) -> Result<i64, Halt> {
-        let program = self.program;
-        let counters = &program.languages.lua;
-        let now = Instant::now();
-        let Some(engine) = &mut self.rt.lua else {
-            return Ok(-1);
-        };
-        if engine.rest.holds(now) {
-            counters.add(|c| &c.held);
-            return Ok(-1);
-        }
-        if engine.depth >= MAX_DEPTH {
-            counters.add(|c| &c.errors);
-            self.complain(format_args!("calls of Lua nest deeper than {MAX_DEPTH}"));
-            return Ok(-1);
-        }
-        counters.add(|c| &c.runs);
-        let outermost = engine.depth == 0;
-        let state = match engine.ready(counters) {
-            Ok(state) => state,
-            Err(error) => {
-                engine.rest.failed(now);
-                counters.add(|c| &c.errors);
-                self.complain(format_args!("Lua: {}", say::one_line(&error)));
-                return Ok(-1);
-            }
-        };
-        engine.depth += 1;
-        if outermost {
-            state.begin(now, 1);
-        }
-        let before = self.before();
-        let (mark, depth) = (self.mark(), self.rt.depth);
-        let mut halt = None;
-        let result = self.lua_call(&state, call, what, args, &mut halt);
-        self.release(mark);
-        self.rt.depth = depth;
-        if let Some(engine) = &mut self.rt.lua {
-            engine.depth = engine.depth.saturating_sub(1);
-        }
-        let ending = state.budget.ending();
-        if ending == Ending::Wanted {
-            // It is this call's: one that waits for it goes on.
-            state.budget.set_ending(Ending::None);
-        }
-        let error = match result {
-            Ok(()) => None,
-            Err(_) if ending == Ending::Wanted => None,
-            Err(error) => Some(error),
-        };
-        let Some(error) = error else {
-            if outermost {
-                self.lua_after(&state);
-            }
-            return halt.map_or(Ok(1), Err);
-        };
-        self.undo(before);
-        counters.add(|c| &c.errors);
-        let kind = match ending {
-            Ending::Spent => Kind::Timeout,
-            _ => say::kind(&error),
-        };
-        match kind {
-            Kind::Timeout => counters.add(|c| &c.timeouts),
-            Kind::Memory => counters.add(|c| &c.memory),
-            Kind::Script => {}
-        }
-        if let Some(engine) = &mut self.rt.lua {
-            if kind != Kind::Script {
-                engine.rest.failed(Instant::now());
-            }
-            if kind == Kind::Memory {
-                // Whatever its globals hold is given back.
-                engine.state = None;
-            }
-        }
-        self.complain(format_args!("Lua: {}", say::one_line(&error)));
-        Ok(-1)
+/// Runs Lua: its return code, 1 or -1 after an error. What a script that failed had changed in
+/// AVPs is undone.
+///
+/// # Errors
+/// What functions that the script called end the configuration's script with.
+pub(crate) fn run(
+    exec: &mut Exec<'_>,
+    call: Call,
+    what: StrRef,
+    args: &[StrRef],
+) -> Result<i64, Halt> {
+    let program = exec.program;
+    let counters = &program.languages.lua;
+    let now = Instant::now();
+    let Some(engine) = exec.rt.engine::<LuaEngine>() else {
+        return Ok(-1);
+    };
+    if engine.rest.holds(now) {
+        counters.add(|c| &c.held);
+        return Ok(-1);
     }
-
-    /// After an outermost call that went well.
-    fn lua_after(&mut self, state: &State) {
-        let is_crowded = state.is_crowded();
-        if let Some(engine) = &mut self.rt.lua {
-            if !is_crowded {
-                engine.rest.succeeded();
-                return;
-            }
+    if engine.depth >= MAX_DEPTH {
+        counters.add(|c| &c.errors);
+        exec.complain(format_args!("calls of Lua nest deeper than {MAX_DEPTH}"));
+        return Ok(-1);
+    }
+    counters.add(|c| &c.runs);
+    let outermost = engine.depth == 0;
+    let state = match engine.ready(counters) {
+        Ok(state) => state,
+        Err(error) => {
+            engine.rest.failed(now);
+            counters.add(|c| &c.errors);
+            exec.complain(format_args!("Lua: {}", say::one_line(&error)));
+            return Ok(-1);
+        }
+    };
+    engine.depth += 1;
+    if outermost {
+        state.begin(now, 1);
+    }
+    let before = exec.before();
+    let (mark, depth) = (exec.mark(), exec.rt.depth);
+    let mut halt = None;
+    let result = call_script(exec, &state, call, what, args, &mut halt);
+    exec.release(mark);
+    exec.rt.depth = depth;
+    if let Some(engine) = exec.rt.engine::<LuaEngine>() {
+        engine.depth = engine.depth.saturating_sub(1);
+    }
+    let ending = state.budget.ending();
+    if ending == Ending::Wanted {
+        // It is this call's: one that waits for it goes on.
+        state.budget.set_ending(Ending::None);
+    }
+    let error = match result {
+        Ok(()) => None,
+        Err(_) if ending == Ending::Wanted => None,
+        Err(error) => Some(error),
+    };
+    let Some(error) = error else {
+        if outermost {
+            after(exec, &state);
+        }
+        return halt.map_or(Ok(1), Err);
+    };
+    exec.undo(before);
+    counters.add(|c| &c.errors);
+    let kind = match ending {
+        Ending::Spent => Kind::Timeout,
+        _ => say::kind(&error),
+    };
+    match kind {
+        Kind::Timeout => counters.add(|c| &c.timeouts),
+        Kind::Memory => counters.add(|c| &c.memory),
+        Kind::Script => {}
+    }
+    if let Some(engine) = exec.rt.engine::<LuaEngine>() {
+        if kind != Kind::Script {
             engine.rest.failed(Instant::now());
+        }
+        if kind == Kind::Memory {
+            // Whatever its globals hold is given back.
             engine.state = None;
         }
-        self.complain(format_args!(
-            "Lua: the scripts hold on to three quarters of max_memory: they begin anew"
-        ));
     }
+    exec.complain(format_args!("Lua: {}", say::one_line(&error)));
+    Ok(-1)
+}
 
-    fn lua_call(
-        &mut self,
-        state: &Arc<State>,
-        call: Call,
-        what: StrRef,
-        args: &[StrRef],
-        halt: &mut Option<Halt>,
-    ) -> mlua::Result<()> {
-        let lua = &state.lua;
-        let function = match call {
-            Call::Function => {
-                let name = lua.create_string(self.bytes(what))?;
-                match lua.globals().raw_get(&name)? {
-                    Value::Function(function) => function,
-                    _ => {
-                        return Err(mlua::Error::runtime(format!(
-                            "there is no function {}()",
-                            name.to_string_lossy()
-                        )));
-                    }
-                }
-            }
-            Call::Text => {
-                let text = self.bytes(what);
-                if text.len() as u64 > source::MAX_BYTES {
-                    return Err(mlua::Error::runtime("the chunk is too long"));
-                }
-                state.compile(text, &String::from_utf8_lossy(text))?
-            }
-            Call::File => state.file(Path::new(&*String::from_utf8_lossy(self.bytes(what))))?,
-        };
-        let args: Variadic<LuaString> = args
-            .iter()
-            .map(|arg| lua.create_string(self.bytes(*arg)))
-            .collect::<mlua::Result<_>>()?;
-        let host = Host {
-            state,
-            exec: RefCell::new(self),
-            halt: RefCell::new(None),
-        };
-        let result = lua.scope(|scope| {
-            let answer: Function = scope.create_function(|lua, args| host.answer(lua, args))?;
-            state.with_host(answer, || function.call::<()>(args))
-        });
-        *halt = host.halt.into_inner();
-        result
+/// After an outermost call that went well.
+fn after(exec: &mut Exec<'_>, state: &State) {
+    let is_crowded = state.is_crowded();
+    if let Some(engine) = exec.rt.engine::<LuaEngine>() {
+        if !is_crowded {
+            engine.rest.succeeded();
+            return;
+        }
+        engine.rest.failed(Instant::now());
+        engine.state = None;
     }
+    exec.complain(format_args!(
+        "Lua: the scripts hold on to three quarters of max_memory: they begin anew"
+    ));
+}
+
+fn call_script(
+    exec: &mut Exec<'_>,
+    state: &Arc<State>,
+    call: Call,
+    what: StrRef,
+    args: &[StrRef],
+    halt: &mut Option<Halt>,
+) -> mlua::Result<()> {
+    let lua = &state.lua;
+    let function = match call {
+        Call::Function => {
+            let name = lua.create_string(exec.bytes(what))?;
+            match lua.globals().raw_get(&name)? {
+                Value::Function(function) => function,
+                _ => {
+                    return Err(mlua::Error::runtime(format!(
+                        "there is no function {}()",
+                        name.to_string_lossy()
+                    )));
+                }
+            }
+        }
+        Call::Text => {
+            let text = exec.bytes(what);
+            if text.len() as u64 > source::MAX_BYTES {
+                return Err(mlua::Error::runtime("the chunk is too long"));
+            }
+            state.compile(text, &String::from_utf8_lossy(text))?
+        }
+        Call::File => state.file(Path::new(&*String::from_utf8_lossy(exec.bytes(what))))?,
+    };
+    let args: Variadic<LuaString> = args
+        .iter()
+        .map(|arg| lua.create_string(exec.bytes(*arg)))
+        .collect::<mlua::Result<_>>()?;
+    let host = LuaCall {
+        state,
+        exec: RefCell::new(exec),
+        halt: RefCell::new(None),
+    };
+    let result = lua.scope(|scope| {
+        let answer: Function = scope.create_function(|lua, args| host.answer(lua, args))?;
+        state.with_host(answer, || function.call::<()>(args))
+    });
+    *halt = host.halt.into_inner();
+    result
 }

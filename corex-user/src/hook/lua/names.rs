@@ -1,6 +1,6 @@
 //! The functions of modules as scripts see them: `KSR.module.function`.
 
-use crate::module::{CORE, Function, MODULES};
+use crate::script::function::{CORE, Function, Module, Modules};
 
 /// A function of a module under one of its names.
 #[derive(Clone, Copy)]
@@ -14,8 +14,8 @@ pub(super) struct Callable {
 }
 
 /// All of them. Their place is what Lua knows them by.
-pub(super) fn callables() -> Vec<Callable> {
-    let of_module = |module: &'static crate::module::Module| {
+pub(super) fn callables(modules: Modules) -> Vec<Callable> {
+    let of_module = |module: &'static Module| {
         let callable = move |name| Callable {
             module: module.name,
             name,
@@ -24,7 +24,7 @@ pub(super) fn callables() -> Vec<Callable> {
         };
         module.functions.iter().flat_map(names).map(callable)
     };
-    MODULES.into_iter().flat_map(of_module).collect()
+    modules.iter().flat_map(of_module).collect()
 }
 
 fn names(function: &'static Function) -> impl Iterator<Item = &'static str> {

@@ -1,66 +1,56 @@
 //! What all workers run the same of.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use super::source::{self, Source};
 use super::state::{Recipe, State};
-use super::{LanguageCounters, say};
+use super::{LuaEngine, say};
+use crate::script::function::Modules;
+use crate::script::language::{Engine, Language, LoadError, ReloadError, Sources};
+use crate::script::language_counters::Languages;
 use crate::script::settings::LuaSettings;
+use crate::script::syntax::diag::Diagnostic;
+use crate::script::syntax::span::Span;
 
 /// The scripts of a configuration. Workers see by the generation that they have changed.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct LuaScripts {
     recipe: ArcSwap<Recipe>,
     generation: AtomicU64,
+    counters: ArcSwap<Languages>,
 }
 
 /// A script that can't be loaded: which one of the settings', and why.
-#[derive(Debug)]
-pub(crate) struct LoadError {
-    pub script: usize,
-    pub reason: String,
+struct Unloadable {
+    script: usize,
+    reason: String,
 }
 
-impl Shared {
-    /// Reads the scripts and runs them once.
-    ///
-    /// # Errors
-    /// The first script that can't be read or run.
-    pub fn load(settings: &LuaSettings, folder: &Path) -> Result<Shared, LoadError> {
-        Ok(Shared {
-            recipe: ArcSwap::from_pointee(load(settings, folder)?),
+/// Reads the scripts that the parameter `load` names, and runs them once.
+///
+/// # Errors
+/// The first script that can't be read or run.
+pub(crate) fn load(sources: &Sources<'_>) -> Result<Arc<dyn Language>, LoadError> {
+    match recipe(&sources.settings.lua, sources.folder, sources.modules) {
+        Ok(recipe) => Ok(Arc::new(LuaScripts {
+            recipe: ArcSwap::from_pointee(recipe),
             generation: AtomicU64::new(0),
-        })
+            counters: ArcSwap::default(),
+        })),
+        Err(Unloadable { script, reason }) => Err(LoadError {
+            diagnostic: Diagnostic::error(Span::NONE, reason)
+                .label("this script can't be loaded")
+                .into(),
+            parameter: Some(("load", script)),
+        }),
     }
+}
 
-    /// Reads the scripts again and runs them once; every worker takes them over before its next
-    /// call. To be called beside the workers: it reads files.
-    ///
-    /// # Errors
-    /// What is wrong with them: the old ones stay.
-    pub fn reload(&self, counters: &LanguageCounters) -> Result<(), String> {
-        let old = self.recipe.load_full();
-        if !old.settings.reload {
-            return Err("the parameter reload of app_lua is 0".to_owned());
-        }
-        counters.add(|c| &c.reloads);
-        match load(&old.settings, &old.folder) {
-            Ok(recipe) => {
-                self.recipe.store(recipe.into());
-                self.generation.fetch_add(1, Ordering::Release);
-                Ok(())
-            }
-            Err(error) => {
-                counters.add(|c| &c.reload_errors);
-                tracing::error!("the Lua scripts stay as they were: {}", error.reason);
-                Err(error.reason)
-            }
-        }
-    }
-
+impl LuaScripts {
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -70,16 +60,49 @@ impl Shared {
     }
 }
 
-fn load(settings: &LuaSettings, folder: &Path) -> Result<Recipe, LoadError> {
+impl Language for LuaScripts {
+    fn attach(self: Arc<Self>, _: u32) -> Box<dyn Engine> {
+        Box::new(LuaEngine::new(self))
+    }
+
+    /// Runs them once, too: every worker takes them over before its next call.
+    fn reload(&self) -> Result<(), ReloadError> {
+        let old = self.recipe.load_full();
+        if !old.settings.reload {
+            return Err(ReloadError::Forbidden("reload", "app_lua"));
+        }
+        let counters = self.counters.load();
+        counters.lua.add(|c| &c.reloads);
+        match recipe(&old.settings, &old.folder, old.modules) {
+            Ok(recipe) => {
+                self.recipe.store(recipe.into());
+                self.generation.fetch_add(1, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                counters.lua.add(|c| &c.reload_errors);
+                tracing::error!("the Lua scripts stay as they were: {}", error.reason);
+                Err(ReloadError::Broken(error.reason))
+            }
+        }
+    }
+
+    fn count_with(&self, counters: &Arc<Languages>) {
+        self.counters.store(Arc::clone(counters));
+    }
+}
+
+fn recipe(settings: &LuaSettings, folder: &Path, modules: Modules) -> Result<Recipe, Unloadable> {
     let mut recipe = Recipe {
         settings: settings.clone(),
+        modules,
         folder: folder.to_owned(),
         folders: Vec::new(),
         sources: Vec::new(),
     };
     for (script, path) in settings.load.iter().enumerate() {
         let source: Source =
-            source::read(folder, path).map_err(|reason| LoadError { script, reason })?;
+            source::read(folder, path).map_err(|reason| Unloadable { script, reason })?;
         recipe.sources.push(source);
         let place = source::resolve(folder, path);
         let own = place.parent().unwrap_or(folder).to_owned();
@@ -90,7 +113,7 @@ fn load(settings: &LuaSettings, folder: &Path) -> Result<Recipe, LoadError> {
     if recipe.folders.is_empty() {
         recipe.folders.push(folder.to_owned());
     }
-    recipe.make_or(|script, error| LoadError {
+    recipe.make_or(|script, error| Unloadable {
         script,
         reason: say::one_line(&error),
     })?;

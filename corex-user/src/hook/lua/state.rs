@@ -14,6 +14,7 @@ use super::dispatch::Op;
 use super::names::{Callable, callables};
 use super::source::{self, Source};
 use super::{pattern, say};
+use crate::script::function::Modules;
 use crate::script::settings::LuaSettings;
 
 /// How many times as much as a call the scripts may take while they are loaded.
@@ -23,6 +24,8 @@ const LOADING: u64 = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
     pub settings: LuaSettings,
+    /// Whose functions scripts can call.
+    pub modules: Modules,
     /// Where the configuration is.
     pub folder: PathBuf,
     /// Where scripts find others, in this order.
@@ -78,7 +81,7 @@ impl Recipe {
             .load(include_str!("sandbox.lua"))
             .set_name("=[corex]")
             .call(&rust)?;
-        let callables = callables();
+        let callables = callables(self.modules);
         let rows = lua.create_table()?;
         for (number, callable) in callables.iter().enumerate() {
             rows.push([

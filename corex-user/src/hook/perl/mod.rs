@@ -26,9 +26,13 @@ use std::sync::mpsc;
 use self::process::Setup;
 use self::slot::{Common, Order};
 use self::supervisor::{START, Supervisor};
-pub(crate) use self::worker::{Worker, call};
+use self::worker::PerlEngine;
+pub(crate) use self::worker::call;
+use crate::script::language::{Engine, Language, LoadError, ReloadError, Sources};
+use crate::script::language_counters::Languages;
 use crate::script::settings;
-use crate::telemetry::language_counters::Languages;
+use crate::script::syntax::diag::Diagnostic;
+use crate::script::syntax::span::Span;
 
 /// What Perl runs: our packages, then the loop that serves calls.
 const DRIVER: &str = concat!(include_str!("Kamailio.pm"), include_str!("driver.pl"));
@@ -39,18 +43,35 @@ static WORKERS: AtomicU32 = AtomicU32::new(0);
 
 /// The processes of one script. They end with it.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct PerlScript {
     common: Arc<Common>,
     settings: settings::Perl,
 }
 
-impl Engine {
+/// Starts Perl with the script that the parameter `filename` names, and waits until it is loaded.
+///
+/// # Errors
+/// Why it can't be loaded: Perl's message, as a rule. Or that there is none.
+pub(crate) fn load(sources: &Sources<'_>) -> Result<Arc<dyn Language>, LoadError> {
+    let diagnostic = match PerlScript::start(&sources.settings.perl, sources.folder) {
+        Ok(Some(script)) => return Ok(Arc::new(script)),
+        Ok(None) => Diagnostic::error(Span::NONE, "app_perl has no script")
+            .help("add the line: modparam(\"app_perl\", \"filename\", \"/path/of/script.pl\")"),
+        Err(reason) => Diagnostic::error(Span::NONE, format!("the script of app_perl: {reason}")),
+    };
+    Err(LoadError {
+        diagnostic: diagnostic.into(),
+        parameter: None,
+    })
+}
+
+impl PerlScript {
     /// Starts Perl with the script that `settings` name; relative paths begin at `folder`. Waits
     /// until it is loaded. `None`: there is no script.
     ///
     /// # Errors
     /// Why it can't be loaded: Perl's message, as a rule.
-    pub fn start(settings: &settings::Perl, folder: &Path) -> Result<Option<Engine>, String> {
+    fn start(settings: &settings::Perl, folder: &Path) -> Result<Option<PerlScript>, String> {
         let failed = |error: std::io::Error| format!("perl can't be started: {error}");
         let Some(setup) = Setup::new(settings, folder).map_err(failed)? else {
             return Ok(None);
@@ -69,7 +90,7 @@ impl Engine {
             .spawn(move || supervisor.run())
             .map_err(failed)?;
         // Its end tells the thread to end.
-        let engine = Engine {
+        let engine = PerlScript {
             common,
             settings: settings.clone(),
         };
@@ -79,29 +100,38 @@ impl Engine {
             None => Err("perl didn't start in time".to_owned()),
         }
     }
+}
 
-    /// What worker `number`, from 0, calls the script by. Waits for its process only where there
-    /// have never been so many workers, which is so when they are made at the start.
-    pub fn attach(&self, number: u32) -> Worker {
-        WORKERS.fetch_max(number.saturating_add(1), Ordering::Relaxed);
-        let is_new = !self.common.has_slot(number);
-        let slot = self.common.slot(number);
+impl Language for PerlScript {
+    /// Waits for the worker's process only where there have never been so many workers, which is
+    /// so when they are made at the start.
+    fn attach(self: Arc<Self>, worker: u32) -> Box<dyn Engine> {
+        WORKERS.fetch_max(worker.saturating_add(1), Ordering::Relaxed);
+        let is_new = !self.common.has_slot(worker);
+        let slot = self.common.slot(worker);
         slot.set_left(false);
         self.common.order(Order::Look);
         if is_new {
-            self.common.wait(|it| it == number, START);
+            self.common.wait(|it| it == worker, START);
         }
-        Worker::new(Arc::clone(&self.common), slot, &self.settings)
+        let common = Arc::clone(&self.common);
+        Box::new(PerlEngine::new(common, slot, &self.settings))
     }
 
-    /// Has the script read again. Workers change over to it when it is loaded; if it can't be,
-    /// the old one stays, which is logged and counted.
-    pub fn reload(&self) {
+    /// Only asks for it: what becomes of it is logged and counted.
+    fn reload(&self) -> Result<(), ReloadError> {
         self.common.order(Order::Reload);
+        Ok(())
     }
 
+    fn count_with(&self, counters: &Arc<Languages>) {
+        self.common.count_with(Arc::clone(counters));
+    }
+}
+
+#[cfg(test)]
+impl PerlScript {
     /// Waits until every worker has a process that stands by.
-    #[cfg(test)]
     pub fn settle(&self) {
         self.common.wait(|_| true, START);
         assert!(
@@ -111,14 +141,9 @@ impl Engine {
                 .all(|slot| slot.generation() != 0)
         );
     }
-
-    /// Counts with these from here on.
-    pub fn count_with(&self, languages: Arc<Languages>) {
-        self.common.count_with(languages);
-    }
 }
 
-impl Drop for Engine {
+impl Drop for PerlScript {
     fn drop(&mut self) {
         self.common.order(Order::Stop);
     }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::telemetry::limiter::Limiter;
+use crate::script::limiter::Limiter;
 use crate::telemetry::line::Line;
 
 /// A longer line is cut into several.

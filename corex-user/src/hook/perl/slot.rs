@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use std::{io::Write as _, os::unix::net::UnixStream};
 
 use super::process::Process;
-use crate::telemetry::language_counters::{LanguageCounters, Languages};
+use crate::script::language_counters::{LanguageCounters, Languages};
 
 /// What the supervisor is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

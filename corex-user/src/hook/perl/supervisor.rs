@@ -19,7 +19,7 @@ use super::output::Output;
 use super::process::{Process, Setup};
 use super::slot::{Common, Order, Slot};
 use crate::hook::rest::Rest;
-use crate::telemetry::limiter::Limiter;
+use crate::script::limiter::Limiter;
 use crate::telemetry::line::Line;
 
 /// A script must be loaded within this time.

@@ -10,10 +10,11 @@ use super::serve;
 use super::slot::{Common, Order, Slot};
 use crate::hook::rest::Rest;
 use crate::script::exec::{Exec, Halt};
+use crate::script::language::Engine;
 use crate::script::late::LateError;
+use crate::script::limiter::Limiter;
 use crate::script::settings;
 use crate::script::value::StrRef;
-use crate::telemetry::limiter::Limiter;
 use crate::telemetry::line::Line;
 
 /// How deep calls may be nested: a function of the script sends a message, for which the hook
@@ -25,7 +26,7 @@ const LOSSES: u32 = 2;
 
 /// What a worker has of the engine.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct PerlEngine {
     common: Arc<Common>,
     slot: Arc<Slot>,
     timeout: Duration,
@@ -45,9 +46,9 @@ pub(crate) struct Worker {
     payload: Vec<u8>,
 }
 
-impl Worker {
-    /// Bytes of main memory that the process has, by the kernel's accounting.
-    pub fn memory(&self) -> usize {
+impl Engine for PerlEngine {
+    /// Main memory of the process, by the kernel's accounting.
+    fn memory(&self) -> (&'static str, usize) {
         let process = self.process.as_ref();
         let status = process.and_then(|process| {
             std::fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()
@@ -56,7 +57,7 @@ impl Worker {
             let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
             line.split_whitespace().nth(1)?.parse::<usize>().ok()
         });
-        kib.unwrap_or(0).saturating_mul(1024)
+        ("Perl process", kib.unwrap_or(0).saturating_mul(1024))
     }
 }
 
@@ -97,9 +98,13 @@ impl<T: Into<Failure>> From<T> for End {
     }
 }
 
-impl Worker {
-    pub(super) fn new(common: Arc<Common>, slot: Arc<Slot>, settings: &settings::Perl) -> Worker {
-        let mut worker = Worker {
+impl PerlEngine {
+    pub(super) fn new(
+        common: Arc<Common>,
+        slot: Arc<Slot>,
+        settings: &settings::Perl,
+    ) -> PerlEngine {
+        let mut worker = PerlEngine {
             common,
             slot,
             timeout: Duration::from_millis(settings.timeout.into()),
@@ -178,7 +183,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for PerlEngine {
     fn drop(&mut self) {
         self.slot.set_left(true);
         self.common.order(Order::Look);
@@ -201,7 +206,7 @@ pub(crate) fn call(
     let before = exec.before();
     let failure = match run(exec, with_message, function, argument) {
         Ok(code) => {
-            if let Some(worker) = &mut exec.rt.perl {
+            if let Some(worker) = exec.rt.engine::<PerlEngine>() {
                 worker.survived();
             }
             return Ok(code);
@@ -220,9 +225,9 @@ pub(crate) fn call(
     }
     let place = program.place(exec.line);
     let name = String::from_utf8_lossy(exec.bytes(function)).into_owned();
-    let most = exec.rt.perl.as_ref().map(|worker| worker.timeout);
+    let most = exec.rt.engine::<PerlEngine>().map(|worker| worker.timeout);
     let mut without = Limiter::default();
-    let worker = exec.rt.perl.as_mut();
+    let worker = exec.rt.engine::<PerlEngine>();
     let limiter = match worker {
         Some(worker) => {
             match failure {
@@ -260,7 +265,7 @@ fn run(
 ) -> Result<i64, End> {
     let program = exec.program;
     let now = Instant::now();
-    let worker = exec.rt.perl.as_mut().ok_or(Failure::NoEngine)?;
+    let worker = exec.rt.engine::<PerlEngine>().ok_or(Failure::NoEngine)?;
     if worker.depth == 0 {
         if worker.rest.holds(now) {
             return Err(Failure::Rests.into());
@@ -297,14 +302,14 @@ fn run(
         deadline,
         halt: None,
     };
-    let end = match (writer.finish(), exec.rt.perl.as_mut()) {
+    let end = match (writer.finish(), exec.rt.engine::<PerlEngine>()) {
         (Some(frame), Some(worker)) => {
             worker.depth += 1;
             let sent = worker.send(serial, frame, deadline);
             let end = sent
                 .map_err(End::from)
                 .and_then(|()| call.serve(exec, writer, payload));
-            if let Some(worker) = &mut exec.rt.perl {
+            if let Some(worker) = exec.rt.engine::<PerlEngine>() {
                 worker.depth -= 1;
                 if matches!(end, Err(End::Failed(Failure::Broken(_)))) && worker.has(serial) {
                     worker.lose();
@@ -314,7 +319,7 @@ fn run(
         }
         _ => Err(Failure::TooLong.into()),
     };
-    if let Some(worker) = &mut exec.rt.perl {
+    if let Some(worker) = exec.rt.engine::<PerlEngine>() {
         (worker.writer, worker.payload) = buffers;
     }
     match call.halt {
@@ -324,7 +329,7 @@ fn run(
     }
 }
 
-impl Worker {
+impl PerlEngine {
     fn has(&self, serial: u64) -> bool {
         self.process.as_ref().is_some_and(|it| it.serial == serial)
     }
@@ -361,7 +366,7 @@ impl Call {
         payload: &mut Vec<u8>,
     ) -> Result<i64, End> {
         loop {
-            let worker = exec.rt.perl.as_mut().ok_or(Failure::NoEngine)?;
+            let worker = exec.rt.engine::<PerlEngine>().ok_or(Failure::NoEngine)?;
             let process = worker.process(self.serial)?;
             let header = process.channel.receive(payload, self.deadline)?;
             let items = items(payload).map_err(Broken::from)?;
@@ -389,7 +394,7 @@ impl Call {
                         writer.push(Item::Str(reason.as_bytes()));
                     }
                     let frame = writer.finish().ok_or(Failure::TooLong)?;
-                    let worker = exec.rt.perl.as_mut().ok_or(Failure::NoEngine)?;
+                    let worker = exec.rt.engine::<PerlEngine>().ok_or(Failure::NoEngine)?;
                     worker.send(self.serial, frame, self.deadline)?;
                 }
             }

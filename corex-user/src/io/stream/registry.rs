@@ -25,9 +25,10 @@ use super::{
     connection::{End, Item, Line},
     tls::Tls,
 };
+use crate::script::limiter::SharedLimiter;
 use crate::{
     script::{ConnectionId, SendError, SocketId, settings::StreamSettings},
-    telemetry::{limiter::SharedLimiter, stream_counters::StreamCounters},
+    telemetry::stream_counters::StreamCounters,
 };
 use corex_sip::Transport;
 

@@ -5,15 +5,15 @@ mod forward;
 mod relay;
 mod uri;
 
-use super::{Function, Module, Param, ParamKind, Routes, value};
-
-pub(crate) use relay::relay_reply;
+use crate::script::function::{CORE, Function, Handler, Module, Param, ParamKind, Routes, value};
 
 pub(super) static MODULE: Module = Module {
-    name: super::CORE,
+    name: CORE,
     doc: "Built in, without loadmodule.",
     functions: FUNCTIONS,
     parameters: &[],
+    after_route: Some(relay::relay_reply),
+    ..Module::NONE
 };
 
 const FLAG: Param = value("flag");
@@ -24,7 +24,7 @@ const fn function(
     aliases: &'static [&'static str],
     forms: &'static [&'static [Param]],
     routes: Routes,
-    handler: super::Handler,
+    handler: Handler,
     doc: &'static str,
 ) -> Function {
     Function {

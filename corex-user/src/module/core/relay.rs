@@ -8,7 +8,7 @@ use corex_sip::{SipView, Transport};
 
 /// Returns a reply whose topmost Via is ours, after `reply_route`. Others are left to the route:
 /// where a request went by send(), which adds no Via, only the route knows the way back.
-pub(crate) fn relay_reply(exec: &mut Exec<'_>) {
+pub(super) fn relay_reply(exec: &mut Exec<'_>) {
     let Some(view) = exec.view.filter(|view| !view.is_request()) else {
         return;
     };

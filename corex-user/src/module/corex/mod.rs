@@ -3,13 +3,16 @@
 mod branch;
 mod file;
 mod flag;
+mod review;
 mod send;
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value};
 use crate::script::Direction;
 use crate::script::exec::{Exec, Halt};
+use crate::script::function::{
+    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value,
+};
 use crate::script::program::Arg;
 use crate::script::settings::control::{HTTP_PORT, HostPort};
 use corex_sip::Transport;
@@ -20,6 +23,8 @@ pub(super) static MODULE: Module = Module {
     doc: "Core functions with dynamic parameters, and the hook on network input and output.",
     functions: FUNCTIONS,
     parameters: PARAMETERS,
+    review: Some(review::review),
+    ..Module::NONE
 };
 
 const FUNCTIONS: &[Function] = &[

@@ -6,13 +6,14 @@ mod compare;
 mod header;
 mod search;
 
-use super::{Function, Handler, Module, Param, ParamKind, Routes, value};
+use crate::script::function::{Function, Handler, Module, Param, ParamKind, Routes, value};
 
 pub(super) static MODULE: Module = Module {
     name: "textops",
     doc: "Text operations on headers and body, made when the message leaves.",
     functions: FUNCTIONS,
     parameters: &[],
+    ..Module::NONE
 };
 
 const SIP: Routes = Routes::REQUEST.or(Routes::REPLY);

@@ -12,7 +12,7 @@ fn load(lines: &str) -> Result<ControlSettings, String> {
         "listen=udp:127.0.0.1:5060\nloadmodule \"ctl.so\"\nloadmodule \"jsonrpcs.so\"\n\
          {lines}\nrequest_route {{ drop; }}\n"
     );
-    let loaded = load_str("control.cfg", &text);
+    let loaded = load_str("control.cfg", &text, crate::module::MODULES);
     match loaded.config {
         Some(config) => Ok(config.settings.control),
         None => Err(loaded.report.render(false)),

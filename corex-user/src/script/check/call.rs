@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::module::{Function, MODULES, Param, ParamKind, find_function};
+use crate::script::function::{Function, Param, ParamKind};
 use crate::script::program::{Arg, Call, Expr, Target};
 use crate::script::syntax::ast::{self, ExprKind, Node, UnaryOp};
 use crate::script::syntax::diag::Diagnostic;
@@ -23,11 +23,12 @@ impl Checker {
         if name == "route" {
             return self.route_call(call);
         }
-        let Some((module, function)) = find_function(name) else {
+        let Some((module, function)) = self.modules.find_function(name) else {
             let mut diagnostic =
                 Diagnostic::error(call.name.span, format!("there is no function {name}()"));
+            let modules = self.modules;
             let known = || {
-                MODULES.iter().flat_map(|module| {
+                modules.iter().flat_map(|module| {
                     let functions = module.functions.iter();
                     functions.flat_map(|f| std::iter::once(f.name).chain(f.aliases.iter().copied()))
                 })

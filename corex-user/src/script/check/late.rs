@@ -1,10 +1,11 @@
 //! What scripts of other languages name while a message is handled: compiled then, by the same
 //! rules as the configuration.
 
+use std::any::Any;
 use std::collections::HashMap;
 
 use super::{Checker, Names, Pool};
-use crate::module::Module;
+use crate::script::function::{CORE, Module, Modules};
 use crate::script::program::{Expr, Pv, RouteId, Target};
 use crate::script::settings::Settings;
 use crate::script::syntax::ast::{Node, Str, Text, Transformation};
@@ -15,9 +16,12 @@ use crate::script::transform::{self, Transform};
 use crate::script::value::Source;
 
 /// What the check of a configuration leaves for later.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Known {
-    settings: Settings,
+    /// All modules that there are.
+    pub modules: Modules,
+    /// What the configuration sets, but for aliases.
+    pub settings: Settings,
     loaded: Vec<&'static Module>,
     avps: Names,
     vars: Names,
@@ -32,10 +36,15 @@ impl Known {
 
     /// The module of this name, if it is loaded or needs no `loadmodule`.
     pub fn module(&self, name: &str) -> Option<&'static Module> {
-        let loaded = crate::module::find_module(name)?;
-        let is_loaded = name == crate::module::CORE
-            || self.loaded.iter().any(|module| module.name == loaded.name);
+        let loaded = self.modules.find(name)?;
+        let is_loaded = name == CORE || self.loaded.iter().any(|module| module.name == loaded.name);
         is_loaded.then_some(loaded)
+    }
+
+    /// What the modules keep in a worker, made anew.
+    pub fn kept(&self) -> Vec<Box<dyn Any + Send>> {
+        let makers = self.modules.iter().filter_map(|module| module.keeps);
+        makers.map(|make| make(&self.settings)).collect()
     }
 
     /// The route block of this name.
@@ -53,6 +62,7 @@ impl Checker {
         settings.corex.alias_subdomains.clear();
         let routes = self.route_names().map(str::to_owned).collect::<Vec<_>>();
         Known {
+            modules: self.modules,
             settings,
             loaded: self.loaded.clone(),
             avps: self.avps.clone(),
@@ -78,6 +88,7 @@ impl LateChecker {
             pool: Pool::of(Source::Late),
             ..Checker::new(
                 Report::new(),
+                known.modules,
                 known.settings.clone(),
                 known.loaded.clone(),
                 known.avps.clone(),

@@ -9,11 +9,13 @@ mod late;
 mod module;
 pub(super) mod nearest;
 mod pseudo;
+mod review;
 mod route;
 mod stmt;
 
-pub(super) use self::core::CORE;
+pub(crate) use self::core::CORE as CORE_PARAMETERS;
 pub(crate) use self::late::{Known, LateChecker};
+pub use self::review::Review;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+use self::review::Written;
 use self::route::Declared;
 use super::program::{AvpId, Block, Program, Socket, VarId};
 use super::settings::{Listen, Settings};
@@ -31,13 +34,15 @@ use super::syntax::span::Span;
 use super::tables::Tables;
 use super::value::{Source, StrRef};
 use super::{Config, Loaded};
-use crate::hook::lua;
-use crate::module::{Function, Module};
+use crate::script::function::{Function, Module, Modules};
+use crate::script::language::Sources;
 use corex_sip::Transport;
 
 /// What goes through the whole check.
 struct Checker {
     report: Report,
+    /// All modules that there are.
+    modules: Modules,
     settings: Settings,
     /// What `loadmodule` named, in order.
     loaded: Vec<&'static Module>,
@@ -46,12 +51,8 @@ struct Checker {
     avps: Names,
     vars: Names,
     msg_avp: Option<AvpId>,
-    /// Where the scripts in Lua were named.
-    lua_scripts: Vec<Span>,
-    /// Where `network_io_intercept` was set last.
-    intercept: Option<Span>,
-    /// Where `mode` or `protect` was set last.
-    inline: Option<Span>,
+    /// The lines that set parameters of modules, in order.
+    written: Vec<Written>,
     routes: Vec<Declared>,
     /// Functions that were called, with the index of the block that calls.
     uses: Vec<(usize, &'static Function, Span)>,
@@ -116,18 +117,28 @@ impl Names {
     }
 }
 
-/// Checks what the front end made of a configuration.
-pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
+/// Checks what the front end made of a configuration. With `with_processes` scripts are loaded
+/// that start processes.
+pub(super) fn check(
+    parsed: Parsed,
+    folder: PathBuf,
+    modules: Modules,
+    with_processes: bool,
+) -> Loaded {
     let Parsed { file, report } = parsed;
     let mut checker = Checker::new(
         report,
+        modules,
         Settings::default(),
         Vec::new(),
         Names::default(),
         Names::default(),
     );
     let mut program = checker.file(&file);
-    program.lua = checker.lua(&folder);
+    checker.load_scripts(&mut program, &folder, false);
+    if with_processes && !checker.report.has_errors() {
+        checker.load_scripts(&mut program, &folder, true);
+    }
     let Checker {
         report, settings, ..
     } = checker;
@@ -142,6 +153,7 @@ pub(super) fn check(parsed: Parsed, folder: PathBuf) -> Loaded {
 impl Checker {
     fn new(
         report: Report,
+        modules: Modules,
         settings: Settings,
         loaded: Vec<&'static Module>,
         avps: Names,
@@ -149,6 +161,7 @@ impl Checker {
     ) -> Checker {
         Checker {
             report,
+            modules,
             settings,
             loaded,
             pool: Pool::of(Source::Pool),
@@ -156,9 +169,7 @@ impl Checker {
             avps,
             vars,
             msg_avp: None,
-            lua_scripts: Vec::new(),
-            intercept: None,
-            inline: None,
+            written: Vec::new(),
             routes: Vec::new(),
             uses: Vec::new(),
             calls: Vec::new(),
@@ -192,25 +203,50 @@ impl Checker {
         self.settings.listen.sort_by_key(is_stream);
         let blocks = self.compile_routes(file);
         self.check_uses();
-        self.check_hook();
-        self.check_inline();
+        self.review();
         self.program(blocks)
     }
 
-    /// Loads the scripts in Lua, in which there may be mistakes too.
-    fn lua(&mut self, folder: &Path) -> Option<Arc<lua::Shared>> {
-        if !self.is_loaded("app_lua") {
-            return None;
+    /// Has every module look at the whole.
+    fn review(&mut self) {
+        for module in self.modules.iter() {
+            if let Some(review) = module.review {
+                review(&mut Review {
+                    module: module.name,
+                    checker: self,
+                });
+            }
         }
-        match lua::Shared::load(&self.settings.lua, folder) {
-            Ok(shared) => Some(Arc::new(shared)),
-            Err(error) => {
-                let span = self.lua_scripts.get(error.script).copied();
-                self.say(
-                    Diagnostic::error(span.unwrap_or(Span::NONE), error.reason)
-                        .label("this script can't be loaded"),
-                );
-                None
+    }
+
+    /// Loads the scripts of modules, in which there may be mistakes too.
+    fn load_scripts(&mut self, program: &mut Program, folder: &Path, with_processes: bool) {
+        for module in self.loaded.clone() {
+            let Some(loader) = module.language else {
+                continue;
+            };
+            if loader.starts_processes != with_processes {
+                continue;
+            }
+            let sources = Sources {
+                settings: &self.settings,
+                folder,
+                modules: self.modules,
+            };
+            match (loader.load)(&sources) {
+                Ok(language) => program.add_scripts(module.name, language),
+                Err(error) => {
+                    let mut diagnostic = *error.diagnostic;
+                    if let Some((parameter, at)) = error.parameter {
+                        let mut lines = self.written.iter().filter(|line| {
+                            line.module == module.name
+                                && line.parameter == parameter
+                                && line.is_taken
+                        });
+                        diagnostic.span = lines.nth(at).map_or(Span::NONE, |line| line.span);
+                    }
+                    self.say(diagnostic);
+                }
             }
         }
     }
@@ -230,7 +266,8 @@ impl Checker {
                 .map_or(0, |since| since.as_secs() as i64),
             tables: Tables::new(&self.settings.tables, &self.settings.shared_values),
             server: self.settings.server.clone(),
-            absorbs_acks: self.is_loaded("sl"),
+            absorbs: self.of_loaded(|module| module.absorbs),
+            after_route: self.of_loaded(|module| module.after_route),
             max_forwards: self.settings.max_forwards,
             max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
@@ -238,12 +275,19 @@ impl Checker {
             languages: Arc::default(),
             latencies: Arc::default(),
             known: self.known(),
-            perl: None,
-            codec: self.settings.codec,
-            lua: None,
+            scripts: Vec::new(),
             pool: std::mem::take(&mut self.pool.bytes),
             routes,
         }
+    }
+
+    /// What the modules have of one kind that are loaded or need no `loadmodule`.
+    fn of_loaded<T>(&self, what: impl Fn(&Module) -> Option<T>) -> Vec<T> {
+        let modules = self.modules.iter();
+        modules
+            .filter(|module| self.is_loaded(module.name))
+            .filter_map(what)
+            .collect()
     }
 
     /// The listen sockets that `$fs` can name; see [`Program::sockets`].

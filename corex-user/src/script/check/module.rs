@@ -2,15 +2,16 @@
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::module::{CORE, MODULES, Parameter, ParameterKind, find_module};
+use super::review::Written;
+use crate::script::function::{CORE, Modules, Parameter, ParameterKind};
 use crate::script::pv::Form;
 use crate::script::syntax::ast::{ModParam, Node, ParamValue, Str};
 use crate::script::syntax::diag::Diagnostic;
 use crate::script::syntax::pv::parse_pv;
 use crate::script::syntax::span::Span;
 
-fn module_names() -> String {
-    let loadable = MODULES.iter().map(|module| module.name);
+fn module_names(modules: Modules) -> String {
+    let loadable = modules.iter().map(|module| module.name);
     let names: Vec<_> = loadable.filter(|name| *name != CORE).collect();
     names.join(", ")
 }
@@ -20,7 +21,7 @@ impl Checker {
         let text = String::from_utf8_lossy(&name.kind.value);
         let file = text.rsplit('/').next().unwrap_or_default();
         let short = file.strip_suffix(".so").unwrap_or(file);
-        match find_module(short) {
+        match self.modules.find(short) {
             Some(module) => {
                 if self.is_loaded(module.name) {
                     self.say(Diagnostic::warning(
@@ -34,8 +35,8 @@ impl Checker {
             None => {
                 let mut diagnostic =
                     Diagnostic::error(name.span, format!("there is no module `{short}` here"))
-                        .label(format!("expected one of {}", module_names()));
-                if let Some(near) = nearest(short, MODULES.map(|module| module.name)) {
+                        .label(format!("expected one of {}", module_names(self.modules)));
+                if let Some(near) = nearest(short, self.modules.iter().map(|module| module.name)) {
                     diagnostic = diagnostic.help(format!("did you mean \"{near}.so\"?"));
                 }
                 self.say(diagnostic);
@@ -61,10 +62,10 @@ impl Checker {
                 .kind
                 .locate(at..at + name.len(), param.modules.span);
             at += name.len() + 1;
-            let Some(module) = find_module(name) else {
+            let Some(module) = self.modules.find(name) else {
                 self.say(
                     Diagnostic::error(span, format!("there is no module `{name}` here"))
-                        .label(format!("expected one of {}", module_names())),
+                        .label(format!("expected one of {}", module_names(self.modules))),
                 );
                 continue;
             };
@@ -81,7 +82,7 @@ impl Checker {
                 .iter()
                 .find(|known| known.name == wanted || known.aliases.contains(&wanted));
             match found {
-                Some(known) => self.set_param(name, known, &param.value),
+                Some(known) => self.set_param(module.name, known, &param.value),
                 None => {
                     let known = || {
                         let all = module.parameters.iter();
@@ -103,7 +104,12 @@ impl Checker {
         }
     }
 
-    fn set_param(&mut self, module: &str, param: &Parameter, value: &Node<ParamValue>) {
+    fn set_param(
+        &mut self,
+        module: &'static str,
+        param: &'static Parameter,
+        value: &Node<ParamValue>,
+    ) {
         let name = param.name;
         match (param.kind, &value.kind) {
             (ParameterKind::Ignored, _) => self.say(Diagnostic::warning(
@@ -118,9 +124,7 @@ impl Checker {
                     );
                 }
                 set(&mut self.settings, *number);
-                if module == "corex" && name == "network_io_intercept" {
-                    self.intercept = Some(value.span);
-                }
+                self.note_written(module, name, value.span, true);
             }
             (ParameterKind::Int { .. }, ParamValue::Str(_)) => self.say(
                 Diagnostic::error(value.span, format!("{name} takes a number"))
@@ -136,12 +140,7 @@ impl Checker {
                     Some(text) => set(&mut self.settings, text),
                     None => Err("it is not valid UTF-8".to_owned()),
                 };
-                if module == "app_lua" && name == "load" && result.is_ok() {
-                    self.lua_scripts.push(value.span);
-                }
-                if module == "corex" && matches!(name, "mode" | "protect") {
-                    self.inline = Some(value.span);
-                }
+                self.note_written(module, name, value.span, result.is_ok());
                 if let Err(reason) = result {
                     self.say(Diagnostic::error(value.span, format!("{name}: {reason}")).help(help));
                 }
@@ -160,6 +159,21 @@ impl Checker {
                 self.set_msg_avp(&Node::new(text.clone(), value.span));
             }
         }
+    }
+
+    fn note_written(
+        &mut self,
+        module: &'static str,
+        parameter: &'static str,
+        span: Span,
+        is_taken: bool,
+    ) {
+        self.written.push(Written {
+            module,
+            parameter,
+            span,
+            is_taken,
+        });
     }
 
     fn set_msg_avp(&mut self, text: &Str) {

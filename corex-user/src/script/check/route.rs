@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::nearest::nearest;
-use crate::module::Routes;
+use crate::script::function::Routes;
 use crate::script::program::{Block, RouteId};
 use crate::script::syntax::ast::{File, ItemKind, Route, RouteKind};
 use crate::script::syntax::diag::Diagnostic;
@@ -23,6 +23,18 @@ pub(super) enum Place {
     Named(String),
     /// Nothing here: its statements are checked all the same.
     Nowhere,
+}
+
+impl Place {
+    /// The kind of block that it makes one; none where it is run only when it is called.
+    pub fn kind(&self) -> Routes {
+        match self {
+            Place::Request => Routes::REQUEST,
+            Place::Reply => Routes::REPLY,
+            Place::Network => Routes::NETWORK,
+            Place::Named(_) | Place::Nowhere => Routes::NONE,
+        }
+    }
 }
 
 /// A block that was found.
@@ -135,16 +147,7 @@ impl Checker {
 
     /// Reports functions that can be reached from a kind of route in which they can't run.
     pub(super) fn check_uses(&mut self) {
-        let mut reached: Vec<Routes> = self
-            .routes
-            .iter()
-            .map(|route| match route.place {
-                Place::Request => Routes::REQUEST,
-                Place::Reply => Routes::REPLY,
-                Place::Network => Routes::NETWORK,
-                Place::Named(_) | Place::Nowhere => Routes::NONE,
-            })
-            .collect();
+        let mut reached: Vec<Routes> = self.routes.iter().map(|route| route.place.kind()).collect();
         loop {
             let mut changed = false;
             for (caller, callee) in &self.calls {
@@ -180,72 +183,6 @@ impl Checker {
                 diagnostic = diagnostic.help(format!("this block is called from {places}"));
             }
             self.say(diagnostic);
-        }
-    }
-
-    /// Whether the hook and the parameters that belong to it are there together.
-    pub(super) fn check_hook(&mut self) {
-        let hook = self
-            .routes
-            .iter()
-            .find(|route| route.place == Place::Network)
-            .map(|route| route.span);
-        let is_on = self.settings.corex.network_io_intercept;
-        match (hook, self.intercept) {
-            (None, Some(span)) if is_on => self.say(
-                Diagnostic::warning(span, "there is no event_route[network:msg] to run")
-                    .help("add the block, or remove this line"),
-            ),
-            (Some(span), _) if !is_on => self.say(
-                Diagnostic::warning(span, "this block never runs")
-                    .help("add the line: modparam(\"corex\", \"network_io_intercept\", 1)"),
-            ),
-            (Some(span), _) if self.msg_avp.is_none() => self.say(
-                Diagnostic::warning(span, "what this block makes of a message is lost").help(
-                    "say where it leaves the new message: \
-                     modparam(\"corex\", \"msg_avp\", \"$avp(msg)\")",
-                ),
-            ),
-            _ => {}
-        }
-    }
-
-    /// Whether what inline mode needs is there, and nothing that has no meaning in it.
-    pub(super) fn check_inline(&mut self) {
-        let inline = &self.settings.corex.inline;
-        let (is_on, is_protecting) = (inline.is_on, !inline.protect.is_empty());
-        let span = self.inline.unwrap_or(Span::NONE);
-        match (is_on, is_protecting) {
-            (true, false) => self.say(
-                Diagnostic::error(span, "inline mode has no server to stand in front of").help(
-                    "name its socket: modparam(\"corex\", \"protect\", \"udp:ADDRESS:5060\")",
-                ),
-            ),
-            (false, true) => self.say(
-                Diagnostic::warning(span, "`protect` has no meaning in proxy mode")
-                    .help("add the line: modparam(\"corex\", \"mode\", \"inline\")"),
-            ),
-            _ => {}
-        }
-        if !is_on {
-            return;
-        }
-        if !self.settings.listen.is_empty() {
-            self.say(
-                Diagnostic::warning(span, "`listen` has no meaning in inline mode")
-                    .help("corex opens no SIP socket: leave the `listen` lines out"),
-            );
-        }
-        let unused = self
-            .routes
-            .iter()
-            .find(|route| matches!(route.place, Place::Request | Place::Reply))
-            .map(|route| route.span);
-        if let Some(span) = unused {
-            self.say(
-                Diagnostic::warning(span, "this block never runs in inline mode")
-                    .help("the server routes; what it receives and sends goes through event_route[network:msg]"),
-            );
         }
     }
 }

@@ -19,6 +19,16 @@ use super::*;
 use corex_sip::compose::SentBy;
 use corex_sip::{SipView, Transport};
 
+/// As [`super::load`], with the modules that there are.
+fn load(path: &Path) -> Loaded {
+    super::load(path, crate::module::MODULES)
+}
+
+/// As [`super::load_str`], with the modules that there are.
+fn load_str(name: &str, text: &str) -> Loaded {
+    super::load_str(name, text, crate::module::MODULES)
+}
+
 /// A request with one of everything that pseudo-variables read.
 const INVITE: &[u8] = b"INVITE sip:bob:pw@example.com:5070;transport=udp SIP/2.0\r\n\
     Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\n\

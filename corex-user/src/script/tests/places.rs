@@ -1,6 +1,6 @@
 //! What log lines call a statement's place.
 
-use crate::script::load;
+use super::load;
 
 #[test]
 fn statement_of_an_included_file_is_named_by_that_file() {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::module::MODULES;
-use crate::script::check::CORE;
+use crate::script::check::CORE_PARAMETERS;
 use crate::script::pv;
 
 #[test]
@@ -16,13 +16,13 @@ fn every_entry_has_a_sentence_and_a_name_of_its_own() {
         );
         assert!(names.insert(format!("{scope} {name}")), "{scope} {name}");
     };
-    for param in CORE {
+    for param in CORE_PARAMETERS {
         check("core", param.name, param.doc);
     }
     for def in pv::all() {
         check("pv", def.name, def.doc);
     }
-    for module in MODULES {
+    for module in MODULES.iter() {
         check("module", module.name, module.doc);
         for function in module.functions {
             for name in std::iter::once(&function.name).chain(function.aliases) {

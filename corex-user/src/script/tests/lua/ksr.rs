@@ -363,7 +363,7 @@ fn every_function_of_every_module_is_there() {
         "#,
         "request_route { lua_run(\"f\", \"$rU\", \"$rd\"); }",
     );
-    for module in crate::module::MODULES {
+    for module in crate::module::MODULES.iter() {
         for function in module.functions {
             for name in std::iter::once(&function.name).chain(function.aliases) {
                 let request = String::from_utf8_lossy(INVITE).replacen(

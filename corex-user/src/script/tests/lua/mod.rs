@@ -9,6 +9,7 @@ mod sandbox;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::hook::lua::LuaEngine;
 
 const MODULES: &str = "loadmodule \"pv.so\"\nloadmodule \"sl.so\"\nloadmodule \"textops.so\"\n\
     loadmodule \"corex.so\"\nloadmodule \"maxfwd.so\"\nloadmodule \"siputils.so\"\n\
@@ -50,7 +51,7 @@ impl Folder {
     /// Loads a configuration that runs `script.lua`.
     fn load(&self, config: &str) -> Loaded {
         self.write("corex.cfg", &format!("{MODULES}\n{config}"));
-        super::super::load(&self.0.join("corex.cfg"))
+        super::load(&self.0.join("corex.cfg"))
     }
 }
 
@@ -98,7 +99,7 @@ impl Case {
 
     /// Ends the engine's rest.
     fn wake(&mut self) {
-        self.runtime.lua.as_mut().unwrap().wake();
+        self.runtime.engine::<LuaEngine>().unwrap().wake();
     }
 
     /// A counter's value.

@@ -13,7 +13,7 @@ fn a_changed_script_is_taken_over_before_the_next_call() {
         &format!("{SAY} function f() say(\"new\") end"),
     );
     assert_eq!(case.run(INVITE), ["string:old"]);
-    case.config.program.reload_lua().unwrap();
+    case.config.program.reload_scripts("app_lua").unwrap();
     assert_eq!(case.run(INVITE), ["string:new"]);
     assert_eq!((case.count("reloads"), case.count("restarts")), (1, 0));
 }
@@ -23,8 +23,8 @@ fn a_broken_script_leaves_the_old_one() {
     let mut case = Case::new("function f() say(\"old\") end", F);
     for broken in ["x = = 1", "error('boom')", "while true do end"] {
         case.folder.write("script.lua", broken);
-        let reason = case.config.program.reload_lua().unwrap_err();
-        assert!(!reason.is_empty());
+        let reason = case.config.program.reload_scripts("app_lua").unwrap_err();
+        assert!(!reason.to_string().is_empty());
         assert_eq!(case.run(INVITE), ["string:old"], "{broken}");
     }
     assert_eq!((case.count("reloads"), case.count("reload_errors")), (3, 3));
@@ -46,7 +46,7 @@ fn a_state_that_was_lost_runs_the_scripts_that_were_loaded_last() {
 #[test]
 fn reload_is_refused_where_the_configuration_says_so() {
     let case = Case::new("", "modparam(\"app_lua\", \"reload\", 0)");
-    assert!(case.config.program.reload_lua().is_err());
+    assert!(case.config.program.reload_scripts("app_lua").is_err());
     assert_eq!(case.count("reloads"), 0);
-    assert!(config("").program.reload_lua().is_err());
+    assert!(config("").program.reload_scripts("app_lua").is_err());
 }

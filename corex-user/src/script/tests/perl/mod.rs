@@ -6,6 +6,7 @@ mod message;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::hook::perl::PerlScript;
 
 /// The script of the documentation's example 1.15, as it is printed there.
 const EXAMPLE: &str = include_str!("../../../../../examples/15-custom-compress.pl");
@@ -116,7 +117,8 @@ impl Perl {
 
     /// Waits until a process stands by.
     fn settle(&self) {
-        self.config.program.perl.as_ref().unwrap().settle();
+        let script = self.config.program.scripts::<PerlScript>();
+        script.unwrap().settle();
     }
 
     /// Waits until a counter has this value: what it counts happens beside.
@@ -294,7 +296,7 @@ fn a_changed_script_takes_over_and_a_broken_one_does_not() {
     perl.settle();
     std::fs::write(perl.folder.join("script.pl"), "sub f { 2 }").unwrap();
     assert_eq!(perl.says(INVITE), ["rc1"], "not before it is asked for");
-    perl.config.reload_perl();
+    perl.config.program.reload_scripts("app_perl").unwrap();
     perl.wait_for("reloads", 1);
     for _ in 0..2000 {
         if perl.says(INVITE) == ["rc2"] {
@@ -305,7 +307,7 @@ fn a_changed_script_takes_over_and_a_broken_one_does_not() {
     assert_eq!(perl.says(INVITE), ["rc2"]);
     perl.settle();
     std::fs::write(perl.folder.join("script.pl"), "sub f { 3").unwrap();
-    perl.config.reload_perl();
+    perl.config.program.reload_scripts("app_perl").unwrap();
     perl.wait_for("reload_errors", 1);
     assert_eq!(perl.says(INVITE), ["rc2"]);
     assert_eq!(perl.counted("errors"), 0);

@@ -1,12 +1,17 @@
 //! What a configuration can use: the tables that the checker goes by, as text.
 
+mod chapter;
+mod differences;
+
 use std::fmt::Write as _;
 
-use super::check::CORE;
-use super::differences;
-use super::pv::{self, Form, Names, PvDef};
-use super::transform;
-use crate::module::{CORE as CORE_MODULE, Function, MODULES, Parameter};
+use crate::module::MODULES;
+use crate::script::check::CORE_PARAMETERS;
+use crate::script::function::{CORE, Function, Parameter};
+use crate::script::pv::{self, Form, Names, PvDef};
+use crate::script::transform;
+
+pub use chapter::Chapter;
 
 /// One thing that a configuration can use.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,21 +24,6 @@ pub struct Entry {
     pub doc: &'static str,
     /// What differs from Kamailio, and why; `None` where nothing that is known of does.
     pub differs: Option<&'static str>,
-}
-
-/// A part of the catalogue.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, clap::ValueEnum)]
-pub enum Chapter {
-    /// Functions that routes can call
-    Functions,
-    /// Pseudo-variables
-    Variables,
-    /// Transformations of pseudo-variables
-    Transformations,
-    /// Core parameters, and what modparam() sets
-    Parameters,
-    /// Modules
-    Modules,
 }
 
 /// Everything in a chapter, in the order of the tables.
@@ -53,27 +43,27 @@ pub fn entries(chapter: Chapter) -> Vec<Entry> {
             .collect(),
         Chapter::Variables => pv::all()
             .map(|def| Entry {
-                module: CORE_MODULE,
+                module: CORE,
                 form: variable_form(def),
                 doc: def.doc,
-                differs: differences::find(chapter, CORE_MODULE, def.name),
+                differs: differences::find(chapter, CORE, def.name),
             })
             .collect(),
         Chapter::Transformations => transform::ALL
             .iter()
             .map(|def| Entry {
-                module: CORE_MODULE,
+                module: CORE,
                 form: format!("{{{}{}}}", def.name, def.args),
                 doc: def.doc,
-                differs: differences::find(chapter, CORE_MODULE, def.name),
+                differs: differences::find(chapter, CORE, def.name),
             })
             .collect(),
         Chapter::Parameters => {
-            let core = CORE.iter().map(|param| Entry {
-                module: CORE_MODULE,
+            let core = CORE_PARAMETERS.iter().map(|param| Entry {
+                module: CORE,
                 form: param.name.to_owned(),
                 doc: param.doc,
-                differs: differences::find(chapter, CORE_MODULE, param.name),
+                differs: differences::find(chapter, CORE, param.name),
             });
             let of_modules = MODULES.iter().flat_map(|module| {
                 let entry = |param| Entry {
@@ -187,4 +177,37 @@ fn escaped(text: &str) -> String {
         escaped.push(sign);
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differences::DIFFERENCES;
+    use super::*;
+
+    #[test]
+    fn every_difference_is_one_of_something_that_exists() {
+        for chapter in [
+            Chapter::Functions,
+            Chapter::Variables,
+            Chapter::Transformations,
+            Chapter::Parameters,
+            Chapter::Modules,
+        ] {
+            let expected = DIFFERENCES.iter().filter(|one| one.chapter == chapter);
+            let shown = entries(chapter);
+            let shown = shown.iter().filter(|entry| entry.differs.is_some());
+            assert_eq!(shown.count(), expected.count(), "{chapter:?}");
+        }
+    }
+
+    #[test]
+    fn the_document_is_what_the_tables_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let document = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            document == markdown(),
+            "docs/configuration.md isn't what the tables say: \
+             run `cargo run --bin corex list --markdown > docs/configuration.md`"
+        );
+    }
 }

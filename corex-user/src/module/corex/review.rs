@@ -1,0 +1,68 @@
+//! Whether the hook's and inline mode's parameters fit the blocks that there are.
+
+use crate::script::check::Review;
+use crate::script::function::Routes;
+use crate::script::syntax::diag::Diagnostic;
+use crate::script::syntax::span::Span;
+
+pub(super) fn review(review: &mut Review<'_>) {
+    hook(review);
+    inline(review);
+}
+
+/// Whether the hook and the parameters that belong to it are there together.
+fn hook(review: &mut Review<'_>) {
+    let hook = review.block(Routes::NETWORK);
+    let is_on = review.settings().corex.network_io_intercept;
+    let diagnostic = match (hook, review.taken(&["network_io_intercept"])) {
+        (None, Some(span)) if is_on => {
+            Diagnostic::warning(span, "there is no event_route[network:msg] to run")
+                .help("add the block, or remove this line")
+        }
+        (Some(span), _) if !is_on => Diagnostic::warning(span, "this block never runs")
+            .help("add the line: modparam(\"corex\", \"network_io_intercept\", 1)"),
+        (Some(span), _) if !review.has_message_avp() => {
+            Diagnostic::warning(span, "what this block makes of a message is lost").help(
+                "say where it leaves the new message: \
+                 modparam(\"corex\", \"msg_avp\", \"$avp(msg)\")",
+            )
+        }
+        _ => return,
+    };
+    review.report(diagnostic);
+}
+
+/// Whether what inline mode needs is there, and nothing that has no meaning in it.
+fn inline(review: &mut Review<'_>) {
+    let inline = &review.settings().corex.inline;
+    let (is_on, is_protecting) = (inline.is_on, !inline.protect.is_empty());
+    let span = review.written(&["mode", "protect"]).unwrap_or(Span::NONE);
+    match (is_on, is_protecting) {
+        (true, false) => review.report(
+            Diagnostic::error(span, "inline mode has no server to stand in front of")
+                .help("name its socket: modparam(\"corex\", \"protect\", \"udp:ADDRESS:5060\")"),
+        ),
+        (false, true) => review.report(
+            Diagnostic::warning(span, "`protect` has no meaning in proxy mode")
+                .help("add the line: modparam(\"corex\", \"mode\", \"inline\")"),
+        ),
+        _ => {}
+    }
+    if !is_on {
+        return;
+    }
+    if !review.settings().listen.is_empty() {
+        review.report(
+            Diagnostic::warning(span, "`listen` has no meaning in inline mode")
+                .help("corex opens no SIP socket: leave the `listen` lines out"),
+        );
+    }
+    if let Some(span) = review.block(Routes::REQUEST.or(Routes::REPLY)) {
+        review.report(
+            Diagnostic::warning(span, "this block never runs in inline mode").help(
+                "the server routes; what it receives and sends goes through \
+                 event_route[network:msg]",
+            ),
+        );
+    }
+}
