@@ -3,11 +3,6 @@
 //! The modules stand in the order in which a message passes them; each knows only its
 //! neighbours. docs/architecture.md follows one message through.
 
-#![expect(
-    private_interfaces,
-    reason = "the interpreter is not a crate of its own yet"
-)]
-
 pub mod io;
 
 pub mod hook;
@@ -15,7 +10,6 @@ pub mod pipeline;
 
 pub mod catalogue;
 pub mod module;
-pub mod script;
 
 pub mod codec;
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser as _};
+use corex_script::Config;
 use corex_user::{
     catalogue::{self, Chapter},
     daemon::{self, Options},
@@ -22,7 +23,6 @@ use corex_user::{
     },
     module::MODULES,
     rpc::client,
-    script::{self, Config},
     telemetry::log,
     top,
 };
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 /// Reads a configuration and prints its report to stderr. `None` if it has errors.
 fn load(path: &Path) -> Option<Config> {
     // What a script's module starts runs without capabilities from the first moment.
-    let loaded = privileges::without(|| script::load(path, MODULES));
+    let loaded = privileges::without(|| corex_script::load(path, MODULES));
     let colour = std::io::stderr().is_terminal();
     let report = loaded.report.render(colour);
     if !report.is_empty() {

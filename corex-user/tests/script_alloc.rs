@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use corex_sip::compose::SentBy;
-use corex_sip::{SipView, Transport};
-use corex_user::script::host::FileError;
-use corex_user::script::{
+use corex_script::host::FileError;
+use corex_script::{
     Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SocketId,
     Target, load_str,
 };
+use corex_sip::compose::SentBy;
+use corex_sip::{SipView, Transport};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };

@@ -1,6 +1,6 @@
 //! The configuration language.
 
-use corex_user::script::{load_str, syntax};
+use corex_script::{load_str, syntax};
 
 /// Takes the input for a configuration: parses, shows the report, checks. Where it is right, the
 /// printed tree must parse to an equal tree.

@@ -6,10 +6,10 @@ mod differences;
 use std::fmt::Write as _;
 
 use crate::module::MODULES;
-use crate::script::check::CORE_PARAMETERS;
-use crate::script::function::{CORE, Function, Parameter};
-use crate::script::pv::{self, Form, Names, PvDef};
-use crate::script::transform;
+use corex_script::compile::CORE_PARAMETERS;
+use corex_script::function::{CORE, Function, Parameter};
+use corex_script::run::pv::{self, Form, Names, PvDef};
+use corex_script::run::transform;
 
 pub use chapter::Chapter;
 

@@ -20,9 +20,9 @@ use crate::{
         stream::{Inbox, StreamMessage, Streams},
     },
     pipeline::Listener,
-    script::{SocketId, settings::Settings},
     telemetry::stream_counters::StreamCounters,
 };
+use corex_script::{SocketId, settings::Settings};
 use corex_sip::Transport;
 
 /// Messages from streams that may wait for a worker.

@@ -10,13 +10,13 @@ use std::{
 use anyhow::Context as _;
 
 use super::remote::Remote;
-use crate::script::settings::control::{HostPort, JsonRpcSettings};
 use crate::{
     http::{Handler, Method, Request, Response, Router, Server},
     rpc::{Rpc, ctl, json, limit::Limits},
-    script::Config,
     telemetry::metrics,
 };
+use corex_script::Config;
+use corex_script::settings::control::{HostPort, JsonRpcSettings};
 
 /// Sockets that are open and not served yet.
 #[derive(Default)]

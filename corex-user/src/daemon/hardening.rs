@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{Options, engine::Engine};
-use crate::script::settings::control::{BinrpcAddress, DatagramAddress};
-use crate::{
-    kernel::{
-        confine::{self, Reach},
-        privileges,
-    },
-    script::Config,
+use crate::kernel::{
+    confine::{self, Reach},
+    privileges,
 };
+use corex_script::Config;
+use corex_script::settings::control::{BinrpcAddress, DatagramAddress};
 
 /// Gives up every capability, and the files that nothing here needs: for the calling thread and
 /// all that it starts from now on. What can't be given up is logged, and corex runs on.

@@ -23,8 +23,8 @@ use crate::{
         pins::Pins,
     },
     pipeline::Listener,
-    script::{Direction, settings},
 };
+use corex_script::{Direction, settings};
 
 /// Folder of the links' pins, in the instance's.
 const LINKS: &str = "links";

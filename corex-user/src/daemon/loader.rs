@@ -6,11 +6,8 @@ use std::{path::PathBuf, thread};
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    kernel::privileges,
-    module::MODULES,
-    script::{self, Loaded},
-};
+use crate::{kernel::privileges, module::MODULES};
+use corex_script::Loaded;
 
 type Job = (PathBuf, oneshot::Sender<Loaded>);
 
@@ -27,7 +24,7 @@ impl Loader {
         let run = move || {
             while let Some((path, answer)) = jobs.blocking_recv() {
                 // Nobody waits any more when corex stops.
-                let _ = answer.send(script::load(&path, MODULES));
+                let _ = answer.send(corex_script::load(&path, MODULES));
             }
         };
         privileges::without(|| {

@@ -48,9 +48,9 @@ use crate::{
         routes,
     },
     pipeline::{Listener, Pipeline, Shared},
-    script::Config,
     telemetry::{log::Log, peers::Peers, trace::Tap},
 };
+use corex_script::Config;
 use corex_sip::{Transport, alias};
 
 /// What the command line says beside the configuration.

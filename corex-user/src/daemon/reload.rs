@@ -9,9 +9,9 @@ use super::{Workers, loader::Loader, shared};
 use crate::{
     io::{courier::Courier, listen},
     pipeline::Shared,
-    script::Config,
     telemetry::log::Log,
 };
+use corex_script::Config;
 
 /// Reads the configuration again and gives it to the workers.
 pub struct Reloader {

@@ -23,12 +23,12 @@ use crate::{
             Socket, Table, TableEntry, TableError, Variable, Worker,
         },
     },
-    script::{settings::SharedValue, tables},
     telemetry::{
         books::Books, gauges::QueueGauges, log::Log, peers, stream_counters::StreamCounters,
         trace::Traced,
     },
 };
+use corex_script::{run::tables, settings::SharedValue};
 
 /// What remote control has the daemon do.
 pub enum Command {
@@ -411,7 +411,7 @@ impl Daemon for Remote {
             return Err(wrong("expected an integer"));
         };
         let len = || {
-            let most = i64::from(crate::script::settings::MAX_MESSAGE_LEN);
+            let most = i64::from(corex_script::settings::MAX_MESSAGE_LEN);
             let len = u32::try_from(value.clamp(-1, most + 1)).ok();
             len.filter(|len| i64::from(*len) <= most)
                 .ok_or_else(|| wrong("expected 0 to 65535"))
@@ -523,7 +523,7 @@ impl Daemon for Remote {
         most: usize,
         within: Duration,
     ) -> Later<'_, Result<Vec<Traced>, String>> {
-        let filter = crate::script::regex(filter);
+        let filter = corex_script::regex(filter);
         let tap = Arc::clone(&self.latest.load().tap);
         Box::pin(async move {
             let mut records = tap.open(filter?, most);

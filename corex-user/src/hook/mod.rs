@@ -8,7 +8,7 @@ pub mod lua;
 pub(crate) mod perl;
 pub(crate) mod rest;
 
-use crate::script::{Direction, Env, HookOutcome, Host, Runtime};
+use corex_script::{Direction, Env, HookOutcome, Host, Runtime};
 
 /// Runs the hook on `payload`. `replacement` is cleared and holds the result when the
 /// outcome is [`HookOutcome::Replaced`].

@@ -11,12 +11,12 @@ use super::{
     socket::KernelSocket,
     stream::{Delivery, Streams},
 };
-use crate::script::limiter::SharedLimiter;
 use crate::{
     pipeline::carrier::{Address, Carrier, Lookup, Parcel},
-    script::{SendError, Target},
     telemetry::stream_counters::StreamCounters,
 };
+use corex_script::limiter::SharedLimiter;
+use corex_script::{SendError, Target};
 use corex_sip::Transport;
 
 /// Messages that may wait for their names.

@@ -19,10 +19,10 @@ use super::{
 use crate::{
     kernel::routes::{NextHop, NextHops, Path, Table},
     pipeline::{Egress, Outbound, TransmitError},
-    script::SocketId,
 };
 use corex_packet as packet;
 use corex_packet::{Envelope, UdpFrame};
+use corex_script::SocketId;
 
 /// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
 const TTL: u8 = 64;

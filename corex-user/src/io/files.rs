@@ -18,7 +18,7 @@ use std::{
 
 use cap_std::{ambient_authority, fs::Dir};
 
-use crate::script::host::FileError;
+use corex_script::host::FileError;
 
 /// How long a worker waits for the disk.
 const PATIENCE: Duration = Duration::from_millis(5);

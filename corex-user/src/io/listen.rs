@@ -2,11 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
-use crate::{
-    kernel::interfaces,
-    pipeline::Listener,
-    script::settings::{Listen, Settings},
-};
+use crate::{kernel::interfaces, pipeline::Listener};
+use corex_script::settings::{Listen, Settings};
 use corex_sip::{Transport, alias::Entry};
 
 /// Why a `listen` line names no address.

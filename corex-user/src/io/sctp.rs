@@ -18,12 +18,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::script::limiter::SharedLimiter;
 use crate::{
     pipeline::carrier::{Address, Parcel},
-    script::SendError,
     telemetry::stream_counters::StreamCounters,
 };
+use corex_script::SendError;
+use corex_script::limiter::SharedLimiter;
 
 /// How long a peer may take to answer, and then to take the message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,7 +160,7 @@ mod tests {
             payload: Bytes::from_static(b"hello"),
             to,
             transport: corex_sip::Transport::Sctp,
-            socket: crate::script::SocketId(0),
+            socket: corex_script::SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
             connection: None,
         }

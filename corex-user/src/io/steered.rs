@@ -3,9 +3,9 @@
 use corex_common::meta::FrameMeta;
 
 use super::xdp::{Frame, Umem};
-use crate::script::SocketId;
 use corex_packet as packet;
 use corex_packet::{Sum, UdpChecksum, UdpFrame};
+use corex_script::SocketId;
 
 /// A datagram in a steered frame, checked.
 pub struct Steered {

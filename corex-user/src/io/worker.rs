@@ -27,9 +27,9 @@ use super::{
 use crate::{
     kernel::{heap::HeapUse, worker_counters::WorkerSlots},
     pipeline::{Inbound, Pipeline, Shared},
-    script::SocketId,
     telemetry::gauges::{QueueGauges, WorkerLink, add, set},
 };
+use corex_script::SocketId;
 use corex_sip::Transport;
 
 /// Frames taken from a queue before the others get their turn.

@@ -14,7 +14,7 @@ use std::{
 use corex_common::maps::Config;
 
 use super::memory::Memory;
-use crate::script::settings::Corex;
+use corex_script::settings::Corex;
 
 const WORDS: usize = size_of::<Config>() / size_of::<u32>();
 const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();

@@ -1,12 +1,12 @@
 //! The module `app_lua`: scripts in Lua, run by `hook::lua`.
 
 use crate::hook::lua::{self, Call};
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{Function, Module, Param, Parameter, ParameterKind, Routes, value};
-use crate::script::language::LanguageLoader;
-use crate::script::latency::Kind;
-use crate::script::program::Arg;
-use crate::script::value::StrRef;
+use corex_script::function::{Function, Module, Param, Parameter, ParameterKind, Routes, value};
+use corex_script::language::LanguageLoader;
+use corex_script::latency::Kind;
+use corex_script::run::Arg;
+use corex_script::run::StrRef;
+use corex_script::run::{Exec, Halt};
 
 pub(super) static MODULE: Module = Module {
     name: "app_lua",

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::hook::perl;
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
-use crate::script::language::LanguageLoader;
-use crate::script::latency::Kind;
-use crate::script::program::Arg;
+use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use corex_script::language::LanguageLoader;
+use corex_script::latency::Kind;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 
 pub(super) static MODULE: Module = Module {
     name: "app_perl",

@@ -1,11 +1,12 @@
 //! The module `codec`: transformations of whole messages.
 
 use crate::codec::{Codec, CodecConfig, CodecError, Codecs};
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{
+use corex_script::function::{
     Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
 };
-use crate::script::program::Arg;
+use corex_script::limiter::Limiter;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 
 pub(super) static MODULE: Module = Module {
     name: "codec",
@@ -16,7 +17,10 @@ pub(super) static MODULE: Module = Module {
         let config = CodecConfig {
             gzip_level: settings.codec.gzip_level,
         };
-        Box::new(Codecs::new(&config))
+        Box::new(Kept {
+            codecs: Codecs::new(&config),
+            log: Limiter::default(),
+        })
     }),
     ..Module::NONE
 };
@@ -87,6 +91,12 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
+/// What a worker keeps.
+struct Kept {
+    codecs: Result<Codecs, CodecError>,
+    log: Limiter,
+}
+
 type Transform = fn(&mut Codecs, Codec, &[u8], &mut Vec<u8>, usize) -> Result<(), CodecError>;
 
 fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, Halt> {
@@ -100,15 +110,14 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
         return Ok(-1);
     };
     let input = exec.arg_str(std::slice::from_ref(input), 0)?;
-    let max = exec.program.known.settings.codec.max_output as usize;
+    let max = exec.program.settings().codec.max_output as usize;
     // The parameters' bounds let no error through.
-    let result = exec.append_with(
-        input,
-        |codecs: &mut Result<Codecs, CodecError>, input, out| match codecs {
+    let result = exec.append_with(input, |kept: &mut Kept, input, out| {
+        match &mut kept.codecs {
             Ok(codecs) => transform(codecs, *codec, input, out, max),
             Err(error) => Err(*error),
-        },
-    )?;
+        }
+    })?;
     let Some(result) = result else {
         return Ok(-1);
     };
@@ -118,7 +127,8 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
             Ok(1)
         }
         Err(error) => {
-            if let Some(held_back) = exec.rt.limits.codecs.allow() {
+            let kept = exec.rt.kept::<Kept>();
+            if let Some(held_back) = kept.and_then(|kept| kept.log.allow()) {
                 tracing::warn!(
                     worker = exec.rt.worker,
                     src = %exec.env.src,

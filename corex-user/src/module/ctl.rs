@@ -1,7 +1,7 @@
 //! The module `ctl`: what kamcmd connects to. Its front end is [`crate::rpc::ctl`].
 
-use crate::script::function::{Module, Parameter, ParameterKind};
-use crate::script::settings::control::BinrpcAddress;
+use corex_script::function::{Module, Parameter, ParameterKind};
+use corex_script::settings::control::BinrpcAddress;
 
 pub(super) static MODULE: Module = Module {
     name: "ctl",

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::script::exec::Exec;
-use crate::script::value::StrRef;
-use crate::script::{NextHop, SendError, SocketId, Target};
+use corex_script::run::Exec;
+use corex_script::run::StrRef;
+use corex_script::{NextHop, SendError, SocketId, Target};
 use corex_sip::alias::MAX_HOST_LEN;
 use corex_sip::compose::ReturnPath;
 use corex_sip::{Scheme, Transport, Uri, host_ip};
@@ -173,48 +173,51 @@ impl Destination {
     }
 }
 
-impl Exec<'_> {
-    /// Where the message goes when nobody says where: `$du`, else the request URI.
-    pub fn default_destination(&self) -> Result<Destination, Unsendable> {
-        match self.changes.destination.or_else(|| self.request_uri()) {
-            Some(uri) => Destination::of_uri(self.bytes(uri)),
-            None => Err(Unsendable::Destination(
-                "a reply has no request URI, and $du is not set",
-            )),
-        }
+/// Where the message goes when nobody says where: `$du`, else the request URI.
+pub(crate) fn default_destination(exec: &Exec<'_>) -> Result<Destination, Unsendable> {
+    match exec.changes.destination.or_else(|| exec.request_uri()) {
+        Some(uri) => Destination::of_uri(exec.bytes(uri)),
+        None => Err(Unsendable::Destination(
+            "a reply has no request URI, and $du is not set",
+        )),
     }
+}
 
-    /// The next hop on the way to a destination.
-    pub fn next_hop<'d>(
-        &mut self,
-        destination: &'d Destination,
-        forced: Option<SocketId>,
-    ) -> Result<NextHop<'d>, Unsendable> {
-        let hop = self
-            .host
-            .next_hop(destination.target(), destination.transport, forced)?;
-        Ok(hop)
-    }
+/// The next hop on the way to a destination.
+pub(crate) fn next_hop<'d>(
+    exec: &mut Exec<'_>,
+    destination: &'d Destination,
+    forced: Option<SocketId>,
+) -> Result<NextHop<'d>, Unsendable> {
+    let hop = exec
+        .host
+        .next_hop(destination.target(), destination.transport, forced)?;
+    Ok(hop)
+}
 
-    /// Logs why a function didn't send, not too often.
-    pub fn log_unsent(&mut self, function: &str, to: Option<StrRef>, reason: Unsendable) {
-        let Some(held_back) = self.rt.limits.sends.allow() else {
-            return;
-        };
-        let to = match to
-            .or(self.changes.destination)
-            .or_else(|| self.request_uri())
-        {
-            Some(to) => self.bytes(to),
-            None => &[],
-        };
-        tracing::warn!(
-            worker = self.rt.worker,
-            src = %self.env.src,
-            held_back,
-            "{}: {function}() to \"{}\": {reason}",
-            self.program.place(self.line),
-            to.escape_ascii()
-        );
-    }
+/// Logs why a function didn't send, not too often.
+pub(crate) fn log_unsent(
+    exec: &mut Exec<'_>,
+    function: &str,
+    to: Option<StrRef>,
+    reason: Unsendable,
+) {
+    let Some(held_back) = exec.rt.unsent.allow() else {
+        return;
+    };
+    let to = match to
+        .or(exec.changes.destination)
+        .or_else(|| exec.request_uri())
+    {
+        Some(to) => exec.bytes(to),
+        None => &[],
+    };
+    tracing::warn!(
+        worker = exec.rt.worker,
+        src = %exec.env.src,
+        held_back,
+        "{}: {function}() to \"{}\": {reason}",
+        exec.program.place(exec.line),
+        to.escape_ascii()
+    );
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
-use crate::script::program::Arg;
-use crate::script::settings::{SharedValue, TableConfig};
-use crate::script::tables::Table;
+use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use corex_script::run::Arg;
+use corex_script::run::tables::Table;
+use corex_script::run::{Exec, Halt};
+use corex_script::settings::{SharedValue, TableConfig};
 
 pub(super) static MODULE: Module = Module {
     name: "htable",
@@ -152,7 +152,7 @@ fn remove_matching(
     let text = exec.arg_str(args, 2)?;
     let text = exec.bytes(text).to_vec();
     let regex = match operator.as_slice() {
-        b"re" => match crate::script::regex(&text) {
+        b"re" => match corex_script::regex(&text) {
             Ok(regex) => Some(regex),
             Err(reason) => {
                 exec.complain(format_args!("no regular expression: {reason}"));

@@ -1,8 +1,8 @@
 //! The module `jsonrpcs`: what kamcli, kamctl and curl connect to. Its front ends are in
 //! [`crate::rpc::json`].
 
-use crate::script::function::{Module, Parameter, ParameterKind};
-use crate::script::settings::control::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
+use corex_script::function::{Module, Parameter, ParameterKind};
+use corex_script::settings::control::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
 
 pub(super) static MODULE: Module = Module {
     name: "jsonrpcs",

@@ -1,8 +1,8 @@
 //! The module `maxfwd`: Max-Forwards, counted down by the script.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
-use crate::script::program::Arg;
+use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 use corex_sip::compose::max_forwards;
 
 pub(super) static MODULE: Module = Module {

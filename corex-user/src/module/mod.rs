@@ -17,7 +17,10 @@ mod sl;
 mod textops;
 mod xlog;
 
-use crate::script::function::Modules;
+#[cfg(test)]
+mod tests;
+
+use corex_script::function::Modules;
 
 /// All modules.
 pub static MODULES: Modules = Modules::new(&[

@@ -1,12 +1,12 @@
 //! The module `pv`: in Kamailio it brings the pseudo-variables, which are always there here.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{
+use corex_script::function::{
     Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
 };
-use crate::script::program::Arg;
-use crate::script::settings::SharedValue;
-use crate::script::value::Value;
+use corex_script::run::Arg;
+use corex_script::run::Value;
+use corex_script::run::{Exec, Halt};
+use corex_script::settings::SharedValue;
 
 pub(super) static MODULE: Module = Module {
     name: "pv",

@@ -1,10 +1,10 @@
 //! The module `siputils`: what is often asked of a message.
 
 use super::sl;
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{Function, Handler, Module, Param, Routes, value};
-use crate::script::program::Arg;
-use crate::script::value::Value;
+use corex_script::function::{Function, Handler, Module, Param, Routes, value};
+use corex_script::run::Arg;
+use corex_script::run::Value;
+use corex_script::run::{Exec, Halt};
 use corex_sip::Uri;
 
 pub(super) static MODULE: Module = Module {

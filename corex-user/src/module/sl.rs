@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
-use super::destination::{Destination, Unsendable};
-use crate::script::changes::Quality;
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
-use crate::script::program::Arg;
-use crate::script::value::StrRef;
-use crate::script::{Outgoing, Purpose};
+use super::destination::{Destination, Unsendable, log_unsent, next_hop};
+use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use corex_script::run::Arg;
+use corex_script::run::Quality;
+use corex_script::run::StrRef;
+use corex_script::run::{Exec, Halt};
+use corex_script::{Outgoing, Purpose};
 use corex_sip::SipView;
 use corex_sip::compose::{Fingerprint, Reply, reply_address, to_tag, write_reply};
 
@@ -93,7 +93,7 @@ pub(super) fn reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> bool {
     match try_reply(exec, code, reason) {
         Ok(()) => true,
         Err(reason) => {
-            exec.log_unsent("sl_send_reply", None, reason);
+            log_unsent(exec, "sl_send_reply", None, reason);
             false
         }
     }
@@ -107,7 +107,7 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
         return Err(Unsendable::Destination("an ACK gets no reply"));
     }
     let destination = reply_destination(exec, view)?;
-    let hop = exec.next_hop(&destination, Some(exec.env.socket))?;
+    let hop = next_hop(exec, &destination, Some(exec.env.socket))?;
     let mut headers = exec.changes.reply_headers.clone();
     if (300..400).contains(&code) {
         write_contacts(exec, &mut headers);

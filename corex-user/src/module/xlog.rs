@@ -1,12 +1,12 @@
 //! The module `xlog`: log lines of the script's own.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{
-    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
-};
-use crate::script::program::Arg;
 use crate::telemetry::line::Line;
 use crate::telemetry::log;
+use corex_script::function::{
+    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
+};
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 
 pub(super) static MODULE: Module = Module {
     name: "xlog",

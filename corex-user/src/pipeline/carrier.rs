@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::script::{ConnectionId, SendError, SocketId, Target};
+use corex_script::{ConnectionId, SendError, SocketId, Target};
 use corex_sip::Transport;
 
 /// What is known of a host name without waiting.

@@ -1,11 +1,9 @@
 //! Inline mode: the hook alone. What it leaves goes on to where it was going anyway.
 
 use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
-use crate::{
-    hook,
-    script::{Direction, Env, HookOutcome},
-};
+use crate::hook;
 use corex_common::counters::WorkerCounters;
+use corex_script::{Direction, Env, HookOutcome};
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

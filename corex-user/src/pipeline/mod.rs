@@ -25,15 +25,15 @@ use self::{
     pass::{Failure, Pass},
     source::Sources,
 };
-use crate::script::limiter::Limiter;
 use crate::{
     hook,
-    script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId},
     telemetry::{
         peers::Peers,
         trace::{Tap, Traced},
     },
 };
+use corex_script::limiter::Limiter;
+use corex_script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId};
 use corex_sip::{SipView, StartLine, Transport};
 
 /// A message as it came from the network.

@@ -14,14 +14,11 @@ use super::{
     carrier::{Address, Lookup, Parcel},
     source::Sources,
 };
-use crate::script::host::FileError;
-use crate::{
-    hook,
-    script::{
-        Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError,
-        SocketId, Target,
-    },
-    telemetry::peers::Peers,
+use crate::{hook, telemetry::peers::Peers};
+use corex_script::host::FileError;
+use corex_script::{
+    Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError, SocketId,
+    Target,
 };
 use corex_sip::Transport;
 use corex_sip::compose::SentBy;

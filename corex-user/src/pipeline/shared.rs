@@ -7,12 +7,8 @@ use std::{
 };
 
 use super::carrier::Carrier;
-use crate::{
-    io::files::Files,
-    kernel::knobs::Knobs,
-    script::{Config, SocketId},
-    telemetry::trace::Tap,
-};
+use crate::{io::files::Files, kernel::knobs::Knobs, telemetry::trace::Tap};
+use corex_script::{Config, SocketId};
 use corex_sip::{Transport, alias};
 
 /// A listen socket, resolved.

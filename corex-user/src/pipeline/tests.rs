@@ -8,11 +8,8 @@ use super::{
     Egress, Inbound, Listener, Outbound, Pipeline, Shared, TransmitError, WorkerCounters,
     carrier::NoCarrier,
 };
-use crate::{
-    io::files::Files,
-    kernel::knobs::Knobs,
-    script::{self, SocketId},
-};
+use crate::{io::files::Files, kernel::knobs::Knobs};
+use corex_script::SocketId;
 use corex_sip::{Transport, alias};
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
@@ -59,7 +56,7 @@ impl Egress for Recorder {
 }
 
 fn pipeline(text: &str) -> Pipeline {
-    let loaded = script::load_str("test.cfg", text, crate::module::MODULES);
+    let loaded = corex_script::load_str("test.cfg", text, crate::module::MODULES);
     let report = loaded.report.render(false);
     let config = loaded.config.unwrap_or_else(|| panic!("{report}"));
     let listeners = config

@@ -10,7 +10,7 @@ use super::binrpc::{self, Cookie, Kind, Progress};
 use super::fault::Fault;
 use super::json;
 use super::value::{Fields, Name, Value};
-use crate::script::settings::control::{BinrpcAddress, default_socket};
+use corex_script::settings::control::{BinrpcAddress, default_socket};
 
 /// The most bytes of a reply's payload.
 const MAX_REPLY: usize = 64 << 20;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::limit::Client;
 use super::service::Rpc;
 use super::socket_file::{self, SocketFile};
-use crate::script::settings::control::{Access, HostPort};
+use corex_script::settings::control::{Access, HostPort};
 
 /// The longest datagram.
 const LONGEST: usize = 65_535;

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Group, User, mkfifo};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::script::settings::control::Access;
+use corex_script::settings::control::Access;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 64;

@@ -11,7 +11,7 @@ use super::{
     gauges::{QueueGauges, SocketTally, WorkerGauges},
     peers,
 };
-use crate::script::latency::{self, Histogram};
+use corex_script::latency::{self, Histogram};
 
 /// What an earlier corex left in inline mode.
 #[derive(Clone, Copy, Debug)]

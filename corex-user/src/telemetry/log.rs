@@ -16,7 +16,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::{Registry, filter::LevelFilter, fmt, fmt::MakeWriter, prelude::*, reload};
 
 use super::syslog::{self, Severity, Syslog};
-use crate::script::settings::LogSettings;
+use corex_script::settings::LogSettings;
 
 /// Lines waiting for the writer at most.
 const QUEUE: usize = 8192;
@@ -239,7 +239,7 @@ mod tests {
             facility,
             name: Some("x".to_owned()),
         };
-        let facility = Some(crate::script::settings::log::Facility::DAEMON);
+        let facility = Some(corex_script::settings::log::Facility::DAEMON);
         for (to_stderr, facility, expected) in [
             (None, None, false),
             (None, facility, true),

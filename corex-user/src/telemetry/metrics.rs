@@ -17,7 +17,7 @@ use super::{
     gauges::{QueueGauges, SocketTally, WorkerGauges},
     peers::Counts,
 };
-use crate::script::latency::{BOUNDS, Histogram};
+use corex_script::latency::{BOUNDS, Histogram};
 
 /// Media type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -458,8 +458,8 @@ mod tests {
         peers::Summary,
     };
     use super::*;
-    use crate::script::Direction;
-    use crate::script::latency::{Kind, Latencies};
+    use corex_script::Direction;
+    use corex_script::latency::{Kind, Latencies};
     use std::time::Duration;
 
     fn counts(packets: u64) -> Counts {

@@ -17,7 +17,7 @@ use std::{
 
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
-use crate::script::settings::log::Facility;
+use corex_script::settings::log::Facility;
 
 /// Where the system's daemon listens.
 pub const DEVICE: &str = "/dev/log";

@@ -13,7 +13,7 @@ use std::{
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
-use crate::script::Direction;
+use corex_script::Direction;
 use corex_sip::Transport;
 
 /// A message that passed.

@@ -13,7 +13,7 @@ use crate::rpc::{
     client::{Connection, REFUSED, UNREACHABLE},
     value::Value,
 };
-use crate::script::settings::control::BinrpcAddress;
+use corex_script::settings::control::BinrpcAddress;
 
 /// Why there is no reading.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
 use super::sample::{Sample, Series};
-use crate::script::latency::Histogram;
+use corex_script::latency::Histogram;
 
 /// Readings that are kept: as many as the widest curve shows.
 const KEPT: usize = 256;

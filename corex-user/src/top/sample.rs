@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::script::latency::Histogram;
+use corex_script::latency::Histogram;
 
 /// Counters as they were at one moment. What the books lack is 0: another version of corex may
 /// have written them.

@@ -9,14 +9,12 @@ use super::{
     sample::Sample,
     view::{self, Look},
 };
-use crate::script::latency::{Kind, Latencies};
-use crate::{
-    script::Direction,
-    telemetry::{
-        books::{Books, LatencyLine, SocketLine, WorkerLine},
-        peers::{Peers, Summary, Table},
-    },
+use crate::telemetry::{
+    books::{Books, LatencyLine, SocketLine, WorkerLine},
+    peers::{Peers, Summary, Table},
 };
+use corex_script::Direction;
+use corex_script::latency::{Kind, Latencies};
 
 const PLAIN: Look = Look {
     has_colour: false,

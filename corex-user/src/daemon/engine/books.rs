@@ -1,7 +1,6 @@
 //! The engine's part of the books.
 
 use super::Engine;
-use crate::script::latency;
 use crate::{
     pipeline::Shared,
     telemetry::{
@@ -12,6 +11,7 @@ use crate::{
         stream_counters::StreamCounters,
     },
 };
+use corex_script::latency;
 
 impl Engine {
     /// All counters as they are now.

@@ -38,12 +38,12 @@ use crate::{
         worker_counters::WorkerSlots,
     },
     pipeline::Listener,
-    script::settings::Settings,
     telemetry::{
         books as lines,
         gauges::{QueueGauges, WorkerLink},
     },
 };
+use corex_script::settings::Settings;
 use corex_sip::Transport;
 
 /// Which engine the operator asks for.

@@ -27,12 +27,12 @@ use crate::{
         routes::NextHops,
     },
     pipeline::Listener,
-    script::settings::{self, Settings},
     telemetry::{
         books::InterfaceLine,
         gauges::{QueueGauges, WorkerLink},
     },
 };
+use corex_script::settings::{self, Settings};
 
 /// Frames of packet memory for each queue and for sending.
 const FRAMES_PER_QUEUE: u32 = 2048;

@@ -6,10 +6,10 @@ use mlua::{Lua, MultiValue, String as LuaString, Table, Value};
 
 use super::budget::{Ending, Spent};
 use super::state::State;
-use crate::script::exec::{Exec, Halt, ScriptError};
-use crate::script::late::{LateArg, LateError};
-use crate::script::program::{Arg, Expr};
-use crate::script::value;
+use corex_script::run as value;
+use corex_script::run::Arg;
+use corex_script::run::{ByNameError, NamedArg};
+use corex_script::run::{Exec, Halt, ScriptError};
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $op:ident $name:literal,)*) => {
@@ -130,7 +130,9 @@ impl LuaCall<'_, '_> {
         match op {
             Op::Get => {
                 let name = text(args.pop_front())?;
-                let value = exec.late_get(&name.as_bytes()).map_err(|e| self.late(e))?;
+                let value = exec
+                    .get_by_name(&name.as_bytes())
+                    .map_err(|e| self.late(e))?;
                 Ok(match value {
                     value::Value::Null => Value::Nil,
                     value::Value::Int(number) => Value::Integer(number),
@@ -148,7 +150,7 @@ impl LuaCall<'_, '_> {
                     Some(Value::String(text)) => exec.text(&text.as_bytes()).map_err(arena)?,
                     _ => value::Value::Null,
                 };
-                exec.late_set(&name.as_bytes(), value)
+                exec.set_by_name(&name.as_bytes(), value)
                     .map_err(|e| self.late(e))?;
                 truth(true)
             }
@@ -163,10 +165,10 @@ impl LuaCall<'_, '_> {
                 };
                 let args = Args::new(args);
                 let code = exec
-                    .late_call(
+                    .call_by_name(
                         Some(callable.module),
                         callable.name,
-                        &args.as_late(),
+                        &args.as_named(),
                         callable.is_formatted,
                     )
                     .map_err(|e| self.late(e))?;
@@ -179,13 +181,13 @@ impl LuaCall<'_, '_> {
                 let name = text(args.pop_front())?;
                 let args = Args::new(args);
                 let code = exec
-                    .late_call(None, &name.to_string_lossy(), &args.as_late(), true)
+                    .call_by_name(None, &name.to_string_lossy(), &args.as_named(), true)
                     .map_err(|e| self.late(e))?;
                 Ok(Value::Integer(code))
             }
             Op::Builtin => {
                 let name = text(args.pop_front())?.to_string_lossy();
-                let Some((_, function)) = exec.program.known.modules.find_function(&name) else {
+                let Some((_, function)) = exec.program.modules().find_function(&name) else {
                     return Err(Wrong::Use(format!("there is no function {name}()")));
                 };
                 let args = Args::new(args);
@@ -201,20 +203,20 @@ impl LuaCall<'_, '_> {
                         Held::Int(number) => value::Value::Int(*number),
                         Held::Str(text) => exec.text(text).map_err(arena)?,
                     };
-                    values.push(Arg::Value(Expr::Const(value)));
+                    values.push(Arg::constant(value));
                 }
                 let code = (function.handler)(exec, &values).map_err(arena)?;
                 Ok(Value::Integer(code))
             }
             Op::Route => {
                 let name = text(args.pop_front())?.to_string_lossy();
-                let code = exec.late_route(&name).map_err(|e| self.late(e))?;
+                let code = exec.route_by_name(&name).map_err(|e| self.late(e))?;
                 Ok(Value::Integer(code))
             }
             Op::Myself => {
                 let uri = text(args.pop_front())?;
                 let uri = exec.text(&uri.as_bytes()).map_err(arena)?;
-                let uri = exec.rt.store.string(uri).map_err(Wrong::Script)?;
+                let uri = exec.string(uri).map_err(Wrong::Script)?;
                 truth(exec.is_myself(uri, true))
             }
             Op::Exit => Err(Wrong::End),
@@ -228,11 +230,11 @@ impl LuaCall<'_, '_> {
 
     /// What ends the configuration's script ends the Lua one first. Its errors don't end the
     /// configuration's: they are the script's here.
-    fn late(&self, error: LateError) -> Wrong {
+    fn late(&self, error: ByNameError) -> Wrong {
         match error {
-            LateError::Wrong(reason) => Wrong::Use(reason),
-            LateError::Halt(Halt::Error(error)) => Wrong::Script(error),
-            LateError::Halt(halt) => {
+            ByNameError::Wrong(reason) => Wrong::Use(reason),
+            ByNameError::Halt(Halt::Error(error)) => Wrong::Script(error),
+            ByNameError::Halt(halt) => {
                 *self.halt.borrow_mut() = Some(halt);
                 Wrong::End
             }
@@ -290,10 +292,10 @@ impl Args {
         Args(held.collect())
     }
 
-    fn as_late(&self) -> Vec<LateArg<'_>> {
+    fn as_named(&self) -> Vec<NamedArg<'_>> {
         let late = self.0.iter().map(|held| match held {
-            Held::Int(number) => LateArg::Int(*number),
-            Held::Str(text) => LateArg::Str(text),
+            Held::Int(number) => NamedArg::Int(*number),
+            Held::Str(text) => NamedArg::Str(text),
         });
         late.collect()
     }

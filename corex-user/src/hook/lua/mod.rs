@@ -25,10 +25,10 @@ use self::dispatch::LuaCall;
 use self::say::Kind;
 use self::state::State;
 use super::rest::Rest;
-use crate::script::exec::{Exec, Halt};
-use crate::script::language::Engine;
-use crate::script::language_counters::LanguageCounters;
-use crate::script::value::StrRef;
+use corex_script::language::Engine;
+use corex_script::language_counters::LanguageCounters;
+use corex_script::run::StrRef;
+use corex_script::run::{Exec, Halt};
 
 use self::shared::LuaScripts;
 pub(crate) use self::shared::load;

@@ -1,6 +1,6 @@
 //! The functions of modules as scripts see them: `KSR.module.function`.
 
-use crate::script::function::{CORE, Function, Module, Modules};
+use corex_script::function::{CORE, Function, Module, Modules};
 
 /// A function of a module under one of its names.
 #[derive(Clone, Copy)]

@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use super::source::{self, Source};
 use super::state::{Recipe, State};
 use super::{LuaEngine, say};
-use crate::script::function::Modules;
-use crate::script::language::{Engine, Language, LoadError, ReloadError, Sources};
-use crate::script::language_counters::Languages;
-use crate::script::settings::LuaSettings;
-use crate::script::syntax::diag::Diagnostic;
-use crate::script::syntax::span::Span;
+use corex_script::function::Modules;
+use corex_script::language::{Engine, Language, LoadError, ReloadError, Sources};
+use corex_script::language_counters::Languages;
+use corex_script::settings::LuaSettings;
+use corex_script::syntax::diag::Diagnostic;
+use corex_script::syntax::span::Span;
 
 /// The scripts of a configuration. Workers see by the generation that they have changed.
 #[derive(Debug)]

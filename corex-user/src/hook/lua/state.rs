@@ -14,8 +14,8 @@ use super::dispatch::Op;
 use super::names::{Callable, callables};
 use super::source::{self, Source};
 use super::{pattern, say};
-use crate::script::function::Modules;
-use crate::script::settings::LuaSettings;
+use corex_script::function::Modules;
+use corex_script::settings::LuaSettings;
 
 /// How many times as much as a call the scripts may take while they are loaded.
 const LOADING: u64 = 10;

@@ -28,11 +28,11 @@ use self::slot::{Common, Order};
 use self::supervisor::{START, Supervisor};
 use self::worker::PerlEngine;
 pub(crate) use self::worker::call;
-use crate::script::language::{Engine, Language, LoadError, ReloadError, Sources};
-use crate::script::language_counters::Languages;
-use crate::script::settings;
-use crate::script::syntax::diag::Diagnostic;
-use crate::script::syntax::span::Span;
+use corex_script::language::{Engine, Language, LoadError, ReloadError, Sources};
+use corex_script::language_counters::Languages;
+use corex_script::settings;
+use corex_script::syntax::diag::Diagnostic;
+use corex_script::syntax::span::Span;
 
 /// What Perl runs: our packages, then the loop that serves calls.
 const DRIVER: &str = concat!(include_str!("Kamailio.pm"), include_str!("driver.pl"));

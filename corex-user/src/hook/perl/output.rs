@@ -5,8 +5,8 @@ use std::os::fd::AsFd as _;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::script::limiter::Limiter;
 use crate::telemetry::line::Line;
+use corex_script::limiter::Limiter;
 
 /// A longer line is cut into several.
 const MAX_LINE: usize = 8 << 10;

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 
 use super::DRIVER;
 use super::channel::Channel;
-use crate::script::settings;
+use corex_script::settings;
 
 /// What processes are started with.
 #[derive(Clone, Debug)]

@@ -1,21 +1,21 @@
 //! What a script asks while it is called: log lines, AVPs, parts of the message, functions.
 
 use super::frame::{Item, Kind, Malformed, Writer};
-use crate::script::exec::Exec;
-use crate::script::late::{LateArg, LateError};
-use crate::script::value::Value;
 use crate::telemetry::line::Line;
+use corex_script::run::Exec;
+use corex_script::run::Value;
+use corex_script::run::{ByNameError, NamedArg};
 use corex_sip::{SipView, StartLine, Uri};
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Error {
-    Late(LateError),
+    Late(ByNameError),
     /// The script has spoken to the socket itself.
     Malformed(Malformed),
 }
 
-impl<T: Into<LateError>> From<T> for Error {
+impl<T: Into<ByNameError>> From<T> for Error {
     fn from(error: T) -> Error {
         Error::Late(error.into())
     }
@@ -50,7 +50,7 @@ pub(super) fn add_avp(exec: &mut Exec<'_>, items: &[Item<'_>]) -> Result<(), Err
         Item::Int(number) => Value::Int(*number),
         Item::Str(text) => exec.text(text)?,
     };
-    let result = exec.late_set(&target, value);
+    let result = exec.set_by_name(&target, value);
     exec.release(mark);
     Ok(result?)
 }
@@ -71,7 +71,7 @@ pub(super) fn answer(
             avp(name).and_then(|name| destroy_avp(exec, &name, out))
         }
         (Kind::Format, [Item::Str(text)]) => exec
-            .late_format(text)
+            .format_by_name(text)
             .map(|value| push(exec, value, out))
             .map_err(Error::from),
         (Kind::Uri, []) => {
@@ -89,7 +89,7 @@ fn avp(name: &[u8]) -> Result<Vec<u8>, Error> {
     let is_plain = |byte: &u8| !byte.is_ascii_control() && !b"()[]{}$= \t".contains(byte);
     if name.is_empty() || !name.iter().all(is_plain) || std::str::from_utf8(name).is_err() {
         return Err(
-            LateError::Wrong(format!("`{}` can't be the name of an AVP", Line(name))).into(),
+            ByNameError::Wrong(format!("`{}` can't be the name of an AVP", Line(name))).into(),
         );
     }
     Ok([b"$avp(", name, b")"].concat())
@@ -104,15 +104,15 @@ fn push(exec: &Exec<'_>, value: Value, out: &mut Writer) {
 }
 
 fn read(exec: &mut Exec<'_>, variable: &[u8], out: &mut Writer) -> Result<(), Error> {
-    let value = exec.late_get(variable)?;
+    let value = exec.get_by_name(variable)?;
     push(exec, value, out);
     Ok(())
 }
 
 fn destroy_avp(exec: &mut Exec<'_>, variable: &[u8], out: &mut Writer) -> Result<(), Error> {
-    let was = exec.late_get(variable)? != Value::Null;
+    let was = exec.get_by_name(variable)? != Value::Null;
     if was {
-        exec.late_set(variable, Value::Null)?;
+        exec.set_by_name(variable, Value::Null)?;
     }
     out.push(Item::Int(was.into()));
     Ok(())
@@ -127,9 +127,9 @@ fn function(
     let name = String::from_utf8_lossy(name);
     let mut given = Vec::with_capacity(args.len());
     for arg in args {
-        given.push(LateArg::Str(arg.bytes().ok_or(MALFORMED)?));
+        given.push(NamedArg::Str(arg.bytes().ok_or(MALFORMED)?));
     }
-    let code = exec.late_call(None, &name, &given, true)?;
+    let code = exec.call_by_name(None, &name, &given, true)?;
     out.push(Item::Int(code));
     Ok(())
 }

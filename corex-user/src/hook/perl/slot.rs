@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use std::{io::Write as _, os::unix::net::UnixStream};
 
 use super::process::Process;
-use crate::script::language_counters::{LanguageCounters, Languages};
+use corex_script::language_counters::{LanguageCounters, Languages};
 
 /// What the supervisor is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

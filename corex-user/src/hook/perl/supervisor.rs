@@ -19,8 +19,8 @@ use super::output::Output;
 use super::process::{Process, Setup};
 use super::slot::{Common, Order, Slot};
 use crate::hook::rest::Rest;
-use crate::script::limiter::Limiter;
 use crate::telemetry::line::Line;
+use corex_script::limiter::Limiter;
 
 /// A script must be loaded within this time.
 pub(super) const START: Duration = Duration::from_secs(10);

@@ -9,13 +9,13 @@ use super::process::Process;
 use super::serve;
 use super::slot::{Common, Order, Slot};
 use crate::hook::rest::Rest;
-use crate::script::exec::{Exec, Halt};
-use crate::script::language::Engine;
-use crate::script::late::LateError;
-use crate::script::limiter::Limiter;
-use crate::script::settings;
-use crate::script::value::StrRef;
 use crate::telemetry::line::Line;
+use corex_script::language::Engine;
+use corex_script::limiter::Limiter;
+use corex_script::run::ByNameError;
+use corex_script::run::StrRef;
+use corex_script::run::{Exec, Halt};
+use corex_script::settings;
 
 /// How deep calls may be nested: a function of the script sends a message, for which the hook
 /// calls the script.
@@ -409,8 +409,8 @@ impl Call {
     fn sort_out(&mut self, result: Result<(), serve::Error>) -> Result<Option<String>, Failure> {
         match result {
             Ok(()) => Ok(None),
-            Err(serve::Error::Late(LateError::Wrong(reason))) => Ok(Some(reason)),
-            Err(serve::Error::Late(LateError::Halt(halt))) => {
+            Err(serve::Error::Late(ByNameError::Wrong(reason))) => Ok(Some(reason)),
+            Err(serve::Error::Late(ByNameError::Halt(halt))) => {
                 self.halt = Some(halt);
                 Ok(Some("the configuration's script has ended".to_owned()))
             }

@@ -7,8 +7,8 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
-use crate::script::Direction;
 use corex_packet::{Limits, Lost, Reassembler, View, Whole};
+use corex_script::Direction;
 
 /// How long a datagram may take to be complete. Linux waits 30 s; SIP over UDP has sent the
 /// request seven times by then (RFC 3261 §17.1.1.2).

@@ -22,10 +22,10 @@ use super::{
 use crate::{
     kernel::inline::Heartbeats,
     pipeline::{Inbound, Intercepted, Pipeline},
-    script::Direction,
 };
 use corex_packet as packet;
 use corex_packet::{Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole};
+use corex_script::Direction;
 use corex_sip::Transport;
 
 /// Between two looks at what has taken too long.

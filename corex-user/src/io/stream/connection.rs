@@ -22,10 +22,8 @@ use super::{
     Inbox, StreamMessage,
     frame::{Decoder, Frame, FrameError},
 };
-use crate::{
-    script::{ConnectionId, SocketId, settings::StreamSettings},
-    telemetry::stream_counters::StreamCounters,
-};
+use crate::telemetry::stream_counters::StreamCounters;
+use corex_script::{ConnectionId, SocketId, settings::StreamSettings};
 use corex_sip::Transport;
 
 /// The answer to a keep-alive (RFC 5626 §3.5.1).

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use self::registry::Streams;
-use crate::script::{ConnectionId, SocketId};
+use corex_script::{ConnectionId, SocketId};
 use corex_sip::Transport;
 
 /// A message that came by a stream.

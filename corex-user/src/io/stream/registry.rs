@@ -25,11 +25,9 @@ use super::{
     connection::{End, Item, Line},
     tls::Tls,
 };
-use crate::script::limiter::SharedLimiter;
-use crate::{
-    script::{ConnectionId, SendError, SocketId, settings::StreamSettings},
-    telemetry::stream_counters::StreamCounters,
-};
+use crate::telemetry::stream_counters::StreamCounters;
+use corex_script::limiter::SharedLimiter;
+use corex_script::{ConnectionId, SendError, SocketId, settings::StreamSettings};
 use corex_sip::Transport;
 
 /// After a failed accept, for lack of descriptors as a rule.

@@ -1,7 +1,7 @@
 //! Flags of the message, and of the request URI's branch.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 
 /// Calls `with` with the bit of the flag; false for a number that is none.
 fn with_flag(

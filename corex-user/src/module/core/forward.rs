@@ -1,12 +1,12 @@
 //! forward(): a request goes on without state (RFC 3261 §16.11).
 
-use crate::module::destination::{Destination, Unsendable};
+use crate::module::destination::{Destination, Unsendable, log_unsent, next_hop};
 use crate::module::sl;
-use crate::script::changes::Branch;
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
-use crate::script::value::{StrRef, Value};
-use crate::script::{Outgoing, Purpose};
+use corex_script::run::Arg;
+use corex_script::run::Branch;
+use corex_script::run::{Exec, Halt};
+use corex_script::run::{StrRef, Value};
+use corex_script::{Outgoing, Purpose};
 use corex_sip::SipView;
 use corex_sip::compose::{Fingerprint, Forward, HopLimit, max_forwards, write_request};
 
@@ -59,7 +59,7 @@ fn send_to(
             .map(|(host, _)| host)
             .or(branch.destination)
             .unwrap_or(branch.uri);
-        exec.log_unsent("forward", Some(to), reason);
+        log_unsent(exec, "forward", Some(to), reason);
     }
     outcome.is_ok()
 }
@@ -75,7 +75,7 @@ fn try_send_to(
         Some((host, port)) => Destination::of_parts(exec.bytes(host), port)?,
         None => Destination::of_uri(exec.bytes(branch.destination.unwrap_or(branch.uri)))?,
     };
-    let hop = exec.next_hop(&destination, branch.socket)?;
+    let hop = next_hop(exec, &destination, branch.socket)?;
     let mut out = std::mem::take(&mut exec.rt.composed);
     let mut scratch = std::mem::take(&mut exec.rt.scratch);
     out.clear();

@@ -5,7 +5,7 @@ mod forward;
 mod relay;
 mod uri;
 
-use crate::script::function::{CORE, Function, Handler, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{CORE, Function, Handler, Module, Param, ParamKind, Routes, value};
 
 pub(super) static MODULE: Module = Module {
     name: CORE,

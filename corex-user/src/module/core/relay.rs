@@ -1,8 +1,8 @@
 //! A reply goes back the way that its Via says (RFC 3261 §16.11, §18.2.2).
 
-use crate::module::destination::{Destination, Unsendable};
-use crate::script::exec::Exec;
-use crate::script::{ConnectionId, Outgoing, Purpose};
+use crate::module::destination::{Destination, Unsendable, log_unsent, next_hop};
+use corex_script::run::Exec;
+use corex_script::{ConnectionId, Outgoing, Purpose};
 use corex_sip::compose::{fix_content_length, return_path, strip_top_via, write};
 use corex_sip::{SipView, Transport};
 
@@ -28,7 +28,7 @@ pub(super) fn relay_reply(exec: &mut Exec<'_>) {
         .and_then(|text| u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok())
         .map(ConnectionId);
     if let Err(reason) = send_back(exec, view, connection) {
-        exec.log_unsent("reply", None, reason);
+        log_unsent(exec, "reply", None, reason);
     }
 }
 
@@ -57,7 +57,7 @@ fn send_back(
         ))
         .and_then(|path| Destination::of_return_path(&path))
         .and_then(|destination| {
-            let hop = exec.next_hop(&destination, exec.changes.socket)?;
+            let hop = next_hop(exec, &destination, exec.changes.socket)?;
             let outgoing = Outgoing {
                 payload: &out,
                 purpose: Purpose::Message,

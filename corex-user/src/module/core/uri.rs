@@ -1,9 +1,9 @@
 //! The request URI and `$du`, by the functions of old.
 
-use crate::script::exec::{Exec, Halt, part_of};
-use crate::script::program::Arg;
-use crate::script::pv::Part;
-use crate::script::value::Value;
+use corex_script::run::Arg;
+use corex_script::run::Value;
+use corex_script::run::pv::Part;
+use corex_script::run::{Exec, Halt, part_of};
 use corex_sip::Uri;
 
 pub(super) fn set_uri(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
@@ -66,12 +66,12 @@ pub(super) fn set_user_info(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Ha
 pub(super) fn prefix(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let text = exec.arg_str(args, 0)?;
     let user = exec.request_user();
-    let mark = exec.rt.store.mark();
+    let mark = exec.mark();
     exec.push(text)?;
     if let Value::Str(user) = user {
         exec.push(user)?;
     }
-    let joined = exec.rt.store.since(mark);
+    let joined = exec.since(mark);
     set_part(exec, Part::User, joined)
 }
 

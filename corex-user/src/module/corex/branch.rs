@@ -1,9 +1,9 @@
 //! append_branch(): the destination set.
 
-use crate::script::changes::{Branch, Quality};
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
-use crate::script::value::Value;
+use corex_script::run::Arg;
+use corex_script::run::Value;
+use corex_script::run::{Branch, Quality};
+use corex_script::run::{Exec, Halt};
 use corex_sip::Uri;
 
 pub(super) fn append(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {

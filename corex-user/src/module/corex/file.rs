@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::host::FileError;
-use crate::script::program::Arg;
-use crate::script::value::StrRef;
+use corex_script::host::FileError;
+use corex_script::run::Arg;
+use corex_script::run::StrRef;
+use corex_script::run::{Exec, Halt};
 
 pub(super) fn read(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let path = exec.arg_str(args, 0)?;
@@ -27,10 +27,8 @@ pub(super) fn read(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
 pub(super) fn write(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let path = exec.arg_str(args, 0)?;
     let content = exec.arg_str(args, 1)?;
-    let (pool, message) = (&exec.program.pool, exec.message);
-    let store = &exec.rt.store;
-    let bytes = |string: StrRef| store.bytes(string, pool, message);
-    match exec.host.file_write(as_path(bytes(path)), bytes(content)) {
+    let (path_bytes, content) = (exec.bytes(path), exec.bytes(content));
+    match exec.host.file_write(as_path(path_bytes), content) {
         Ok(()) => Ok(1),
         Err(error) => Ok(failed(exec, "file_write", path, &error)),
     }

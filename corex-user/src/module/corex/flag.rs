@@ -1,7 +1,7 @@
 //! Internal message flags: msg_iflag_set() and its like.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 
 /// The flags' names; the index is the bit.
 const NAMES: [&str; 3] = ["USE_UAC_FROM", "USE_UAC_TO", "UAC_AUTH"];

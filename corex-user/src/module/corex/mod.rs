@@ -8,13 +8,13 @@ mod send;
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::script::Direction;
-use crate::script::exec::{Exec, Halt};
-use crate::script::function::{
+use corex_script::Direction;
+use corex_script::function::{
     Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value,
 };
-use crate::script::program::Arg;
-use crate::script::settings::control::{HTTP_PORT, HostPort};
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
+use corex_script::settings::control::{HTTP_PORT, HostPort};
 use corex_sip::Transport;
 use corex_sip::alias::Entry;
 

@@ -1,9 +1,9 @@
 //! Whether the hook's and inline mode's parameters fit the blocks that there are.
 
-use crate::script::check::Review;
-use crate::script::function::Routes;
-use crate::script::syntax::diag::Diagnostic;
-use crate::script::syntax::span::Span;
+use corex_script::compile::Review;
+use corex_script::function::Routes;
+use corex_script::syntax::diag::Diagnostic;
+use corex_script::syntax::span::Span;
 
 pub(super) fn review(review: &mut Review<'_>) {
     hook(review);

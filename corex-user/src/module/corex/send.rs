@@ -1,10 +1,12 @@
 //! send(), send_tcp(), send_data(), sendx().
 
-use crate::module::destination::{Destination, Unsendable};
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
-use crate::script::value::StrRef;
-use crate::script::{Outgoing, Purpose, SocketId};
+use crate::module::destination::{
+    Destination, Unsendable, default_destination, log_unsent, next_hop,
+};
+use corex_script::run::Arg;
+use corex_script::run::StrRef;
+use corex_script::run::{Exec, Halt};
+use corex_script::{Outgoing, Purpose, SocketId};
 use corex_sip::Transport;
 
 pub(super) fn send(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
@@ -25,14 +27,14 @@ fn send_message(
     let given = Some(exec.arg_str(args, 0)?).filter(|given| given.len > 0);
     let destination = match given {
         Some(given) => Destination::parse(exec.bytes(given), transport),
-        None => exec.default_destination().map(|mut destination| {
+        None => default_destination(exec).map(|mut destination| {
             destination.transport = Some(transport);
             destination
         }),
     };
     let forced = exec.changes.socket;
     let sent = destination.and_then(|destination| {
-        let hop = exec.next_hop(&destination, forced)?;
+        let hop = next_hop(exec, &destination, forced)?;
         let out = Outgoing {
             payload: exec.message,
             purpose: Purpose::Message,
@@ -80,7 +82,7 @@ fn data_to(
     // The hook may change what the data lies in while it is sent.
     let copy = exec.bytes(data).to_vec();
     let sent = Destination::of_uri(exec.bytes(uri)).and_then(|destination| {
-        let hop = exec.next_hop(&destination, forced)?;
+        let hop = next_hop(exec, &destination, forced)?;
         let out = Outgoing {
             payload: &copy,
             purpose: Purpose::Data,
@@ -101,7 +103,7 @@ fn outcome(
     match sent {
         Ok(()) => 1,
         Err(reason) => {
-            exec.log_unsent(function, to, reason);
+            log_unsent(exec, function, to, reason);
             -1
         }
     }

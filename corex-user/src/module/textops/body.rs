@@ -1,7 +1,7 @@
 //! The body as a whole.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 use corex_sip::SipView;
 
 pub(super) fn has(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {

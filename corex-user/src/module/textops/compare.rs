@@ -1,7 +1,7 @@
 //! Strings that are compared.
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 
 fn truth(holds: bool) -> Result<i64, Halt> {
     Ok(if holds { 1 } else { -1 })

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
+use corex_script::run::Arg;
+use corex_script::run::{Exec, Halt};
 use corex_sip::compose::end_of_headers;
 use corex_sip::{Header, SipView};
 

@@ -6,7 +6,7 @@ mod compare;
 mod header;
 mod search;
 
-use crate::script::function::{Function, Handler, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{Function, Handler, Module, Param, ParamKind, Routes, value};
 
 pub(super) static MODULE: Module = Module {
     name: "textops",

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::header::place;
-use crate::script::exec::{Exec, Halt};
-use crate::script::program::Arg;
-use crate::script::pv::Part;
-use crate::script::value::Value;
+use corex_script::run::Arg;
+use corex_script::run::Value;
+use corex_script::run::pv::Part;
+use corex_script::run::{Exec, Halt};
 use corex_sip::SipView;
 
 /// A part of the message.

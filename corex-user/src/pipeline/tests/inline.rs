@@ -3,10 +3,8 @@
 use regex::bytes::Regex;
 
 use super::*;
-use crate::{
-    pipeline::Intercepted::{self, Dropped, Replaced, Unchanged},
-    script::Direction::{self, Incoming, Outgoing},
-};
+use crate::pipeline::Intercepted::{self, Dropped, Replaced, Unchanged};
+use corex_script::Direction::{self, Incoming, Outgoing};
 
 const INLINE: &str = "loadmodule \"corex.so\"\n\
     modparam(\"corex\", \"mode\", \"inline\")\n\

@@ -5,7 +5,7 @@ use crate::rpc::Rpc;
 use crate::rpc::ctl::Listener;
 use crate::rpc::limit::Limits;
 use crate::rpc::tests::{Fake, Folder, run, runtime};
-use crate::script::settings::control::Access;
+use corex_script::settings::control::Access;
 
 struct Served {
     at: String,

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Later, Outcome, optional};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Name, Value};
-use crate::script::Direction;
 use crate::telemetry::trace::Traced;
+use corex_script::Direction;
 
 const COUNT: i64 = 10;
 const MAX_COUNT: i64 = 100;

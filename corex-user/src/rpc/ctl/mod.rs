@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::params::Params;
 use super::service::{End, Rpc};
 use super::socket_file::{self, SocketFile};
-use crate::script::settings::control::{Access, BinrpcAddress};
+use corex_script::settings::control::{Access, BinrpcAddress};
 
 /// A socket that binrpc will be served on. It is made before privileges are given up and
 /// outside of the runtime; its file goes with it.

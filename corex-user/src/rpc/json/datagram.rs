@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{answer, too_long};
 use crate::rpc::datagram::{self, Answer, Bound};
 use crate::rpc::service::Rpc;
-use crate::script::settings::control::{Access, DatagramAddress};
+use corex_script::settings::control::{Access, DatagramAddress};
 
 /// A socket that will be served. It is made before privileges are given up and outside of the
 /// runtime; its file goes with it.

@@ -17,7 +17,7 @@ use super::{Answered, Piece, answer, next_document};
 use crate::rpc::limit::Client;
 use crate::rpc::service::Rpc;
 use crate::rpc::socket_file::{self, SocketFile};
-use crate::script::settings::control::Access;
+use corex_script::settings::control::Access;
 
 /// Room for bytes to come.
 const CHUNK: usize = 4096;

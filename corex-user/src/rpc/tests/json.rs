@@ -17,7 +17,7 @@ use crate::http::{Method, Router, Server};
 use crate::rpc::Rpc;
 use crate::rpc::json::{Datagrams, Fifo, route};
 use crate::rpc::limit::Limits;
-use crate::script::settings::control::{Access, DatagramAddress};
+use corex_script::settings::control::{Access, DatagramAddress};
 
 struct Served {
     folder: Folder,

@@ -8,7 +8,7 @@ use super::{Fake, Folder, output, run, runtime};
 use crate::rpc::Rpc;
 use crate::rpc::ctl::Listener;
 use crate::rpc::limit::Limits;
-use crate::script::settings::control::{Access, BinrpcAddress};
+use corex_script::settings::control::{Access, BinrpcAddress};
 
 struct Served {
     at: String,

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::script::load_str;
-use crate::script::settings::control::{
+use corex_script::load_str;
+use corex_script::settings::control::{
     Access, BinrpcAddress, ControlSettings, DatagramAddress, HostPort,
 };
 

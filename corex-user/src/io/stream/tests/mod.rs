@@ -23,10 +23,8 @@ use tokio::{
 };
 
 use super::*;
-use crate::{
-    script::{SendError, settings::StreamSettings},
-    telemetry::stream_counters::StreamCounters,
-};
+use crate::telemetry::stream_counters::StreamCounters;
+use corex_script::{SendError, settings::StreamSettings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

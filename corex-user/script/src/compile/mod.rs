@@ -1,0 +1,320 @@
+//! The checker: from a syntax tree to settings and a program, or to what is wrong with it.
+//!
+//! It goes on after a mistake, so that one run shows as many as it can.
+
+mod by_name;
+mod call;
+mod core;
+mod expr;
+mod module;
+mod pseudo;
+mod review;
+mod route;
+mod stmt;
+
+pub use self::core::CORE as CORE_PARAMETERS;
+pub use self::review::Review;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+
+use self::review::Written;
+use self::route::Declared;
+use crate::function::{Function, Module, Modules};
+use crate::language::Sources;
+use crate::run::Names;
+use crate::run::program::{AvpId, Block, Program, Socket, VarId};
+use crate::run::tables::Tables;
+use crate::run::value::{Source, StrRef};
+use crate::settings::{Listen, Settings};
+use crate::syntax::Parsed;
+use crate::syntax::ast::{File, ItemKind};
+use crate::syntax::diag::{Diagnostic, Report};
+use crate::syntax::span::Span;
+use crate::{Config, Loaded};
+use corex_sip::Transport;
+
+/// What goes through the whole check.
+struct Checker {
+    report: Report,
+    /// All modules that there are.
+    modules: Modules,
+    settings: Settings,
+    /// What `loadmodule` named, in order.
+    loaded: Vec<&'static Module>,
+    pool: Pool,
+    regexes: Vec<Regex>,
+    avps: Names,
+    vars: Names,
+    msg_avp: Option<AvpId>,
+    /// The lines that set parameters of modules, in order.
+    written: Vec<Written>,
+    routes: Vec<Declared>,
+    /// Functions that were called, with the index of the block that calls.
+    uses: Vec<(usize, &'static Function, Span)>,
+    /// Blocks that call blocks.
+    calls: Vec<(usize, usize)>,
+    /// The block that is being compiled.
+    route: usize,
+    /// How many `while` and `switch` are open.
+    loops: u32,
+}
+
+/// Constant strings, each once.
+struct Pool {
+    source: Source,
+    bytes: Vec<u8>,
+    known: HashMap<Vec<u8>, StrRef>,
+}
+
+impl Pool {
+    /// An empty one, whose strings are of this source.
+    fn of(source: Source) -> Pool {
+        Pool {
+            source,
+            bytes: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, text: &[u8]) -> StrRef {
+        if let Some(known) = self.known.get(text) {
+            return *known;
+        }
+        // Below 4 GiB: configurations are bounded.
+        let string = StrRef {
+            source: self.source,
+            offset: self.bytes.len() as u32,
+            len: text.len() as u32,
+        };
+        self.bytes.extend_from_slice(text);
+        self.known.insert(text.to_vec(), string);
+        string
+    }
+}
+
+/// Checks what the front end made of a configuration. With `with_processes` scripts are loaded
+/// that start processes.
+pub(super) fn check(
+    parsed: Parsed,
+    folder: PathBuf,
+    modules: Modules,
+    with_processes: bool,
+) -> Loaded {
+    let Parsed { file, report } = parsed;
+    let mut checker = Checker::new(
+        report,
+        modules,
+        Settings::default(),
+        Vec::new(),
+        Names::default(),
+        Names::default(),
+    );
+    let mut program = checker.file(&file);
+    checker.load_scripts(&mut program, &folder, false);
+    if with_processes && !checker.report.has_errors() {
+        checker.load_scripts(&mut program, &folder, true);
+    }
+    let Checker {
+        report, settings, ..
+    } = checker;
+    let config = (!report.has_errors()).then(|| Config {
+        folder,
+        settings,
+        program: Arc::new(program),
+    });
+    Loaded { report, config }
+}
+
+impl Checker {
+    fn new(
+        report: Report,
+        modules: Modules,
+        settings: Settings,
+        loaded: Vec<&'static Module>,
+        avps: Names,
+        vars: Names,
+    ) -> Checker {
+        Checker {
+            report,
+            modules,
+            settings,
+            loaded,
+            pool: Pool::of(Source::Pool),
+            regexes: Vec::new(),
+            avps,
+            vars,
+            msg_avp: None,
+            written: Vec::new(),
+            routes: Vec::new(),
+            uses: Vec::new(),
+            calls: Vec::new(),
+            route: 0,
+            loops: 0,
+        }
+    }
+
+    fn file(&mut self, file: &File) -> Program {
+        // Modules and blocks may be named before the line that brings them.
+        for item in &file.items {
+            match &item.kind {
+                ItemKind::LoadModule(name) => self.load_module(name),
+                ItemKind::Route(route) => self.declare(route),
+                _ => {}
+            }
+        }
+        for item in &file.items {
+            match &item.kind {
+                ItemKind::Setting(setting) => self.setting(setting),
+                ItemKind::ModParam(param) => self.mod_param(param),
+                ItemKind::LoadPath(path) => self.say(
+                    Diagnostic::warning(path.span, "this path has no meaning here")
+                        .help("all modules are built in; the line can be removed"),
+                ),
+                ItemKind::LoadModule(_) | ItemKind::Route(_) => {}
+            }
+        }
+        // Datagram sockets come first everywhere, as in Kamailio's list.
+        let is_stream = |listen: &Listen| listen.transport != Transport::Udp;
+        self.settings.listen.sort_by_key(is_stream);
+        let blocks = self.compile_routes(file);
+        self.check_uses();
+        self.review();
+        self.program(blocks)
+    }
+
+    /// Has every module look at the whole.
+    fn review(&mut self) {
+        for module in self.modules.iter() {
+            if let Some(review) = module.review {
+                review(&mut Review {
+                    module: module.name,
+                    checker: self,
+                });
+            }
+        }
+    }
+
+    /// Loads the scripts of modules, in which there may be mistakes too.
+    fn load_scripts(&mut self, program: &mut Program, folder: &Path, with_processes: bool) {
+        for module in self.loaded.clone() {
+            let Some(loader) = module.language else {
+                continue;
+            };
+            if loader.starts_processes != with_processes {
+                continue;
+            }
+            let sources = Sources {
+                settings: &self.settings,
+                folder,
+                modules: self.modules,
+            };
+            match (loader.load)(&sources) {
+                Ok(language) => program.add_scripts(module.name, language),
+                Err(error) => {
+                    let mut diagnostic = *error.diagnostic;
+                    if let Some((parameter, at)) = error.parameter {
+                        let mut lines = self.written.iter().filter(|line| {
+                            line.module == module.name
+                                && line.parameter == parameter
+                                && line.is_taken
+                        });
+                        diagnostic.span = lines.nth(at).map_or(Span::NONE, |line| line.span);
+                    }
+                    self.say(diagnostic);
+                }
+            }
+        }
+    }
+
+    fn program(&mut self, routes: Vec<Block>) -> Program {
+        let sockets = self.sockets();
+        Program {
+            files: self.report.sources.names().map(str::to_owned).collect(),
+            regexes: std::mem::take(&mut self.regexes),
+            request: self.main_route(route::Place::Request),
+            reply: self.main_route(route::Place::Reply),
+            network: self.main_route(route::Place::Network),
+            msg_avp: self.msg_avp,
+            vars: self.vars.len().unwrap_or(u16::MAX),
+            started: std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs() as i64),
+            tables: Tables::new(&self.settings.tables, &self.settings.shared_values),
+            server: self.settings.server.clone(),
+            absorbs: self.of_loaded(|module| module.absorbs),
+            after_route: self.of_loaded(|module| module.after_route),
+            max_forwards: self.settings.max_forwards,
+            max_branches: self.settings.max_branches,
+            max_while_loops: self.settings.max_while_loops,
+            sockets,
+            languages: Arc::default(),
+            latencies: Arc::default(),
+            known: self.known(),
+            text_compiler: by_name::text_compiler,
+            scripts: Vec::new(),
+            pool: std::mem::take(&mut self.pool.bytes),
+            routes,
+        }
+    }
+
+    /// What the modules have of one kind that are loaded or need no `loadmodule`.
+    fn of_loaded<T>(&self, what: impl Fn(&Module) -> Option<T>) -> Vec<T> {
+        let modules = self.modules.iter();
+        modules
+            .filter(|module| self.is_loaded(module.name))
+            .filter_map(what)
+            .collect()
+    }
+
+    /// The listen sockets that `$fs` can name; see [`Program::sockets`].
+    fn sockets(&mut self) -> Vec<Socket> {
+        let mut sockets: Vec<Socket> = Vec::new();
+        for listen in &self.settings.listen {
+            let Ok(ip) = listen.host.parse::<std::net::IpAddr>() else {
+                break;
+            };
+            let address = std::net::SocketAddr::new(ip, listen.port);
+            let text = self
+                .pool
+                .add(format!("{}:{address}", listen.transport).as_bytes());
+            let name = listen
+                .name
+                .as_ref()
+                .map(|name| self.pool.add(name.as_bytes()));
+            // A repeated address makes no second socket.
+            if !sockets.iter().any(|socket| socket.text == text) {
+                sockets.push(Socket { text, name });
+            }
+        }
+        sockets
+    }
+
+    fn say(&mut self, diagnostic: Diagnostic) {
+        self.report.push(diagnostic);
+    }
+
+    /// The number of a name, or a report that there are too many.
+    fn avp(&mut self, name: &str, span: Span) -> Option<AvpId> {
+        let id = self.avps.id(name);
+        self.too_many(id, span)
+    }
+
+    fn var(&mut self, name: &str, span: Span) -> Option<VarId> {
+        let id = self.vars.id(name);
+        self.too_many(id, span)
+    }
+
+    fn too_many(&mut self, id: Option<u16>, span: Span) -> Option<u16> {
+        if id.is_none() {
+            self.say(Diagnostic::error(
+                span,
+                "the configuration names more than 65,535 of these",
+            ));
+        }
+        id
+    }
+}

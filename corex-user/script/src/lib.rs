@@ -1,0 +1,94 @@
+//! The configuration language: Kamailio's, from text to what runs on a message.
+//!
+//! It knows no module, no socket and no engine: the table of [`function::Modules`] is handed to
+//! [`load`], what a script asks of the world goes to a [`Host`], and what runs scripts of other
+//! languages is a [`language::Language`] that a module brings.
+//!
+//! | Folder | |
+//! |---|---|
+//! | [`syntax`] | text to a tree, and reports with line and caret |
+//! | [`settings`] | what a configuration sets, as plain data |
+//! | `compile` | the tree to settings and a [`Program`], or to what is wrong with it |
+//! | [`run`] | the program, its interpreter, pseudo-variables and transformations |
+
+#![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod function;
+pub mod host;
+pub mod language;
+pub mod language_counters;
+pub mod latency;
+pub mod limiter;
+mod nearest;
+pub mod run;
+pub mod settings;
+pub mod syntax;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use function::Modules;
+use syntax::diag::Report;
+
+pub use host::{
+    ConnectionId, Direction, Env, FileError, Host, NextHop, Outgoing, Purpose, SendError, SocketId,
+    Target,
+};
+pub use run::{HookOutcome, Program, RouteEnd, Runtime, regex};
+
+/// A configuration that can be run.
+#[derive(Debug)]
+pub struct Config {
+    /// The directory that its file is in; the working directory for one that isn't in a file.
+    pub folder: PathBuf,
+    /// What it sets.
+    pub settings: settings::Settings,
+    /// Its route blocks.
+    pub program: Arc<Program>,
+}
+
+impl Config {
+    /// Goes on with the values that workers share under the configuration that this one takes the
+    /// place of. To be called before anybody else has the program.
+    pub fn inherit(&mut self, old: &Config) {
+        if let Some(program) = Arc::get_mut(&mut self.program) {
+            program.tables.inherit(&old.program.tables);
+            program.started = old.program.started;
+            program.languages = Arc::clone(&old.program.languages);
+            program.latencies = Arc::clone(&old.program.latencies);
+            for (_, language) in &program.scripts {
+                language.count_with(&program.languages);
+            }
+        }
+    }
+}
+
+/// What loading a configuration yields.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is wrong or worth knowing.
+    pub report: Report,
+    /// The configuration; `None` if the report has errors.
+    pub config: Option<Config>,
+}
+
+/// Reads and checks the configuration in a file, which can use what is in `modules`.
+pub fn load(path: &Path, modules: Modules) -> Loaded {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    compile::check(syntax::parse_file(path), folder, modules, true)
+}
+
+/// Checks a configuration given as text; `name` is what the report calls it. Scripts that start
+/// processes are left out.
+pub fn load_str(name: &str, text: &str, modules: Modules) -> Loaded {
+    compile::check(
+        syntax::parse_str(name, text),
+        PathBuf::from("."),
+        modules,
+        false,
+    )
+}

@@ -1,0 +1,77 @@
+//! What a script decides about the message that it runs on. The message's bytes stay as they are:
+//! what is decided counts for this run, and for what forward() and replies are made of.
+
+use super::value::StrRef;
+use crate::SocketId;
+use corex_sip::compose::Edits;
+
+/// A quality value in thousandths, 0 to 1000 (RFC 3261 §20.10).
+pub type Quality = u16;
+
+/// Everything that one run decided.
+#[derive(Clone, Default)]
+pub struct Changes {
+    /// `$ru`.
+    pub request_uri: Option<StrRef>,
+    /// `$du`.
+    pub destination: Option<StrRef>,
+    /// The path vector: what a Route header is made of.
+    pub path: Option<StrRef>,
+    /// `$fs`.
+    pub socket: Option<SocketId>,
+    /// The request URI's own q.
+    pub quality: Option<Quality>,
+    /// Further destinations: what append_branch() added.
+    pub branches: Vec<Branch>,
+    /// Changes to the message's bytes.
+    pub edits: Edits,
+    /// Header lines for our own reply.
+    pub reply_headers: Vec<u8>,
+    /// Message flags, by bit.
+    pub flags: u32,
+    /// Branch flags of the request URI, by bit.
+    pub branch_flags: u32,
+    /// Internal flags: msg_iflag_set().
+    pub internal_flags: u32,
+    /// force_rport().
+    pub force_rport: bool,
+    /// add_local_rport().
+    pub local_rport: bool,
+    /// Max-Forwards was counted down by the script already.
+    pub counted_hop: bool,
+}
+
+impl Changes {
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        let mut branches = std::mem::take(&mut self.branches);
+        let mut edits = std::mem::take(&mut self.edits);
+        let mut reply_headers = std::mem::take(&mut self.reply_headers);
+        branches.clear();
+        edits.clear();
+        reply_headers.clear();
+        *self = Changes {
+            branches,
+            edits,
+            reply_headers,
+            ..Changes::default()
+        };
+    }
+}
+
+/// One more destination of a request.
+#[derive(Clone, Copy)]
+pub struct Branch {
+    /// Its request URI.
+    pub uri: StrRef,
+    /// Where a redirect reply ranks it.
+    pub quality: Option<Quality>,
+    /// Where it is sent instead of its URI.
+    pub destination: Option<StrRef>,
+    /// Its path vector.
+    pub path: Option<StrRef>,
+    /// The socket to send from.
+    pub socket: Option<SocketId>,
+    /// Branch flags, by bit.
+    pub flags: u32,
+}

@@ -1,0 +1,341 @@
+//! One worker's interpreter: what lasts from message to message.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use regex::bytes::Regex;
+
+use super::by_name::ByName;
+use super::changes::Changes;
+use super::exec::{Exec, Halt};
+use super::program::{Program, RouteId};
+use super::store::Store;
+use super::value::{StrRef, Value};
+use crate::language::Engine;
+use crate::latency::Kind;
+use crate::limiter::Limiter;
+use crate::settings::MAX_MESSAGE_LEN;
+use crate::{Direction, Env, HookOutcome, Host, RouteEnd};
+use corex_sip::SipView;
+use corex_sip::compose::Edits;
+
+/// What keeps log lines about one kind of event from becoming a flood.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pub errors: Limiter,
+    pub unset: Limiter,
+    pub others: Limiter,
+}
+
+/// Patterns that a script made at run time.
+#[derive(Default)]
+pub(crate) struct Patterns {
+    known: Vec<(Vec<u8>, Option<Regex>)>,
+    next: usize,
+}
+
+impl Patterns {
+    /// As many as a script has in use at a time, as a rule.
+    const KEPT: usize = 16;
+
+    /// The pattern of this text; `None` if it is none. `failed` is told why, once.
+    pub fn get(&mut self, text: &[u8], failed: impl FnOnce(String)) -> Option<&Regex> {
+        let at = match self.known.iter().position(|(known, _)| known == text) {
+            Some(at) => at,
+            None => {
+                let made = match super::pattern::regex(text) {
+                    Ok(regex) => Some(regex),
+                    Err(reason) => {
+                        failed(reason);
+                        None
+                    }
+                };
+                let entry = (text.to_vec(), made);
+                if self.known.len() < Self::KEPT {
+                    self.known.push(entry);
+                    self.known.len() - 1
+                } else {
+                    self.next = (self.next + 1) % Self::KEPT;
+                    if let Some(place) = self.known.get_mut(self.next) {
+                        *place = entry;
+                    }
+                    self.next
+                }
+            }
+        };
+        self.known.get(at)?.1.as_ref()
+    }
+}
+
+/// The interpreter of one worker: AVPs of the current message, `$var()` that last, buffers.
+pub struct Runtime {
+    /// Counted twice: a run holds on to its program, and workers that all count in the one place
+    /// that they share would slow each other down.
+    #[expect(clippy::redundant_allocation, reason = "see above")]
+    program: Arc<Arc<Program>>,
+    /// Its worker's number, from 0.
+    pub worker: u32,
+    pub(crate) store: Store,
+    /// Copies of the program's: each has its own scratch space, which workers would fight over.
+    pub(crate) regexes: Vec<Regex>,
+    pub(crate) patterns: Patterns,
+    pub(crate) limits: Limits,
+    /// Keeps log lines about messages that can't be sent from becoming a flood.
+    pub unsent: Limiter,
+    pub(crate) by_name: ByName,
+    /// What runs scripts in other languages, in the order of the program's.
+    engines: Vec<Box<dyn Engine>>,
+    /// What modules keep.
+    kept: Vec<Box<dyn Any + Send>>,
+    /// What a transformation yields, before it is put into the arena.
+    pub(crate) transformed: Vec<u8>,
+    /// Where messages are written that are about to be sent.
+    pub composed: Vec<u8>,
+    /// Where changes to such messages are gathered.
+    pub scratch: Edits,
+    /// What the last run decided, forgotten: its memory is used again.
+    spare: Changes,
+    /// How deep blocks, expressions and calls are nested right now, over all runs.
+    pub depth: u32,
+}
+
+impl Runtime {
+    /// An interpreter for worker `worker`, counted from 0.
+    pub fn new(program: Arc<Program>, worker: u32) -> Runtime {
+        Runtime {
+            worker,
+            store: Store::new(program.vars),
+            regexes: program.regexes.clone(),
+            patterns: Patterns::default(),
+            limits: Limits::default(),
+            unsent: Limiter::default(),
+            by_name: ByName::default(),
+            engines: program
+                .scripts
+                .iter()
+                .map(|(_, language)| Arc::clone(language).attach(worker))
+                .collect(),
+            kept: program.known.kept(),
+            transformed: Vec::new(),
+            composed: Vec::new(),
+            scratch: Edits::default(),
+            spare: Changes::default(),
+            depth: 0,
+            program: Arc::new(program),
+        }
+    }
+
+    /// Names and bytes of what the interpreter holds.
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        let mut memory = self.store.memory().to_vec();
+        memory.push(("transformed", self.transformed.capacity()));
+        memory.push(("composed", self.composed.capacity()));
+        memory.extend(self.engines.iter().map(|engine| engine.memory()));
+        memory
+    }
+
+    /// The engine of this type; `None` where no module that is loaded brings one.
+    pub fn engine<E: Engine>(&mut self) -> Option<&mut E> {
+        self.engines.iter_mut().find_map(|engine| {
+            let engine: &mut dyn Any = &mut **engine;
+            engine.downcast_mut()
+        })
+    }
+
+    /// What a module keeps of this type; `None` where no module does.
+    pub fn kept<T: 'static>(&mut self) -> Option<&mut T> {
+        find_kept(&mut self.kept)
+    }
+
+    /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
+    pub fn begin_message(&mut self) {
+        self.store.begin_message();
+        self.by_name
+            .begin_message(&self.program.known, &mut self.store);
+        self.depth = 0;
+    }
+
+    /// Runs `event_route[network:msg]` on a message. With [`HookOutcome::Replaced`] `out` holds
+    /// the new message; else it is left alone.
+    ///
+    /// May be called while another run of this interpreter waits for [`Host::send`]: the runs
+    /// share AVPs and `$var()`, as in Kamailio.
+    pub fn run_network_msg(
+        &mut self,
+        env: &Env,
+        payload: &[u8],
+        direction: Direction,
+        host: &mut dyn Host,
+        out: &mut Vec<u8>,
+    ) -> HookOutcome {
+        let program = Arc::clone(&self.program);
+        let Some(route) = program.network else {
+            return HookOutcome::Unchanged;
+        };
+        let began = Instant::now();
+        let end = self.run(
+            &program,
+            Some(route),
+            env,
+            payload,
+            None,
+            Some(direction),
+            host,
+        );
+        let took = began.elapsed();
+        program
+            .latencies
+            .record(self.worker, Kind::Route, Some(direction), took);
+        let Some(avp) = program.msg_avp else {
+            return if end == RouteEnd::Failed {
+                HookOutcome::Failed
+            } else {
+                HookOutcome::Unchanged
+            };
+        };
+        let outcome = match self.store.avp(avp, 0) {
+            _ if end == RouteEnd::Failed => HookOutcome::Failed,
+            Value::Str(string) => {
+                let bytes = self.store.bytes(string, &program.pool, payload);
+                if bytes.is_empty() {
+                    HookOutcome::Empty
+                } else if bytes.len() > MAX_MESSAGE_LEN as usize {
+                    HookOutcome::TooLong
+                } else if bytes == payload {
+                    HookOutcome::Unchanged
+                } else {
+                    out.clear();
+                    out.extend_from_slice(bytes);
+                    HookOutcome::Replaced
+                }
+            }
+            unset => {
+                if let Some(held_back) = self.limits.unset.allow() {
+                    let state = match unset {
+                        Value::Int(_) => "holds an integer",
+                        _ => "is not set",
+                    };
+                    tracing::warn!(
+                        worker = self.worker,
+                        ?direction,
+                        src = %env.src,
+                        dst = %env.dst,
+                        held_back,
+                        "event_route[network:msg] ended and the AVP of msg_avp {state}: \
+                         the message goes on as it is"
+                    );
+                }
+                HookOutcome::Unset
+            }
+        };
+        // What one hook left must not become the next one's result.
+        self.store.clear_avp(avp);
+        outcome
+    }
+
+    /// Runs `request_route` or `reply_route` on a message, whichever fits it.
+    pub fn run_route(&mut self, env: &Env, message: &SipView<'_>, host: &mut dyn Host) -> RouteEnd {
+        let program = Arc::clone(&self.program);
+        let route = if message.is_request() {
+            program.request
+        } else {
+            program.reply
+        };
+        if program.absorbs.iter().any(|absorbs| absorbs(message)) {
+            host.consume();
+            return RouteEnd::Finished;
+        }
+        let bytes = message.message();
+        self.run(&program, route, env, bytes, Some(message), None, host)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one private call for both kinds of run"
+    )]
+    fn run(
+        &mut self,
+        program: &Program,
+        route: Option<RouteId>,
+        env: &Env,
+        message: &[u8],
+        view: Option<&SipView<'_>>,
+        direction: Option<Direction>,
+        host: &mut dyn Host,
+    ) -> RouteEnd {
+        let mark = self.store.mark();
+        let depth = self.depth;
+        let changes = std::mem::take(&mut self.spare);
+        let mut exec = Exec::new(program, self, host, env, message);
+        exec.changes = changes;
+        exec.view = view;
+        exec.direction = direction;
+        let outcome = match route {
+            Some(route) => exec.run(route),
+            None => Ok(1),
+        };
+        if matches!(outcome, Ok(_) | Err(Halt::Exit)) {
+            for act in &program.after_route {
+                act(&mut exec);
+            }
+        }
+        let mut changes = std::mem::take(&mut exec.changes);
+        let line = exec.line;
+        changes.clear();
+        self.spare = changes;
+        let end = match outcome {
+            Ok(_) | Err(Halt::Exit) => RouteEnd::Finished,
+            Err(Halt::Drop) => RouteEnd::Drop,
+            Err(Halt::Error(error)) => {
+                if let Some(held_back) = self.limits.errors.allow() {
+                    tracing::error!(
+                        worker = self.worker,
+                        src = %env.src,
+                        dst = %env.dst,
+                        held_back,
+                        "{}: {error}",
+                        program.place(line)
+                    );
+                }
+                RouteEnd::Failed
+            }
+        };
+        self.depth = depth;
+        self.store.release(mark);
+        end
+    }
+}
+
+fn find_kept<T: 'static>(all: &mut [Box<dyn Any + Send>]) -> Option<&mut T> {
+    all.iter_mut().find_map(|kept| kept.downcast_mut())
+}
+
+impl Exec<'_> {
+    /// Lends the arena to what appends to a `Vec` by means of what a module keeps
+    /// ([`Runtime::kept`]); `None` where it keeps nothing of that type.
+    ///
+    /// # Errors
+    /// When the arena is then too large. What `append` fails with comes inside.
+    pub fn append_with<T: 'static, E>(
+        &mut self,
+        input: StrRef,
+        append: impl FnOnce(&mut T, &[u8], &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Option<Result<Value, E>>, Halt> {
+        let (pool, message) = (&self.program.pool, self.message);
+        let Runtime { kept, store, .. } = &mut *self.rt;
+        let Some(kept) = find_kept::<T>(kept) else {
+            return Ok(None);
+        };
+        let appended = store.append(input, pool, message, |input, out| append(kept, input, out))?;
+        Ok(Some(appended))
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
+}
