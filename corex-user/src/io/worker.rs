@@ -22,7 +22,6 @@ use super::{
     socket::{KernelSocket, ReceiveBuffers},
     steered::{self, Unreadable},
     stream::StreamMessage,
-    xdp::{Frame, Umem},
 };
 use crate::{
     kernel::{heap::HeapUse, worker_counters::WorkerSlots},
@@ -31,6 +30,7 @@ use crate::{
     telemetry::gauges::{QueueGauges, WorkerLink, add, set},
 };
 use corex_sip::Transport;
+use corex_xdp::{Frame, Umem};
 
 /// Frames taken from a queue before the others get their turn.
 const BATCH: usize = 64;

@@ -21,12 +21,7 @@ use super::{
     inline::{self, Detours},
 };
 use crate::{
-    io::{
-        egress::TransmitSide,
-        inline::InlineSide,
-        worker::XdpSide,
-        xdp::{Bound, Umem},
-    },
+    io::{egress::TransmitSide, inline::InlineSide, worker::XdpSide},
     kernel::{
         attach::{self, Attachment, Mode},
         knobs::Knobs,
@@ -45,6 +40,7 @@ use crate::{
     },
 };
 use corex_sip::Transport;
+use corex_xdp::{Bound, Umem};
 
 /// Which engine the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

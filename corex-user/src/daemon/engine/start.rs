@@ -14,7 +14,6 @@ use crate::{
     io::{
         egress::TransmitSide,
         inline::{Fragments, InlineSide},
-        xdp::{self, QueueSocket, Umem},
     },
     kernel::{
         attach::{self, Attachment, Mode},
@@ -33,6 +32,7 @@ use crate::{
         gauges::{QueueGauges, WorkerLink},
     },
 };
+use corex_xdp::{FramePool, QueueSocket, Umem};
 
 /// Frames of packet memory for each queue and for sending.
 const FRAMES_PER_QUEUE: u32 = 2048;
@@ -355,11 +355,11 @@ fn bind(
     queues: &[(u32, u32)],
     chunk_size: u32,
     copy: bool,
-) -> anyhow::Result<(Umem, xdp::FramePool, Vec<QueueSocket>)> {
+) -> anyhow::Result<(Umem, FramePool, Vec<QueueSocket>)> {
     let attempt = |copy| -> anyhow::Result<_> {
         let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
         let (umem, mut pool) = Umem::new(frames, chunk_size).context("packet memory")?;
-        let sockets = xdp::open(&umem, &mut pool, queues, copy)?;
+        let sockets = corex_xdp::open(&umem, &mut pool, queues, copy)?;
         Ok((umem, pool, sockets))
     };
     match attempt(copy) {

@@ -14,11 +14,7 @@ use std::{
 use corex_common::counters::WorkerCounters;
 
 pub use self::fragments::Fragments;
-use super::{
-    egress::TransmitSide,
-    worker::XdpSide,
-    xdp::{Frame, Umem},
-};
+use super::{egress::TransmitSide, worker::XdpSide};
 use crate::{
     kernel::inline::Heartbeats,
     pipeline::{Inbound, Intercepted, Pipeline},
@@ -27,6 +23,7 @@ use crate::{
 use corex_packet as packet;
 use corex_packet::{Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole};
 use corex_sip::Transport;
+use corex_xdp::{Frame, Umem};
 
 /// Between two looks at what has taken too long.
 const EXPIRE: Duration = Duration::from_millis(100);
