@@ -179,6 +179,13 @@ impl TransmitSide {
         }
     }
 
+    /// Gives a frame back to the queue that it came from.
+    pub fn recycle(&mut self, umem: &Umem, queue: usize, frame: Frame) {
+        if let Some(socket) = self.queues.get_mut(queue) {
+            socket.refill(umem, &mut self.pool, frame);
+        }
+    }
+
     /// A free frame, after taking sent ones back if need be.
     fn take_frame(&mut self, umem: &Umem, counters: &mut WorkerCounters) -> Option<Frame> {
         if self.pool.is_empty() {

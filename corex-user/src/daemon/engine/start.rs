@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
 use anyhow::{Context as _, bail};
 use corex_common::maps;
 
-use super::{Engine, QueueLine, Xdp, XdpWorker};
+use super::{Engine, QueueLine, Xdp};
 use crate::{
     daemon::{
         Options,
@@ -14,6 +14,7 @@ use crate::{
     io::{
         egress::TransmitSide,
         inline::{Fragments, InlineSide},
+        xdp_side::XdpSide,
     },
     kernel::{
         attach::{self, Attachment, Mode},
@@ -125,7 +126,7 @@ impl Engine {
                     object.cookie().rotate_left(worker),
                 )
             });
-            sides.push(Some(XdpWorker {
+            sides.push(Some(XdpSide {
                 umem,
                 transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
                 cookie: object.cookie(),
