@@ -3,6 +3,9 @@
 //! The modules stand in the order in which a message passes them; each knows only its
 //! neighbours. docs/architecture.md follows one message through.
 
+// Of this crate only `kernel` may: system calls and memory shared with eBPF maps.
+#![deny(unsafe_code)]
+
 pub mod io;
 
 pub mod hook;
@@ -15,6 +18,7 @@ pub mod codec;
 
 pub mod daemon;
 pub mod http;
+#[allow(unsafe_code)]
 pub mod kernel;
 pub mod rpc;
 pub mod telemetry;

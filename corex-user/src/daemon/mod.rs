@@ -30,7 +30,7 @@ pub use self::engine::EngineChoice;
 use self::{
     beside::{Beside, TcpListeners},
     control::{Control, Ending},
-    engine::{Engine, XdpWorker},
+    engine::Engine,
     front_ends::FrontEnds,
     loader::Loader,
     reload::Reloader,
@@ -38,7 +38,10 @@ use self::{
     service::Watchdog,
 };
 use crate::{
-    io::{courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker},
+    io::{
+        courier::Courier, files::Files, listen, socket::KernelSocket, worker::Worker,
+        xdp_side::XdpSide,
+    },
     kernel::{
         attach::ModeChoice,
         inline::TcChoice,
@@ -276,7 +279,7 @@ struct Parts {
 }
 
 struct Part {
-    side: Option<XdpWorker>,
+    side: Option<XdpSide>,
     sockets: Vec<KernelSocket>,
     wake: UnixStream,
     waker: UnixStream,
@@ -284,7 +287,7 @@ struct Part {
 
 impl Parts {
     /// Opens the sockets of every worker.
-    fn new(sides: Vec<Option<XdpWorker>>, listeners: &[Listener]) -> anyhow::Result<Self> {
+    fn new(sides: Vec<Option<XdpSide>>, listeners: &[Listener]) -> anyhow::Result<Self> {
         let part = |side| {
             let (waker, wake) = UnixStream::pair().context("make a wake-up pair")?;
             wake.set_nonblocking(true).context("wake-up pair")?;
@@ -327,7 +330,7 @@ impl Parts {
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
                 inbox,
-                xdp: part.side.map(XdpWorker::into_side),
+                xdp: part.side,
                 slots: engine.slots(),
                 link,
                 stop: Arc::clone(&stop),

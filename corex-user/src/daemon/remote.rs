@@ -277,7 +277,7 @@ impl Daemon for Remote {
                     queue.queue,
                     format!("{}, {copy}", queue.mode),
                 );
-                let size = u64::from(crate::io::xdp::RING_SIZE);
+                let size = u64::from(corex_xdp::RING_SIZE);
                 let gauges = QueueGauges::NAMES.iter().zip(&queue.gauges);
                 row.rings = gauges
                     .take(3)
@@ -342,7 +342,7 @@ impl Daemon for Remote {
                 tracing::info!(
                     interface = %line.interface,
                     queue = line.queue,
-                    entries = crate::io::xdp::RING_SIZE,
+                    entries = corex_xdp::RING_SIZE,
                     "shm: four rings"
                 );
             }

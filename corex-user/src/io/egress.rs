@@ -11,11 +11,7 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use corex_common::counters::WorkerCounters;
 
-use super::{
-    socket::KernelSocket,
-    steered::Steered,
-    xdp::{Frame, FramePool, QueueSocket, Umem},
-};
+use super::{socket::KernelSocket, steered::Steered};
 use crate::{
     kernel::routes::{NextHop, NextHops, Path, Table},
     pipeline::{Egress, Outbound, TransmitError},
@@ -23,6 +19,7 @@ use crate::{
 use corex_packet as packet;
 use corex_packet::{Envelope, UdpFrame};
 use corex_script::SocketId;
+use corex_xdp::{Frame, FramePool, QueueSocket, Umem};
 
 /// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
 const TTL: u8 = 64;
@@ -179,6 +176,13 @@ impl TransmitSide {
                 self.pool.put(frame);
                 false
             }
+        }
+    }
+
+    /// Gives a frame back to the queue that it came from.
+    pub fn recycle(&mut self, umem: &Umem, queue: usize, frame: Frame) {
+        if let Some(socket) = self.queues.get_mut(queue) {
+            socket.refill(umem, &mut self.pool, frame);
         }
     }
 

@@ -2,10 +2,11 @@
 
 use corex_common::meta::FrameMeta;
 
-use super::xdp::{Frame, Umem};
 use corex_packet as packet;
 use corex_packet::{Sum, UdpChecksum, UdpFrame};
 use corex_script::SocketId;
+
+use corex_xdp::{Frame, Umem};
 
 /// A datagram in a steered frame, checked.
 pub struct Steered {
@@ -73,8 +74,8 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<Steered, Unreadab
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::xdp::FramePool;
     use corex_packet::{Envelope, build_udp};
+    use corex_xdp::FramePool;
 
     const COOKIE: u32 = 0x5eed;
     const PAYLOAD: &[u8] = b"OPTIONS sip:x@y SIP/2.0\r\n\r\n";

@@ -12,27 +12,24 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use corex_common::meta::FrameMeta;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
 
 use super::{
-    egress::{FrameEgress, SocketEgress, TransmitSide},
-    inline::{self, InlineSide},
+    egress::SocketEgress,
     socket::{KernelSocket, ReceiveBuffers},
-    steered::{self, Unreadable},
     stream::StreamMessage,
-    xdp::{Frame, Umem},
+    xdp_side::XdpSide,
 };
 use crate::{
     kernel::{heap::HeapUse, worker_counters::WorkerSlots},
     pipeline::{Inbound, Pipeline, Shared},
-    telemetry::gauges::{QueueGauges, WorkerLink, add, set},
+    telemetry::gauges::{WorkerLink, add, set},
 };
 use corex_script::SocketId;
 use corex_sip::Transport;
 
-/// Frames taken from a queue before the others get their turn.
+/// Messages taken from streams before queues and sockets get their turn.
 const BATCH: usize = 64;
 /// Rounds of AF_XDP work between two looks at the kernel sockets, under load.
 const ROUNDS: u32 = 16;
@@ -40,24 +37,6 @@ const ROUNDS: u32 = 16;
 const IDLE: Duration = Duration::from_millis(500);
 /// An idle worker with packets that the kernel didn't take yet offers them again so soon.
 const BACKLOG: Duration = Duration::from_millis(1);
-/// How long a stopping worker waits for frames that the NIC still holds.
-const DRAIN: Duration = Duration::from_millis(200);
-/// Frames kept for sending; the rest waits in fill rings.
-const SEND_RESERVE: usize = 512;
-
-/// The AF_XDP part of a worker.
-pub struct XdpSide {
-    /// Rings, free frames, next hops.
-    pub transmit: TransmitSide,
-    /// Packet memory; behind the rings, so that it goes last.
-    pub umem: Umem,
-    /// Marks the XDP program's records.
-    pub cookie: u32,
-    /// How full the queues are, in the order of the transmit side's.
-    pub gauges: Vec<Arc<QueueGauges>>,
-    /// What is added in inline mode.
-    pub inline: Option<InlineSide>,
-}
 
 /// A worker, ready to run.
 pub struct Worker {
@@ -114,7 +93,7 @@ impl Worker {
             self.publish();
             let timeout = if busy || !self.inbox.is_empty() {
                 Duration::ZERO
-            } else if self.has_backlog() {
+            } else if self.xdp.as_ref().is_some_and(XdpSide::has_backlog) {
                 BACKLOG
             } else {
                 IDLE
@@ -131,52 +110,9 @@ impl Worker {
 
     /// One batch from each queue. Returns whether there was anything.
     fn serve_queues(&mut self) -> bool {
-        let Some(xdp) = &mut self.xdp else {
-            return false;
-        };
-        let mut busy = false;
-        xdp.transmit.tick();
-        // Taken, since the rest is used with it.
-        let mut inline = xdp.inline.take();
-        if let Some(inline) = &mut inline {
-            inline.expire(xdp.transmit.now(), &mut self.pipeline.counters);
-        }
-        for queue in 0..xdp.transmit.queues.len() {
-            for _ in 0..BATCH {
-                let Some(frame) = xdp.transmit.queues[queue].receive(&xdp.umem) else {
-                    break;
-                };
-                busy = true;
-                let Some(inline) = &mut inline else {
-                    serve_frame(xdp, &self.sockets, &mut self.pipeline, queue, frame);
-                    continue;
-                };
-                // A hook may take long: each shows that the worker isn't stuck in the last.
-                inline.beat(self.id);
-                let left = inline::serve(xdp, inline, &mut self.pipeline, queue, frame);
-                if let Some(frame) = left {
-                    recycle(xdp, queue, frame);
-                }
-            }
-            xdp.transmit.queues[queue].release_received();
-        }
-        if let Some(inline) = &inline {
-            inline.beat(self.id);
-        }
-        xdp.inline = inline;
-        let counters = &mut self.pipeline.counters;
-        xdp.transmit.flush(&xdp.umem, counters);
-        let side = &mut xdp.transmit;
-        for queue in &mut side.queues {
-            queue.submit_fill(&xdp.umem, &mut side.pool, SEND_RESERVE);
-        }
-        busy
-    }
-
-    fn has_backlog(&self) -> bool {
         self.xdp
-            .as_ref()
-            .is_some_and(|x| x.transmit.queues.iter().any(|q| q.has_backlog()))
+            .as_mut()
+            .is_some_and(|xdp| xdp.serve(self.id, &self.sockets, &mut self.pipeline))
     }
 
     fn serve_socket(&mut self, id: usize, buffers: &mut ReceiveBuffers) -> bool {
@@ -269,15 +205,8 @@ impl Worker {
     fn read_statistics(&mut self) {
         let counters = &mut self.pipeline.counters;
         counters.socket_overflow = self.sockets.iter().map(KernelSocket::drops).sum();
-        let Some(xdp) = &self.xdp else { return };
-        counters.drop_rx_ring_full = 0;
-        counters.drop_rx_dropped = 0;
-        for (queue, gauges) in xdp.transmit.queues.iter().zip(&xdp.gauges) {
-            let statistics = queue.statistics();
-            set(&gauges.rx_ring_full, statistics.rx_ring_full);
-            set(&gauges.rx_dropped, statistics.rx_dropped);
-            counters.drop_rx_ring_full += statistics.rx_ring_full;
-            counters.drop_rx_dropped += statistics.rx_dropped;
+        if let Some(xdp) = &self.xdp {
+            xdp.read_statistics(counters);
         }
     }
 
@@ -285,12 +214,8 @@ impl Worker {
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());
-        let Some(xdp) = &self.xdp else { return };
-        set(&gauges.frames_free, xdp.transmit.pool.len());
-        for (queue, gauges) in xdp.transmit.queues.iter().zip(&xdp.gauges) {
-            set(&gauges.rx_waiting, queue.waiting());
-            set(&gauges.fill, queue.filled());
-            set(&gauges.tx_in_flight, queue.in_flight());
+        if let Some(xdp) = &self.xdp {
+            xdp.publish(gauges);
         }
     }
 
@@ -325,85 +250,10 @@ impl Worker {
             while self.serve_socket(id, buffers) {}
         }
         while self.serve_inbox() {}
-        let deadline = Instant::now() + DRAIN;
         if let Some(xdp) = &mut self.xdp {
-            if let Some(inline) = &mut xdp.inline {
-                inline.give_up(&mut self.pipeline.counters);
-            }
-            while xdp.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline
-            {
-                xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            xdp.drain(&mut self.pipeline.counters);
         }
         self.read_statistics();
         self.publish();
-    }
-}
-
-fn serve_frame(
-    xdp: &mut XdpSide,
-    sockets: &[KernelSocket],
-    pipeline: &mut Pipeline,
-    queue: usize,
-    mut frame: Frame,
-) {
-    pipeline.counters.xdp_in += 1;
-    let umem = &xdp.umem;
-    let side = &mut xdp.transmit;
-    let read = steered::read(umem, &frame, xdp.cookie);
-    // A driver without metadata support would hand a later packet's reader this record.
-    umem.wipe_before(&mut frame, FrameMeta::LEN);
-    let steered = match read {
-        Ok(steered) => steered,
-        Err(reason) => {
-            let counters = &mut pipeline.counters;
-            *match reason {
-                Unreadable::Frame => &mut counters.drop_frame,
-                Unreadable::IpChecksum => &mut counters.drop_ip_checksum,
-                Unreadable::UdpChecksum => &mut counters.drop_udp_checksum,
-            } += 1;
-            recycle(xdp, queue, frame);
-            return;
-        }
-    };
-    let datagram = steered.datagram;
-    let socket = steered
-        .socket
-        .or_else(|| pipeline.shared().find(datagram.dst));
-    let Some(socket) = socket else {
-        pipeline.counters.drop_frame += 1;
-        recycle(xdp, queue, frame);
-        return;
-    };
-    let packet = umem.packet(&frame);
-    let inbound = Inbound {
-        payload: datagram.payload(packet),
-        source: datagram.src,
-        local: datagram.dst,
-        socket,
-        transport: Transport::Udp,
-        connection: None,
-    };
-    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram);
-    pipeline.receive(inbound, &mut egress);
-    let in_place = egress.finish();
-    let left = match in_place {
-        Some(in_place) => {
-            let counters = &mut pipeline.counters;
-            in_place.send(side, umem, sockets, frame, &steered, counters)
-        }
-        None => Some(frame),
-    };
-    if let Some(frame) = left {
-        recycle(xdp, queue, frame);
-    }
-}
-
-/// Gives a frame back to the queue that it came from.
-fn recycle(xdp: &mut XdpSide, queue: usize, frame: Frame) {
-    let side = &mut xdp.transmit;
-    if let Some(socket) = side.queues.get_mut(queue) {
-        socket.refill(&xdp.umem, &mut side.pool, frame);
     }
 }

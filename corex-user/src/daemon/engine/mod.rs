@@ -21,12 +21,7 @@ use super::{
     inline::{self, Detours},
 };
 use crate::{
-    io::{
-        egress::TransmitSide,
-        inline::InlineSide,
-        worker::XdpSide,
-        xdp::{Bound, Umem},
-    },
+    io::xdp_side::XdpSide,
     kernel::{
         attach::{self, Attachment, Mode},
         knobs::Knobs,
@@ -45,6 +40,7 @@ use crate::{
 };
 use corex_script::settings::Settings;
 use corex_sip::Transport;
+use corex_xdp::Bound;
 
 /// Which engine the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -64,7 +60,7 @@ pub struct Engine {
     knobs: Knobs,
     links: Vec<Arc<WorkerLink>>,
     /// What each worker gets; taken when they start.
-    workers: Vec<Option<XdpWorker>>,
+    workers: Vec<Option<XdpSide>>,
     xdp: Option<Xdp>,
 }
 
@@ -109,28 +105,6 @@ struct QueueLine {
     bound: Bound,
     fd: OwnedFd,
     gauges: Arc<QueueGauges>,
-}
-
-/// A worker's part of AF_XDP.
-pub struct XdpWorker {
-    umem: Umem,
-    transmit: TransmitSide,
-    cookie: u32,
-    gauges: Vec<Arc<QueueGauges>>,
-    inline: Option<InlineSide>,
-}
-
-impl XdpWorker {
-    /// As the worker wants it.
-    pub fn into_side(self) -> XdpSide {
-        XdpSide {
-            umem: self.umem,
-            transmit: self.transmit,
-            cookie: self.cookie,
-            gauges: self.gauges,
-            inline: self.inline,
-        }
-    }
 }
 
 impl Engine {
@@ -261,7 +235,7 @@ impl Engine {
     }
 
     /// The workers' parts, one for each worker to be started; empty the second time.
-    pub fn take_workers(&mut self) -> Vec<Option<XdpWorker>> {
+    pub fn take_workers(&mut self) -> Vec<Option<XdpSide>> {
         std::mem::take(&mut self.workers)
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
 use anyhow::{Context as _, bail};
 use corex_common::maps;
 
-use super::{Engine, QueueLine, Xdp, XdpWorker};
+use super::{Engine, QueueLine, Xdp};
 use crate::{
     daemon::{
         Options,
@@ -14,7 +14,7 @@ use crate::{
     io::{
         egress::TransmitSide,
         inline::{Fragments, InlineSide},
-        xdp::{self, QueueSocket, Umem},
+        xdp_side::XdpSide,
     },
     kernel::{
         attach::{self, Attachment, Mode},
@@ -33,6 +33,7 @@ use crate::{
     },
 };
 use corex_script::settings::{self, Settings};
+use corex_xdp::{FramePool, QueueSocket, Umem};
 
 /// Frames of packet memory for each queue and for sending.
 const FRAMES_PER_QUEUE: u32 = 2048;
@@ -125,7 +126,7 @@ impl Engine {
                     object.cookie().rotate_left(worker),
                 )
             });
-            sides.push(Some(XdpWorker {
+            sides.push(Some(XdpSide {
                 umem,
                 transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
                 cookie: object.cookie(),
@@ -355,11 +356,11 @@ fn bind(
     queues: &[(u32, u32)],
     chunk_size: u32,
     copy: bool,
-) -> anyhow::Result<(Umem, xdp::FramePool, Vec<QueueSocket>)> {
+) -> anyhow::Result<(Umem, FramePool, Vec<QueueSocket>)> {
     let attempt = |copy| -> anyhow::Result<_> {
         let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
         let (umem, mut pool) = Umem::new(frames, chunk_size).context("packet memory")?;
-        let sockets = xdp::open(&umem, &mut pool, queues, copy)?;
+        let sockets = corex_xdp::open(&umem, &mut pool, queues, copy)?;
         Ok((umem, pool, sockets))
     };
     match attempt(copy) {

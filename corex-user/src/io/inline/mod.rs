@@ -1,8 +1,8 @@
 //! Inline mode's part of a worker: packets of a protected server, on their way in or out, with
 //! the hook between.
 //!
-//! A packet that comes from the NIC goes on to the detour's end, and the other way round. What
-//! isn't for the hook goes on as it came.
+//! A packet that comes from the NIC goes on to the detour's end, and the other way round.
+//! Packets that the hook doesn't want pass unchanged.
 
 mod fragments;
 
@@ -14,11 +14,7 @@ use std::{
 use corex_common::counters::WorkerCounters;
 
 pub use self::fragments::Fragments;
-use super::{
-    egress::TransmitSide,
-    worker::XdpSide,
-    xdp::{Frame, Umem},
-};
+use super::egress::TransmitSide;
 use crate::{
     kernel::inline::Heartbeats,
     pipeline::{Inbound, Intercepted, Pipeline},
@@ -27,6 +23,7 @@ use corex_packet as packet;
 use corex_packet::{Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole};
 use corex_script::Direction;
 use corex_sip::Transport;
+use corex_xdp::{Frame, Umem};
 
 /// Between two looks at what has taken too long.
 const EXPIRE: Duration = Duration::from_millis(100);
@@ -48,7 +45,8 @@ pub struct End {
     pub back_mac: Option<[u8; 6]>,
 }
 
-/// See the module.
+/// What a worker has for inline mode, beside its queues: where each leads, and what is kept
+/// between packets.
 pub struct InlineSide {
     ends: Vec<Option<End>>,
     fragments: Arc<Fragments>,
@@ -116,80 +114,79 @@ impl InlineSide {
     pub fn give_up(&mut self, counters: &mut WorkerCounters) {
         self.fragments.give_up(counters);
     }
-}
 
-/// Takes one packet to where it goes. The frame is used for that, or comes back.
-pub fn serve(
-    xdp: &mut XdpSide,
-    inline: &mut InlineSide,
-    pipeline: &mut Pipeline,
-    queue: usize,
-    mut frame: Frame,
-) -> Option<Frame> {
-    pipeline.counters.xdp_in += 1;
-    let Some(end) = inline.ends.get(queue).copied().flatten() else {
-        pipeline.counters.drop_frame += 1;
-        return Some(frame);
-    };
-    let umem = &xdp.umem;
-    let side = &mut xdp.transmit;
-    let mut road = Road { side, umem, end };
-    let packet = umem.packet(&frame);
-    let view = match View::parse(packet) {
-        Ok(view) if view.fragment.is_some() => {
-            serve_fragment(&mut road, inline, pipeline, packet, &view);
+    /// Takes one packet to where it goes. The frame is used for that, or comes back.
+    pub fn serve(
+        &mut self,
+        side: &mut TransmitSide,
+        umem: &Umem,
+        pipeline: &mut Pipeline,
+        queue: usize,
+        mut frame: Frame,
+    ) -> Option<Frame> {
+        pipeline.counters.xdp_in += 1;
+        let Some(end) = self.ends.get(queue).copied().flatten() else {
+            pipeline.counters.drop_frame += 1;
+            return Some(frame);
+        };
+        let mut road = Road { side, umem, end };
+        let packet = umem.packet(&frame);
+        let view = match View::parse(packet) {
+            Ok(view) if view.fragment.is_some() => {
+                serve_fragment(&mut road, self, pipeline, packet, &view);
+                return Some(frame);
+            }
+            Ok(view) => Some(view),
+            Err(_) => None,
+        };
+        let verdict = match &view {
+            Some(view) => judge(&mut road, self, pipeline, (packet, view), false),
+            None => Verdict::HandBack,
+        };
+        let counters = &mut pipeline.counters;
+        if matches!(verdict, Verdict::Done) {
             return Some(frame);
         }
-        Ok(view) => Some(view),
-        Err(_) => None,
-    };
-    let verdict = match &view {
-        Some(view) => judge(&mut road, inline, pipeline, (packet, view), false),
-        None => Verdict::HandBack,
-    };
-    let counters = &mut pipeline.counters;
-    if matches!(verdict, Verdict::Done) {
-        return Some(frame);
-    }
-    if !road.side.has_room(end.to, umem, counters) {
-        counters.drop_ring_full += 1;
-        return Some(frame);
-    }
-    let packet = umem.packet_mut(&mut frame);
-    if let Some(mac) = end.source_mac
-        && let Some(to) = packet.get_mut(6..12)
-    {
-        to.copy_from_slice(&mac);
-    }
-    let mut cut = None;
-    match (verdict, view) {
-        (Verdict::Unchanged(datagram), _) => {
-            packet::complete_checksum(packet, &datagram);
-            counters.bytes_out += datagram.payload_len as u64;
-            *road.arrived(counters) += 1;
+        if !road.side.has_room(end.to, umem, counters) {
+            counters.drop_ring_full += 1;
+            return Some(frame);
         }
-        (_, view) => {
-            if let Some(view) = view {
-                if let Ok(datagram) = view.udp(packet) {
-                    packet::complete_checksum(packet, &datagram);
-                } else if end.way == Direction::Outgoing {
-                    cut = packet::cut_quote(packet, &view);
-                }
+        let packet = umem.packet_mut(&mut frame);
+        if let Some(mac) = end.source_mac
+            && let Some(to) = packet.get_mut(6..12)
+        {
+            to.copy_from_slice(&mac);
+        }
+        let mut cut = None;
+        match (verdict, view) {
+            (Verdict::Unchanged(datagram), _) => {
+                packet::complete_checksum(packet, &datagram);
+                counters.bytes_out += datagram.payload_len as u64;
+                *road.arrived(counters) += 1;
             }
-            counters.handed_back += 1;
+            (_, view) => {
+                if let Some(view) = view {
+                    if let Ok(datagram) = view.udp(packet) {
+                        packet::complete_checksum(packet, &datagram);
+                    } else if end.way == Direction::Outgoing {
+                        cut = packet::cut_quote(packet, &view);
+                    }
+                }
+                counters.handed_back += 1;
+            }
         }
+        if let Some(len) = cut {
+            umem.set_packet(&mut frame, len);
+            counters.quotes_cut += 1;
+        }
+        if road.side.push(end.to, umem, frame) {
+            counters.out_xdp += 1;
+            counters.out_in_place += 1;
+        } else {
+            counters.late_send_errors += 1;
+        }
+        None
     }
-    if let Some(len) = cut {
-        umem.set_packet(&mut frame, len);
-        counters.quotes_cut += 1;
-    }
-    if road.side.push(end.to, umem, frame) {
-        counters.out_xdp += 1;
-        counters.out_in_place += 1;
-    } else {
-        counters.late_send_errors += 1;
-    }
-    None
 }
 
 /// A way out for the packets of one queue.

@@ -71,11 +71,11 @@ impl Umem {
         Ok((umem, pool))
     }
 
-    pub(super) fn memory(&self) -> &Mapping {
+    pub(crate) fn memory(&self) -> &Mapping {
         &self.memory
     }
 
-    pub(super) fn chunk_size(&self) -> u32 {
+    pub(crate) fn chunk_size(&self) -> u32 {
         self.chunk_size
     }
 
@@ -150,12 +150,12 @@ impl Umem {
     }
 
     /// The address of a frame for the fill ring.
-    pub(super) fn fill_address(&self, frame: Frame) -> u64 {
+    pub(crate) fn fill_address(&self, frame: Frame) -> u64 {
         u64::from(frame.chunk) * u64::from(self.chunk_size)
     }
 
     /// The descriptor of a frame's packet for the transmit ring.
-    pub(super) fn descriptor(&self, frame: &Frame) -> libc::xdp_desc {
+    pub(crate) fn descriptor(&self, frame: &Frame) -> libc::xdp_desc {
         libc::xdp_desc {
             addr: u64::from(frame.chunk) * u64::from(self.chunk_size) + u64::from(frame.start),
             len: frame.len,
@@ -165,7 +165,7 @@ impl Umem {
 
     /// The frame that the kernel gives back. `None` if the address or length is outside:
     /// then the entry is worth nothing, and using it would be unsound.
-    pub(super) fn frame_from_kernel(&self, addr: u64, len: u32) -> Option<Frame> {
+    pub(crate) fn frame_from_kernel(&self, addr: u64, len: u32) -> Option<Frame> {
         let chunk_size = u64::from(self.chunk_size);
         let chunk = u32::try_from(addr / chunk_size).ok()?;
         let start = (addr % chunk_size) as u32;

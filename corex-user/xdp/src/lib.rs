@@ -1,7 +1,7 @@
 //! AF_XDP: the memory that packets live in, the rings that they travel on, and the socket
 //! that ties both to a queue of a NIC (kernel: Documentation/networking/af_xdp.rst).
 //!
-//! All `unsafe` of the packet path is in this folder. What keeps it sound:
+//! All `unsafe` of the packet path in user space is in this crate. What keeps it sound:
 //! - a [`Frame`] is the only name of a chunk of [`Umem`]; it can't be copied, so whoever
 //!   holds it has the chunk alone, and a chunk in a ring has no `Frame`;
 //! - ring indices wrap, and descriptors that come from the kernel are checked before they

@@ -1,0 +1,65 @@
+//! Proxy mode's part of a worker: one frame's way from its queue through the pipeline, and out.
+
+use corex_common::meta::FrameMeta;
+
+use super::{
+    egress::{FrameEgress, TransmitSide},
+    socket::KernelSocket,
+    steered::{self, Unreadable},
+};
+use crate::pipeline::{Inbound, Pipeline};
+use corex_sip::Transport;
+use corex_xdp::{Frame, Umem};
+
+/// Takes one steered frame to where its message goes. The frame is used for that, or comes back.
+pub fn serve(
+    side: &mut TransmitSide,
+    umem: &Umem,
+    cookie: u32,
+    sockets: &[KernelSocket],
+    pipeline: &mut Pipeline,
+    mut frame: Frame,
+) -> Option<Frame> {
+    pipeline.counters.xdp_in += 1;
+    let read = steered::read(umem, &frame, cookie);
+    // A driver without metadata support would hand a later packet's reader this record.
+    umem.wipe_before(&mut frame, FrameMeta::LEN);
+    let steered = match read {
+        Ok(steered) => steered,
+        Err(reason) => {
+            let counters = &mut pipeline.counters;
+            *match reason {
+                Unreadable::Frame => &mut counters.drop_frame,
+                Unreadable::IpChecksum => &mut counters.drop_ip_checksum,
+                Unreadable::UdpChecksum => &mut counters.drop_udp_checksum,
+            } += 1;
+            return Some(frame);
+        }
+    };
+    let datagram = steered.datagram;
+    let socket = steered
+        .socket
+        .or_else(|| pipeline.shared().find(datagram.dst));
+    let Some(socket) = socket else {
+        pipeline.counters.drop_frame += 1;
+        return Some(frame);
+    };
+    let packet = umem.packet(&frame);
+    let inbound = Inbound {
+        payload: datagram.payload(packet),
+        source: datagram.src,
+        local: datagram.dst,
+        socket,
+        transport: Transport::Udp,
+        connection: None,
+    };
+    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram);
+    pipeline.receive(inbound, &mut egress);
+    match egress.finish() {
+        Some(in_place) => {
+            let counters = &mut pipeline.counters;
+            in_place.send(side, umem, sockets, frame, &steered, counters)
+        }
+        None => Some(frame),
+    }
+}

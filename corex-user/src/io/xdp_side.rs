@@ -1,0 +1,130 @@
+//! A worker's AF_XDP queues: frames come from them in batches, and go the way of the mode that
+//! corex runs in.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use corex_common::counters::WorkerCounters;
+
+use super::{egress::TransmitSide, inline::InlineSide, proxy, socket::KernelSocket};
+use crate::{
+    pipeline::Pipeline,
+    telemetry::gauges::{QueueGauges, WorkerGauges, set},
+};
+use corex_xdp::Umem;
+
+/// Frames taken from a queue before the others get their turn.
+const BATCH: usize = 64;
+/// How long a stopping worker waits for frames that the NIC still holds.
+const DRAIN: Duration = Duration::from_millis(200);
+/// Frames kept for sending; the rest waits in fill rings.
+const SEND_RESERVE: usize = 512;
+
+/// The AF_XDP part of a worker.
+pub struct XdpSide {
+    /// Rings, free frames, next hops.
+    pub transmit: TransmitSide,
+    /// Packet memory; behind the rings, so that it goes last.
+    pub umem: Umem,
+    /// Marks the XDP program's records.
+    pub cookie: u32,
+    /// How full the queues are, in the order of the transmit side's.
+    pub gauges: Vec<Arc<QueueGauges>>,
+    /// What is added in inline mode.
+    pub inline: Option<InlineSide>,
+}
+
+impl XdpSide {
+    /// Takes one batch from each queue through `pipeline`, and sends what comes of it; by the
+    /// kernel sockets in `sockets` what AF_XDP can't. Returns whether there was anything.
+    pub fn serve(
+        &mut self,
+        worker: usize,
+        sockets: &[KernelSocket],
+        pipeline: &mut Pipeline,
+    ) -> bool {
+        let Self {
+            transmit,
+            umem,
+            cookie,
+            inline,
+            ..
+        } = self;
+        let mut busy = false;
+        transmit.tick();
+        if let Some(inline) = inline {
+            inline.expire(transmit.now(), &mut pipeline.counters);
+        }
+        for queue in 0..transmit.queues.len() {
+            for _ in 0..BATCH {
+                let Some(frame) = transmit.queues[queue].receive(umem) else {
+                    break;
+                };
+                busy = true;
+                let left = match inline {
+                    None => proxy::serve(transmit, umem, *cookie, sockets, pipeline, frame),
+                    Some(inline) => {
+                        // A hook may take long: each shows that the worker isn't stuck in the last.
+                        inline.beat(worker);
+                        inline.serve(transmit, umem, pipeline, queue, frame)
+                    }
+                };
+                if let Some(frame) = left {
+                    transmit.recycle(umem, queue, frame);
+                }
+            }
+            transmit.queues[queue].release_received();
+        }
+        if let Some(inline) = inline {
+            inline.beat(worker);
+        }
+        transmit.flush(umem, &mut pipeline.counters);
+        for queue in &mut transmit.queues {
+            queue.submit_fill(umem, &mut transmit.pool, SEND_RESERVE);
+        }
+        busy
+    }
+
+    /// Whether there are packets that the kernel didn't take yet.
+    pub fn has_backlog(&self) -> bool {
+        self.transmit.queues.iter().any(|q| q.has_backlog())
+    }
+
+    /// Reads what the kernel dropped at the rings (XDP_STATISTICS).
+    pub fn read_statistics(&self, counters: &mut WorkerCounters) {
+        counters.drop_rx_ring_full = 0;
+        counters.drop_rx_dropped = 0;
+        for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
+            let statistics = queue.statistics();
+            set(&gauges.rx_ring_full, statistics.rx_ring_full);
+            set(&gauges.rx_dropped, statistics.rx_dropped);
+            counters.drop_rx_ring_full += statistics.rx_ring_full;
+            counters.drop_rx_dropped += statistics.rx_dropped;
+        }
+    }
+
+    /// Publishes how full rings and packet memory are.
+    pub fn publish(&self, gauges: &WorkerGauges) {
+        set(&gauges.frames_free, self.transmit.pool.len());
+        for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
+            set(&gauges.rx_waiting, queue.waiting());
+            set(&gauges.fill, queue.filled());
+            set(&gauges.tx_in_flight, queue.in_flight());
+        }
+    }
+
+    /// Drops what is incomplete, and waits for what is being sent.
+    pub fn drain(&mut self, counters: &mut WorkerCounters) {
+        let deadline = Instant::now() + DRAIN;
+        if let Some(inline) = &mut self.inline {
+            inline.give_up(counters);
+        }
+        while self.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline {
+            self.transmit.flush(&self.umem, counters);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
