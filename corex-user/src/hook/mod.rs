@@ -4,9 +4,9 @@
 //! There is one kind: `event_route[network:msg]` of the configuration, which can call scripts in
 //! other languages.
 
+pub(crate) mod backoff;
 pub mod lua;
 pub(crate) mod perl;
-pub(crate) mod rest;
 
 use corex_script::{Direction, Env, HookOutcome, Host, Runtime};
 

@@ -50,7 +50,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_DBG.",
-        handler: |exec, args| say(exec, 3, args.first()),
+        handler: |exec, args| log_text(exec, 3, args.first()),
     },
     Function {
         name: "xinfo",
@@ -58,7 +58,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_INFO.",
-        handler: |exec, args| say(exec, 2, args.first()),
+        handler: |exec, args| log_text(exec, 2, args.first()),
     },
     Function {
         name: "xnotice",
@@ -66,7 +66,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_NOTICE.",
-        handler: |exec, args| say(exec, 1, args.first()),
+        handler: |exec, args| log_text(exec, 1, args.first()),
     },
     Function {
         name: "xwarn",
@@ -74,7 +74,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_WARN.",
-        handler: |exec, args| say(exec, 0, args.first()),
+        handler: |exec, args| log_text(exec, 0, args.first()),
     },
     Function {
         name: "xerr",
@@ -82,7 +82,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[FORMAT]],
         routes: Routes::ANY,
         doc: "Writes a log line at level L_ERR.",
-        handler: |exec, args| say(exec, -1, args.first()),
+        handler: |exec, args| log_text(exec, -1, args.first()),
     },
 ];
 
@@ -119,12 +119,12 @@ fn level(word: &[u8]) -> Option<i64> {
 
 fn xlog(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     match args {
-        [Arg::Choice(level), format] => say(exec, *level, Some(format)),
-        _ => say(exec, -1, args.first()),
+        [Arg::Choice(level), format] => log_text(exec, *level, Some(format)),
+        _ => log_text(exec, -1, args.first()),
     }
 }
 
-fn say(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Halt> {
+fn log_text(exec: &mut Exec<'_>, level: i64, format: Option<&Arg>) -> Result<i64, Halt> {
     // What nobody will read isn't evaluated.
     if log::is_written(level) {
         let text = exec.arg_str(format.map(std::slice::from_ref).unwrap_or_default(), 0)?;

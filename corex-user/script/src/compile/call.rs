@@ -37,11 +37,11 @@ impl Checker {
                 Some(near) => diagnostic.help(format!("did you mean {near}()?")),
                 None => diagnostic.help("`corex list functions` shows those that there are"),
             };
-            self.say(diagnostic);
+            self.report(diagnostic);
             return None;
         };
         if !self.is_loaded(module.name) {
-            self.say(
+            self.report(
                 Diagnostic::error(
                     call.name.span,
                     format!(
@@ -87,7 +87,7 @@ impl Checker {
             1 => "1 argument".to_owned(),
             n => format!("{n} arguments"),
         };
-        self.say(
+        self.report(
             Diagnostic::error(span, format!("{name}() can't be called with {given}"))
                 .label(format!("expected {}", forms.join(" or "))),
         );
@@ -116,7 +116,7 @@ impl Checker {
                 if let Arg::Value(Expr::Const(Value::Str(text))) = &value
                     && let Err(reason) = check(text.of(&self.pool.bytes))
                 {
-                    self.say(
+                    self.report(
                         Diagnostic::error(
                             arg.span,
                             format!("this is none of the values of `{}`", param.name),
@@ -143,7 +143,7 @@ impl Checker {
                 };
                 let found = find(&text);
                 if found.is_none() {
-                    self.say(
+                    self.report(
                         Diagnostic::error(
                             arg.span,
                             format!("this is none of the values of `{}`", param.name),
@@ -158,7 +158,7 @@ impl Checker {
 
     fn substitution(&mut self, arg: &ast::Expr, param: &Param) -> Option<Box<Transform>> {
         let ExprKind::Str(text) = &arg.kind else {
-            self.say(
+            self.report(
                 Diagnostic::error(
                     arg.span,
                     format!("`{}` must be a string literal", param.name),
@@ -174,7 +174,7 @@ impl Checker {
         match transform::compile(&transformation, &mut |pv| self.pv(pv)) {
             Ok(transform) => Some(Box::new(transform)),
             Err(diagnostic) => {
-                self.say(diagnostic);
+                self.report(diagnostic);
                 None
             }
         }
@@ -188,14 +188,14 @@ impl Checker {
                     Ok((pv, after)) if after == text.value.len() => return self.target(&pv),
                     Ok(_) => {}
                     Err(diagnostic) => {
-                        self.say(diagnostic);
+                        self.report(diagnostic);
                         return None;
                     }
                 }
             }
             _ => {}
         }
-        self.say(
+        self.report(
             Diagnostic::error(
                 arg.span,
                 format!(
@@ -210,7 +210,7 @@ impl Checker {
 
     fn route_call(&mut self, call: &ast::Call) -> Option<Expr> {
         let [arg] = call.args.as_slice() else {
-            self.say(
+            self.report(
                 Diagnostic::error(call.name.span, "route() takes the name of one route block")
                     .label("expected route(NAME)"),
             );
@@ -223,7 +223,7 @@ impl Checker {
                 String::from_utf8_lossy(&text.value).into_owned()
             }
             _ => {
-                self.say(
+                self.report(
                     Diagnostic::error(arg.span, "the name of a route can't be computed")
                         .label("expected the name itself"),
                 );
@@ -242,7 +242,7 @@ impl Checker {
                     Some(near) => diagnostic.help(format!("did you mean route({near})?")),
                     None => diagnostic.help(format!("add the block: route[{name}] {{ … }}")),
                 };
-                self.say(diagnostic);
+                self.report(diagnostic);
                 None
             }
         }

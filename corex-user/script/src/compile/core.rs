@@ -283,7 +283,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 impl Checker {
     pub(super) fn setting(&mut self, setting: &Setting) {
         if let Some(group) = &setting.group {
-            return self.say(
+            return self.report(
                 Diagnostic::error(
                     group.span.to(setting.name.span),
                     "custom parameters are not supported",
@@ -305,11 +305,11 @@ impl Checker {
                     Some(number) if (min..=max).contains(&number) => {
                         set(&mut self.settings, number);
                     }
-                    Some(_) => self.say(
+                    Some(_) => self.report(
                         Diagnostic::error(value.span, format!("{name} is out of range"))
                             .label(format!("expected a number from {min} to {max}")),
                     ),
-                    None => self.say(
+                    None => self.report(
                         Diagnostic::error(value.span, format!("{name} takes a number"))
                             .label(format!("expected a number from {min} to {max}")),
                     ),
@@ -318,14 +318,14 @@ impl Checker {
                     Some(Ok(seconds @ 1..=86_400)) => {
                         set(&mut self.settings, Duration::from_secs(seconds));
                     }
-                    _ => self.say(
+                    _ => self.report(
                         Diagnostic::error(value.span, format!("{name} takes seconds"))
                             .label("expected a number from 1 to 86400"),
                     ),
                 },
                 CoreKind::Bool(set) => match number(value) {
                     Some(number) => set(&mut self.settings, number != 0),
-                    None => self.say(
+                    None => self.report(
                         Diagnostic::error(value.span, format!("{name} takes yes or no"))
                             .label("expected yes or no"),
                     ),
@@ -338,7 +338,7 @@ impl Checker {
         let name = setting.name.kind.as_str();
         let span = setting.name.span;
         if IGNORED.contains(&name) || IGNORED_PREFIXES.iter().any(|p| name.starts_with(p)) {
-            return self.say(
+            return self.report(
                 Diagnostic::warning(span, format!("{name} has no meaning here"))
                     .help("the line is accepted for Kamailio's sake; it can be removed"),
             );
@@ -357,7 +357,7 @@ impl Checker {
                 )),
             };
         }
-        self.say(diagnostic);
+        self.report(diagnostic);
     }
 
     fn transport(&mut self, address: &ast::Address) -> Result<Option<Transport>, ()> {
@@ -367,7 +367,7 @@ impl Checker {
         match Transport::parse(&word.kind) {
             Some(transport) => Ok(Some(transport)),
             None => {
-                self.say(
+                self.report(
                     Diagnostic::error(word.span, format!("`{}` is not a transport", word.kind))
                         .label("expected udp, tcp, tls or sctp"),
                 );
@@ -381,14 +381,14 @@ impl Checker {
             HostKind::Ip(ip) => Some(ip.to_string()),
             HostKind::Name(name) if name.len() <= alias::MAX_HOST_LEN => Some(name.clone()),
             HostKind::Name(_) => {
-                self.say(Diagnostic::error(
+                self.report(Diagnostic::error(
                     address.host.span,
                     format!("a host name has at most {} bytes", alias::MAX_HOST_LEN),
                 ));
                 None
             }
             HostKind::Any => {
-                self.say(
+                self.report(
                     Diagnostic::error(address.host.span, "`*` is no address")
                         .label("expected an IP address, an interface or a host name")
                         .help("to listen on all addresses, leave the listen lines out or write 0.0.0.0"),
@@ -400,7 +400,7 @@ impl Checker {
 
     fn listen(&mut self, value: &SettingValue) {
         let Value::Address(listen) = &value.kind else {
-            return self.say(
+            return self.report(
                 Diagnostic::error(value.span, "this is no address")
                     .label("expected [udp:|tcp:]host[:port]"),
             );
@@ -414,7 +414,7 @@ impl Checker {
         let transport = transport.unwrap_or(Transport::Udp);
         if !matches!(transport, Transport::Udp | Transport::Tcp) {
             let span = address.transport.as_ref().map_or(value.span, |t| t.span);
-            return self.say(
+            return self.report(
                 Diagnostic::error(span, format!("there are no listeners for {transport}"))
                     .label("expected udp or tcp")
                     .help(format!("remove the line, or write listen=udp:{host}")),
@@ -437,7 +437,7 @@ impl Checker {
             .map_or(transport.default_port(), |port| port.kind);
         if port == 0 {
             let span = address.port.as_ref().map_or(value.span, |port| port.span);
-            return self.say(
+            return self.report(
                 Diagnostic::error(span, "0 is no port to listen on")
                     .label("expected a port from 1 to 65535"),
             );
@@ -459,7 +459,7 @@ impl Checker {
         };
         match Facility::parse(word) {
             Some(facility) => self.settings.log.facility = Some(facility),
-            None => self.say(
+            None => self.report(
                 Diagnostic::error(value.span, "this is no facility of the system's log").label(
                     format!(
                         "expected {}",
@@ -480,7 +480,7 @@ impl Checker {
                 let name = String::from_utf8_lossy(name).into_owned();
                 self.settings.log.name = Some(name);
             }
-            _ => self.say(
+            _ => self.report(
                 Diagnostic::error(value.span, "this is no name for the system's log").label(
                     format!("expected a string of 1 to {MOST} letters, digits and signs but [ ] :"),
                 ),
@@ -490,7 +490,7 @@ impl Checker {
 
     fn alias(&mut self, value: &SettingValue) {
         let Value::Address(listen) = &value.kind else {
-            return self.say(
+            return self.report(
                 Diagnostic::error(value.span, "this is no address")
                     .label("expected [proto:]host[:port]"),
             );

@@ -39,7 +39,7 @@ impl Checker {
             ExprKind::Word(word) => self.word(word, expr.span),
             ExprKind::Pv(pv) => self.pv_expr(pv),
             ExprKind::Select(_) => {
-                self.say(
+                self.report(
                     Diagnostic::error(expr.span, "selects are not supported")
                         .help("use a pseudo-variable: $ru, $fu, $tu, $ci, $ua …"),
                 );
@@ -82,7 +82,7 @@ impl Checker {
         } else {
             diagnostic.help("write a string in quotation marks, a function with parentheses")
         };
-        self.say(diagnostic);
+        self.report(diagnostic);
         None
     }
 
@@ -135,7 +135,7 @@ impl Checker {
             BinaryOp::Mod => Binary::Mod,
         };
         if let (Binary::Div | Binary::Mod, ExprKind::Int(0)) = (op, &right.kind) {
-            self.say(Diagnostic::error(right.span, "this divides by zero"));
+            self.report(Diagnostic::error(right.span, "this divides by zero"));
             return None;
         }
         let (left, right) = (self.expr(left), self.expr(right));
@@ -216,7 +216,7 @@ impl Checker {
     fn compiled(&mut self, text: &[u8], span: Span) -> Option<Pattern> {
         match regex(text) {
             Err(reason) => {
-                self.say(
+                self.report(
                     Diagnostic::error(span, format!("this is no regular expression: {reason}"))
                         .help("to match a sign that has a meaning there, put it in brackets: [.]"),
                 );

@@ -170,7 +170,7 @@ impl Checker {
             match &item.kind {
                 ItemKind::Setting(setting) => self.setting(setting),
                 ItemKind::ModParam(param) => self.mod_param(param),
-                ItemKind::LoadPath(path) => self.say(
+                ItemKind::LoadPath(path) => self.report(
                     Diagnostic::warning(path.span, "this path has no meaning here")
                         .help("all modules are built in; the line can be removed"),
                 ),
@@ -224,7 +224,7 @@ impl Checker {
                         });
                         diagnostic.span = lines.nth(at).map_or(Span::NONE, |line| line.span);
                     }
-                    self.say(diagnostic);
+                    self.report(diagnostic);
                 }
             }
         }
@@ -293,7 +293,7 @@ impl Checker {
         sockets
     }
 
-    fn say(&mut self, diagnostic: Diagnostic) {
+    fn report(&mut self, diagnostic: Diagnostic) {
         self.report.push(diagnostic);
     }
 
@@ -310,7 +310,7 @@ impl Checker {
 
     fn too_many(&mut self, id: Option<u16>, span: Span) -> Option<u16> {
         if id.is_none() {
-            self.say(Diagnostic::error(
+            self.report(Diagnostic::error(
                 span,
                 "the configuration names more than 65,535 of these",
             ));

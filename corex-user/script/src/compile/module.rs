@@ -24,7 +24,7 @@ impl Checker {
         match self.modules.find(short) {
             Some(module) => {
                 if self.is_loaded(module.name) {
-                    self.say(Diagnostic::warning(
+                    self.report(Diagnostic::warning(
                         name.span,
                         format!("the module {short} is loaded already"),
                     ));
@@ -39,7 +39,7 @@ impl Checker {
                 if let Some(near) = nearest(short, self.modules.iter().map(|module| module.name)) {
                     diagnostic = diagnostic.help(format!("did you mean \"{near}.so\"?"));
                 }
-                self.say(diagnostic);
+                self.report(diagnostic);
             }
         }
     }
@@ -50,7 +50,7 @@ impl Checker {
 
     pub(super) fn mod_param(&mut self, param: &ModParam) {
         let Some(modules) = param.modules.kind.as_str() else {
-            return self.say(Diagnostic::error(
+            return self.report(Diagnostic::error(
                 param.modules.span,
                 "this names no module",
             ));
@@ -63,14 +63,14 @@ impl Checker {
                 .locate(at..at + name.len(), param.modules.span);
             at += name.len() + 1;
             let Some(module) = self.modules.find(name) else {
-                self.say(
+                self.report(
                     Diagnostic::error(span, format!("there is no module `{name}` here"))
                         .label(format!("expected one of {}", module_names(self.modules))),
                 );
                 continue;
             };
             if !self.is_loaded(name) {
-                self.say(
+                self.report(
                     Diagnostic::error(span, format!("the module {name} is not loaded"))
                         .help(format!("add the line: loadmodule \"{name}.so\"")),
                 );
@@ -98,7 +98,7 @@ impl Checker {
                         None if names.is_empty() => diagnostic.label("it has none at all"),
                         None => diagnostic.help(format!("it has {}", names.join(", "))),
                     };
-                    self.say(diagnostic);
+                    self.report(diagnostic);
                 }
             }
         }
@@ -112,13 +112,13 @@ impl Checker {
     ) {
         let name = param.name;
         match (param.kind, &value.kind) {
-            (ParameterKind::Ignored, _) => self.say(Diagnostic::warning(
+            (ParameterKind::Ignored, _) => self.report(Diagnostic::warning(
                 value.span,
                 format!("{name} of {module} has no meaning here"),
             )),
             (ParameterKind::Int { min, max, set }, ParamValue::Int(number)) => {
                 if !(min..=max).contains(number) {
-                    return self.say(
+                    return self.report(
                         Diagnostic::error(value.span, format!("{name} is out of range"))
                             .label(format!("expected a number from {min} to {max}")),
                     );
@@ -126,12 +126,12 @@ impl Checker {
                 set(&mut self.settings, *number);
                 self.note_written(module, name, value.span, true);
             }
-            (ParameterKind::Int { .. }, ParamValue::Str(_)) => self.say(
+            (ParameterKind::Int { .. }, ParamValue::Str(_)) => self.report(
                 Diagnostic::error(value.span, format!("{name} takes a number"))
                     .label("expected a number, without quotation marks"),
             ),
             (ParameterKind::Text { .. } | ParameterKind::MessageAvp, ParamValue::Int(_)) => self
-                .say(
+                .report(
                     Diagnostic::error(value.span, format!("{name} takes a string"))
                         .label("expected a string in quotation marks"),
                 ),
@@ -142,7 +142,9 @@ impl Checker {
                 };
                 self.note_written(module, name, value.span, result.is_ok());
                 if let Err(reason) = result {
-                    self.say(Diagnostic::error(value.span, format!("{name}: {reason}")).help(help));
+                    self.report(
+                        Diagnostic::error(value.span, format!("{name}: {reason}")).help(help),
+                    );
                 }
             }
             (ParameterKind::Name { set }, ParamValue::Int(number)) => {
@@ -150,7 +152,7 @@ impl Checker {
             }
             (ParameterKind::Name { set }, ParamValue::Str(text)) => match text.as_str() {
                 Some(text) => set(&mut self.settings, text),
-                None => self.say(
+                None => self.report(
                     Diagnostic::error(value.span, format!("{name} is not valid UTF-8"))
                         .label("expected a name or a number"),
                 ),
@@ -182,16 +184,16 @@ impl Checker {
                 .label("expected an AVP, as in \"$avp(msg)\"")
         };
         if text.kind.value.first() != Some(&b'$') {
-            return self.say(wrong(text.span));
+            return self.report(wrong(text.span));
         }
         let (pv, after) = match parse_pv(text, 0) {
             Ok(found) => found,
-            Err(diagnostic) => return self.say(diagnostic),
+            Err(diagnostic) => return self.report(diagnostic),
         };
         let is_avp =
             crate::run::pv::find(&pv.name.kind).is_some_and(|def| matches!(def.form, Form::Avp));
         if !is_avp || after != text.kind.value.len() || pv.index.is_some() {
-            return self.say(wrong(text.span));
+            return self.report(wrong(text.span));
         }
         if let Some(name) = self.inner_name(&pv) {
             self.msg_avp = self.avp(&name, pv.span);

@@ -22,19 +22,19 @@ impl Checker {
                 Some(near) => diagnostic.help(format!("did you mean ${near}?")),
                 None => diagnostic.help("`corex list variables` shows those that there are"),
             };
-            self.say(diagnostic);
+            self.report(diagnostic);
             return None;
         };
         let has_names = matches!(def.form, Form::Avp | Form::Var | Form::Named { .. });
         if let Some(inner) = pv.inner.as_ref().filter(|_| !has_names) {
-            self.say(
+            self.report(
                 Diagnostic::error(inner.span, format!("${name} takes no name in parentheses"))
                     .help(format!("where a `(` is to follow it, write $({name})(")),
             );
             return None;
         }
         if has_names && pv.inner.is_none() {
-            self.say(
+            self.report(
                 Diagnostic::error(pv.span, format!("${name} needs a name"))
                     .label(format!("expected ${name}({})", words_of(def))),
             );
@@ -42,7 +42,7 @@ impl Checker {
         }
         let is_indexed = matches!(def.form, Form::Avp | Form::Named { indexed: true, .. });
         if let Some(index) = pv.index.as_ref().filter(|_| !is_indexed) {
-            self.say(Diagnostic::error(
+            self.report(Diagnostic::error(
                 index.span,
                 format!("${name} has one value and no index"),
             ));
@@ -61,14 +61,14 @@ impl Checker {
             _ => text,
         };
         if name.contains('$') {
-            self.say(
+            self.report(
                 Diagnostic::error(inner.span, "a name can't be computed")
                     .label("expected the name itself"),
             );
             return None;
         }
         if name.is_empty() {
-            self.say(Diagnostic::error(pv.span, "the name is empty").label("expected a name"));
+            self.report(Diagnostic::error(pv.span, "the name is empty").label("expected a name"));
             return None;
         }
         Some(name.to_owned())
@@ -85,7 +85,7 @@ impl Checker {
             match transform::compile(transformation, &mut |pv| self.pv(pv)) {
                 Ok(transform) => transforms.push(transform),
                 Err(diagnostic) => {
-                    self.say(diagnostic);
+                    self.report(diagnostic);
                     return None;
                 }
             }
@@ -96,7 +96,7 @@ impl Checker {
     fn plain_pv(&mut self, pv: &ast::Pv) -> Option<Pv> {
         let def = self.find_pv(pv)?;
         if def.is_sip && self.in_hook() {
-            self.say(
+            self.report(
                 Diagnostic::warning(pv.span, format!("${} is always $null here", def.name)).help(
                     "event_route[network:msg] runs on bytes that may not be SIP yet; \
                      look into $mb with =~",
@@ -131,7 +131,7 @@ impl Checker {
                 Some(Index::Dynamic(Box::new(Expr::Pv(self.pv(inner)?))))
             }
             Some((PvIndex::All, span)) => {
-                self.say(
+                self.report(
                     Diagnostic::error(span, "all values at once can't be read")
                         .label("expected a number or a pseudo-variable")
                         .help("[*] stands where something is assigned"),
@@ -165,7 +165,7 @@ impl Checker {
                     let diagnostic =
                         Diagnostic::error(inner.span, format!("${name} has no `{text}`"))
                             .label(format!("expected one of {}", words.join(", ")));
-                    self.say(match nearest(&text, words.iter().copied()) {
+                    self.report(match nearest(&text, words.iter().copied()) {
                         Some(near) => diagnostic.help(format!("did you mean ${name}({near})?")),
                         None => diagnostic,
                     });
@@ -188,7 +188,7 @@ impl Checker {
             Err(_) => Err("the name is not valid UTF-8".to_owned()),
         };
         result
-            .map_err(|reason| self.say(Diagnostic::error(inner.span, reason)))
+            .map_err(|reason| self.report(Diagnostic::error(inner.span, reason)))
             .ok()
     }
 
@@ -206,7 +206,7 @@ impl Checker {
     pub(super) fn target(&mut self, pv: &ast::Pv) -> Option<Lvalue> {
         let def = self.find_pv(pv)?;
         if let Some(transformation) = pv.transformations.first() {
-            self.say(
+            self.report(
                 Diagnostic::error(
                     transformation.name.span,
                     "what is transformed can't be written",
@@ -216,14 +216,14 @@ impl Checker {
             return None;
         }
         if !def.is_writable() {
-            self.say(
+            self.report(
                 Diagnostic::error(pv.span, format!("${} can't be written", def.name))
                     .help("keep the value in a $var(name) or an $avp(name)"),
             );
             return None;
         }
         if def.is_sip && self.in_hook() {
-            self.say(
+            self.report(
                 Diagnostic::warning(pv.span, format!("writing ${} does nothing here", def.name))
                     .help("what event_route[network:msg] changes, it leaves in the AVP of msg_avp"),
             );
@@ -241,7 +241,7 @@ impl Checker {
                     None => Some(Lvalue::Avp(id)),
                     Some((PvIndex::All, _)) => Some(Lvalue::AvpAll(id)),
                     Some((_, span)) => {
-                        self.say(
+                        self.report(
                             Diagnostic::error(span, "one value among several can't be replaced")
                                 .label("expected no index, or [*]"),
                         );
@@ -272,7 +272,7 @@ impl Checker {
             let (pv, after) = match parse_pv(text, at) {
                 Ok(found) => found,
                 Err(diagnostic) => {
-                    self.say(diagnostic);
+                    self.report(diagnostic);
                     return None;
                 }
             };
@@ -306,7 +306,7 @@ impl Checker {
                 && pv.name.kind != "$"
                 && pv::find(&pv.name.kind).is_some()
             {
-                self.say(
+                self.report(
                     Diagnostic::warning(
                         pv.span,
                         format!("${} stays as it is written in this string", pv.name.kind),

@@ -63,6 +63,6 @@ impl Review<'_> {
 
     /// Adds to the report.
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.checker.say(diagnostic);
+        self.checker.report(diagnostic);
     }
 }

@@ -92,7 +92,7 @@ impl Checker {
             }
         };
         if let Some(diagnostic) = diagnostic {
-            self.say(diagnostic);
+            self.report(diagnostic);
         }
         let before = self
             .routes
@@ -102,7 +102,7 @@ impl Checker {
             let diagnostic = Diagnostic::error(named, "there is such a route block already")
                 .related(before.span, "it is here")
                 .help("give it another name, or put both blocks' statements in one");
-            self.say(diagnostic);
+            self.report(diagnostic);
         }
         self.routes.push(Declared { place, span: named });
     }
@@ -182,7 +182,7 @@ impl Checker {
             if is_called {
                 diagnostic = diagnostic.help(format!("this block is called from {places}"));
             }
-            self.say(diagnostic);
+            self.report(diagnostic);
         }
     }
 }

@@ -57,7 +57,7 @@ impl Checker {
             Ast::Switch { subject, cases } => self.switch(subject, cases),
             Ast::Break => {
                 if self.loops == 0 {
-                    self.say(
+                    self.report(
                         Diagnostic::error(statement.span, "there is no while or switch to leave")
                             .help("to leave the route block, write return;"),
                     );
@@ -80,7 +80,7 @@ impl Checker {
             Ast::Assign { target, op, value } => {
                 let value = self.expr(value);
                 let ExprKind::Pv(pv) = &target.kind else {
-                    self.say(
+                    self.report(
                         Diagnostic::error(target.span, "nothing can be assigned to this")
                             .label("expected a variable, as in $var(name)"),
                     );

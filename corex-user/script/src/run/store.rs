@@ -26,7 +26,7 @@ struct Var {
     bytes: Vec<u8>,
 }
 
-/// See the module.
+/// AVPs of the current message, `$var()` that last, and the arena for what an expression makes.
 pub struct Store {
     arena: Vec<u8>,
     /// From the oldest to the newest.

@@ -6,9 +6,9 @@
 
 mod budget;
 mod dispatch;
+mod log;
 mod names;
 mod pattern;
-mod say;
 mod shared;
 mod source;
 mod state;
@@ -22,9 +22,9 @@ use mlua::{Function, String as LuaString, Value, Variadic};
 
 use self::budget::Ending;
 use self::dispatch::LuaCall;
-use self::say::Kind;
+use self::log::Kind;
 use self::state::State;
-use super::rest::Rest;
+use super::backoff::Backoff;
 use corex_script::language::Engine;
 use corex_script::language_counters::LanguageCounters;
 use corex_script::run::StrRef;
@@ -44,7 +44,7 @@ pub(crate) struct LuaEngine {
     state: Option<Arc<State>>,
     /// What `shared` had when the state was made.
     generation: u64,
-    rest: Rest,
+    backoff: Backoff,
     /// How many calls are open.
     depth: u32,
 }
@@ -73,7 +73,7 @@ impl LuaEngine {
             generation: shared.generation(),
             shared,
             state: None,
-            rest: Rest::default(),
+            backoff: Backoff::default(),
             depth: 0,
         };
         // It was tried when the configuration was loaded; should it fail now, it is tried again.
@@ -84,7 +84,7 @@ impl LuaEngine {
     /// Ends a rest.
     #[cfg(test)]
     pub fn wake(&mut self) {
-        self.rest.succeeded();
+        self.backoff.succeeded();
     }
 
     /// Takes over scripts that were read again, and makes a state where there is none.
@@ -115,7 +115,7 @@ impl LuaEngine {
                     counters.add(|c| &c.reload_errors);
                     tracing::error!(
                         "the Lua scripts stay as they were: {}",
-                        say::one_line(&error)
+                        log::one_line(&error)
                     );
                     Ok(Arc::clone(old))
                 }
@@ -142,7 +142,7 @@ pub(crate) fn run(
     let Some(engine) = exec.rt.engine::<LuaEngine>() else {
         return Ok(-1);
     };
-    if engine.rest.holds(now) {
+    if engine.backoff.holds(now) {
         counters.add(|c| &c.held);
         return Ok(-1);
     }
@@ -156,9 +156,9 @@ pub(crate) fn run(
     let state = match engine.ready(counters) {
         Ok(state) => state,
         Err(error) => {
-            engine.rest.failed(now);
+            engine.backoff.failed(now);
             counters.add(|c| &c.errors);
-            exec.complain(format_args!("Lua: {}", say::one_line(&error)));
+            exec.complain(format_args!("Lua: {}", log::one_line(&error)));
             return Ok(-1);
         }
     };
@@ -195,7 +195,7 @@ pub(crate) fn run(
     counters.add(|c| &c.errors);
     let kind = match ending {
         Ending::Spent => Kind::Timeout,
-        _ => say::kind(&error),
+        _ => log::kind(&error),
     };
     match kind {
         Kind::Timeout => counters.add(|c| &c.timeouts),
@@ -204,14 +204,14 @@ pub(crate) fn run(
     }
     if let Some(engine) = exec.rt.engine::<LuaEngine>() {
         if kind != Kind::Script {
-            engine.rest.failed(Instant::now());
+            engine.backoff.failed(Instant::now());
         }
         if kind == Kind::Memory {
             // Whatever its globals hold is given back.
             engine.state = None;
         }
     }
-    exec.complain(format_args!("Lua: {}", say::one_line(&error)));
+    exec.complain(format_args!("Lua: {}", log::one_line(&error)));
     Ok(-1)
 }
 
@@ -220,10 +220,10 @@ fn after(exec: &mut Exec<'_>, state: &State) {
     let is_crowded = state.is_crowded();
     if let Some(engine) = exec.rt.engine::<LuaEngine>() {
         if !is_crowded {
-            engine.rest.succeeded();
+            engine.backoff.succeeded();
             return;
         }
-        engine.rest.failed(Instant::now());
+        engine.backoff.failed(Instant::now());
         engine.state = None;
     }
     exec.complain(format_args!(

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::source::{self, Source};
 use super::state::{Recipe, State};
-use super::{LuaEngine, say};
+use super::{LuaEngine, log};
 use corex_script::function::Modules;
 use corex_script::language::{Engine, Language, LoadError, ReloadError, Sources};
 use corex_script::language_counters::Languages;
@@ -115,7 +115,7 @@ fn recipe(settings: &LuaSettings, folder: &Path, modules: Modules) -> Result<Rec
     }
     recipe.make_or(|script, error| Unloadable {
         script,
-        reason: say::one_line(&error),
+        reason: log::one_line(&error),
     })?;
     Ok(recipe)
 }

@@ -13,7 +13,7 @@ use super::budget::{self, Budget, Ending};
 use super::dispatch::Op;
 use super::names::{Callable, callables};
 use super::source::{self, Source};
-use super::{pattern, say};
+use super::{log, pattern};
 use corex_script::function::Modules;
 use corex_script::settings::LuaSettings;
 
@@ -134,8 +134,8 @@ impl Recipe {
                 Ok(Value::String(traceback))
             })?,
         )?;
-        rust.set("log", lua.create_function(say::log)?)?;
-        rust.set("reason", lua.create_function(say::reason)?)?;
+        rust.set("log", lua.create_function(log::log)?)?;
+        rust.set("reason", lua.create_function(log::reason)?)?;
         let folders = self.folders.clone();
         rust.set(
             "read_module",

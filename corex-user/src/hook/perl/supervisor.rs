@@ -18,7 +18,7 @@ use super::frame::{self, Kind};
 use super::output::Output;
 use super::process::{Process, Setup};
 use super::slot::{Common, Order, Slot};
-use crate::hook::rest::Rest;
+use crate::hook::backoff::Backoff;
 use crate::telemetry::line::Line;
 use corex_script::limiter::Limiter;
 
@@ -63,7 +63,7 @@ enum State {
 #[derive(Default)]
 struct Care {
     /// How long to wait after a start that failed.
-    rest: Rest,
+    backoff: Backoff,
     /// Bounds what goes to the log from its processes.
     output: Limiter,
 }
@@ -133,7 +133,7 @@ impl Supervisor {
                     self.common.count(|c| &c.reloads);
                     self.wanted += 1;
                     for (_, care) in &mut self.care {
-                        care.rest.succeeded();
+                        care.backoff.succeeded();
                     }
                 }
                 Order::Stop => self.stop(),
@@ -198,7 +198,7 @@ impl Supervisor {
             let now = Instant::now();
             if self
                 .care(slot.number)
-                .is_some_and(|care| care.rest.holds(now))
+                .is_some_and(|care| care.backoff.holds(now))
             {
                 continue;
             }
@@ -234,7 +234,7 @@ impl Supervisor {
     /// A process of this generation has not come about.
     fn failed(&mut self, slot: &Slot, generation: u64, reason: &str) {
         if let Some(care) = self.care(slot.number) {
-            care.rest.failed(Instant::now());
+            care.backoff.failed(Instant::now());
         }
         if !self.common.is_started() {
             self.common.set_started(Err(reason.to_owned()));
@@ -368,7 +368,7 @@ impl Supervisor {
             self.dismiss(old.serial);
         }
         if let Some(care) = self.care(slot.number) {
-            care.rest.succeeded();
+            care.backoff.succeeded();
         }
         self.loaded = self.loaded.max(generation);
         self.common.set_started(Ok(()));
@@ -416,7 +416,7 @@ impl Supervisor {
                 drop(kept.slot.take());
                 self.common.count(|c| &c.restarts);
                 if let Some(care) = self.care(number) {
-                    care.rest.failed(Instant::now());
+                    care.backoff.failed(Instant::now());
                 }
             }
             // Its worker will notice, and say so; then there is nothing left to do.

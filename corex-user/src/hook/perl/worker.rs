@@ -8,7 +8,7 @@ use super::frame::{Item, Kind, Malformed, Writer, items};
 use super::process::Process;
 use super::serve;
 use super::slot::{Common, Order, Slot};
-use crate::hook::rest::Rest;
+use crate::hook::backoff::Backoff;
 use crate::telemetry::line::Line;
 use corex_script::language::Engine;
 use corex_script::limiter::Limiter;
@@ -38,7 +38,7 @@ pub(crate) struct PerlEngine {
     depth: u32,
     /// When the outermost call must have ended.
     deadline: Instant,
-    rest: Rest,
+    backoff: Backoff,
     /// Processes lost since the last call that ended well.
     losses: u32,
     log: Limiter,
@@ -113,7 +113,7 @@ impl PerlEngine {
             sequence: 0,
             depth: 0,
             deadline: Instant::now(),
-            rest: Rest::default(),
+            backoff: Backoff::default(),
             losses: 0,
             log: Limiter::default(),
             writer: Writer::default(),
@@ -171,14 +171,14 @@ impl PerlEngine {
 
     fn survived(&mut self) {
         self.losses = 0;
-        self.rest.succeeded();
+        self.backoff.succeeded();
     }
 
     /// Notes that a call has cost the process.
     fn lost(&mut self) {
         self.losses = self.losses.saturating_add(1);
         if self.losses >= LOSSES {
-            self.rest.failed(Instant::now());
+            self.backoff.failed(Instant::now());
         }
     }
 }
@@ -267,7 +267,7 @@ fn run(
     let now = Instant::now();
     let worker = exec.rt.engine::<PerlEngine>().ok_or(Failure::NoEngine)?;
     if worker.depth == 0 {
-        if worker.rest.holds(now) {
+        if worker.backoff.holds(now) {
             return Err(Failure::Rests.into());
         }
         worker.deadline = now + worker.timeout;

@@ -9,14 +9,14 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Says when calls may run. Each failure in a row doubles the rest after it; a success ends that.
 #[derive(Debug, Default)]
-pub(crate) struct Rest {
+pub(crate) struct Backoff {
     /// How long the last rest was; zero: nothing has failed since the last success.
     length: Duration,
     /// No call runs before this.
     until: Option<Instant>,
 }
 
-impl Rest {
+impl Backoff {
     /// Whether calls are not to run at `now`.
     pub fn holds(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
@@ -31,7 +31,7 @@ impl Rest {
 
     /// Notes that a call ended within its bounds.
     pub fn succeeded(&mut self) {
-        *self = Rest::default();
+        *self = Backoff::default();
     }
 }
 
@@ -43,34 +43,34 @@ mod tests {
 
     #[test]
     fn calls_run_until_one_fails() {
-        let mut rest = Rest::default();
+        let mut backoff = Backoff::default();
         let start = Instant::now();
-        assert!(!rest.holds(start));
-        rest.succeeded();
-        assert!(!rest.holds(start));
-        rest.failed(start);
-        assert!(rest.holds(start));
+        assert!(!backoff.holds(start));
+        backoff.succeeded();
+        assert!(!backoff.holds(start));
+        backoff.failed(start);
+        assert!(backoff.holds(start));
     }
 
     #[test]
     fn a_rest_ends_by_itself() {
-        let mut rest = Rest::default();
+        let mut backoff = Backoff::default();
         let start = Instant::now();
-        assert_eq!(rest.failed(start), 100 * MS);
-        assert!(rest.holds(start + 99 * MS));
-        assert!(!rest.holds(start + 100 * MS));
+        assert_eq!(backoff.failed(start), 100 * MS);
+        assert!(backoff.holds(start + 99 * MS));
+        assert!(!backoff.holds(start + 100 * MS));
     }
 
     #[test]
     fn failures_in_a_row_double_the_rest_up_to_five_seconds() {
-        let mut rest = Rest::default();
+        let mut backoff = Backoff::default();
         let mut now = Instant::now();
         let lengths: Vec<u128> = (0..8)
             .map(|_| {
-                let length = rest.failed(now);
-                assert!(rest.holds(now + length - MS));
+                let length = backoff.failed(now);
+                assert!(backoff.holds(now + length - MS));
                 now += length;
-                assert!(!rest.holds(now));
+                assert!(!backoff.holds(now));
                 length.as_millis()
             })
             .collect();
@@ -79,12 +79,12 @@ mod tests {
 
     #[test]
     fn a_success_makes_the_next_rest_short_again() {
-        let mut rest = Rest::default();
+        let mut backoff = Backoff::default();
         let now = Instant::now();
-        rest.failed(now);
-        rest.failed(now);
-        rest.succeeded();
-        assert!(!rest.holds(now));
-        assert_eq!(rest.failed(now), 100 * MS);
+        backoff.failed(now);
+        backoff.failed(now);
+        backoff.succeeded();
+        assert!(!backoff.holds(now));
+        assert_eq!(backoff.failed(now), 100 * MS);
     }
 }

@@ -3,8 +3,7 @@
 use mlua::{Error, Lua, Value};
 
 use super::budget::Spent;
-use crate::telemetry::line::Line;
-use crate::telemetry::log;
+use crate::telemetry::{self, line::Line};
 
 /// The most bytes of an error in the log.
 const MOST: usize = 2_048;
@@ -31,7 +30,7 @@ pub(super) fn log(_: &Lua, (level, text): (Value, Value)) -> mlua::Result<()> {
         "dbg" => 3,
         _ => -1,
     };
-    log::write(level, Line(&bytes));
+    telemetry::log::write(level, Line(&bytes));
     Ok(())
 }
 
