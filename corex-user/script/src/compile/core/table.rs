@@ -1,0 +1,275 @@
+//! The core parameters: those that are taken, those without meaning here, and those that ask for
+//! what isn't here.
+
+use std::time::Duration;
+
+use crate::settings::Settings;
+
+/// A core parameter.
+pub struct CoreParam {
+    pub name: &'static str,
+    pub kind: CoreKind,
+    /// What it does, in one or a few sentences, with its default.
+    pub doc: &'static str,
+}
+
+/// What a core parameter takes.
+#[derive(Clone, Copy)]
+pub enum CoreKind {
+    Listen,
+    Alias,
+    Int {
+        min: i64,
+        max: i64,
+        set: fn(&mut Settings, i64),
+    },
+    Bool(fn(&mut Settings, bool)),
+    /// A time in whole seconds.
+    Seconds(fn(&mut Settings, Duration)),
+    /// Where the system's log puts what corex logs.
+    Facility,
+    /// The name that lines in the system's log begin with.
+    LogName,
+}
+
+/// The core parameters that mean something here.
+pub const CORE: &[CoreParam] = &[
+    CoreParam {
+        name: "listen",
+        kind: CoreKind::Listen,
+        doc: "[udp:|tcp:]host[:port] [advertise host[:port]] [name \"text\"]: a socket to listen on. The \
+              host is an IP address, an interface or a host name. May be set many times. Default: \
+              every IPv4 address of this host, port 5060.",
+    },
+    CoreParam {
+        name: "alias",
+        kind: CoreKind::Alias,
+        doc: "[proto:]host[:port]: a host that is `myself`. May be set many times.",
+    },
+    CoreParam {
+        name: "children",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 4096,
+            set: |settings, value| settings.children = Some(value as u32),
+        },
+        doc: "Number of workers. Default: one for each processor.",
+    },
+    CoreParam {
+        name: "debug",
+        kind: CoreKind::Int {
+            min: -5,
+            max: 99,
+            set: |settings, value| settings.debug = value,
+        },
+        doc: "What is logged: -5 (alerts only) to 3 (everything). Default: 2.",
+    },
+    CoreParam {
+        name: "log_stderror",
+        kind: CoreKind::Bool(|settings, value| settings.log.to_stderr = Some(value)),
+        doc: "Whether logs go to standard error; else they go to the system's log, /dev/log. \
+              Default: yes, unless log_facility is set.",
+    },
+    CoreParam {
+        name: "log_facility",
+        kind: CoreKind::Facility,
+        doc: "The facility of lines in the system's log, as in LOG_LOCAL0. Default: LOG_DAEMON.",
+    },
+    CoreParam {
+        name: "log_name",
+        kind: CoreKind::LogName,
+        doc: "The name of lines in the system's log. Default: corex.",
+    },
+    CoreParam {
+        name: "mhomed",
+        kind: CoreKind::Bool(|settings, value| settings.mhomed = value),
+        doc: "Whether the socket to send from is the one of the address that the kernel would \
+              choose for the destination. Default: no.",
+    },
+    CoreParam {
+        name: "max_branches",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 31,
+            set: |settings, value| settings.max_branches = value as u32,
+        },
+        doc: "How many destinations a request may have, the request URI among them. Default: 12.",
+    },
+    CoreParam {
+        name: "server_signature",
+        kind: CoreKind::Bool(|settings, value| {
+            if !value {
+                settings.server.clear();
+            }
+        }),
+        doc: "Whether our own replies have a Server header. Default: yes.",
+    },
+    CoreParam {
+        name: "tcp_max_connections",
+        kind: CoreKind::Int {
+            min: 0,
+            max: 1_000_000,
+            set: |settings, value| settings.stream.max_connections = value as usize,
+        },
+        doc: "TCP connections at a time; more are refused. Default: 2048.",
+    },
+    CoreParam {
+        name: "tcp_connection_lifetime",
+        kind: CoreKind::Seconds(|settings, life| settings.stream.idle = life),
+        doc: "Seconds after which a TCP connection without traffic is closed. Default: 120.",
+    },
+    CoreParam {
+        name: "tcp_connect_timeout",
+        kind: CoreKind::Seconds(|settings, time| settings.stream.connect = time),
+        doc: "Seconds that a TCP connection may take to come about. Default: 10.",
+    },
+    CoreParam {
+        name: "tcp_send_timeout",
+        kind: CoreKind::Seconds(|settings, time| settings.stream.send = time),
+        doc: "Seconds that a TCP peer may take to accept a message. Default: 10.",
+    },
+    CoreParam {
+        name: "tcp_msg_read_timeout",
+        kind: CoreKind::Seconds(|settings, time| settings.stream.message = time),
+        doc: "Seconds that a message may take to arrive whole by TCP. Default: 20.",
+    },
+    CoreParam {
+        name: "tcp_rd_buf_size",
+        kind: CoreKind::Int {
+            min: 512,
+            max: 65_535,
+            set: |settings, value| settings.stream.max_message = value as usize,
+        },
+        doc: "The longest message by TCP, in bytes. Default: 65535.",
+    },
+    CoreParam {
+        name: "tcp_conn_wq_max",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 1 << 30,
+            set: |settings, value| settings.stream.queue_bytes = value as usize,
+        },
+        doc: "Bytes that may wait to be sent by one TCP connection. Default: 4194304.",
+    },
+    CoreParam {
+        name: "max_while_loops",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 1_000_000,
+            set: |settings, value| settings.max_while_loops = value as u32,
+        },
+        doc: "How often a while loop may turn. Default: 100.",
+    },
+];
+
+/// Core parameters of Kamailio that do no harm and have no meaning here.
+pub(super) const IGNORED: &[&str] = &[
+    "async_workers",
+    "auto_aliases",
+    "auto_bind_ipv6",
+    "check_via",
+    "chroot",
+    "corelog",
+    "disable_core_dump",
+    "disable_tcp",
+    "disable_tls",
+    "dns",
+    "enable_sctp",
+    "enable_tls",
+    "exit_timeout",
+    "fork",
+    "fork_delay",
+    "gid",
+    "group",
+    "ip_free_bind",
+    "latency_cfg_log",
+    "latency_limit_action",
+    "latency_limit_db",
+    "latency_log",
+    "local_rport",
+    "log_color",
+    "log_engine_data",
+    "log_engine_type",
+    "log_prefix",
+    "log_prefix_mode",
+    "max_recursive_level",
+    "maxbuffer",
+    "mcast_loopback",
+    "mcast_ttl",
+    "memdbg",
+    "memlog",
+    "memsum",
+    "mlock_pages",
+    "modinit_delay",
+    "onsend_route_reply",
+    "open_files_limit",
+    "phone2tel",
+    "pmtu_discovery",
+    "pv_buffer_size",
+    "pv_buffer_slots",
+    "pv_cache_action",
+    "pv_cache_limit",
+    "real_time",
+    "reply_to_via",
+    "rev_dns",
+    "rt_ftimer_policy",
+    "rt_ftimer_prio",
+    "rt_policy",
+    "rt_prio",
+    "rt_timer1_policy",
+    "rt_timer1_prio",
+    "rt_timer2_policy",
+    "rt_timer2_prio",
+    "server_header",
+    "server_id",
+    "shm_force_alloc",
+    "sip_warning",
+    "socket_workers",
+    "statistics",
+    "stats_name_separator",
+    "syn_branch",
+    "timer_sched_limit",
+    "tos",
+    "uid",
+    "unix_sock",
+    "use_dns_cache",
+    "use_dns_failover",
+    "use_dst_blocklist",
+    "user",
+    "user_agent_header",
+    "uri_host_extra_chars",
+    "version_table",
+    "wait_worker1_mode",
+    "wdir",
+    "workdir",
+    "xavp_via_params",
+];
+
+/// The same for whole families of them.
+pub(super) const IGNORED_PREFIXES: &[&str] = &[
+    "tcp_",
+    "tls_",
+    "sctp_",
+    "dns_",
+    "mem_",
+    "kemi_",
+    "udp_mtu",
+    "dst_blocklist_",
+    "shm_mem",
+];
+
+/// Those that would mean something, and what to do instead.
+pub(super) const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "port",
+        "write the port in the listen line: listen=udp:ADDRESS:PORT",
+    ),
+    (
+        "advertised_address",
+        "write it in the listen line: listen=udp:ADDRESS:PORT advertise HOST:PORT",
+    ),
+    (
+        "advertised_port",
+        "write it in the listen line: listen=udp:ADDRESS:PORT advertise HOST:PORT",
+    ),
+];
