@@ -6,7 +6,8 @@ pub const DOCUMENT: &str = "docs/architecture.md";
 /// A row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Room {
-    /// From the top of the workspace: a folder with a slash at its end, or a file.
+    /// From the top of the workspace: a folder with a slash at its end, a file, or `*.rs` in a
+    /// folder for the files directly in it.
     pub path: String,
     /// The path's last part that says something: `io` for `corex-user/src/io/`.
     pub name: String,
@@ -14,6 +15,18 @@ pub struct Room {
     pub knows: Vec<String>,
     /// The row's line in the document.
     pub line: usize,
+}
+
+impl Room {
+    /// Whether a file is in this room or in one inside of it.
+    pub fn contains(&self, file: &str) -> bool {
+        match self.path.strip_suffix("*.rs") {
+            Some(folder) => file
+                .strip_prefix(folder)
+                .is_some_and(|name| !name.contains('/')),
+            None => file.starts_with(&self.path),
+        }
+    }
 }
 
 /// Begins the table.
@@ -75,9 +88,9 @@ fn room(row: &str, line: usize) -> Option<Room> {
     })
 }
 
-/// `corex-user/src/` is the crate corex.
+/// The files directly in `corex-user/src/` are the program corex.
 fn name(path: &str) -> Option<String> {
-    if path == "corex-user/src/" {
+    if path == "corex-user/src/*.rs" {
         return Some("corex".to_owned());
     }
     let path = path.strip_suffix('/').or(path.strip_suffix(".rs"))?;

@@ -91,7 +91,7 @@ pub fn rows(modules: &Modules, rooms: &[Room]) -> Vec<String> {
         .collect();
     let missing: BTreeSet<&str> = files
         .iter()
-        .filter(|file| room_of(rooms, file).is_none())
+        .filter(|file| has_no_row(rooms, file))
         .map(|file| file.rsplit_once('/').map_or(*file, |(folder, _)| folder))
         .collect();
     let mut faults: Vec<String> = missing
@@ -99,10 +99,7 @@ pub fn rows(modules: &Modules, rooms: &[Room]) -> Vec<String> {
         .map(|folder| format!("{folder}/ has no row in the table of {DOCUMENT}: write one"))
         .collect();
     for room in rooms {
-        let has_file = files
-            .iter()
-            .any(|file| room_of(rooms, file).is_some_and(|of| of.path == room.path));
-        if !has_file {
+        if !files.iter().any(|file| room.contains(file)) {
             faults.push(format!(
                 "{DOCUMENT}:{}: {} has no source that is compiled: take the row out, or correct it",
                 room.line, room.path
@@ -110,6 +107,19 @@ pub fn rows(modules: &Modules, rooms: &[Room]) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Whether a file is in no room; or in one that has rooms inside, and in a folder that is none of
+/// these.
+fn has_no_row(rooms: &[Room], file: &str) -> bool {
+    let Some(inner) = rooms_of(rooms, file).pop() else {
+        return true;
+    };
+    let is_divided = rooms
+        .iter()
+        .any(|other| other.path != inner.path && other.path.starts_with(&inner.path));
+    let inside = file[inner.path.len().min(file.len())..].trim_start_matches("src/");
+    is_divided && inside.contains('/')
 }
 
 /// No circle goes through a folder. In each folder, its files and the folders in it are the ends
@@ -204,17 +214,12 @@ fn imports(modules: &Modules, from: Id) -> Vec<Import> {
 fn arrows_of_rooms(modules: &Modules, rooms: &[Room]) -> Arrows {
     let mut arrows = Arrows::new();
     for from in 0..modules.all.len() {
-        let Some(source) = room_of(rooms, &modules.all[from].file) else {
-            continue;
-        };
+        let file = &modules.all[from].file;
         for import in imports(modules, from) {
             let mut passed = import.led.passed.iter();
-            let target = passed.find_map(|id| {
-                let room = room_of(rooms, &modules.all[*id].file)?;
-                (room.path != source.path).then_some(room)
-            });
-            if let Some(target) = target {
-                let ends = (source.name.clone(), target.name.clone());
+            let ends = passed.find_map(|id| between(rooms, file, &modules.all[*id].file));
+            if let Some((from, to)) = ends {
+                let ends = (from.name.clone(), to.name.clone());
                 arrows.entry(ends).or_default().push(import.place);
             }
         }
@@ -262,17 +267,20 @@ fn ends(modules: &Modules, from: Id, import: &Import) -> Option<(String, (String
     (ends.0 != ends.1).then_some((folder, ends))
 }
 
-/// The row that a file belongs to: the one with the longest path. A folder with rows below it
-/// stands for the files directly in it alone.
-fn room_of<'r>(rooms: &'r [Room], file: &str) -> Option<&'r Room> {
-    let above = rooms.iter().filter(|room| file.starts_with(&room.path));
-    let room = above.max_by_key(|room| room.path.len())?;
-    let inside = &file[room.path.len()..];
-    let inside = inside.strip_prefix("src/").unwrap_or(inside);
-    let is_divided = rooms
-        .iter()
-        .any(|other| other.path != room.path && other.path.starts_with(&room.path));
-    (!is_divided || !inside.contains('/')).then_some(room)
+/// The rooms that a file is in, the outermost first.
+fn rooms_of<'r>(rooms: &'r [Room], file: &str) -> Vec<&'r Room> {
+    let mut around: Vec<&Room> = rooms.iter().filter(|room| room.contains(file)).collect();
+    around.sort_by_key(|room| room.path.len());
+    around
+}
+
+/// The rooms between which an arrow from a file to another one is drawn: the outermost that only
+/// one of them is in. What an outer room knows is known inside of it, and a file that is in no
+/// inner room may know them all.
+fn between<'r>(rooms: &'r [Room], from: &str, to: &str) -> Option<(&'r Room, &'r Room)> {
+    let (from, to) = (rooms_of(rooms, from), rooms_of(rooms, to));
+    let mut pairs = from.into_iter().zip(to);
+    pairs.find(|(from, to)| from.path != to.path)
 }
 
 /// One line for each file, up to a number of them.

@@ -47,7 +47,7 @@ fn faults(modules: &Modules, rows: &[&str]) -> String {
 
 const IO_AND_RPC: [&str; 4] = [
     "corex-user/sip/: nothing",
-    "corex-user/src/: nothing",
+    "corex-user/src/*.rs: nothing",
     "corex-user/src/io/: nothing",
     "corex-user/src/rpc/: nothing",
 ];
@@ -128,9 +128,13 @@ fn what_is_no_import_draws_no_arrow() {
 fn other_crates_are_rooms() {
     let modules = corex(&[
         ("lib.rs", "mod io;"),
-        ("io.rs", "use corex_sip::view::View;"),
+        ("io/mod.rs", "use corex_sip::view::View;"),
     ]);
-    let rows = ["corex-user/sip/: nothing", "corex-user/src/: sip"];
+    let rows = [
+        "corex-user/sip/: nothing",
+        "corex-user/src/*.rs: nothing",
+        "corex-user/src/io/: sip",
+    ];
     assert_eq!(faults(&modules, &rows), "");
 }
 
@@ -143,7 +147,7 @@ fn a_reexport_of_the_crates_root_leads_to_the_room() {
     ]);
     let rows = [
         "corex-user/sip/: nothing",
-        "corex-user/src/: rpc",
+        "corex-user/src/*.rs: rpc",
         "corex-user/src/io/: rpc",
         "corex-user/src/rpc/: nothing",
     ];
@@ -159,7 +163,7 @@ fn what_the_table_says_too_much_is_named() {
     ]);
     let rows = [
         "corex-user/sip/: nothing",
-        "corex-user/src/: nothing",
+        "corex-user/src/*.rs: nothing",
         "corex-user/src/io/: rpc, telephone",
         "corex-user/src/rpc/: nothing",
         "corex-user/src/top/: nothing",
@@ -188,12 +192,49 @@ fn a_folder_without_a_row_is_named() {
     ]);
     let rows = [
         "corex-user/sip/: nothing",
-        "corex-user/src/: nothing",
+        "corex-user/src/*.rs: nothing",
         "corex-user/src/io/: nothing",
     ];
     assert_eq!(
         faults(&modules, &rows),
         "corex-user/src/new/ has no row in the table of docs/architecture.md: write one"
+    );
+}
+
+#[test]
+fn rooms_may_have_rooms_inside() {
+    let modules = corex(&[
+        ("lib.rs", "mod io; mod rpc;"),
+        ("io/mod.rs", "mod a; mod b; mod c; use a::A;"),
+        (
+            "io/a.rs",
+            "use super::b::B; use crate::rpc::Call; use super::c::C;",
+        ),
+        ("io/b/mod.rs", "use crate::rpc::Call;"),
+        ("io/c.rs", ""),
+        ("rpc/mod.rs", ""),
+    ]);
+    let with = |a, b| {
+        faults(
+            &modules,
+            &[
+                "corex-user/sip/: nothing",
+                "corex-user/src/*.rs: nothing",
+                "corex-user/src/io/: rpc",
+                &format!("corex-user/src/io/a.rs: {a}"),
+                b,
+                "corex-user/src/rpc/: nothing",
+            ],
+        )
+    };
+    let b = "corex-user/src/io/b/: nothing";
+    assert_eq!(with("b", b), "");
+    assert!(with("nothing", b).starts_with("a -> b, but"));
+    // A folder beside inner rooms must be one, too.
+    let missing = with("nothing", "corex-user/src/io/c.rs: nothing");
+    assert!(
+        missing.contains("corex-user/src/io/b/ has no row"),
+        "{missing}"
     );
 }
 
@@ -206,7 +247,7 @@ fn a_circle_of_rooms_is_named() {
     ]);
     let rows = [
         "corex-user/sip/: nothing",
-        "corex-user/src/: nothing",
+        "corex-user/src/*.rs: nothing",
         "corex-user/src/io/: rpc",
         "corex-user/src/rpc/: io",
     ];
