@@ -1,0 +1,4 @@
+//! The scanner itself, on source made for it.
+
+mod arrows;
+mod reading;
