@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use corex_script::host::FileError;
 use corex_script::{
-    Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SocketId,
-    Target, load_str,
+    Direction, Env, HookOutcome, Host, NetworkHook, NextHop, Outgoing, RouteEnd, Runtime,
+    SendError, SocketId, Target, load_str,
 };
 use corex_sip::compose::SentBy;
 use corex_sip::{SipView, Transport};
@@ -158,10 +158,10 @@ impl Host for Peer {
         Err(FileError::Path)
     }
 
-    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
+    fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {
         let mut encoded = std::mem::take(&mut self.out);
         let outcome =
-            runtime.run_network_msg(&env(), out.payload, Direction::Outgoing, self, &mut encoded);
+            hook.run_network_msg(&env(), out.payload, Direction::Outgoing, self, &mut encoded);
         self.out = encoded;
         assert!(matches!(
             outcome,

@@ -2,14 +2,17 @@
 //! The checker, the interpreter and the documentation all go by a table of modules, [`Modules`],
 //! that whoever loads a configuration hands in.
 
-use std::any::Any;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::compile::Review;
-use super::language::LanguageLoader;
-use super::run::Arg;
-use super::run::{Exec, Halt};
+use super::language::Language;
+use super::run::Exec;
 use super::settings::Settings;
+use super::syntax::diag::Diagnostic;
+use super::syntax::span::Span;
 use corex_sip::SipView;
+
+pub use super::run::{CORE, Handler, Keep, Param, ParamKind, Routes, any_value as value};
 
 /// A module: what `loadmodule` names.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub struct Module {
     pub parameters: &'static [Parameter],
     /// Looks at the whole configuration when all of it has been read, whether the module is
     /// loaded or not, and says what doesn't fit together.
-    pub review: Option<fn(&mut Review<'_>)>,
+    pub review: Option<fn(&mut dyn Review)>,
     /// The scripts in another language that it runs.
     pub language: Option<LanguageLoader>,
     /// What its functions keep in each worker from message to message: see
@@ -35,9 +38,6 @@ pub struct Module {
     /// What happens to a message after its route, unless that said `drop` or failed.
     pub after_route: Option<fn(&mut Exec<'_>)>,
 }
-
-/// Makes what a module's functions keep in a worker.
-pub type Keep = fn(&Settings) -> Box<dyn Any + Send>;
 
 impl Module {
     /// One without anything: what a module doesn't say.
@@ -90,12 +90,6 @@ impl Module {
     }
 }
 
-/// The name of what needs no `loadmodule`.
-pub const CORE: &str = "core";
-
-/// What runs a function; its return code: more than 0 is true, less is false, 0 ends the script.
-pub type Handler = fn(&mut Exec<'_>, &[Arg]) -> Result<i64, Halt>;
-
 /// A function of a module.
 #[derive(Debug)]
 pub struct Function {
@@ -111,87 +105,6 @@ pub struct Function {
     pub doc: &'static str,
     /// What runs it.
     pub handler: Handler,
-}
-
-/// A parameter of a function.
-#[derive(Debug)]
-pub struct Param {
-    /// What documentation and reports call it.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: ParamKind,
-}
-
-/// A parameter that takes any value.
-pub const fn value(name: &'static str) -> Param {
-    Param {
-        name,
-        kind: ParamKind::Value,
-    }
-}
-
-/// What a parameter of a function takes.
-#[derive(Clone, Copy, Debug)]
-pub enum ParamKind {
-    /// Any expression; in a string literal pseudo-variables are replaced by their values.
-    Value,
-    /// A regular expression, for which ^ and $ are a line's ends.
-    Lines,
-    /// `/regex/replacement/flags`, constant but for pseudo-variables in the replacement.
-    Substitution,
-    /// As [`ParamKind::Value`]; a bare word stands for itself.
-    Word,
-    /// The same; a constant is checked at the start.
-    Checked(fn(&[u8]) -> Result<(), String>),
-    /// A pseudo-variable that can be written, also in quotation marks.
-    Target,
-    /// A constant out of a set of words.
-    Choice {
-        /// What the word stands for.
-        find: fn(&[u8]) -> Option<i64>,
-        /// The words.
-        words: &'static str,
-    },
-}
-
-/// A set of kinds of route blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Routes(u8);
-
-impl Routes {
-    /// No kind.
-    pub const NONE: Routes = Routes(0);
-    /// `request_route`.
-    pub const REQUEST: Routes = Routes(1);
-    /// `reply_route`.
-    pub const REPLY: Routes = Routes(2);
-    /// `event_route[network:msg]`.
-    pub const NETWORK: Routes = Routes(4);
-    /// Every kind.
-    pub const ANY: Routes = Routes(7);
-
-    /// The kinds that are in either.
-    pub const fn or(self, other: Routes) -> Routes {
-        Routes(self.0 | other.0)
-    }
-
-    /// The kinds that are in `self` and not in `other`.
-    pub const fn without(self, other: Routes) -> Routes {
-        Routes(self.0 & !other.0)
-    }
-
-    /// The names of the kinds.
-    pub fn names(self) -> Vec<&'static str> {
-        [
-            (Routes::REQUEST, "request_route"),
-            (Routes::REPLY, "reply_route"),
-            (Routes::NETWORK, "event_route[network:msg]"),
-        ]
-        .into_iter()
-        .filter(|(kind, _)| kind.without(self) == Routes::NONE)
-        .map(|(_, name)| name)
-        .collect()
-    }
 }
 
 /// A parameter of a module: what `modparam` sets.
@@ -235,4 +148,55 @@ pub enum ParameterKind {
     MessageAvp,
     /// Anything; it has no meaning here.
     Ignored,
+}
+
+/// How a module loads the scripts that its parameters name.
+#[derive(Clone, Copy, Debug)]
+pub struct LanguageLoader {
+    /// Reads the scripts and tries them.
+    pub load: fn(&Sources<'_>) -> Result<Arc<dyn Language>, LoadError>,
+    /// Whether that starts processes: it is done for a configuration in a file alone, and only
+    /// when nothing else is wrong with it.
+    pub starts_processes: bool,
+}
+
+/// What scripts are loaded from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// What the configuration sets.
+    pub settings: &'a Settings,
+    /// The configuration's directory, where relative paths begin.
+    pub folder: &'a Path,
+    /// The modules whose functions scripts can call.
+    pub modules: Modules,
+}
+
+/// Why scripts can't be loaded.
+#[derive(Debug)]
+pub struct LoadError {
+    /// What is wrong.
+    pub diagnostic: Box<Diagnostic>,
+    /// Where it is: at the so many-th line, from 0, that sets this parameter of the module.
+    pub parameter: Option<(&'static str, usize)>,
+}
+
+/// A configuration that has been read to its end, as a module looks at it.
+pub trait Review {
+    /// What it sets.
+    fn settings(&self) -> &Settings;
+
+    /// The place of the first block of one of these kinds.
+    fn block(&self, kinds: Routes) -> Option<Span>;
+
+    /// The last line that sets one of these parameters of the module's.
+    fn written(&self, parameters: &[&str]) -> Option<Span>;
+
+    /// The last one with a value that was taken.
+    fn taken(&self, parameters: &[&str]) -> Option<Span>;
+
+    /// Whether there is an AVP for what the hook makes of a message.
+    fn has_message_avp(&self) -> bool;
+
+    /// Adds to the report.
+    fn report(&mut self, diagnostic: Diagnostic);
 }

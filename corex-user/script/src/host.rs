@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Runtime;
 use corex_sip::Transport;
 use corex_sip::compose::SentBy;
 
@@ -150,6 +149,40 @@ impl From<io::Error> for FileError {
     }
 }
 
+/// What `event_route[network:msg]` did with a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HookOutcome {
+    /// It goes on as it is: there is no hook, or the AVP holds the very same bytes.
+    Unchanged,
+    /// The AVP holds what replaces it.
+    Replaced,
+    /// The AVP isn't set, or holds an integer: the message goes on as it is, as in Kamailio.
+    Unset,
+    /// The script failed.
+    Failed,
+    /// The AVP holds the empty string, which leaves nothing to handle.
+    Empty,
+    /// The AVP holds more than 65,535 bytes.
+    TooLong,
+}
+
+/// What runs `event_route[network:msg]`: an interpreter.
+pub trait NetworkHook {
+    /// Runs it on a message. With [`HookOutcome::Replaced`] `out` holds the new message; else it
+    /// is left alone.
+    ///
+    /// May be called while another run of the interpreter waits for [`Host::send`]: the runs
+    /// share AVPs and `$var()`, as in Kamailio.
+    fn run_network_msg(
+        &mut self,
+        env: &Env,
+        payload: &[u8],
+        direction: Direction,
+        host: &mut dyn Host,
+        out: &mut Vec<u8>,
+    ) -> HookOutcome;
+}
+
 /// What a script can ask of the world.
 pub trait Host {
     /// Finds out where and from which socket something would go. `transport` is the one asked
@@ -167,11 +200,11 @@ pub trait Host {
     /// Our name towards a next hop.
     fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_>;
 
-    /// Sends a message. The host may call [`Runtime::run_network_msg`] on `runtime` meanwhile.
+    /// Sends a message. The host may run `hook` on it meanwhile.
     ///
     /// # Errors
     /// When the message can't be sent.
-    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError>;
+    fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError>;
 
     /// Notes that the message is done with, although nothing was sent.
     fn consume(&mut self);

@@ -6,43 +6,9 @@
 
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::Path;
 use std::sync::Arc;
 
-use super::function::Modules;
 use super::language_counters::Languages;
-use super::settings::Settings;
-use super::syntax::diag::Diagnostic;
-
-/// How a module loads the scripts that its parameters name.
-#[derive(Clone, Copy, Debug)]
-pub struct LanguageLoader {
-    /// Reads the scripts and tries them.
-    pub load: fn(&Sources<'_>) -> Result<Arc<dyn Language>, LoadError>,
-    /// Whether that starts processes: it is done for a configuration in a file alone, and only
-    /// when nothing else is wrong with it.
-    pub starts_processes: bool,
-}
-
-/// What scripts are loaded from.
-#[derive(Clone, Copy, Debug)]
-pub struct Sources<'a> {
-    /// What the configuration sets.
-    pub settings: &'a Settings,
-    /// The configuration's directory, where relative paths begin.
-    pub folder: &'a Path,
-    /// The modules whose functions scripts can call.
-    pub modules: Modules,
-}
-
-/// Why scripts can't be loaded.
-#[derive(Debug)]
-pub struct LoadError {
-    /// What is wrong.
-    pub diagnostic: Box<Diagnostic>,
-    /// Where it is: at the so many-th line, from 0, that sets this parameter of the module.
-    pub parameter: Option<(&'static str, usize)>,
-}
 
 /// The scripts of one configuration in one language.
 pub trait Language: Any + Debug + Send + Sync {

@@ -28,14 +28,16 @@ pub mod syntax;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use compile::Checked;
 use function::Modules;
+use syntax::Parsed;
 use syntax::diag::Report;
 
 pub use host::{
-    ConnectionId, Direction, Env, FileError, Host, NextHop, Outgoing, Purpose, SendError, SocketId,
-    Target,
+    ConnectionId, Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing,
+    Purpose, SendError, SocketId, Target,
 };
-pub use run::{HookOutcome, Program, RouteEnd, Runtime, regex};
+pub use run::{Program, RouteEnd, Runtime, regex};
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -79,16 +81,22 @@ pub fn load(path: &Path, modules: Modules) -> Loaded {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    compile::check(syntax::parse_file(path), folder, modules, true)
+    checked(syntax::parse_file(path), folder, modules, true)
 }
 
 /// Checks a configuration given as text; `name` is what the report calls it. Scripts that start
 /// processes are left out.
 pub fn load_str(name: &str, text: &str, modules: Modules) -> Loaded {
-    compile::check(
-        syntax::parse_str(name, text),
-        PathBuf::from("."),
-        modules,
-        false,
-    )
+    let folder = PathBuf::from(".");
+    checked(syntax::parse_str(name, text), folder, modules, false)
+}
+
+fn checked(parsed: Parsed, folder: PathBuf, modules: Modules, with_processes: bool) -> Loaded {
+    let Checked { report, sound } = compile::check(parsed, &folder, modules, with_processes);
+    let config = sound.map(|(settings, program)| Config {
+        folder,
+        settings,
+        program: Arc::new(program),
+    });
+    Loaded { report, config }
 }

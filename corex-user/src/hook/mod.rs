@@ -8,12 +8,12 @@ pub(crate) mod backoff;
 pub mod lua;
 pub(crate) mod perl;
 
-use corex_script::{Direction, Env, HookOutcome, Host, Runtime};
+use corex_script::{Direction, Env, HookOutcome, Host, NetworkHook};
 
 /// Runs the hook on `payload`. `replacement` is cleared and holds the result when the
 /// outcome is [`HookOutcome::Replaced`].
 pub fn run(
-    runtime: &mut Runtime,
+    network_hook: &mut dyn NetworkHook,
     env: &Env,
     payload: &[u8],
     direction: Direction,
@@ -21,5 +21,5 @@ pub fn run(
     replacement: &mut Vec<u8>,
 ) -> HookOutcome {
     replacement.clear();
-    runtime.run_network_msg(env, payload, direction, host, replacement)
+    network_hook.run_network_msg(env, payload, direction, host, replacement)
 }

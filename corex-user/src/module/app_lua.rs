@@ -1,8 +1,8 @@
 //! The module `app_lua`: scripts in Lua, run by `hook::lua`.
 
 use crate::hook::lua::{self, Call};
+use corex_script::function::LanguageLoader;
 use corex_script::function::{Function, Module, Param, Parameter, ParameterKind, Routes, value};
-use corex_script::language::LanguageLoader;
 use corex_script::latency::Kind;
 use corex_script::run::Arg;
 use corex_script::run::StrRef;

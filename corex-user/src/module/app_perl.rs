@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::hook::perl;
+use corex_script::function::LanguageLoader;
 use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
-use corex_script::language::LanguageLoader;
 use corex_script::latency::Kind;
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};

@@ -17,8 +17,8 @@ use super::{
 use crate::{hook, telemetry::peers::Peers};
 use corex_script::host::FileError;
 use corex_script::{
-    Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError, SocketId,
-    Target,
+    Direction, Env, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose, SendError,
+    SocketId, Target,
 };
 use corex_sip::Transport;
 use corex_sip::compose::SentBy;
@@ -124,7 +124,7 @@ impl Pass<'_, '_> {
     /// Runs the outgoing hook. True: `encoded` holds what is to be sent instead.
     fn encode(
         &mut self,
-        runtime: &mut Runtime,
+        network_hook: &mut dyn NetworkHook,
         payload: &[u8],
         hop: &NextHop<'_>,
         encoded: &mut Vec<u8>,
@@ -141,7 +141,14 @@ impl Pass<'_, '_> {
         self.counters.hook_out_before += payload.len() as u64;
         let env = env_of(hop);
         self.in_hook = true;
-        let outcome = hook::run(runtime, &env, payload, Direction::Outgoing, self, encoded);
+        let outcome = hook::run(
+            network_hook,
+            &env,
+            payload,
+            Direction::Outgoing,
+            self,
+            encoded,
+        );
         self.in_hook = false;
         match outcome {
             HookOutcome::Unchanged => {}
@@ -265,13 +272,13 @@ impl Host for Pass<'_, '_> {
         }
     }
 
-    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
+    fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
         let result = if out.purpose == Purpose::Data {
             Ok(false)
         } else {
-            self.encode(runtime, out.payload, &out.hop, &mut encoded)
+            self.encode(hook, out.payload, &out.hop, &mut encoded)
         };
         if self.shared.tap.is_open()
             && let Ok(replaced) = &result

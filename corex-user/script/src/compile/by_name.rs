@@ -1,104 +1,151 @@
 //! What scripts of other languages name while a message is handled: compiled then, by the same
 //! rules as the configuration.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::names::Names;
 use super::{Checker, Pool};
-use crate::run::program::{Expr, Lvalue, Pv, RouteId};
-use crate::run::transform::{self, Transform};
+use crate::function::{Module, Modules};
+use crate::run::program::{Expr, Lvalue, Pv, RouteId, Transformation};
 use crate::run::value::Source;
-use crate::run::{Known, TextCompiler};
-use crate::syntax::ast::{Node, Str, Text, Transformation};
+use crate::run::{MakeCompiler, Signature, TextCompiler};
+use crate::settings::Settings;
+use crate::syntax::ast::{self, Node, Str, Text};
 use crate::syntax::diag::{Report, Severity};
 use crate::syntax::pv::parse_pv;
 use crate::syntax::span::Span;
 
+/// What the check of a configuration leaves for later.
+struct Known {
+    modules: Modules,
+    settings: Arc<Settings>,
+    loaded: Vec<&'static Module>,
+    avps: Names,
+    vars: Names,
+}
+
 impl Checker {
-    /// To be called when everything else is checked.
-    pub(super) fn known(&mut self) -> Known {
+    /// What the configuration sets, but for aliases: there may be a hundred thousand of them, and
+    /// nothing asks for them by name.
+    pub(super) fn settings_without_aliases(&self) -> Arc<Settings> {
         let mut settings = self.settings.clone();
-        // There may be a hundred thousand of them, and nothing asks for them by name.
         settings.alias.clear();
         settings.corex.alias_subdomains.clear();
-        let routes = self.route_names().map(str::to_owned).collect::<Vec<_>>();
-        Known {
+        Arc::new(settings)
+    }
+
+    /// The route blocks that have names.
+    pub(super) fn named_routes(&self) -> HashMap<String, RouteId> {
+        self.route_names()
+            .filter_map(|name| {
+                let id = RouteId::try_from(self.find_route(name)?).ok()?;
+                Some((name.to_owned(), id))
+            })
+            .collect()
+    }
+
+    /// Makes compilers that have all names of the configuration. To be called when everything
+    /// else is checked.
+    pub(super) fn make_compiler(&self, settings: &Arc<Settings>) -> MakeCompiler {
+        let known = Arc::new(Known {
             modules: self.modules,
-            settings,
+            settings: Arc::clone(settings),
             loaded: self.loaded.clone(),
             avps: self.avps.clone(),
             vars: self.vars.clone(),
-            routes: routes
-                .into_iter()
-                .filter_map(|name| {
-                    let id = RouteId::try_from(self.find_route(&name)?).ok()?;
-                    Some((name, id))
-                })
-                .collect(),
-        }
+        });
+        Box::new(move || {
+            let checker = Checker {
+                pool: Pool::of(Source::ByName),
+                ..Checker::new(
+                    Report::new(),
+                    known.modules,
+                    Settings::clone(&known.settings),
+                    known.loaded.clone(),
+                    known.avps.clone(),
+                    known.vars.clone(),
+                )
+            };
+            Box::new(ByNameChecker {
+                checker,
+                known: Arc::clone(&known),
+            })
+        })
     }
 }
 
 /// The checker, for single texts.
-struct ByNameChecker(Checker);
-
-/// One that has all names of the configuration.
-pub(super) fn text_compiler(known: &Known) -> Box<dyn TextCompiler> {
-    let checker = ByNameChecker(Checker {
-        pool: Pool::of(Source::ByName),
-        ..Checker::new(
-            Report::new(),
-            known.modules,
-            known.settings.clone(),
-            known.loaded.clone(),
-            known.avps.clone(),
-            known.vars.clone(),
-        )
-    });
-    Box::new(checker)
+struct ByNameChecker {
+    checker: Checker,
+    known: Arc<Known>,
 }
 
 impl TextCompiler for ByNameChecker {
-    fn forget(&mut self, known: &Known) {
-        self.0.pool = Pool::of(Source::ByName);
-        self.0.avps = known.avps.clone();
+    fn forget(&mut self) {
+        self.checker.pool = Pool::of(Source::ByName);
+        self.checker.avps = self.known.avps.clone();
     }
 
     fn pool(&self) -> &[u8] {
-        &self.0.pool.bytes
+        &self.checker.pool.bytes
     }
 
     fn vars(&self) -> u16 {
-        self.0.vars.len().unwrap_or(u16::MAX)
+        self.checker.vars.len().unwrap_or(u16::MAX)
     }
 
     fn pv(&mut self, text: &[u8]) -> Result<Pv, String> {
         let pv = self.parsed(text)?;
-        let compiled = self.0.pv(&pv);
+        let compiled = self.checker.pv(&pv);
         self.result(compiled)
     }
 
     fn target(&mut self, text: &[u8]) -> Result<Lvalue, String> {
         let pv = self.parsed(text)?;
-        let compiled = self.0.target(&pv);
+        let compiled = self.checker.target(&pv);
         self.result(compiled)
     }
 
     fn format(&mut self, text: &[u8]) -> Result<Expr, String> {
-        let compiled = self.0.format(&literal(text));
+        let compiled = self.checker.format(&literal(text));
         self.result(compiled)
     }
 
-    fn substitution(&mut self, text: &[u8]) -> Result<Transform, String> {
-        let transformation = Transformation {
+    fn substitution(&mut self, text: &[u8]) -> Result<Transformation, String> {
+        let transformation = ast::Transformation {
             name: Node::new("re.subst".to_owned(), Span::NONE),
             args: Some(literal(text)),
         };
-        let checker = &mut self.0;
-        transform::compile(&transformation, &mut |pv| checker.pv(pv))
-            .map_err(|diagnostic| diagnostic.message)
+        let compiled = self.checker.transformation(&transformation);
+        compiled.map_err(|diagnostic| diagnostic.message)
+    }
+
+    fn function(&self, module: Option<&str>, name: &str) -> Result<Signature, String> {
+        let modules = self.known.modules;
+        let found = match module {
+            None => modules.find_function(name),
+            Some(module) => modules
+                .find(module)
+                .and_then(|module| Some((module, module.function(name)?))),
+        };
+        let (module, function) = found.ok_or_else(|| format!("there is no function {name}()"))?;
+        if !self.checker.is_loaded(module.name) {
+            return Err(format!(
+                "{name}() is in the module {}, which is not loaded",
+                module.name
+            ));
+        }
+        Ok(Signature {
+            forms: function.forms,
+            routes: function.routes,
+            handler: function.handler,
+        })
     }
 }
 
 impl ByNameChecker {
-    fn parsed(&self, text: &[u8]) -> Result<crate::syntax::ast::Pv, String> {
+    fn parsed(&self, text: &[u8]) -> Result<ast::Pv, String> {
         if text.first() != Some(&b'$') {
             return Err("a pseudo-variable begins with $".to_owned());
         }
@@ -110,7 +157,7 @@ impl ByNameChecker {
     }
 
     fn result<T>(&mut self, compiled: Option<T>) -> Result<T, String> {
-        let report = std::mem::take(&mut self.0.report);
+        let report = std::mem::take(&mut self.checker.report);
         if let Some(compiled) = compiled {
             return Ok(compiled);
         }

@@ -3,8 +3,7 @@
 use super::Checker;
 use crate::function::{Function, Param, ParamKind};
 use crate::nearest::nearest;
-use crate::run::program::{Arg, Call, Expr, Lvalue};
-use crate::run::transform::{self, Transform};
+use crate::run::program::{Arg, Call, Expr, Lvalue, Transformation};
 use crate::run::value::Value;
 use crate::syntax::ast::{self, ExprKind, Node, UnaryOp};
 use crate::syntax::diag::Diagnostic;
@@ -67,7 +66,7 @@ impl Checker {
         }
         let args: Option<Box<[Arg]>> = args.into_iter().collect();
         Some(Expr::Call(Box::new(Call {
-            function,
+            handler: function.handler,
             args: args?,
         })))
     }
@@ -156,7 +155,7 @@ impl Checker {
         }
     }
 
-    fn substitution(&mut self, arg: &ast::Expr, param: &Param) -> Option<Box<Transform>> {
+    fn substitution(&mut self, arg: &ast::Expr, param: &Param) -> Option<Box<Transformation>> {
         let ExprKind::Str(text) = &arg.kind else {
             self.report(
                 Diagnostic::error(
@@ -171,8 +170,8 @@ impl Checker {
             name: Node::new("re.subst".to_owned(), arg.span),
             args: Some(Node::new(text.clone(), arg.span)),
         };
-        match transform::compile(&transformation, &mut |pv| self.pv(pv)) {
-            Ok(transform) => Some(Box::new(transform)),
+        match self.transformation(&transformation) {
+            Ok(transformation) => Some(Box::new(transformation)),
             Err(diagnostic) => {
                 self.report(diagnostic);
                 None

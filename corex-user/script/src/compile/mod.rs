@@ -7,25 +7,25 @@ mod call;
 mod core;
 mod expr;
 mod module;
+mod names;
 mod pseudo;
 mod review;
 mod route;
 mod stmt;
 
 pub use self::core::CORE as CORE_PARAMETERS;
-pub use self::review::Review;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use self::review::Written;
+use self::review::{Reviewed, Written};
 use self::route::Declared;
-use crate::function::{Function, Module, Modules};
-use crate::language::Sources;
-use crate::run::Names;
+use crate::function::{Function, Module, Modules, Sources};
+
+use self::names::Names;
 use crate::run::program::{AvpId, Block, Program, Socket, VarId};
 use crate::run::tables::Tables;
 use crate::run::value::{Source, StrRef};
@@ -34,7 +34,6 @@ use crate::syntax::Parsed;
 use crate::syntax::ast::{File, ItemKind};
 use crate::syntax::diag::{Diagnostic, Report};
 use crate::syntax::span::Span;
-use crate::{Config, Loaded};
 use corex_sip::Transport;
 
 /// What goes through the whole check.
@@ -96,14 +95,21 @@ impl Pool {
     }
 }
 
+/// What a check yields.
+pub(crate) struct Checked {
+    pub report: Report,
+    /// `None` if the report has errors.
+    pub sound: Option<(Settings, Program)>,
+}
+
 /// Checks what the front end made of a configuration. With `with_processes` scripts are loaded
 /// that start processes.
-pub(super) fn check(
+pub(crate) fn check(
     parsed: Parsed,
-    folder: PathBuf,
+    folder: &Path,
     modules: Modules,
     with_processes: bool,
-) -> Loaded {
+) -> Checked {
     let Parsed { file, report } = parsed;
     let mut checker = Checker::new(
         report,
@@ -114,19 +120,15 @@ pub(super) fn check(
         Names::default(),
     );
     let mut program = checker.file(&file);
-    checker.load_scripts(&mut program, &folder, false);
+    checker.load_scripts(&mut program, folder, false);
     if with_processes && !checker.report.has_errors() {
-        checker.load_scripts(&mut program, &folder, true);
+        checker.load_scripts(&mut program, folder, true);
     }
     let Checker {
         report, settings, ..
     } = checker;
-    let config = (!report.has_errors()).then(|| Config {
-        folder,
-        settings,
-        program: Arc::new(program),
-    });
-    Loaded { report, config }
+    let sound = (!report.has_errors()).then_some((settings, program));
+    Checked { report, sound }
 }
 
 impl Checker {
@@ -190,7 +192,7 @@ impl Checker {
     fn review(&mut self) {
         for module in self.modules.iter() {
             if let Some(review) = module.review {
-                review(&mut Review {
+                review(&mut Reviewed {
                     module: module.name,
                     checker: self,
                 });
@@ -232,6 +234,7 @@ impl Checker {
 
     fn program(&mut self, routes: Vec<Block>) -> Program {
         let sockets = self.sockets();
+        let settings = self.settings_without_aliases();
         Program {
             files: self.report.sources.names().map(str::to_owned).collect(),
             regexes: std::mem::take(&mut self.regexes),
@@ -253,8 +256,11 @@ impl Checker {
             sockets,
             languages: Arc::default(),
             latencies: Arc::default(),
-            known: self.known(),
-            text_compiler: by_name::text_compiler,
+            make_compiler: self.make_compiler(&settings),
+            settings,
+            loaded: self.loaded.iter().map(|module| module.name).collect(),
+            named_routes: self.named_routes(),
+            keeps: self.modules.iter().filter_map(|m| m.keeps).collect(),
             scripts: Vec::new(),
             pool: std::mem::take(&mut self.pool.bytes),
             routes,

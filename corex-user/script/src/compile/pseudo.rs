@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::nearest::nearest;
-use crate::run::program::{Expr, Index, Lvalue, Named, Piece, Pv};
+use crate::run::program::{Expr, Index, Lvalue, Named, Piece, Pv, Transformation};
 use crate::run::pv::{self, Form, Names, PvDef};
 use crate::run::transform;
 use crate::run::value::Value;
@@ -74,6 +74,23 @@ impl Checker {
         Some(name.to_owned())
     }
 
+    /// A transformation with its arguments.
+    pub(super) fn transformation(
+        &mut self,
+        transformation: &ast::Transformation,
+    ) -> Result<Transformation, Diagnostic> {
+        let mut variables = Vec::new();
+        let transform = transform::compile(transformation, &mut |pv| {
+            let number = u16::try_from(variables.len()).ok()?;
+            variables.push(self.pv(pv)?);
+            Some(number)
+        })?;
+        Ok(Transformation {
+            transform,
+            variables: variables.into(),
+        })
+    }
+
     /// A pseudo-variable to be read, with its transformations.
     pub(super) fn pv(&mut self, pv: &ast::Pv) -> Option<Pv> {
         let plain = self.plain_pv(pv)?;
@@ -82,7 +99,7 @@ impl Checker {
         }
         let mut transforms = Vec::new();
         for transformation in &pv.transformations {
-            match transform::compile(transformation, &mut |pv| self.pv(pv)) {
+            match self.transformation(transformation) {
                 Ok(transform) => transforms.push(transform),
                 Err(diagnostic) => {
                     self.report(diagnostic);

@@ -1,7 +1,7 @@
 //! What modules say about the configuration as a whole.
 
 use super::Checker;
-use crate::function::Routes;
+use crate::function::{Review, Routes};
 use crate::settings::Settings;
 use crate::syntax::diag::Diagnostic;
 use crate::syntax::span::Span;
@@ -15,21 +15,19 @@ pub(super) struct Written {
     pub is_taken: bool,
 }
 
-/// A configuration that has been read to its end, as a module looks at it.
-pub struct Review<'a> {
-    pub(super) checker: &'a mut Checker,
+/// The checker, as a module looks at it.
+pub(super) struct Reviewed<'a> {
+    pub checker: &'a mut Checker,
     /// The module that looks.
-    pub(super) module: &'static str,
+    pub module: &'static str,
 }
 
-impl Review<'_> {
-    /// What it sets.
-    pub fn settings(&self) -> &Settings {
+impl Review for Reviewed<'_> {
+    fn settings(&self) -> &Settings {
         &self.checker.settings
     }
 
-    /// The place of the first block of one of these kinds.
-    pub fn block(&self, kinds: Routes) -> Option<Span> {
+    fn block(&self, kinds: Routes) -> Option<Span> {
         let mut blocks = self.checker.routes.iter();
         let block = blocks.find(|block| {
             let kind = block.place.kind();
@@ -38,31 +36,29 @@ impl Review<'_> {
         block.map(|block| block.span)
     }
 
-    /// The last line that sets one of these parameters of the module's.
-    pub fn written(&self, parameters: &[&str]) -> Option<Span> {
+    fn written(&self, parameters: &[&str]) -> Option<Span> {
         self.last(parameters, |_| true)
     }
 
-    /// The last one with a value that was taken.
-    pub fn taken(&self, parameters: &[&str]) -> Option<Span> {
+    fn taken(&self, parameters: &[&str]) -> Option<Span> {
         self.last(parameters, |written| written.is_taken)
     }
 
+    fn has_message_avp(&self) -> bool {
+        self.checker.msg_avp.is_some()
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.checker.report(diagnostic);
+    }
+}
+
+impl Reviewed<'_> {
     fn last(&self, parameters: &[&str], fits: impl Fn(&Written) -> bool) -> Option<Span> {
         let mut lines = self.checker.written.iter().rev();
         let line = lines.find(|line| {
             line.module == self.module && parameters.contains(&line.parameter) && fits(line)
         });
         line.map(|line| line.span)
-    }
-
-    /// Whether there is an AVP for what the hook makes of a message.
-    pub fn has_message_avp(&self) -> bool {
-        self.checker.msg_avp.is_some()
-    }
-
-    /// Adds to the report.
-    pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.checker.report(diagnostic);
     }
 }

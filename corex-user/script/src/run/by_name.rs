@@ -10,14 +10,12 @@ use std::time::Instant;
 
 use super::changes::Changes;
 use super::exec::{Exec, Halt, ScriptError};
-use super::known::Known;
+use super::param::{Handler, Param, ParamKind, Routes};
 use super::pattern::LINES;
-use super::program::{Arg, Expr, Lvalue, Pattern, Program, Pv};
+use super::program::{Arg, Expr, Lvalue, Pattern, Program, Pv, Transformation};
 use super::runtime::Runtime;
 use super::store::{Avps, Store};
-use super::transform::Transform;
 use super::value::Value;
-use crate::function::{Function, Param, ParamKind, Routes};
 use crate::latency;
 
 /// Beyond either of these, what was compiled is forgotten before the next message: a script may
@@ -72,7 +70,7 @@ enum Compiled {
     Read(Arc<Pv>),
     Write(Arc<Lvalue>),
     Format(Arc<Expr>),
-    Substitution(Arc<Transform>),
+    Substitution(Arc<Transformation>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +85,7 @@ enum Kind {
 /// strings of [`super::value::Source::ByName`].
 pub trait TextCompiler: Send {
     /// Forgets everything that was compiled but the names of `$var()`.
-    fn forget(&mut self, known: &Known);
+    fn forget(&mut self);
 
     /// Every constant, one after the other.
     fn pool(&self) -> &[u8];
@@ -117,7 +115,27 @@ pub trait TextCompiler: Send {
     ///
     /// # Errors
     /// As [`Self::pv`].
-    fn substitution(&mut self, text: &[u8]) -> Result<Transform, String>;
+    fn substitution(&mut self, text: &[u8]) -> Result<Transformation, String>;
+
+    /// A function that is loaded: one of `module`, of any where that is `None`.
+    ///
+    /// # Errors
+    /// That there is none, or that its module isn't loaded.
+    fn function(&self, module: Option<&str>, name: &str) -> Result<Signature, String>;
+}
+
+/// Makes a compiler of texts.
+pub type MakeCompiler = Box<dyn Fn() -> Box<dyn TextCompiler> + Send + Sync>;
+
+/// A function, as it can be called.
+#[derive(Clone, Copy)]
+pub struct Signature {
+    /// The lists of parameters that it can be called with, of different lengths.
+    pub forms: &'static [&'static [Param]],
+    /// The kinds of route blocks that it can be called from.
+    pub routes: Routes,
+    /// What runs it.
+    pub handler: Handler,
 }
 
 /// What one worker has compiled so far.
@@ -129,15 +147,21 @@ pub struct ByName {
 
 impl ByName {
     /// To be called between two messages: no value of the last one may be in use.
-    pub fn begin_message(&mut self, known: &Known, store: &mut Store) {
+    pub fn begin_message(&mut self, store: &mut Store) {
         let Some(compiler) = &mut self.compiler else {
             return;
         };
         if self.known.len() > KEPT_TEXTS || compiler.pool().len() > KEPT_BYTES {
             self.known.clear();
-            compiler.forget(known);
+            compiler.forget();
             store.follow_by_name(compiler.pool());
         }
+    }
+
+    fn compiler(&mut self, program: &Program) -> &mut dyn TextCompiler {
+        &mut **self
+            .compiler
+            .get_or_insert_with(|| (program.make_compiler)())
     }
 
     fn get(
@@ -151,10 +175,9 @@ impl ByName {
         if let Some(compiled) = self.known.get(&key) {
             return Ok(compiled.clone());
         }
-        let compiler = self
-            .compiler
-            .get_or_insert_with(|| (program.text_compiler)(&program.known));
-        if self.known.len() >= MAX_TEXTS || compiler.pool().len() + text.len() > MAX_BYTES {
+        let known = self.known.len();
+        let compiler = self.compiler(program);
+        if known >= MAX_TEXTS || compiler.pool().len() + text.len() > MAX_BYTES {
             return Err(ScriptError::Memory.into());
         }
         let compiled = match kind {
@@ -227,7 +250,9 @@ impl Exec<'_> {
         args: &[NamedArg<'_>],
         formatted: bool,
     ) -> Result<i64, ByNameError> {
-        let function = self.function_by_name(module, name)?;
+        let by_name = &mut self.rt.by_name;
+        let function = by_name.compiler(self.program).function(module, name);
+        let function = function.map_err(ByNameError::Wrong)?;
         let wrong = |reason: String| ByNameError::Wrong(format!("{name}(): {reason}"));
         let here = match (self.direction, self.view) {
             (Some(_), _) => Routes::NETWORK,
@@ -262,30 +287,6 @@ impl Exec<'_> {
         self.release(mark);
         self.code = code;
         Ok(code)
-    }
-
-    fn function_by_name(
-        &self,
-        module: Option<&str>,
-        name: &str,
-    ) -> Result<&'static Function, ByNameError> {
-        let modules = self.program.known.modules;
-        let found = match module {
-            None => modules.find_function(name),
-            Some(module) => modules
-                .find(module)
-                .and_then(|module| Some((module, module.function(name)?))),
-        };
-        let Some((module, function)) = found else {
-            return Err(ByNameError::Wrong(format!("there is no function {name}()")));
-        };
-        if self.program.known.module(module.name).is_none() {
-            return Err(ByNameError::Wrong(format!(
-                "{name}() is in the module {}, which is not loaded",
-                module.name
-            )));
-        }
-        Ok(function)
     }
 
     fn arg_by_name(
@@ -347,8 +348,8 @@ impl Exec<'_> {
     /// # Errors
     /// Where there is none of that name.
     pub fn route_by_name(&mut self, name: &str) -> Result<i64, ByNameError> {
-        match self.program.known.route(name) {
-            Some(route) => Ok(self.route(route)?),
+        match self.program.named_routes.get(name) {
+            Some(route) => Ok(self.route(*route)?),
             None => Err(ByNameError::Wrong(format!("there is no route[{name}]"))),
         }
     }

@@ -1,6 +1,7 @@
 //! The compiled form: names resolved to indices, constants in a pool, patterns compiled.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,14 +9,13 @@ use std::sync::Arc;
 use corex_sip::SipView;
 use regex::bytes::Regex;
 
-use super::{Known, TextCompiler};
+use super::by_name::MakeCompiler;
+use super::param::{CORE, Handler, Keep};
 use crate::SocketId;
-use crate::function::{Function, Modules};
 use crate::language::{Language, ReloadError};
 use crate::language_counters::Languages;
 use crate::latency::Latencies;
-use crate::run::exec::Exec;
-use crate::run::pv::{NamedReader, NamedWriter, Reader, Writer};
+use crate::run::exec::{Exec, Halt};
 use crate::run::tables::Tables;
 use crate::run::transform::Transform;
 use crate::run::value::{StrRef, Value};
@@ -64,10 +64,16 @@ pub struct Program {
     pub languages: Arc<Languages>,
     /// How long hooks take; the same after a reload.
     pub latencies: Arc<Latencies>,
-    /// What scripts of other languages can name.
-    pub known: Known,
-    /// Makes what compiles such names.
-    pub text_compiler: fn(&Known) -> Box<dyn TextCompiler>,
+    /// What the configuration sets, but for aliases.
+    pub settings: Arc<Settings>,
+    /// What `loadmodule` named, in order.
+    pub loaded: Vec<&'static str>,
+    /// The route blocks that have names.
+    pub named_routes: HashMap<String, RouteId>,
+    /// Makes what modules keep in each worker.
+    pub keeps: Vec<Keep>,
+    /// Makes what compiles the texts of scripts in other languages.
+    pub make_compiler: MakeCompiler,
     /// Scripts in other languages, with the module that brings each.
     pub scripts: Vec<(&'static str, Arc<dyn Language>)>,
 }
@@ -129,22 +135,22 @@ impl Program {
 
     /// What the configuration sets, but for aliases.
     pub fn settings(&self) -> &Settings {
-        &self.known.settings
-    }
-
-    /// All modules that there are.
-    pub fn modules(&self) -> Modules {
-        self.known.modules
+        &self.settings
     }
 
     /// The modules that `loadmodule` named, in order.
     pub fn module_names(&self) -> impl DoubleEndedIterator<Item = &'static str> + '_ {
-        self.known.module_names()
+        self.loaded.iter().copied()
     }
 
     /// Whether a module is loaded, or needs no `loadmodule`.
     pub fn has_module(&self, name: &str) -> bool {
-        self.known.module(name).is_some()
+        name == CORE || self.loaded.contains(&name)
+    }
+
+    /// What the modules keep in a worker, made anew.
+    pub fn kept(&self) -> Vec<Box<dyn Any + Send>> {
+        self.keeps.iter().map(|make| make(&self.settings)).collect()
     }
 
     /// Takes a language's scripts in, and has it count with the program's counters.
@@ -309,6 +315,15 @@ pub enum Piece {
     Pv(Pv),
 }
 
+/// Reads a pseudo-variable.
+pub type Reader = fn(&mut Exec<'_>) -> Result<Value, Halt>;
+/// Writes one.
+pub type Writer = fn(&mut Exec<'_>, Value) -> Result<(), Halt>;
+/// Reads one that has a name in parentheses, and an index: 0 is the first, -1 the last.
+pub type NamedReader = fn(&mut Exec<'_>, StrRef, i64) -> Result<Value, Halt>;
+/// Writes one that has a name in parentheses.
+pub type NamedWriter = fn(&mut Exec<'_>, StrRef, Value) -> Result<(), Halt>;
+
 /// A pseudo-variable that is read.
 pub enum Pv {
     Null,
@@ -317,7 +332,13 @@ pub enum Pv {
     Avp(AvpId, Index),
     Named(Box<Named>),
     /// Another one, with transformations that are applied from left to right.
-    Transformed(Box<Pv>, Box<[Transform]>),
+    Transformed(Box<Pv>, Box<[Transformation]>),
+}
+
+/// A transformation, and the pseudo-variables among its arguments in the order of their numbers.
+pub struct Transformation {
+    pub transform: Transform,
+    pub variables: Box<[Pv]>,
 }
 
 /// One with a name in parentheses, and the index of one of its values.
@@ -346,7 +367,7 @@ pub enum Lvalue {
 
 /// A call with its arguments.
 pub struct Call {
-    pub function: &'static Function,
+    pub handler: Handler,
     pub args: Box<[Arg]>,
 }
 
@@ -359,7 +380,7 @@ pub enum Arg {
     /// A pattern: [`super::Exec::with_regex`].
     Pattern(Pattern),
     /// A substitution: [`super::Exec::substitutions`].
-    Substitution(Arc<Transform>),
+    Substitution(Arc<Transformation>),
     /// One of a set of words: what the parameter's check made of it.
     Choice(i64),
 }

@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use regex::bytes::Regex;
 
+use super::RouteEnd;
 use super::by_name::ByName;
 use super::changes::Changes;
 use super::exec::{Exec, Halt};
 use super::program::{Program, RouteId};
 use super::store::Store;
 use super::value::{StrRef, Value};
+use crate::host::{Direction, Env, HookOutcome, Host, NetworkHook};
 use crate::language::Engine;
 use crate::latency::Kind;
 use crate::limiter::Limiter;
 use crate::settings::MAX_MESSAGE_LEN;
-use crate::{Direction, Env, HookOutcome, Host, RouteEnd};
 use corex_sip::SipView;
 use corex_sip::compose::Edits;
 
@@ -116,7 +117,7 @@ impl Runtime {
                 .iter()
                 .map(|(_, language)| Arc::clone(language).attach(worker))
                 .collect(),
-            kept: program.known.kept(),
+            kept: program.kept(),
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
@@ -151,87 +152,8 @@ impl Runtime {
     /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
     pub fn begin_message(&mut self) {
         self.store.begin_message();
-        self.by_name
-            .begin_message(&self.program.known, &mut self.store);
+        self.by_name.begin_message(&mut self.store);
         self.depth = 0;
-    }
-
-    /// Runs `event_route[network:msg]` on a message. With [`HookOutcome::Replaced`] `out` holds
-    /// the new message; else it is left alone.
-    ///
-    /// May be called while another run of this interpreter waits for [`Host::send`]: the runs
-    /// share AVPs and `$var()`, as in Kamailio.
-    pub fn run_network_msg(
-        &mut self,
-        env: &Env,
-        payload: &[u8],
-        direction: Direction,
-        host: &mut dyn Host,
-        out: &mut Vec<u8>,
-    ) -> HookOutcome {
-        let program = Arc::clone(&self.program);
-        let Some(route) = program.network else {
-            return HookOutcome::Unchanged;
-        };
-        let began = Instant::now();
-        let end = self.run(
-            &program,
-            Some(route),
-            env,
-            payload,
-            None,
-            Some(direction),
-            host,
-        );
-        let took = began.elapsed();
-        program
-            .latencies
-            .record(self.worker, Kind::Route, Some(direction), took);
-        let Some(avp) = program.msg_avp else {
-            return if end == RouteEnd::Failed {
-                HookOutcome::Failed
-            } else {
-                HookOutcome::Unchanged
-            };
-        };
-        let outcome = match self.store.avp(avp, 0) {
-            _ if end == RouteEnd::Failed => HookOutcome::Failed,
-            Value::Str(string) => {
-                let bytes = self.store.bytes(string, &program.pool, payload);
-                if bytes.is_empty() {
-                    HookOutcome::Empty
-                } else if bytes.len() > MAX_MESSAGE_LEN as usize {
-                    HookOutcome::TooLong
-                } else if bytes == payload {
-                    HookOutcome::Unchanged
-                } else {
-                    out.clear();
-                    out.extend_from_slice(bytes);
-                    HookOutcome::Replaced
-                }
-            }
-            unset => {
-                if let Some(held_back) = self.limits.unset.allow() {
-                    let state = match unset {
-                        Value::Int(_) => "holds an integer",
-                        _ => "is not set",
-                    };
-                    tracing::warn!(
-                        worker = self.worker,
-                        ?direction,
-                        src = %env.src,
-                        dst = %env.dst,
-                        held_back,
-                        "event_route[network:msg] ended and the AVP of msg_avp {state}: \
-                         the message goes on as it is"
-                    );
-                }
-                HookOutcome::Unset
-            }
-        };
-        // What one hook left must not become the next one's result.
-        self.store.clear_avp(avp);
-        outcome
     }
 
     /// Runs `request_route` or `reply_route` on a message, whichever fits it.
@@ -304,6 +226,81 @@ impl Runtime {
         self.depth = depth;
         self.store.release(mark);
         end
+    }
+}
+
+impl NetworkHook for Runtime {
+    fn run_network_msg(
+        &mut self,
+        env: &Env,
+        payload: &[u8],
+        direction: Direction,
+        host: &mut dyn Host,
+        out: &mut Vec<u8>,
+    ) -> HookOutcome {
+        let program = Arc::clone(&self.program);
+        let Some(route) = program.network else {
+            return HookOutcome::Unchanged;
+        };
+        let began = Instant::now();
+        let end = self.run(
+            &program,
+            Some(route),
+            env,
+            payload,
+            None,
+            Some(direction),
+            host,
+        );
+        let took = began.elapsed();
+        program
+            .latencies
+            .record(self.worker, Kind::Route, Some(direction), took);
+        let Some(avp) = program.msg_avp else {
+            return if end == RouteEnd::Failed {
+                HookOutcome::Failed
+            } else {
+                HookOutcome::Unchanged
+            };
+        };
+        let outcome = match self.store.avp(avp, 0) {
+            _ if end == RouteEnd::Failed => HookOutcome::Failed,
+            Value::Str(string) => {
+                let bytes = self.store.bytes(string, &program.pool, payload);
+                if bytes.is_empty() {
+                    HookOutcome::Empty
+                } else if bytes.len() > MAX_MESSAGE_LEN as usize {
+                    HookOutcome::TooLong
+                } else if bytes == payload {
+                    HookOutcome::Unchanged
+                } else {
+                    out.clear();
+                    out.extend_from_slice(bytes);
+                    HookOutcome::Replaced
+                }
+            }
+            unset => {
+                if let Some(held_back) = self.limits.unset.allow() {
+                    let state = match unset {
+                        Value::Int(_) => "holds an integer",
+                        _ => "is not set",
+                    };
+                    tracing::warn!(
+                        worker = self.worker,
+                        ?direction,
+                        src = %env.src,
+                        dst = %env.dst,
+                        held_back,
+                        "event_route[network:msg] ended and the AVP of msg_avp {state}: \
+                         the message goes on as it is"
+                    );
+                }
+                HookOutcome::Unset
+            }
+        };
+        // What one hook left must not become the next one's result.
+        self.store.clear_avp(avp);
+        outcome
     }
 }
 

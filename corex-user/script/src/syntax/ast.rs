@@ -3,11 +3,17 @@
 //! Every node knows its place. Two nodes are equal when they say the same thing, wherever they
 //! were written: the comparison leaves spans out. Parentheses leave no node; the tree's shape holds
 //! the precedence. The depth of any tree that the parser returns is bounded (see
-//! [`super::MAX_NESTING`] and [`super::MAX_EXPR_DEPTH`]), so that recursion over it is safe.
+//! [`MAX_NESTING`] and [`MAX_EXPR_DEPTH`]), so that recursion over it is safe.
 
 use super::span::Span;
 use std::net::IpAddr;
 use std::ops::Range;
+
+/// How deep blocks, parentheses and operators before an operand may nest.
+pub const MAX_NESTING: usize = 100;
+
+/// How deep an expression's tree may be; a chain such as `a + b + c` counts one for each operator.
+pub const MAX_EXPR_DEPTH: usize = 250;
 
 /// A thing and the place where it was written.
 #[derive(Clone, Debug)]

@@ -11,20 +11,18 @@ mod parser;
 mod preprocess;
 pub mod print;
 pub mod pv;
+mod read;
 pub mod span;
 mod token;
 
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
 use std::path::Path;
 
-/// How deep blocks, parentheses and operators before an operand may nest.
-pub const MAX_NESTING: usize = 100;
+use read::{decode, not_utf8, read};
 
-/// How deep an expression's tree may be; a chain such as `a + b + c` counts one for each operator.
-pub const MAX_EXPR_DEPTH: usize = 250;
+pub use ast::{MAX_EXPR_DEPTH, MAX_NESTING};
 
 /// What parsing yields.
 #[derive(Debug)]
@@ -50,16 +48,6 @@ pub fn parse_file(path: &Path) -> Parsed {
             format!("the configuration {name} can't be read: {error}"),
         )),
     }
-}
-
-/// Reads a file, but not much more than is allowed.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(span::MAX_SOURCE_LEN as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Parses a configuration given as bytes; `name` is what reports call it. A relative path in `include_file` is
@@ -117,23 +105,6 @@ fn failed(diagnostic: diag::Diagnostic) -> Parsed {
         file: ast::File::default(),
         report,
     }
-}
-
-/// Bytes as text. Where they are not UTF-8: with stand-ins, and the place of the first.
-fn decode(bytes: Vec<u8>) -> (String, Option<Range<usize>>) {
-    match String::from_utf8(bytes) {
-        Ok(text) => (text, None),
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            (text, Some(valid..valid + '\u{fffd}'.len_utf8()))
-        }
-    }
-}
-
-fn not_utf8(file: span::FileId, range: Range<usize>) -> diag::Diagnostic {
-    diag::Diagnostic::error(span::Span::new(file, range), "this byte is not valid UTF-8")
-        .help("save the file as UTF-8; in a string, write the byte as \\xNN")
 }
 
 fn too_large(name: &str) -> diag::Diagnostic {

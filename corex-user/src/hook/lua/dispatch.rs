@@ -187,7 +187,7 @@ impl LuaCall<'_, '_> {
             }
             Op::Builtin => {
                 let name = text(args.pop_front())?.to_string_lossy();
-                let Some((_, function)) = exec.program.modules().find_function(&name) else {
+                let Some((_, function)) = self.state.modules.find_function(&name) else {
                     return Err(Wrong::Use(format!("there is no function {name}()")));
                 };
                 let args = Args::new(args);

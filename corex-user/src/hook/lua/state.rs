@@ -37,6 +37,8 @@ pub(super) struct Recipe {
 pub(super) struct State {
     pub lua: Lua,
     pub budget: Arc<Budget>,
+    /// Whose functions scripts can call.
+    pub modules: Modules,
     pub callables: Vec<Callable>,
     pub settings: LuaSettings,
     /// Where the configuration is.
@@ -97,6 +99,7 @@ impl Recipe {
         Ok(State {
             lua,
             budget,
+            modules: self.modules,
             callables,
             settings: self.settings.clone(),
             folder: self.folder.clone(),

@@ -1,17 +1,17 @@
 //! Whether the hook's and inline mode's parameters fit the blocks that there are.
 
-use corex_script::compile::Review;
+use corex_script::function::Review;
 use corex_script::function::Routes;
 use corex_script::syntax::diag::Diagnostic;
 use corex_script::syntax::span::Span;
 
-pub(super) fn review(review: &mut Review<'_>) {
+pub(super) fn review(review: &mut dyn Review) {
     hook(review);
     inline(review);
 }
 
 /// Whether the hook and the parameters that belong to it are there together.
-fn hook(review: &mut Review<'_>) {
+fn hook(review: &mut dyn Review) {
     let hook = review.block(Routes::NETWORK);
     let is_on = review.settings().corex.network_io_intercept;
     let diagnostic = match (hook, review.taken(&["network_io_intercept"])) {
@@ -33,7 +33,7 @@ fn hook(review: &mut Review<'_>) {
 }
 
 /// Whether what inline mode needs is there, and nothing that has no meaning in it.
-fn inline(review: &mut Review<'_>) {
+fn inline(review: &mut dyn Review) {
     let inline = &review.settings().corex.inline;
     let (is_on, is_protecting) = (inline.is_on, !inline.protect.is_empty());
     let span = review.written(&["mode", "protect"]).unwrap_or(Span::NONE);

@@ -112,13 +112,13 @@ impl Host for TestHost {
         }
     }
 
-    fn send(&mut self, runtime: &mut Runtime, out: Outgoing<'_>) -> Result<(), SendError> {
+    fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {
         if let Some(error) = self.refuses {
             return Err(error);
         }
         if self.runs_hook {
             let mut replaced = Vec::new();
-            let outcome = runtime.run_network_msg(
+            let outcome = hook.run_network_msg(
                 &env(),
                 out.payload,
                 Direction::Outgoing,

@@ -16,18 +16,10 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::exec::{Exec, Halt, ScriptError, part_of};
+use super::program::{NamedReader, NamedWriter, Reader, Writer};
 use super::value::{Source, StrRef, Value};
 use crate::settings::Settings;
 use corex_sip::SipView;
-
-/// Reads a pseudo-variable.
-pub type Reader = fn(&mut Exec<'_>) -> Result<Value, Halt>;
-/// Writes one.
-pub type Writer = fn(&mut Exec<'_>, Value) -> Result<(), Halt>;
-/// Reads one that has a name in parentheses, and an index: 0 is the first, -1 the last.
-pub type NamedReader = fn(&mut Exec<'_>, StrRef, i64) -> Result<Value, Halt>;
-/// Writes one that has a name in parentheses.
-pub type NamedWriter = fn(&mut Exec<'_>, StrRef, Value) -> Result<(), Halt>;
 
 /// How a pseudo-variable is written down, and what reads and writes it.
 pub enum Form {

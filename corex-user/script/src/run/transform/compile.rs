@@ -2,7 +2,6 @@
 
 use super::{ALL, Arg, Prepared, Run, Transform, TransformDef, subst};
 use crate::nearest::nearest;
-use crate::run::program::Pv;
 use crate::syntax::ast::{self, Str};
 use crate::syntax::diag::Diagnostic;
 use crate::syntax::pv::parse_pv;
@@ -59,7 +58,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 /// does, so that a report takes it for the echo that it is.
 pub fn compile(
     transformation: &ast::Transformation,
-    pv: &mut dyn FnMut(&ast::Pv) -> Option<Pv>,
+    pv: &mut dyn FnMut(&ast::Pv) -> Option<u16>,
 ) -> Result<Transform, Diagnostic> {
     let def = find(transformation)?;
     let compiled = |args, prepared| Transform {
@@ -146,14 +145,14 @@ fn usage(def: &TransformDef) -> String {
 fn variable(
     text: &Str,
     at: usize,
-    pv: &mut dyn FnMut(&ast::Pv) -> Option<Pv>,
+    pv: &mut dyn FnMut(&ast::Pv) -> Option<u16>,
 ) -> Result<(Arg, usize), Diagnostic> {
     let (read, after) = parse_pv(text, at)?;
     if read.name.kind == "$" {
         return Ok((Arg::Text(b"$".to_vec()), after));
     }
     match pv(&read) {
-        Some(pv) => Ok((Arg::Pv(pv), after)),
+        Some(number) => Ok((Arg::Pv(number), after)),
         None => Err(Diagnostic::error(
             read.span,
             "this pseudo-variable is no argument",
@@ -167,7 +166,7 @@ struct Args<'a> {
 }
 
 impl Args<'_> {
-    fn compile(&self, pv: &mut dyn FnMut(&ast::Pv) -> Option<Pv>) -> Result<Vec<Arg>, Diagnostic> {
+    fn compile(&self, pv: &mut dyn FnMut(&ast::Pv) -> Option<u16>) -> Result<Vec<Arg>, Diagnostic> {
         let mut args = Vec::new();
         // Where the next argument begins, if there is one.
         let mut next = self.transformation.args.as_ref().map(|_| 0);
@@ -202,7 +201,7 @@ impl Args<'_> {
         param: Param,
         text: &Str,
         at: usize,
-        pv: &mut dyn FnMut(&ast::Pv) -> Option<Pv>,
+        pv: &mut dyn FnMut(&ast::Pv) -> Option<u16>,
     ) -> Result<(Arg, usize), Diagnostic> {
         let bytes = &text.kind.value;
         let end = bytes.len();

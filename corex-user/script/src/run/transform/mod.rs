@@ -30,7 +30,6 @@ mod tests;
 
 use std::ops::Range;
 
-use crate::run::program::Pv;
 use crate::run::value::Decimal;
 
 use call::{Call, Sink};
@@ -94,8 +93,8 @@ pub enum Arg {
     Text(Vec<u8>),
     /// A literal number.
     Number(i64),
-    /// A pseudo-variable, to be read each time.
-    Pv(Pv),
+    /// A pseudo-variable, to be read each time: the number that its compiler gave it.
+    Pv(u16),
 }
 
 impl Arg {

@@ -7,7 +7,6 @@ mod properties;
 use super::{
     Arg, Argument, Error, Input, MAX_ARGS, MAX_OUTPUT, Output, Prepared, Transform, compile,
 };
-use crate::run::program::Pv;
 use crate::syntax::ast::{self, ExprKind, ItemKind, StmtKind};
 use crate::syntax::diag::Diagnostic;
 use crate::syntax::parse_str;
@@ -115,9 +114,7 @@ fn compiled(transformation: &str) -> Result<Transform, Diagnostic> {
     let Some(first) = pv.transformations.first() else {
         return Err(Diagnostic::error(pv.span, "nothing to compile"));
     };
-    compile(first, &mut |pv| {
-        (pv.name.kind != "nope").then_some(Pv::Var(0))
-    })
+    compile(first, &mut |pv| (pv.name.kind != "nope").then_some(0))
 }
 
 /// The variables that the tables use.
@@ -147,7 +144,7 @@ fn run_all(value: Value, pv: &ast::Pv) -> Result<(Value, Option<Error>), Diagnos
         let mut values = Vec::new();
         let mut resolve = |pv: &ast::Pv| {
             values.push(variable(pv)?);
-            Some(Pv::Var(u16::try_from(values.len()).unwrap() - 1))
+            Some(u16::try_from(values.len()).unwrap() - 1)
         };
         let mut transform = compile(transformation, &mut resolve)?;
         if let Prepared::Zone(zone) = &mut transform.prepared {
@@ -158,7 +155,7 @@ fn run_all(value: Value, pv: &ast::Pv) -> Result<(Value, Option<Error>), Diagnos
             .args()
             .iter()
             .map(|arg| match arg {
-                Arg::Pv(Pv::Var(id)) => values[usize::from(*id)].input(),
+                Arg::Pv(id) => values[usize::from(*id)].input(),
                 arg => arg.literal().unwrap_or(Input::Null),
             })
             .collect();

@@ -16,7 +16,7 @@
 //!
 //! Operators before an operand bind tighter than all of them. All operators group to the left.
 
-use super::super::MAX_EXPR_DEPTH;
+use super::super::ast::MAX_EXPR_DEPTH;
 use super::super::ast::{BinaryOp, Call, Expr, ExprKind, Name, Node, UnaryOp};
 use super::super::diag::Diagnostic;
 use super::super::token::{Punct, TokenKind};

@@ -6,7 +6,7 @@ mod expr;
 mod item;
 mod stmt;
 
-use super::MAX_NESTING;
+use super::ast::MAX_NESTING;
 use super::ast::{File, Str, Text};
 use super::diag::{Diagnostic, Report};
 use super::span::Span;

@@ -2,9 +2,9 @@
 
 use super::super::diag::Diagnostic;
 use super::super::lexer::Lexer;
+use super::super::read::{decode, not_utf8, read};
 use super::super::span::{FileId, MAX_SOURCE_LEN, Source, Span};
 use super::super::token::Include;
-use super::super::{decode, not_utf8, read};
 use super::{Preprocessor, Read};
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -1,8 +1,5 @@
 //! The interpreter: runs a program's blocks on one message.
 
-mod expr;
-mod operate;
-
 use super::changes::Changes;
 use super::program::{Label, Line, Lvalue, Program, RouteId, Stmt, StmtKind};
 use super::runtime::Runtime;
@@ -140,7 +137,7 @@ impl<'a> Exec<'a> {
     }
 
     /// Counts one level of nesting.
-    fn deeper(&mut self) -> Result<(), ScriptError> {
+    pub(super) fn deeper(&mut self) -> Result<(), ScriptError> {
         if self.rt.depth >= MAX_DEPTH {
             return Err(ScriptError::TooDeep);
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Exec, Halt, ScriptError};
+use super::exec::{Exec, Halt, ScriptError};
 use crate::run::program::Binary;
 use crate::run::value::{StrRef, Value};
 

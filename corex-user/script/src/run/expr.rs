@@ -2,9 +2,11 @@
 
 use regex::bytes::Regex;
 
-use super::{Exec, Halt};
-use crate::run::program::{Arg, Binary, Call, Expr, Index, Pattern, Piece, Pv, Unary};
-use crate::run::transform::{Arg as TransformArg, Input, MAX_ARGS, Output, Transform};
+use super::exec::{Exec, Halt};
+use crate::run::program::{
+    Arg, Binary, Call, Expr, Index, Pattern, Piece, Pv, Transformation, Unary,
+};
+use crate::run::transform::{Arg as TransformArg, Input, MAX_ARGS, Output};
 use crate::run::value::{Decimal, Source, StrRef, Value, integer};
 use corex_sip::{Transport, Uri, host_ip};
 
@@ -169,7 +171,7 @@ impl Exec<'_> {
     }
 
     fn call(&mut self, call: &Call) -> Result<i64, Halt> {
-        let code = (call.function.handler)(self, &call.args)?;
+        let code = (call.handler)(self, &call.args)?;
         self.returned(code)
     }
 
@@ -230,10 +232,16 @@ impl Exec<'_> {
     }
 
     /// The values of a transformation's arguments.
-    fn transform_args(&mut self, transform: &Transform) -> Result<[Value; MAX_ARGS], Halt> {
+    fn transform_args(
+        &mut self,
+        transformation: &Transformation,
+    ) -> Result<[Value; MAX_ARGS], Halt> {
         let mut values = [Value::Null; MAX_ARGS];
-        for (arg, value) in transform.args().iter().zip(&mut values) {
-            if let TransformArg::Pv(pv) = arg {
+        let args = transformation.transform.args().iter();
+        for (arg, value) in args.zip(&mut values) {
+            if let TransformArg::Pv(number) = arg
+                && let Some(pv) = transformation.variables.get(usize::from(*number))
+            {
                 *value = self.pv(pv)?;
             }
         }
@@ -243,17 +251,18 @@ impl Exec<'_> {
     /// Calls `edit` with each place in `text` that a substitution changes, and what comes there.
     pub fn substitutions(
         &mut self,
-        transform: &Transform,
+        transformation: &Transformation,
         text: &[u8],
         mut edit: impl FnMut(std::ops::Range<usize>, &[u8]),
     ) -> Result<(), Halt> {
-        let values = self.transform_args(transform)?;
+        let values = self.transform_args(transformation)?;
         let mut out = std::mem::take(&mut self.rt.transformed);
         let input = |value| match value {
             Value::Null => Input::Null,
             Value::Int(number) => Input::Int(number),
             Value::Str(string) => Input::Str(self.bytes(string)),
         };
+        let transform = &transformation.transform;
         let result = transform.each_match(text, &values.map(input), &mut out, &mut edit);
         self.rt.transformed = out;
         if let Err(error) = result {
@@ -263,10 +272,11 @@ impl Exec<'_> {
     }
 
     /// Applies one transformation. What the script is to blame for is logged, and yields `$null`.
-    fn transform(&mut self, transform: &Transform, value: Value) -> Result<Value, Halt> {
-        let values = self.transform_args(transform)?;
+    fn transform(&mut self, transformation: &Transformation, value: Value) -> Result<Value, Halt> {
+        let values = self.transform_args(transformation)?;
         let mut out = std::mem::take(&mut self.rt.transformed);
         out.clear();
+        let transform = &transformation.transform;
         let result = {
             let input = |value| match value {
                 Value::Null => Input::Null,
