@@ -14,10 +14,12 @@ use tokio::{
 };
 
 use super::{
-    Options, Workers,
+    engine::Ending,
+    options::Options,
     reload::Reloader,
     remote::{Command, Remote},
     service::{self, Watchdog},
+    workers::Workers,
 };
 use crate::kernel::routes::Resolver;
 
@@ -47,15 +49,6 @@ impl Signals {
             hangup: signal(SignalKind::hangup()).context("receive SIGHUP")?,
         })
     }
-}
-
-/// How it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// For good.
-    Stop,
-    /// A successor takes over.
-    HandOver,
 }
 
 /// All that control works on.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Options, engine::Engine};
+use super::{engine::Engine, options::Options, shared::file_roots};
 use crate::{
     kernel::{
         confine::{self, Reach},
@@ -32,7 +32,7 @@ fn reach(config: &Config, options: &Options, engine: &Engine) -> Reach {
     let mut read: Vec<PathBuf> = vec![config.folder.clone()];
     read.extend(settings.lua.load.iter().filter_map(|file| beside(file)));
     read.extend(settings.corex.tls_ca_list.clone());
-    let mut write = super::file_roots(config);
+    let mut write = file_roots(config);
     // The books are written beside their place and then moved there.
     write.extend(
         options

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::bail;
 use arc_swap::ArcSwap;
 
-use super::{Workers, loader::Loader, shared};
+use super::{loader::Loader, shared::shared, workers::Workers};
 use crate::{
     io::{courier::Courier, listen},
     pipeline::Shared,

@@ -1,11 +1,7 @@
 //! The running daemon as remote control sees it.
 
 use std::{
-    fs,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +9,11 @@ use arc_swap::ArcSwap;
 use corex_common::counters::WorkerCounters;
 use tokio::sync::{mpsc, oneshot};
 
-use super::engine::Engine;
+use super::{
+    engine::Engine,
+    memory,
+    threads::{describe, threads},
+};
 use crate::{
     pipeline::Shared,
     rpc::{
@@ -75,20 +75,6 @@ impl Remote {
     }
 }
 
-/// Bytes that values take, by what holds them.
-fn shared_parts(shared: &Shared) -> Vec<(String, u64)> {
-    let program = &shared.config.program;
-    let mut parts = vec![("$shv()".to_owned(), program.tables.values.bytes() as u64)];
-    for (name, table) in &program.tables.by_name {
-        parts.push((format!("htable {name}"), table.bytes() as u64));
-    }
-    parts.push(("constants".to_owned(), program.pool.len() as u64));
-    parts.push(("aliases".to_owned(), shared.aliases.bytes() as u64));
-    let (_, bytes) = shared.carrier.cache_size();
-    parts.push(("DNS cache".to_owned(), bytes as u64));
-    parts
-}
-
 fn setting(value: &tables::Shared) -> Setting {
     match value {
         tables::Shared::Int(number) => Setting::Int(*number),
@@ -101,43 +87,6 @@ fn drops(counters: &WorkerCounters) -> Vec<(String, u64)> {
     let all = WorkerCounters::NAMES.iter().zip(counters.values());
     all.filter_map(|(name, value)| Some((name.strip_prefix("drop_")?.to_owned(), value)))
         .collect()
-}
-
-/// Threads of this process: id and name.
-fn threads() -> Vec<(u32, String)> {
-    let mut threads: Vec<(u32, String)> = fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|task| {
-            let id = task.file_name().to_string_lossy().parse().ok()?;
-            let name = fs::read_to_string(task.path().join("comm")).ok()?;
-            Some((id, name.trim().to_owned()))
-        })
-        .collect();
-    // The main thread, the workers, the rest: Kamailio's first index is a worker's, too.
-    let pid = std::process::id();
-    let rank = |id: u32, name: &str| match name.strip_prefix("corex-w") {
-        _ if id == pid => (0, 0),
-        Some(worker) => (1, worker.parse().unwrap_or(u32::MAX)),
-        None => (2, id),
-    };
-    threads.sort_unstable_by_key(|(id, name)| rank(*id, name));
-    threads
-}
-
-fn describe(name: &str, is_main: bool) -> String {
-    if is_main {
-        return "main process - signals, streams, remote control".to_owned();
-    }
-    match (name, name.strip_prefix("corex-w")) {
-        (_, Some(worker)) => format!("worker {worker}"),
-        ("corex-log", _) => "writes the log".to_owned(),
-        ("corex-files", _) => "reads and writes files for scripts".to_owned(),
-        ("corex-loader", _) => "reads configurations".to_owned(),
-        ("corex-perl", _) => "looks after Perl's processes".to_owned(),
-        (name, _) => name.to_owned(),
-    }
 }
 
 impl Daemon for Remote {
@@ -293,85 +242,15 @@ impl Daemon for Remote {
     }
 
     fn memory(&self) -> SharedMemory {
-        let shared = self.latest.load();
-        let engine = self.engine();
-        let maps: u64 = engine.maps().iter().map(|map| map.memory).sum();
-        let values: u64 = shared_parts(&shared).iter().map(|(_, bytes)| bytes).sum();
-        let used = maps + engine.packet_memory() + values;
-        SharedMemory {
-            // It grows as it is needed: there is no pool with a free part.
-            total: used,
-            free: 0,
-            used,
-            real_used: used,
-            max_used: used,
-            fragments: 0,
-        }
+        memory::total(&self.latest.load(), &self.engine())
     }
 
     fn log_shared_memory(&self, report: MemoryReport) {
-        let shared = self.latest.load();
-        let engine = self.engine();
-        let maps = engine.maps();
-        if report == MemoryReport::Status {
-            for map in &maps {
-                tracing::info!(
-                    kind = %map.kind,
-                    key_size = map.key_size,
-                    value_size = map.value_size,
-                    entries = map.entries,
-                    max_entries = map.max_entries,
-                    bytes = map.memory,
-                    "shm: map {}",
-                    map.name
-                );
-            }
-            for (name, bytes) in shared_parts(&shared) {
-                tracing::info!(bytes, "shm: {name}");
-            }
-            let (names, _) = shared.carrier.cache_size();
-            tracing::info!(names, "shm: names in the DNS cache");
-            if engine.is_xdp() {
-                tracing::info!(
-                    areas = engine.links().len(),
-                    bytes = engine.packet_memory(),
-                    "shm: packet memory"
-                );
-            }
-            for line in engine.queue_lines() {
-                tracing::info!(
-                    interface = %line.interface,
-                    queue = line.queue,
-                    entries = corex_xdp::RING_SIZE,
-                    "shm: four rings"
-                );
-            }
-        }
-        let values: u64 = shared_parts(&shared).iter().map(|(_, bytes)| bytes).sum();
-        tracing::info!(
-            maps = maps.iter().map(|map| map.memory).sum::<u64>(),
-            packet_memory = engine.packet_memory(),
-            values,
-            "shm: all, in bytes"
-        );
+        memory::log_shared(&self.latest.load(), &self.engine(), report);
     }
 
     fn log_worker_memory(&self, process: &Process) {
-        let worker = process.description.strip_prefix("worker ");
-        let worker = worker.and_then(|id| id.parse::<usize>().ok());
-        let engine = self.engine();
-        match worker.and_then(|id| engine.links().get(id)) {
-            Some(link) => link.wants_memory.store(true, Ordering::Relaxed),
-            None => {
-                let heap = crate::kernel::heap::HeapUse::of_this_thread();
-                tracing::info!(
-                    in_use = heap.in_use(),
-                    peak = heap.peak,
-                    allocations = heap.allocations,
-                    "pkg: heap of the main thread, in bytes; only workers have more to say"
-                );
-            }
-        }
+        memory::log_worker(&self.engine(), process);
     }
 
     fn variables(&self) -> Vec<Variable> {
