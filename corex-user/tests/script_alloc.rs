@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corex_sip::{SipView, Transport};
-use corex_user::io::files::FileError;
+use corex_user::pipeline::files::FileError;
 use corex_user::script::{
     Direction, Env, HookOutcome, Host, NextHop, Outgoing, RouteEnd, Runtime, SendError, SentBy,
     SocketId, Target, load_str,

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::{loader::Loader, shared::shared, workers::Workers};
 use crate::{
     io::{courier::Courier, listen},
-    pipeline::Shared,
+    pipeline::{Shared, set_knobs},
     script::Config,
     telemetry::log::Log,
 };
@@ -66,7 +66,7 @@ impl Reloader {
         config.inherit(&old.config);
         log.set_debug(config.settings.debug);
         log.follow(&config.settings.log);
-        old.knobs.follow(&config.settings.corex);
+        set_knobs(&old.knobs, &config.settings.corex);
         let new = shared(
             config,
             Arc::clone(&old.tap),

@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 
 use crate::{
-    io::{courier::Courier, files::Files, listen},
+    io::{courier::Courier, listen},
     kernel::knobs::Knobs,
-    pipeline::{Listener, Shared},
+    pipeline::{Listener, Shared, files::Files},
     script::Config,
     telemetry::trace::Tap,
 };

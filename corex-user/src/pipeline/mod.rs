@@ -5,6 +5,7 @@
 //! [`Egress`].
 
 pub mod carrier;
+pub mod files;
 mod inline;
 mod pass;
 mod shared;
@@ -19,7 +20,7 @@ use corex_common::counters::WorkerCounters;
 
 pub use self::{
     inline::Intercepted,
-    shared::{Listener, Shared},
+    shared::{Listener, Shared, set_knobs},
 };
 use self::{
     pass::{Failure, Pass},

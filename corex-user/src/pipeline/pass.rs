@@ -12,11 +12,11 @@ use corex_common::counters::WorkerCounters;
 use super::{
     Egress, Inbound, Listener, Outbound, Shared, TransmitError,
     carrier::{Address, Lookup, Parcel},
+    files::FileError,
     source::Sources,
 };
 use crate::{
     hook,
-    io::files::FileError,
     script::{
         Direction, Env, HookOutcome, Host, NextHop, Outgoing, Purpose, Runtime, SendError, SentBy,
         SocketId, Target,

@@ -6,11 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::carrier::Carrier;
+use super::{carrier::Carrier, files::Files};
 use crate::{
-    io::files::Files,
     kernel::knobs::Knobs,
-    script::{Config, SocketId},
+    script::{Config, SocketId, settings::Corex},
     telemetry::trace::Tap,
 };
 use corex_sip::{Transport, alias};
@@ -32,6 +31,16 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.transport, self.address)
     }
+}
+
+/// Sets the knobs to what a configuration says. Without a hook no message is too short for it.
+pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
+    knobs.set_probe_len(corex.probe_len);
+    knobs.set_min_msg_len(if corex.network_io_intercept {
+        corex.min_msg_len
+    } else {
+        0
+    });
 }
 
 /// Configuration and tables.

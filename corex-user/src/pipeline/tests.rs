@@ -6,10 +6,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     Egress, Inbound, Listener, Outbound, Pipeline, Shared, TransmitError, WorkerCounters,
-    carrier::NoCarrier,
+    carrier::NoCarrier, files::Files, set_knobs,
 };
 use crate::{
-    io::files::Files,
     kernel::knobs::Knobs,
     script::{self, SocketId},
 };
@@ -74,7 +73,7 @@ fn pipeline(text: &str) -> Pipeline {
         })
         .collect();
     let knobs = Knobs::on_heap();
-    knobs.follow(&config.settings.corex);
+    set_knobs(&knobs, &config.settings.corex);
     let shared = Shared {
         aliases: alias::Table::new([], []),
         config,

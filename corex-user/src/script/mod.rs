@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::hook::perl::Engine;
-use crate::io::files::FileError;
+use crate::pipeline::files::FileError;
 use corex_sip::Transport;
 use syntax::diag::{Diagnostic, Report};
 use syntax::span::Span;

@@ -28,7 +28,7 @@ use crate::{
         routes::NextHops,
         worker_counters::WorkerSlots,
     },
-    pipeline::Listener,
+    pipeline::{Listener, set_knobs},
     script::settings::{self, Settings},
     telemetry::{
         books::InterfaceLine,
@@ -76,7 +76,7 @@ impl Engine {
             .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
             .clamp(1, maps::MAX_WORKERS);
         let knobs = Knobs::on_heap();
-        knobs.follow(&settings.corex);
+        set_knobs(&knobs, &settings.corex);
         Ok(Self {
             knobs,
             links: worker_links(workers, settings, listeners),
@@ -113,7 +113,7 @@ impl Engine {
         let mut object = Object::load(road)?;
         let chunk_size = configure(&mut object, &interfaces, inline.is_on, options)?;
         let knobs = object.knobs()?;
-        knobs.follow(&settings.corex);
+        set_knobs(&knobs, &settings.corex);
         let attached = if inline.is_on {
             attach_inline(&mut object, inline, listeners, interfaces, options)?
         } else {

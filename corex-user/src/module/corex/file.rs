@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::io::files::FileError;
+use crate::pipeline::files::FileError;
 use crate::script::exec::{Exec, Halt};
 use crate::script::program::Arg;
 use crate::script::value::StrRef;
