@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{engine::Engine, options::Options, shared::file_roots};
+use super::{context::file_roots, engine::PacketEngine, options::Options};
 use crate::{
     kernel::{
         confine::{self, Reach},
@@ -14,7 +14,7 @@ use crate::{
 
 /// Gives up every capability, and the files that nothing here needs: for the calling thread and
 /// all that it starts from now on. What can't be given up is logged, and corex runs on.
-pub fn harden(config: &Config, options: &Options, engine: &Engine) {
+pub fn harden(config: &Config, options: &Options, engine: &PacketEngine) {
     if let Err(reason) = privileges::drop_all() {
         tracing::warn!("{reason}");
     }
@@ -25,7 +25,7 @@ pub fn harden(config: &Config, options: &Options, engine: &Engine) {
     }
 }
 
-fn reach(config: &Config, options: &Options, engine: &Engine) -> Reach {
+fn reach(config: &Config, options: &Options, engine: &PacketEngine) -> Reach {
     let settings = &config.settings;
     // Lua's require() looks beside the scripts.
     let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);

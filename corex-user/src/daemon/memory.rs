@@ -2,18 +2,18 @@
 
 use std::sync::atomic::Ordering;
 
-use super::engine::Engine;
+use super::engine::PacketEngine;
 use crate::{
     kernel::heap::HeapUse,
-    pipeline::Shared,
+    pipeline::PipelineContext,
     rpc::daemon::{MemoryReport, Process, SharedMemory},
 };
 use corex_xdp::RING_SIZE;
 
 /// Bytes that all workers share: maps, packet memory, values.
-pub fn total(shared: &Shared, engine: &Engine) -> SharedMemory {
+pub fn total(context: &PipelineContext, engine: &PacketEngine) -> SharedMemory {
     let maps: u64 = engine.maps().iter().map(|map| map.memory).sum();
-    let values: u64 = parts(shared).iter().map(|(_, bytes)| bytes).sum();
+    let values: u64 = parts(context).iter().map(|(_, bytes)| bytes).sum();
     let used = maps + engine.packet_memory() + values;
     SharedMemory {
         // It grows as it is needed: there is no pool with a free part.
@@ -27,7 +27,7 @@ pub fn total(shared: &Shared, engine: &Engine) -> SharedMemory {
 }
 
 /// Logs what holds them.
-pub fn log_shared(shared: &Shared, engine: &Engine, report: MemoryReport) {
+pub fn log_shared(context: &PipelineContext, engine: &PacketEngine, report: MemoryReport) {
     let maps = engine.maps();
     if report == MemoryReport::Status {
         for map in &maps {
@@ -42,10 +42,10 @@ pub fn log_shared(shared: &Shared, engine: &Engine, report: MemoryReport) {
                 map.name
             );
         }
-        for (name, bytes) in parts(shared) {
+        for (name, bytes) in parts(context) {
             tracing::info!(bytes, "shm: {name}");
         }
-        let (names, _) = shared.carrier.cache_size();
+        let (names, _) = context.outbox.cache_size();
         tracing::info!(names, "shm: names in the DNS cache");
         if engine.is_xdp() {
             tracing::info!(
@@ -63,7 +63,7 @@ pub fn log_shared(shared: &Shared, engine: &Engine, report: MemoryReport) {
             );
         }
     }
-    let values: u64 = parts(shared).iter().map(|(_, bytes)| bytes).sum();
+    let values: u64 = parts(context).iter().map(|(_, bytes)| bytes).sum();
     tracing::info!(
         maps = maps.iter().map(|map| map.memory).sum::<u64>(),
         packet_memory = engine.packet_memory(),
@@ -73,7 +73,7 @@ pub fn log_shared(shared: &Shared, engine: &Engine, report: MemoryReport) {
 }
 
 /// Has a worker log what it holds; of any other thread there is less to say.
-pub fn log_worker(engine: &Engine, process: &Process) {
+pub fn log_worker(engine: &PacketEngine, process: &Process) {
     let worker = process.description.strip_prefix("worker ");
     let worker = worker.and_then(|id| id.parse::<usize>().ok());
     match worker.and_then(|id| engine.links().get(id)) {
@@ -91,15 +91,15 @@ pub fn log_worker(engine: &Engine, process: &Process) {
 }
 
 /// Bytes that values take, by what holds them.
-fn parts(shared: &Shared) -> Vec<(String, u64)> {
-    let program = &shared.config.program;
+fn parts(context: &PipelineContext) -> Vec<(String, u64)> {
+    let program = &context.config.program;
     let mut parts = vec![("$shv()".to_owned(), program.tables.values.bytes() as u64)];
     for (name, table) in &program.tables.by_name {
         parts.push((format!("htable {name}"), table.bytes() as u64));
     }
     parts.push(("constants".to_owned(), program.pool.len() as u64));
-    parts.push(("aliases".to_owned(), shared.aliases.bytes() as u64));
-    let (_, bytes) = shared.carrier.cache_size();
+    parts.push(("aliases".to_owned(), context.aliases.bytes() as u64));
+    let (_, bytes) = context.outbox.cache_size();
     parts.push(("DNS cache".to_owned(), bytes as u64));
     parts
 }

@@ -1,6 +1,6 @@
 //! Sets corex up from its configuration, runs it, and takes it down without a trace.
 
-mod beside;
+mod context;
 mod control;
 mod engine;
 mod front_ends;
@@ -12,7 +12,7 @@ mod options;
 mod reload;
 mod remote;
 mod service;
-mod shared;
+mod stream_service;
 mod threads;
 mod workers;
 
@@ -24,15 +24,14 @@ use tokio::sync::mpsc;
 
 pub use self::options::{EngineChoice, Options};
 use self::{
-    beside::{Beside, TcpListeners},
     control::Control,
-    engine::{Ending, Engine},
+    engine::{Ending, PacketEngine},
     front_ends::FrontEnds,
     loader::Loader,
     reload::Reloader,
     remote::Remote,
     service::Watchdog,
-    shared::shared,
+    stream_service::{StreamService, TcpListeners},
     workers::Parts,
 };
 use crate::{
@@ -82,10 +81,10 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         control::Signals::install()?
     };
     let (next_hops, resolver) = routes::next_hops();
-    let mut engine = Engine::start(&config.settings, &listeners, options, &next_hops)?;
+    let mut engine = PacketEngine::start(&config.settings, &listeners, options, &next_hops)?;
     let parts = Parts::new(engine.take_workers(), own)?;
-    let (inboxes, receivers) = beside::inboxes(&parts.wakers())?;
-    let beside = Beside::start(
+    let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
+    let streams = StreamService::start(
         runtime.handle(),
         &config.settings,
         &listeners,
@@ -98,20 +97,20 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     engine.open_queues(&listeners)?;
     // What is started from here on has neither capabilities nor all files.
     hardening::harden(&config, options, &engine);
-    let shared = shared(
+    let context = context::build(
         config,
         Arc::default(),
         listeners,
         engine.knobs(),
-        beside.courier.clone(),
+        streams.outbox.clone(),
     )?;
-    let latest = Arc::new(ArcSwap::from_pointee(shared));
+    let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
     let reloader = Reloader::new(
         options.config.clone(),
         loader,
         Arc::clone(&latest),
-        beside.courier.clone(),
+        streams.outbox.clone(),
     );
 
     let status = format!(
@@ -131,7 +130,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let remote = Arc::new(Remote {
         engine: Mutex::new(engine),
         latest,
-        streams: Arc::clone(&beside.counters),
+        streams: Arc::clone(&streams.counters),
         log: Arc::clone(log),
         commands: sender,
         is_turning: AtomicBool::new(true),
@@ -159,7 +158,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.engine().detach(ending, is_closed);
     workers.stop();
     remote.engine().take_down();
-    runtime.block_on(beside.stop());
+    runtime.block_on(streams.stop());
     let books = remote.books();
     last_of_all.extend(remote.engine().take_pins());
     tracing::info!("stopped: {}", books.summary());

@@ -10,12 +10,12 @@ use corex_common::counters::WorkerCounters;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    engine::Engine,
+    engine::PacketEngine,
     memory,
     threads::{describe, threads},
 };
 use crate::{
-    pipeline::Shared,
+    pipeline::PipelineContext,
     rpc::{
         command::Later,
         daemon::{
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What remote control has the daemon do.
-pub enum Command {
+pub enum ControlCommand {
     /// Read the configuration again; the answer says what is wrong with it.
     Reload(oneshot::Sender<Result<(), String>>),
     /// Stop.
@@ -43,34 +43,34 @@ pub enum Command {
 /// See the module.
 pub struct Remote {
     /// The engine. Nobody holds it for long.
-    pub engine: Mutex<Engine>,
+    pub engine: Mutex<PacketEngine>,
     /// What the workers go by.
-    pub latest: Arc<ArcSwap<Shared>>,
+    pub latest: Arc<ArcSwap<PipelineContext>>,
     /// Counters of streams and names.
     pub streams: Arc<StreamCounters>,
     /// The log.
     pub log: Arc<Log>,
     /// To those who carry commands out.
-    pub commands: mpsc::UnboundedSender<Command>,
+    pub commands: mpsc::UnboundedSender<ControlCommand>,
     /// Whether every worker has done a round lately.
     pub is_turning: AtomicBool,
 }
 
 impl Remote {
     /// The engine.
-    pub fn engine(&self) -> MutexGuard<'_, Engine> {
+    pub fn engine(&self) -> MutexGuard<'_, PacketEngine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All counters as they are now.
     pub fn books(&self) -> Books {
-        let shared = self.latest.load();
-        self.engine().books(&shared, &self.log, &self.streams)
+        let context = self.latest.load();
+        self.engine().books(&context, &self.log, &self.streams)
     }
 
     fn table<R>(&self, name: &str, action: impl FnOnce(&tables::Table) -> R) -> Option<R> {
-        let shared = self.latest.load();
-        let tables = &shared.config.program.tables;
+        let context = self.latest.load();
+        let tables = &context.config.program.tables;
         tables.by_name.get(name).map(|table| action(table))
     }
 }
@@ -91,8 +91,8 @@ fn drops(counters: &WorkerCounters) -> Vec<(String, u64)> {
 
 impl Daemon for Remote {
     fn identity(&self) -> Identity {
-        let shared = self.latest.load();
-        let started = u64::try_from(shared.config.program.started).unwrap_or(0);
+        let context = self.latest.load();
+        let started = u64::try_from(context.config.program.started).unwrap_or(0);
         Identity {
             name: "corex".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -111,8 +111,8 @@ impl Daemon for Remote {
     }
 
     fn sockets(&self) -> Vec<Socket> {
-        let shared = self.latest.load();
-        let mhomed = shared.config.settings.mhomed;
+        let context = self.latest.load();
+        let mhomed = context.config.settings.mhomed;
         let of_listener = |listener: &crate::pipeline::Listener| {
             let ip = listener.address.ip();
             Socket {
@@ -130,12 +130,12 @@ impl Daemon for Remote {
                 advertise: listener.advertise.as_ref().map(|(host, _)| host.clone()),
             }
         };
-        shared.listeners.iter().map(of_listener).collect()
+        context.listeners.iter().map(of_listener).collect()
     }
 
     fn aliases(&self) -> Vec<Alias> {
-        let shared = self.latest.load();
-        let settings = &shared.config.settings;
+        let context = self.latest.load();
+        let settings = &context.config.settings;
         let own = settings.alias.iter().map(|entry| (entry, false));
         let with_sub_domains = settings.corex.alias_subdomains.iter();
         own.chain(with_sub_domains.map(|entry| (entry, true)))
@@ -159,8 +159,8 @@ impl Daemon for Remote {
     }
 
     fn modules(&self) -> Vec<String> {
-        let shared = self.latest.load();
-        let known = &shared.config.program.known;
+        let context = self.latest.load();
+        let known = &context.config.program.known;
         known.module_names().rev().map(str::to_owned).collect()
     }
 
@@ -254,7 +254,7 @@ impl Daemon for Remote {
     }
 
     fn variables(&self) -> Vec<Variable> {
-        let shared = self.latest.load();
+        let context = self.latest.load();
         let variable = |group: &str, name: &str, doc: &str, value: i64| Variable {
             group: group.to_owned(),
             name: name.to_owned(),
@@ -272,14 +272,14 @@ impl Daemon for Remote {
                 "corex",
                 "min_msg_len",
                 "Messages of fewer bytes skip the hook; 0: none do.",
-                shared.knobs.min_msg_len().into(),
+                context.knobs.min_msg_len().into(),
             ),
             variable(
                 "corex",
                 "probe_len",
                 "Keep-alive policy: datagrams of fewer bytes are keep-alives and probes, and dropped \
                  (in the XDP program, where it runs); 0: none are.",
-                shared.knobs.probe_len().into(),
+                context.knobs.probe_len().into(),
             ),
         ]
     }
@@ -295,7 +295,7 @@ impl Daemon for Remote {
             len.filter(|len| i64::from(*len) <= most)
                 .ok_or_else(|| wrong("expected 0 to 65535"))
         };
-        let shared = self.latest.load();
+        let context = self.latest.load();
         match (group, name) {
             ("core", "debug") => {
                 if !(-5..=99).contains(&value) {
@@ -303,8 +303,8 @@ impl Daemon for Remote {
                 }
                 self.log.set_debug(value);
             }
-            ("corex", "min_msg_len") => shared.knobs.set_min_msg_len(len()?),
-            ("corex", "probe_len") => shared.knobs.set_probe_len(len()?),
+            ("corex", "min_msg_len") => context.knobs.set_min_msg_len(len()?),
+            ("corex", "probe_len") => context.knobs.set_probe_len(len()?),
             _ => return Err(wrong("there is no such variable")),
         }
         tracing::info!("{group}.{name} is {value} from now on");
@@ -312,8 +312,8 @@ impl Daemon for Remote {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let shared = self.latest.load();
-        let tables = &shared.config.settings.tables;
+        let context = self.latest.load();
+        let tables = &context.config.settings.tables;
         let listed = tables.iter().rev().map(|config| Table {
             name: config.name.clone(),
             autoexpire: config.autoexpire.map_or(0, |life| life.as_secs()),
@@ -389,7 +389,7 @@ impl Daemon for Remote {
     fn reload(&self) -> Later<'_, Result<(), String>> {
         let (answer, done) = oneshot::channel();
         // Without anybody to take the command the answer fails as well.
-        let _ = self.commands.send(Command::Reload(answer));
+        let _ = self.commands.send(ControlCommand::Reload(answer));
         Box::pin(async {
             done.await
                 .unwrap_or_else(|_| Err("corex is stopping".to_owned()))
@@ -424,12 +424,12 @@ impl Daemon for Remote {
 
     fn kill(&self, signal: i32) {
         let command = match signal {
-            libc::SIGUSR1 => Command::Books,
+            libc::SIGUSR1 => ControlCommand::Books,
             libc::SIGHUP => {
                 let (answer, _) = oneshot::channel();
-                Command::Reload(answer)
+                ControlCommand::Reload(answer)
             }
-            _ => Command::Stop,
+            _ => ControlCommand::Stop,
         };
         // It is stopping already when nobody takes it.
         let _ = self.commands.send(command);

@@ -13,11 +13,11 @@ use std::{
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
-use super::{beside, engine::Engine};
+use super::{engine::PacketEngine, stream_service};
 use crate::{
     io::{socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
     kernel::limits,
-    pipeline::{Listener, Pipeline, Shared},
+    pipeline::{Listener, Pipeline, PipelineContext},
     telemetry::peers::Peers,
 };
 use corex_sip::Transport;
@@ -84,9 +84,9 @@ impl Parts {
     /// When a thread can't be started.
     pub fn spawn(
         self,
-        latest: &Arc<ArcSwap<Shared>>,
-        engine: &Engine,
-        inboxes: Vec<beside::Receiver>,
+        latest: &Arc<ArcSwap<PipelineContext>>,
+        engine: &PacketEngine,
+        inboxes: Vec<stream_service::Receiver>,
     ) -> anyhow::Result<Workers> {
         let stop = Arc::new(AtomicBool::new(false));
         let cpus = limits::allowed_cpus();

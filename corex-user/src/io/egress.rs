@@ -11,9 +11,9 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use corex_common::counters::WorkerCounters;
 
-use super::{socket::KernelSocket, steered::Steered};
+use super::{socket::KernelSocket, xdp_datagram::XdpDatagram};
 use crate::{
-    kernel::routes::{NextHop, NextHops, Path, Table},
+    kernel::routes::{LinkNextHop, NextHopTable, NextHops, Path},
     pipeline::{Egress, Outbound, TransmitError},
     script::SocketId,
 };
@@ -69,7 +69,7 @@ pub struct TransmitSide {
     /// Frames that no ring holds.
     pub pool: FramePool,
     next_hops: NextHops,
-    table: Cache<Arc<ArcSwap<Table>>, Arc<Table>>,
+    table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
     /// The batch's time; reading the clock for each packet would cost more than it tells.
     now: Instant,
 }
@@ -93,7 +93,7 @@ impl TransmitSide {
 
     /// The next hop, and the index of the queue socket on its interface. `None`: asked for,
     /// or not ours to send.
-    fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(NextHop, usize)> {
+    fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(LinkNextHop, usize)> {
         let path = Path {
             local: out.local.ip(),
             remote: out.to.ip(),
@@ -336,7 +336,7 @@ impl InPlace {
         umem: &Umem,
         sockets: &[KernelSocket],
         mut frame: Frame,
-        steered: &Steered,
+        steered: &XdpDatagram,
         counters: &mut WorkerCounters,
     ) -> Option<Frame> {
         let received = &steered.datagram;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     kernel::{heap::HeapUse, worker_counters::WorkerSlots},
-    pipeline::{Inbound, Pipeline, Shared},
+    pipeline::{Inbound, Pipeline, PipelineContext},
     script::SocketId,
     telemetry::gauges::{WorkerLink, add, set},
 };
@@ -45,7 +45,7 @@ pub struct Worker {
     /// The pipeline.
     pub pipeline: Pipeline,
     /// The configuration to go by.
-    pub latest: Arc<ArcSwap<Shared>>,
+    pub latest: Arc<ArcSwap<PipelineContext>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
     /// Messages that came by streams.

@@ -39,7 +39,7 @@ impl Pipeline {
         direction: Direction,
         replacement: &mut Vec<u8>,
     ) -> Intercepted {
-        let corex = &self.shared.config.settings.corex;
+        let corex = &self.context.config.settings.corex;
         self.counters.bytes_in += packet.payload.len() as u64;
         match direction {
             Direction::Incoming => self
@@ -53,7 +53,7 @@ impl Pipeline {
             return Intercepted::Unchanged;
         }
         let len = packet.payload.len();
-        if len < self.shared.knobs.min_msg_len() as usize {
+        if len < self.context.knobs.min_msg_len() as usize {
             self.counters.hook_skipped += 1;
             return Intercepted::Unchanged;
         }
@@ -67,7 +67,7 @@ impl Pipeline {
         };
         self.runtime.begin_message();
         let mut pass = Pass {
-            shared: &self.shared,
+            context: &self.context,
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress: &mut NoSocket,
@@ -123,7 +123,7 @@ impl Pipeline {
         }
         let replaced = (outcome == HookOutcome::Replaced).then_some(&replacement[..]);
         *after += replaced.map_or(len, <[u8]>::len) as u64;
-        let tap = &self.shared.tap;
+        let tap = &self.context.tap;
         if tap.is_open() {
             super::trace(tap, &env, direction, packet.payload, replaced);
         }

@@ -5,8 +5,8 @@ mod inline;
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    Egress, Inbound, Listener, Outbound, Pipeline, Shared, TransmitError, WorkerCounters,
-    carrier::NoCarrier, files::Files, set_knobs,
+    Egress, Inbound, Listener, Outbound, Pipeline, PipelineContext, TransmitError, WorkerCounters,
+    files::Files, outbox::NoOutbox, set_knobs,
 };
 use crate::{
     kernel::knobs::Knobs,
@@ -74,16 +74,16 @@ fn pipeline(text: &str) -> Pipeline {
         .collect();
     let knobs = Knobs::on_heap();
     set_knobs(&knobs, &config.settings.corex);
-    let shared = Shared {
+    let context = PipelineContext {
         aliases: alias::Table::new([], []),
         config,
         listeners,
         knobs,
         tap: Arc::default(),
-        carrier: Box::new(NoCarrier),
+        outbox: Box::new(NoOutbox),
         files: Files::start(Vec::new(), 0).unwrap(),
     };
-    Pipeline::new(Arc::new(shared), 0)
+    Pipeline::new(Arc::new(context), 0)
 }
 
 fn pass(text: &str, message: &[u8], egress: &mut Recorder) -> WorkerCounters {

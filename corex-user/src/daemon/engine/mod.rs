@@ -42,7 +42,7 @@ pub enum Ending {
 }
 
 /// The engine, set up.
-pub struct Engine {
+pub struct PacketEngine {
     slots: WorkerSlots,
     knobs: Knobs,
     links: Vec<Arc<WorkerLink>>,
@@ -60,7 +60,7 @@ struct Xdp {
     /// How the program is attached, by interface index.
     modes: Vec<(u32, Mode)>,
     interfaces: Vec<lines::InterfaceLine>,
-    queues: Vec<QueueLine>,
+    queues: Vec<BoundQueue>,
     /// Bytes, over all workers.
     packet_memory: u64,
     /// Behind the object: pins go last. `None` where there is no file system for them.
@@ -69,7 +69,7 @@ struct Xdp {
 
 impl Xdp {
     fn queue_lines(&self) -> Vec<lines::QueueLine> {
-        let line = |queue: &QueueLine| {
+        let line = |queue: &BoundQueue| {
             let mut of_queue = self.interfaces.iter();
             let interface = of_queue.find(|i| i.index == queue.bound.ifindex)?;
             Some(lines::QueueLine {
@@ -86,7 +86,7 @@ impl Xdp {
 }
 
 /// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
-struct QueueLine {
+struct BoundQueue {
     slot: u32,
     worker: u32,
     bound: Bound,
@@ -94,7 +94,7 @@ struct QueueLine {
     gauges: Arc<QueueGauges>,
 }
 
-impl Engine {
+impl PacketEngine {
     /// Starts steering: the queues and then the listen sockets become known to the program.
     ///
     /// # Errors

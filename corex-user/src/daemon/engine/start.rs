@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
 use anyhow::{Context as _, bail};
 use corex_common::maps;
 
-use super::{Engine, QueueLine, Xdp};
+use super::{BoundQueue, PacketEngine, Xdp};
 use crate::{
     daemon::{
         inline::{self, Detours},
@@ -44,7 +44,7 @@ const FRAMES_TO_SEND: u32 = 2048;
 /// Ethernet header and two VLAN tags.
 const LINK_HEADERS: u32 = 22;
 
-impl Engine {
+impl PacketEngine {
     /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Engine {
             for (slot, socket) in mine.iter().zip(&sockets) {
                 let own = Arc::<QueueGauges>::default();
                 gauges.push(Arc::clone(&own));
-                lines.push(QueueLine {
+                lines.push(BoundQueue {
                     gauges: own,
                     slot: slot.number,
                     worker,
@@ -373,7 +373,7 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
 fn interface_lines(
     interfaces: &[Interface],
     modes: &[(u32, Mode)],
-    queues: &[QueueLine],
+    queues: &[BoundQueue],
 ) -> Vec<InterfaceLine> {
     interfaces
         .iter()

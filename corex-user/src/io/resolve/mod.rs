@@ -101,11 +101,11 @@ pub struct Families {
 
 /// The resolver. Cheap to clone.
 #[derive(Clone)]
-pub struct Resolver {
-    shared: Arc<Shared>,
+pub struct NameResolver {
+    inner: Arc<ResolverInner>,
 }
 
-struct Shared {
+struct ResolverInner {
     procedure: Procedure,
     cache: Mutex<Cache>,
     /// One task asks, the others wait for it.
@@ -113,7 +113,7 @@ struct Shared {
     places: Semaphore,
 }
 
-impl Resolver {
+impl NameResolver {
     /// Asks the name servers of /etc/resolv.conf and knows the names of /etc/hosts.
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl Resolver {
         *builder.options_mut() = options;
         let client = builder.build().map_err(|error| error.to_string())?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            inner: Arc::new(ResolverInner {
                 procedure: Procedure::new(client, hosts, families),
                 cache: Mutex::default(),
                 flights: Mutex::default(),
@@ -190,11 +190,11 @@ impl Resolver {
 
     async fn ask(&self, query: &Query<'_>, key: &Key) -> Result<Destination, ResolveError> {
         let _place = self
-            .shared
+            .inner
             .places
             .try_acquire()
             .map_err(|_| ResolveError::Busy)?;
-        let found = match timeout(PATIENCE, self.shared.procedure.run(query)).await {
+        let found = match timeout(PATIENCE, self.inner.procedure.run(query)).await {
             Ok(found) => found,
             Err(_) => Err((ResolveError::TimedOut, FAILED_FOR)),
         };
@@ -215,12 +215,12 @@ impl Resolver {
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        let cache = &self.shared.cache;
+        let cache = &self.inner.cache;
         cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<()>>>> {
-        let flights = &self.shared.flights;
+        let flights = &self.inner.flights;
         flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

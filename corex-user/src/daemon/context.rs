@@ -1,42 +1,42 @@
-//! From a configuration to what the workers go by.
+//! From a configuration to the context that the pipelines work in.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 
 use crate::{
-    io::{courier::Courier, listen},
+    io::{listen, outbox::AsyncOutbox},
     kernel::knobs::Knobs,
-    pipeline::{Listener, Shared, files::Files},
+    pipeline::{Listener, PipelineContext, files::Files},
     script::Config,
     telemetry::trace::Tap,
 };
 use corex_sip::alias;
 
-/// All that the workers go by.
+/// Makes the context for a configuration; the tap, the knobs and the outbox outlive it.
 ///
 /// # Errors
 /// When the thread for files can't be started.
-pub fn shared(
+pub fn build(
     config: Config,
     tap: Arc<Tap>,
     listeners: Vec<Listener>,
     knobs: Knobs,
-    courier: Courier,
-) -> anyhow::Result<Shared> {
+    outbox: AsyncOutbox,
+) -> anyhow::Result<PipelineContext> {
     let own = listen::entries(&listeners);
     let aliases = alias::Table::new(
         own.iter().chain(&config.settings.alias),
         &config.settings.corex.alias_subdomains,
     );
     let files = start_files(&config)?;
-    Ok(Shared {
+    Ok(PipelineContext {
         config,
         listeners,
         aliases,
         knobs,
         tap,
-        carrier: Box::new(courier),
+        outbox: Box::new(outbox),
         files,
     })
 }

@@ -1,4 +1,4 @@
-//! What all workers read and none changes.
+//! What the pipelines of all workers read and none changes.
 
 use std::{
     fmt,
@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{carrier::Carrier, files::Files};
+use super::{files::Files, outbox::Outbox};
 use crate::{
     kernel::knobs::Knobs,
     script::{Config, SocketId, settings::Corex},
@@ -43,8 +43,9 @@ pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
     });
 }
 
-/// Configuration and tables.
-pub struct Shared {
+/// A configuration, what was made from it, and the ways out that all workers share. A reload
+/// makes another one.
+pub struct PipelineContext {
     /// The configuration.
     pub config: Config,
     /// The listen sockets; [`SocketId`] is the index.
@@ -55,13 +56,13 @@ pub struct Shared {
     pub knobs: Knobs,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,
-    /// Takes over what can't leave at once.
-    pub carrier: Box<dyn Carrier>,
+    /// Takes messages that can't leave at once.
+    pub outbox: Box<dyn Outbox>,
     /// Files for scripts.
     pub files: Files,
 }
 
-impl Shared {
+impl PipelineContext {
     /// A listen socket. An index that no listener has can't come from this configuration;
     /// the first listener stands in.
     pub fn listener(&self, socket: SocketId) -> &Listener {
