@@ -15,8 +15,8 @@ use crate::{
 /// Gives up every capability, and the files that nothing here needs: for the calling thread and
 /// all that it starts from now on. What can't be given up is logged, and corex runs on.
 pub fn harden(config: &Config, options: &Options, engine: &PacketEngine) {
-    if let Err(reason) = privileges::drop_all() {
-        tracing::warn!("{reason}");
+    if let Err(error) = privileges::drop_all() {
+        tracing::warn!("{error}");
     }
     match confine::confine(&reach(config, options, engine)) {
         Ok(true) => tracing::debug!("files are confined by Landlock"),

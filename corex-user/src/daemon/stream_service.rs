@@ -156,8 +156,8 @@ impl StreamService {
         };
         let resolver = match resolver {
             Ok(resolver) => Some(resolver),
-            Err(reason) => {
-                tracing::warn!("host names can't be looked up: {reason}");
+            Err(error) => {
+                tracing::warn!("host names can't be looked up: {error}");
                 None
             }
         };

@@ -2,12 +2,12 @@
 //! a name that is looked up first. Nothing here blocks; how many may wait is bounded, and what
 //! becomes of each is counted in [`StreamCounters`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
-    resolve::{Cached, NameResolver, Query},
+    resolve::{Cached, NameResolver, Query, ResolveError},
     sctp,
     socket::KernelSocket,
     stream::{Delivery, Streams},
@@ -21,6 +21,17 @@ use corex_sip::Transport;
 
 /// Messages that may wait for their names.
 const WAITING: usize = 4096;
+
+/// Why a message whose name was looked up didn't leave.
+#[derive(Debug, thiserror::Error)]
+enum DeferredError {
+    #[error(transparent)]
+    Unresolved(#[from] ResolveError),
+    #[error(transparent)]
+    Stream(#[from] SendError),
+    #[error(transparent)]
+    Datagram(#[from] io::Error),
+}
 
 /// The streams, the resolver, and sockets for datagrams whose names were looked up. Cheap to clone.
 #[derive(Clone)]
@@ -95,51 +106,38 @@ impl AsyncOutbox {
             transport: Some(message.transport),
             secure: *secure,
         };
-        let counters = &self.inner.counters;
         let result = match resolver.resolve(&query).await {
             Ok(destination) => self.send_to(&message, destination.address, Some(host.clone())),
-            Err(error) => {
-                counters.add(|c| &c.drop_unresolved);
-                Err(error.to_string())
-            }
+            Err(error) => Err(error.into()),
         };
-        if let Err(reason) = result
-            && let Some(held_back) = self.inner.limiter.allow()
-        {
-            tracing::warn!(held_back, "to {host} by {}: {reason}", message.transport);
+        let Err(error) = result else { return };
+        self.inner.counters.add(match error {
+            DeferredError::Unresolved(_) => |c| &c.drop_unresolved,
+            DeferredError::Stream(_) => |c| &c.drop_queue_full,
+            DeferredError::Datagram(_) => |c| &c.drop_send_error,
+        });
+        if let Some(held_back) = self.inner.limiter.allow() {
+            tracing::warn!(held_back, "to {host} by {}: {error}", message.transport);
         }
     }
 
-    /// Sends what was counted as queued already.
+    /// Sends a message that is counted as queued already.
     fn send_to(
         &self,
         message: &Deferred,
         to: SocketAddr,
         name: Option<String>,
-    ) -> Result<(), String> {
+    ) -> Result<(), DeferredError> {
         let inner = &self.inner;
         if message.transport != Transport::Udp {
-            let delivery = delivery(message, to, name);
-            return inner.streams.send_counted(delivery).map_err(|error| {
-                inner.counters.add(|c| &c.drop_queue_full);
-                error.to_string()
-            });
+            inner.streams.send_counted(delivery(message, to, name))?;
+            return Ok(());
         }
         let socket = inner.sockets.get(usize::from(message.socket.0));
-        let sent = match socket {
-            Some(socket) => socket.send(&message.payload, to, Some(message.local.ip())),
-            None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
-        };
-        match sent {
-            Ok(()) => {
-                inner.counters.add(|c| &c.delivered);
-                Ok(())
-            }
-            Err(error) => {
-                inner.counters.add(|c| &c.drop_send_error);
-                Err(error.to_string())
-            }
-        }
+        let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        socket.send(&message.payload, to, Some(message.local.ip()))?;
+        inner.counters.add(|c| &c.delivered);
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 use hickory_resolver::{
     Hosts, TokioResolver,
     config::{ResolverConfig, ResolverOpts},
-    net::runtime::TokioRuntimeProvider,
+    net::{NetError, runtime::TokioRuntimeProvider},
 };
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -90,6 +90,17 @@ pub enum ResolveError {
     Busy,
 }
 
+/// Why names can't be looked up at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NoResolver {
+    /// The system's configuration can't be read.
+    #[error("/etc/resolv.conf: {0}")]
+    System(#[source] NetError),
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Configuration(#[source] NetError),
+}
+
 /// Which addresses our sockets reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Families {
@@ -117,10 +128,10 @@ impl NameResolver {
     /// Asks the name servers of /etc/resolv.conf and knows the names of /etc/hosts.
     ///
     /// # Errors
-    /// When the system's configuration can't be read.
-    pub fn from_system(families: Families) -> Result<Self, String> {
-        let (config, options) = hickory_resolver::system_conf::read_system_conf()
-            .map_err(|error| format!("/etc/resolv.conf: {error}"))?;
+    /// When the system's configuration can't be read, or makes no sense.
+    pub fn from_system(families: Families) -> Result<Self, NoResolver> {
+        let (config, options) =
+            hickory_resolver::system_conf::read_system_conf().map_err(NoResolver::System)?;
         let hosts = Hosts::from_system().unwrap_or_default();
         Self::new(config, options, hosts, families)
     }
@@ -134,13 +145,13 @@ impl NameResolver {
         mut options: ResolverOpts,
         hosts: Hosts,
         families: Families,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, NoResolver> {
         options.timeout = options.timeout.min(SERVER_PATIENCE);
         options.attempts = options.attempts.min(2);
         let mut builder =
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
-        let client = builder.build().map_err(|error| error.to_string())?;
+        let client = builder.build().map_err(NoResolver::Configuration)?;
         Ok(Self {
             inner: Arc::new(ResolverInner {
                 procedure: Procedure::new(client, hosts, families),

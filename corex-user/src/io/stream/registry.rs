@@ -50,7 +50,7 @@ struct StreamsInner {
     settings: Arc<StreamSettings>,
     inboxes: Vec<Inbox>,
     counters: Arc<StreamCounters>,
-    tls: OnceLock<Result<Tls, String>>,
+    tls: OnceLock<Result<Tls, Arc<io::Error>>>,
     state: Mutex<State>,
     refusals: SharedLimiter,
     /// Every task has a receiver as long as it runs.
@@ -433,11 +433,12 @@ impl Streams {
 
 impl StreamsInner {
     /// What connects by TLS. Reads files the first time.
-    fn tls(&self) -> Result<Tls, String> {
+    ///
+    /// # Errors
+    /// Each time what failed the first time.
+    fn tls(&self) -> Result<Tls, Arc<io::Error>> {
         self.tls
-            .get_or_init(|| {
-                Tls::new(self.settings.ca.as_deref()).map_err(|error| error.to_string())
-            })
+            .get_or_init(|| Tls::new(self.settings.ca.as_deref()).map_err(Arc::new))
             .clone()
     }
 }
