@@ -207,3 +207,89 @@ impl Outbox for AsyncOutbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket, time::Duration};
+
+    use bytes::Bytes;
+    use hickory_resolver::{Hosts, config::ResolverConfig};
+
+    use super::*;
+    use crate::{io::resolve::Families, script::SocketId};
+
+    /// An outbox that knows the name `peer`, with one UDP socket, and what it counts.
+    fn outbox() -> (AsyncOutbox, Arc<StreamCounters>) {
+        let counters = Arc::<StreamCounters>::default();
+        let handle = Handle::current();
+        let none = (Vec::new(), Vec::new());
+        let settings = Default::default();
+        let own = Arc::clone(&counters);
+        let streams = Streams::start(handle.clone(), settings, none.0, none.1, own).unwrap();
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(&b"127.0.0.1 peer\n"[..]).unwrap();
+        let servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+        let families = Families { v4: true, v6: true };
+        let resolver = NameResolver::new(servers, Default::default(), hosts, families).unwrap();
+        let socket = KernelSocket::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = Arc::clone(&counters);
+        let outbox = AsyncOutbox::new(handle, streams, Some(resolver), vec![socket], own);
+        (outbox, counters)
+    }
+
+    fn message(host: &str, port: u16, transport: Transport) -> Deferred {
+        Deferred {
+            payload: Bytes::from_static(b"hello"),
+            to: Address::Name {
+                host: host.to_owned(),
+                port: Some(port),
+                secure: false,
+            },
+            transport,
+            socket: SocketId(0),
+            local: "127.0.0.1:5060".parse().unwrap(),
+            connection: None,
+        }
+    }
+
+    /// What is counted once every message's fate is known, without what is 0.
+    async fn at_rest(counters: &StreamCounters) -> Vec<(&'static str, u64)> {
+        while counters.imbalance() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let all = counters.snapshot().into_iter();
+        all.filter(|(_, value)| *value > 0).collect()
+    }
+
+    #[tokio::test]
+    async fn a_datagram_to_a_name_arrives() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = peer.local_addr().unwrap().port();
+        let (outbox, counters) = outbox();
+        outbox
+            .submit(message("peer", port, Transport::Udp))
+            .unwrap();
+        assert_eq!(at_rest(&counters).await, [("queued", 1), ("delivered", 1)]);
+        let mut buffer = [0; 16];
+        let len = peer.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..len], b"hello");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_leave_is_counted_by_its_reason() {
+        let mut without_socket = message("peer", 9, Transport::Udp);
+        without_socket.socket = SocketId(1);
+        let mut too_long = message("peer", 9, Transport::Tcp);
+        too_long.payload = vec![0; 5 << 20].into();
+        let cases = [
+            (message("no name", 9, Transport::Udp), "drop_unresolved"),
+            (without_socket, "drop_send_error"),
+            (too_long, "drop_queue_full"),
+        ];
+        for (message, reason) in cases {
+            let (outbox, counters) = outbox();
+            outbox.submit(message).unwrap();
+            assert_eq!(at_rest(&counters).await, [("queued", 1), (reason, 1)]);
+        }
+    }
+}
