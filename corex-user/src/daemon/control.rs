@@ -51,7 +51,7 @@ impl Signals {
     }
 }
 
-/// All that control works on.
+/// The control thread: what it watches, and by what it learns what to do.
 pub struct Control<'a> {
     /// The workers.
     pub workers: &'a Workers,

@@ -13,7 +13,7 @@ use crate::{
 
 type Job = (PathBuf, oneshot::Sender<Loaded>);
 
-/// See the module.
+/// The thread that reads configurations.
 pub struct Loader(mpsc::UnboundedSender<Job>);
 
 impl Loader {

@@ -40,9 +40,9 @@ pub enum ControlCommand {
     Books,
 }
 
-/// See the module.
+/// The running daemon: answers what remote control asks for, and passes commands on.
 pub struct Remote {
-    /// The engine. Nobody holds it for long.
+    /// The engine. Nobody holds the lock for long.
     pub engine: Mutex<PacketEngine>,
     /// What the workers go by.
     pub latest: Arc<ArcSwap<PipelineContext>>,

@@ -29,7 +29,7 @@ const ETHERNET_LEN: usize = 14;
 /// UDP's largest payload over IPv4 without options.
 const MAX_PAYLOAD: usize = 65_507;
 
-/// The kernel sockets, by listen socket.
+/// The way out by kernel sockets.
 pub struct SocketEgress<'a> {
     /// One for each listener, in order.
     pub sockets: &'a [KernelSocket],
@@ -121,7 +121,7 @@ impl TransmitSide {
         }
     }
 
-    /// When the batch began.
+    /// The time that [`Self::tick`] took.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -164,7 +164,8 @@ impl TransmitSide {
             .is_some_and(QueueSocket::has_room)
     }
 
-    /// Queues a frame; back into the pool if there is no place. Returns whether it went.
+    /// Queues a frame for transmission, or puts it back into the pool where the ring has no place.
+    /// Returns whether it was queued.
     pub fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
         let refused = match self.queues.get_mut(queue) {
             Some(socket) => socket.transmit(umem, frame).err(),

@@ -1,4 +1,4 @@
-//! From `listen` lines to socket addresses.
+//! Finds the socket addresses that `listen` lines name.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 

@@ -11,7 +11,8 @@ use crate::pipeline::{Inbound, Pipeline};
 use corex_sip::Transport;
 use corex_xdp::{Frame, Umem};
 
-/// Takes one steered frame to where its message goes. The frame is used for that, or comes back.
+/// Takes the message in one steered frame through the pipeline and sends what comes of it. The
+/// frame itself is sent, or comes back.
 pub fn serve(
     side: &mut TransmitSide,
     umem: &Umem,

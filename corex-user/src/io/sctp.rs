@@ -38,7 +38,7 @@ static LIMITER: LazyLock<SharedLimiter> = LazyLock::new(SharedLimiter::default);
 /// Whether this kernel has SCTP.
 ///
 /// # Errors
-/// When it hasn't: names what is missing. Or when no socket can be had at all.
+/// `Unsupported`, with the name of what is missing; or what keeps a socket from being opened.
 pub fn available() -> io::Result<()> {
     match open(Domain::IPV4) {
         Ok(_) => Ok(()),

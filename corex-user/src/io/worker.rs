@@ -42,7 +42,7 @@ const BACKLOG: Duration = Duration::from_millis(1);
 pub struct Worker {
     /// Its number, from 0.
     pub id: usize,
-    /// The pipeline.
+    /// What every message goes through.
     pub pipeline: Pipeline,
     /// The configuration to go by.
     pub latest: Arc<ArcSwap<PipelineContext>>,
@@ -50,13 +50,13 @@ pub struct Worker {
     pub sockets: Vec<KernelSocket>,
     /// Messages that came by streams.
     pub inbox: mpsc::Receiver<StreamMessage>,
-    /// AF_XDP, where it is used.
+    /// Its AF_XDP queues; `None` where it has kernel sockets alone.
     pub xdp: Option<XdpSide>,
     /// Where the counters are published.
     pub slots: WorkerSlots,
-    /// How full things are, and what is asked of the worker.
+    /// Where it publishes how full its queues are, and learns what is asked of it.
     pub link: Arc<WorkerLink>,
-    /// Set: stop.
+    /// The worker stops when this is set.
     pub stop: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
     pub wake: UnixStream,

@@ -1,4 +1,4 @@
-//! From a steered frame to the datagram in it.
+//! Finds and checks the datagram in a frame that the XDP program has steered to a worker.
 
 use corex_common::meta::FrameMeta;
 

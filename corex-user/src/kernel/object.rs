@@ -65,9 +65,9 @@ pub struct Filter {
 /// Which of the object's programs are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Road {
-    /// corex owns the addresses.
+    /// Proxy mode: corex owns the listen addresses.
     Proxy,
-    /// A server does.
+    /// Inline mode: a server owns them, and corex stands in its way.
     Inline,
 }
 
@@ -215,7 +215,7 @@ impl Object {
         at(maps::CONFIG, map.set(0, config, 0))
     }
 
-    /// Adds a listen socket.
+    /// Adds the listen socket with that address.
     ///
     /// # Errors
     /// What the kernel says.

@@ -1,4 +1,4 @@
-//! Inline mode: the hook alone. What it leaves goes on to where it was going anyway.
+//! Inline mode runs the hook alone. What the hook leaves goes on to where it was going anyway.
 
 use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
 use crate::{
@@ -18,7 +18,7 @@ pub enum Intercepted {
     Dropped,
 }
 
-/// There is no socket of corex's own to send from.
+/// Inline mode's egress: corex has no socket of its own to send from.
 struct NoSocket;
 
 impl Egress for NoSocket {

@@ -115,7 +115,7 @@ impl InlineSide {
         self.fragments.give_up(counters);
     }
 
-    /// Takes one packet to where it goes. The frame is used for that, or comes back.
+    /// Takes one packet through the hook and sends it on. The frame itself is sent, or comes back.
     pub fn serve(
         &mut self,
         side: &mut TransmitSide,

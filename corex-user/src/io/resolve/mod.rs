@@ -1,9 +1,9 @@
-//! Host names of peers to addresses (RFC 3263 §4), beside the workers.
+//! Finds the addresses of peers by their host names (RFC 3263 §4), beside the workers.
 //!
 //! With a port: A and AAAA. With a transport and no port: SRV for it, else A and AAAA with the
 //! default port. With neither: NAPTR says the transport, else SRV for each that we have, else UDP
 //! (TLS for `sips:`) with the default port. A name in the hosts file has the address that stands
-//! there. A worker only looks into the cache; who is not there is asked for by a task.
+//! there. A worker only looks into the cache; a task asks for names that are not there.
 
 mod cache;
 mod procedure;
@@ -40,7 +40,7 @@ const AT_A_TIME: usize = 256;
 /// A failure that no record gives a time for is remembered for so long.
 const FAILED_FOR: Duration = Duration::from_secs(10);
 
-/// What is asked for.
+/// A question to the resolver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Query<'a> {
     /// The name; case doesn't matter.
@@ -67,9 +67,9 @@ pub struct Destination {
 pub enum Cached {
     /// A destination. Several are taken by priority and weight (RFC 2782).
     Hit(Destination),
-    /// That there is none.
+    /// The name is known to have no destination.
     Failed,
-    /// Nothing.
+    /// The cache knows nothing of the name.
     Miss,
 }
 
@@ -110,7 +110,7 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// The resolver. Cheap to clone.
+/// Finds destinations by name, over one cache. Cheap to clone.
 #[derive(Clone)]
 pub struct NameResolver {
     inner: Arc<ResolverInner>,

@@ -1,4 +1,4 @@
-//! All connections, and the way to them.
+//! The registry of all connections: accepts and opens them, and queues messages for them.
 
 use std::{
     collections::HashMap,
@@ -39,7 +39,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Who is connected: address, transport, and for TLS the name in its certificate.
 type PeerKey = (SocketAddr, Transport, Option<String>);
 
-/// All connections. Cheap to clone.
+/// The registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Streams {
     inner: Arc<StreamsInner>,
@@ -57,13 +57,13 @@ struct StreamsInner {
     phase: watch::Sender<Phase>,
 }
 
-/// How far corex has come in its end.
+/// How far corex has come in stopping.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
     /// Connections end when what waits for them is written.
     Stopping,
-    /// They end now.
+    /// Connections end at once.
     Over,
 }
 
@@ -456,7 +456,7 @@ impl Entry {
     }
 }
 
-/// Waits until corex has come as far in its end.
+/// Waits until corex has come that far in stopping.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // An error would mean that nobody is left to say so.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
