@@ -27,7 +27,7 @@ use corex_user::{
     top,
 };
 
-use crate::cli::{Cli, Command, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs, TopArgs};
+use crate::cli::{Cli, CliCommand, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs, TopArgs};
 
 /// So that each worker can say what it holds.
 #[global_allocator]
@@ -42,7 +42,7 @@ const WHAT_THERE_IS: &str =
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Check(args) => match load(&args.config) {
+        CliCommand::Check(args) => match load(&args.config) {
             Some(_) => {
                 // A closed pipe is the reader's choice.
                 let _ = writeln!(std::io::stdout(), "{}: ok", args.config.display());
@@ -53,18 +53,18 @@ fn main() -> ExitCode {
                 ExitCode::from(BAD_CONFIGURATION)
             }
         },
-        Command::Detach(args) => detach(&args),
-        Command::List(args) => list(&args),
-        Command::Rpc(args) => rpc(&args),
-        Command::Top(args) => top(&args),
-        Command::Completion(args) => {
+        CliCommand::Detach(args) => detach(&args),
+        CliCommand::List(args) => list(&args),
+        CliCommand::Rpc(args) => rpc(&args),
+        CliCommand::Top(args) => top(&args),
+        CliCommand::Completion(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "corex", &mut script);
             // A closed pipe is the reader's choice.
             let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
-        Command::Run(args) => match load(&args.config) {
+        CliCommand::Run(args) => match load(&args.config) {
             Some(config) => run(config, args),
             None => ExitCode::from(BAD_CONFIGURATION),
         },

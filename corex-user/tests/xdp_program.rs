@@ -6,10 +6,7 @@
 use std::net::SocketAddr;
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use corex_common::{
-    counters::KernelCounters,
-    maps::{FAMILY_V4, FAMILY_V6, PROTO_UDP, SocketEntry, SocketKey},
-};
+use corex_common::{counters::KernelCounters, maps::SocketEntry};
 use corex_packet as packet;
 use corex_packet::{Envelope, ParseError};
 use corex_user::kernel::{
@@ -40,7 +37,7 @@ fn object() -> Option<Object> {
             id: id as u32,
             steer: 1,
         };
-        object.add_socket(key(address), entry).unwrap();
+        object.add_socket(address, entry).unwrap();
     }
     Some(object)
 }
@@ -54,26 +51,6 @@ fn configure(object: &mut Object, log: bool) {
     let knobs = object.knobs().unwrap();
     knobs.set_probe_len(PROBE_LEN);
     knobs.set_min_msg_len(64);
-}
-
-fn key(address: SocketAddr) -> SocketKey {
-    let mut addr = [0; 16];
-    let family = match address.ip() {
-        std::net::IpAddr::V4(ip) => {
-            addr[..4].copy_from_slice(&ip.octets());
-            FAMILY_V4
-        }
-        std::net::IpAddr::V6(ip) => {
-            addr.copy_from_slice(&ip.octets());
-            FAMILY_V6
-        }
-    };
-    SocketKey {
-        addr,
-        port: address.port(),
-        proto: PROTO_UDP,
-        family,
-    }
 }
 
 /// Runs one frame; returns the action and what the counters gained.

@@ -14,12 +14,14 @@ use tokio::{
 };
 
 use super::{
-    Options, Workers,
+    engine::Ending,
+    options::Options,
     reload::Reloader,
-    remote::{Command, Remote},
+    remote::{ControlCommand, Remote},
     service::{self, Watchdog},
+    workers::Workers,
 };
-use crate::kernel::routes::Resolver;
+use crate::kernel::routes::NextHopResolver;
 
 /// How often the workers are looked after, and the XDP program's log is read.
 const PULSE: Duration = Duration::from_secs(1);
@@ -49,16 +51,7 @@ impl Signals {
     }
 }
 
-/// How it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// For good.
-    Stop,
-    /// A successor takes over.
-    HandOver,
-}
-
-/// All that control works on.
+/// The control thread: what it watches, and by what it learns what to do.
 pub struct Control<'a> {
     /// The workers.
     pub workers: &'a Workers,
@@ -67,7 +60,7 @@ pub struct Control<'a> {
     /// The daemon as remote control sees it.
     pub remote: &'a Remote,
     /// What remote control asks for.
-    pub commands: mpsc::UnboundedReceiver<Command>,
+    pub commands: mpsc::UnboundedReceiver<ControlCommand>,
     /// What the command line says.
     pub options: &'a Options,
     /// What a service manager shows.
@@ -86,7 +79,7 @@ impl Control<'_> {
     /// When a worker died.
     pub async fn run(
         mut self,
-        mut resolver: Resolver,
+        mut resolver: NextHopResolver,
         mut signals: Signals,
     ) -> anyhow::Result<Ending> {
         let mut pulse = time::interval(PULSE);
@@ -125,12 +118,12 @@ impl Control<'_> {
                     let _ = self.reload("SIGHUP").await;
                 }
                 Some(command) = self.commands.recv() => match command {
-                    Command::Stop => {
+                    ControlCommand::Stop => {
                         tracing::info!("remote control: stopping");
                         return Ok(Ending::Stop);
                     }
-                    Command::Books => self.write_books(),
-                    Command::Reload(answer) => {
+                    ControlCommand::Books => self.write_books(),
+                    ControlCommand::Reload(answer) => {
                         // Who asked may be gone by now.
                         let _ = answer.send(self.reload("remote control").await);
                     }

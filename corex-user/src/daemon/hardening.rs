@@ -2,19 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Options, engine::Engine};
+use super::{context::file_roots, engine::PacketEngine, options::Options};
 use crate::kernel::{
     confine::{self, Reach},
     privileges,
 };
-use corex_script::Config;
-use corex_script::settings::control::{BinrpcAddress, DatagramAddress};
+use corex_script::{
+    Config,
+    settings::control::{BinrpcAddress, DatagramAddress},
+};
 
 /// Gives up every capability, and the files that nothing here needs: for the calling thread and
 /// all that it starts from now on. What can't be given up is logged, and corex runs on.
-pub fn harden(config: &Config, options: &Options, engine: &Engine) {
-    if let Err(reason) = privileges::drop_all() {
-        tracing::warn!("{reason}");
+pub fn harden(config: &Config, options: &Options, engine: &PacketEngine) {
+    if let Err(error) = privileges::drop_all() {
+        tracing::warn!("{error}");
     }
     match confine::confine(&reach(config, options, engine)) {
         Ok(true) => tracing::debug!("files are confined by Landlock"),
@@ -23,14 +25,14 @@ pub fn harden(config: &Config, options: &Options, engine: &Engine) {
     }
 }
 
-fn reach(config: &Config, options: &Options, engine: &Engine) -> Reach {
+fn reach(config: &Config, options: &Options, engine: &PacketEngine) -> Reach {
     let settings = &config.settings;
     // Lua's require() looks beside the scripts.
     let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
     let mut read: Vec<PathBuf> = vec![config.folder.clone()];
     read.extend(settings.lua.load.iter().filter_map(|file| beside(file)));
     read.extend(settings.corex.tls_ca_list.clone());
-    let mut write = super::file_roots(config);
+    let mut write = file_roots(config);
     // The books are written beside their place and then moved there.
     write.extend(
         options

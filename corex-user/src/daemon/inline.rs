@@ -3,7 +3,6 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use corex_common::{inline as shared, maps};
 
-use super::{Options, engine};
+use super::options::Options;
 use crate::{
     io::inline::End,
     kernel::{
@@ -309,11 +308,11 @@ fn tell_programs(
             id: id as u32,
             steer: 1,
         };
-        object.add_socket(engine::key_of(listener.address), entry)?;
+        object.add_socket(listener.address, entry)?;
         let same = listeners
             .iter()
             .filter(|l| l.address.ip() == listener.address.ip());
-        object.add_address(address(listener.address.ip()), same.count() as u32)?;
+        object.add_address(listener.address.ip(), same.count() as u32)?;
     }
     Ok(())
 }
@@ -347,14 +346,6 @@ fn tell_of(predecessor: Predecessor) -> Option<Left> {
             tracing::warn!("took over from an earlier corex, but not what it counted: {error}");
             None
         }
-    }
-}
-
-fn address(ip: IpAddr) -> shared::Address {
-    let key = engine::key_of(SocketAddr::new(ip, 0));
-    shared::Address {
-        addr: key.addr,
-        family: key.family.into(),
     }
 }
 

@@ -11,7 +11,7 @@ use corex_script::Loaded;
 
 type Job = (PathBuf, oneshot::Sender<Loaded>);
 
-/// See the module.
+/// The thread that reads configurations.
 pub struct Loader(mpsc::UnboundedSender<Job>);
 
 impl Loader {

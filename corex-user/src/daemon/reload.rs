@@ -5,10 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::bail;
 use arc_swap::ArcSwap;
 
-use super::{Workers, loader::Loader, shared};
+use super::{context, loader::Loader, workers::Workers};
 use crate::{
-    io::{courier::Courier, listen},
-    pipeline::Shared,
+    io::{listen, outbox::AsyncOutbox},
+    pipeline::{PipelineContext, set_knobs},
     telemetry::log::Log,
 };
 use corex_script::Config;
@@ -17,8 +17,8 @@ use corex_script::Config;
 pub struct Reloader {
     path: PathBuf,
     loader: Loader,
-    latest: Arc<ArcSwap<Shared>>,
-    courier: Courier,
+    latest: Arc<ArcSwap<PipelineContext>>,
+    outbox: AsyncOutbox,
 }
 
 impl Reloader {
@@ -26,19 +26,19 @@ impl Reloader {
     pub fn new(
         path: PathBuf,
         loader: Loader,
-        latest: Arc<ArcSwap<Shared>>,
-        courier: Courier,
+        latest: Arc<ArcSwap<PipelineContext>>,
+        outbox: AsyncOutbox,
     ) -> Reloader {
         Reloader {
             path,
             loader,
             latest,
-            courier,
+            outbox,
         }
     }
 
     /// The configuration that workers go by.
-    pub fn current(&self) -> Arc<Shared> {
+    pub fn current(&self) -> Arc<PipelineContext> {
         self.latest.load_full()
     }
 
@@ -66,13 +66,13 @@ impl Reloader {
         config.inherit(&old.config);
         log.set_debug(config.settings.debug);
         log.follow(&config.settings.log);
-        old.knobs.follow(&config.settings.corex);
-        let new = shared(
+        set_knobs(&old.knobs, &config.settings.corex);
+        let new = context::build(
             config,
             Arc::clone(&old.tap),
             listeners,
             old.knobs.clone(),
-            self.courier.clone(),
+            self.outbox.clone(),
         )?;
         self.latest.store(Arc::new(new));
         workers.wake();

@@ -1,11 +1,7 @@
 //! The running daemon as remote control sees it.
 
 use std::{
-    fs,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -13,9 +9,13 @@ use arc_swap::ArcSwap;
 use corex_common::counters::WorkerCounters;
 use tokio::sync::{mpsc, oneshot};
 
-use super::engine::Engine;
+use super::{
+    engine::PacketEngine,
+    memory,
+    threads::{describe, threads},
+};
 use crate::{
-    pipeline::Shared,
+    pipeline::PipelineContext,
     rpc::{
         command::Later,
         daemon::{
@@ -31,7 +31,7 @@ use crate::{
 use corex_script::{run::tables, settings::SharedValue};
 
 /// What remote control has the daemon do.
-pub enum Command {
+pub enum ControlCommand {
     /// Read the configuration again; the answer says what is wrong with it.
     Reload(oneshot::Sender<Result<(), String>>),
     /// Stop.
@@ -40,53 +40,39 @@ pub enum Command {
     Books,
 }
 
-/// See the module.
+/// The running daemon: answers what remote control asks for, and passes commands on.
 pub struct Remote {
-    /// The engine. Nobody holds it for long.
-    pub engine: Mutex<Engine>,
+    /// The engine. Nobody holds the lock for long.
+    pub engine: Mutex<PacketEngine>,
     /// What the workers go by.
-    pub latest: Arc<ArcSwap<Shared>>,
+    pub latest: Arc<ArcSwap<PipelineContext>>,
     /// Counters of streams and names.
     pub streams: Arc<StreamCounters>,
     /// The log.
     pub log: Arc<Log>,
     /// To those who carry commands out.
-    pub commands: mpsc::UnboundedSender<Command>,
+    pub commands: mpsc::UnboundedSender<ControlCommand>,
     /// Whether every worker has done a round lately.
     pub is_turning: AtomicBool,
 }
 
 impl Remote {
     /// The engine.
-    pub fn engine(&self) -> MutexGuard<'_, Engine> {
+    pub fn engine(&self) -> MutexGuard<'_, PacketEngine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All counters as they are now.
     pub fn books(&self) -> Books {
-        let shared = self.latest.load();
-        self.engine().books(&shared, &self.log, &self.streams)
+        let context = self.latest.load();
+        self.engine().books(&context, &self.log, &self.streams)
     }
 
     fn table<R>(&self, name: &str, action: impl FnOnce(&tables::Table) -> R) -> Option<R> {
-        let shared = self.latest.load();
-        let tables = &shared.config.program.tables;
+        let context = self.latest.load();
+        let tables = &context.config.program.tables;
         tables.by_name.get(name).map(|table| action(table))
     }
-}
-
-/// Bytes that values take, by what holds them.
-fn shared_parts(shared: &Shared) -> Vec<(String, u64)> {
-    let program = &shared.config.program;
-    let mut parts = vec![("$shv()".to_owned(), program.tables.values.bytes() as u64)];
-    for (name, table) in &program.tables.by_name {
-        parts.push((format!("htable {name}"), table.bytes() as u64));
-    }
-    parts.push(("constants".to_owned(), program.pool.len() as u64));
-    parts.push(("aliases".to_owned(), shared.aliases.bytes() as u64));
-    let (_, bytes) = shared.carrier.cache_size();
-    parts.push(("DNS cache".to_owned(), bytes as u64));
-    parts
 }
 
 fn setting(value: &SharedValue) -> Setting {
@@ -103,47 +89,10 @@ fn drops(counters: &WorkerCounters) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// Threads of this process: id and name.
-fn threads() -> Vec<(u32, String)> {
-    let mut threads: Vec<(u32, String)> = fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|task| {
-            let id = task.file_name().to_string_lossy().parse().ok()?;
-            let name = fs::read_to_string(task.path().join("comm")).ok()?;
-            Some((id, name.trim().to_owned()))
-        })
-        .collect();
-    // The main thread, the workers, the rest: Kamailio's first index is a worker's, too.
-    let pid = std::process::id();
-    let rank = |id: u32, name: &str| match name.strip_prefix("corex-w") {
-        _ if id == pid => (0, 0),
-        Some(worker) => (1, worker.parse().unwrap_or(u32::MAX)),
-        None => (2, id),
-    };
-    threads.sort_unstable_by_key(|(id, name)| rank(*id, name));
-    threads
-}
-
-fn describe(name: &str, is_main: bool) -> String {
-    if is_main {
-        return "main process - signals, streams, remote control".to_owned();
-    }
-    match (name, name.strip_prefix("corex-w")) {
-        (_, Some(worker)) => format!("worker {worker}"),
-        ("corex-log", _) => "writes the log".to_owned(),
-        ("corex-files", _) => "reads and writes files for scripts".to_owned(),
-        ("corex-loader", _) => "reads configurations".to_owned(),
-        ("corex-perl", _) => "looks after Perl's processes".to_owned(),
-        (name, _) => name.to_owned(),
-    }
-}
-
 impl Daemon for Remote {
     fn identity(&self) -> Identity {
-        let shared = self.latest.load();
-        let started = u64::try_from(shared.config.program.started).unwrap_or(0);
+        let context = self.latest.load();
+        let started = u64::try_from(context.config.program.started).unwrap_or(0);
         Identity {
             name: "corex".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -162,8 +111,8 @@ impl Daemon for Remote {
     }
 
     fn sockets(&self) -> Vec<Socket> {
-        let shared = self.latest.load();
-        let mhomed = shared.config.settings.mhomed;
+        let context = self.latest.load();
+        let mhomed = context.config.settings.mhomed;
         let of_listener = |listener: &crate::pipeline::Listener| {
             let ip = listener.address.ip();
             Socket {
@@ -181,12 +130,12 @@ impl Daemon for Remote {
                 advertise: listener.advertise.as_ref().map(|(host, _)| host.clone()),
             }
         };
-        shared.listeners.iter().map(of_listener).collect()
+        context.listeners.iter().map(of_listener).collect()
     }
 
     fn aliases(&self) -> Vec<Alias> {
-        let shared = self.latest.load();
-        let settings = &shared.config.settings;
+        let context = self.latest.load();
+        let settings = &context.config.settings;
         let own = settings.alias.iter().map(|entry| (entry, false));
         let with_sub_domains = settings.corex.alias_subdomains.iter();
         own.chain(with_sub_domains.map(|entry| (entry, true)))
@@ -210,8 +159,8 @@ impl Daemon for Remote {
     }
 
     fn modules(&self) -> Vec<String> {
-        let shared = self.latest.load();
-        let program = &shared.config.program;
+        let context = self.latest.load();
+        let program = &context.config.program;
         program.module_names().rev().map(str::to_owned).collect()
     }
 
@@ -293,89 +242,19 @@ impl Daemon for Remote {
     }
 
     fn memory(&self) -> SharedMemory {
-        let shared = self.latest.load();
-        let engine = self.engine();
-        let maps: u64 = engine.maps().iter().map(|map| map.memory).sum();
-        let values: u64 = shared_parts(&shared).iter().map(|(_, bytes)| bytes).sum();
-        let used = maps + engine.packet_memory() + values;
-        SharedMemory {
-            // It grows as it is needed: there is no pool with a free part.
-            total: used,
-            free: 0,
-            used,
-            real_used: used,
-            max_used: used,
-            fragments: 0,
-        }
+        memory::total(&self.latest.load(), &self.engine())
     }
 
     fn log_shared_memory(&self, report: MemoryReport) {
-        let shared = self.latest.load();
-        let engine = self.engine();
-        let maps = engine.maps();
-        if report == MemoryReport::Status {
-            for map in &maps {
-                tracing::info!(
-                    kind = %map.kind,
-                    key_size = map.key_size,
-                    value_size = map.value_size,
-                    entries = map.entries,
-                    max_entries = map.max_entries,
-                    bytes = map.memory,
-                    "shm: map {}",
-                    map.name
-                );
-            }
-            for (name, bytes) in shared_parts(&shared) {
-                tracing::info!(bytes, "shm: {name}");
-            }
-            let (names, _) = shared.carrier.cache_size();
-            tracing::info!(names, "shm: names in the DNS cache");
-            if engine.is_xdp() {
-                tracing::info!(
-                    areas = engine.links().len(),
-                    bytes = engine.packet_memory(),
-                    "shm: packet memory"
-                );
-            }
-            for line in engine.queue_lines() {
-                tracing::info!(
-                    interface = %line.interface,
-                    queue = line.queue,
-                    entries = corex_xdp::RING_SIZE,
-                    "shm: four rings"
-                );
-            }
-        }
-        let values: u64 = shared_parts(&shared).iter().map(|(_, bytes)| bytes).sum();
-        tracing::info!(
-            maps = maps.iter().map(|map| map.memory).sum::<u64>(),
-            packet_memory = engine.packet_memory(),
-            values,
-            "shm: all, in bytes"
-        );
+        memory::log_shared(&self.latest.load(), &self.engine(), report);
     }
 
     fn log_worker_memory(&self, process: &Process) {
-        let worker = process.description.strip_prefix("worker ");
-        let worker = worker.and_then(|id| id.parse::<usize>().ok());
-        let engine = self.engine();
-        match worker.and_then(|id| engine.links().get(id)) {
-            Some(link) => link.wants_memory.store(true, Ordering::Relaxed),
-            None => {
-                let heap = crate::kernel::heap::HeapUse::of_this_thread();
-                tracing::info!(
-                    in_use = heap.in_use(),
-                    peak = heap.peak,
-                    allocations = heap.allocations,
-                    "pkg: heap of the main thread, in bytes; only workers have more to say"
-                );
-            }
-        }
+        memory::log_worker(&self.engine(), process);
     }
 
     fn variables(&self) -> Vec<Variable> {
-        let shared = self.latest.load();
+        let context = self.latest.load();
         let variable = |group: &str, name: &str, doc: &str, value: i64| Variable {
             group: group.to_owned(),
             name: name.to_owned(),
@@ -393,14 +272,14 @@ impl Daemon for Remote {
                 "corex",
                 "min_msg_len",
                 "Messages of fewer bytes skip the hook; 0: none do.",
-                shared.knobs.min_msg_len().into(),
+                context.knobs.min_msg_len().into(),
             ),
             variable(
                 "corex",
                 "probe_len",
                 "Keep-alive policy: datagrams of fewer bytes are keep-alives and probes, and dropped \
                  (in the XDP program, where it runs); 0: none are.",
-                shared.knobs.probe_len().into(),
+                context.knobs.probe_len().into(),
             ),
         ]
     }
@@ -416,7 +295,7 @@ impl Daemon for Remote {
             len.filter(|len| i64::from(*len) <= most)
                 .ok_or_else(|| wrong("expected 0 to 65535"))
         };
-        let shared = self.latest.load();
+        let context = self.latest.load();
         match (group, name) {
             ("core", "debug") => {
                 if !(-5..=99).contains(&value) {
@@ -424,8 +303,8 @@ impl Daemon for Remote {
                 }
                 self.log.set_debug(value);
             }
-            ("corex", "min_msg_len") => shared.knobs.set_min_msg_len(len()?),
-            ("corex", "probe_len") => shared.knobs.set_probe_len(len()?),
+            ("corex", "min_msg_len") => context.knobs.set_min_msg_len(len()?),
+            ("corex", "probe_len") => context.knobs.set_probe_len(len()?),
             _ => return Err(wrong("there is no such variable")),
         }
         tracing::info!("{group}.{name} is {value} from now on");
@@ -433,8 +312,8 @@ impl Daemon for Remote {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let shared = self.latest.load();
-        let tables = &shared.config.settings.tables;
+        let context = self.latest.load();
+        let tables = &context.config.settings.tables;
         let listed = tables.iter().rev().map(|config| Table {
             name: config.name.clone(),
             autoexpire: config.autoexpire.map_or(0, |life| life.as_secs()),
@@ -510,7 +389,7 @@ impl Daemon for Remote {
     fn reload(&self) -> Later<'_, Result<(), String>> {
         let (answer, done) = oneshot::channel();
         // Without anybody to take the command the answer fails as well.
-        let _ = self.commands.send(Command::Reload(answer));
+        let _ = self.commands.send(ControlCommand::Reload(answer));
         Box::pin(async {
             done.await
                 .unwrap_or_else(|_| Err("corex is stopping".to_owned()))
@@ -545,12 +424,12 @@ impl Daemon for Remote {
 
     fn kill(&self, signal: i32) {
         let command = match signal {
-            libc::SIGUSR1 => Command::Books,
+            libc::SIGUSR1 => ControlCommand::Books,
             libc::SIGHUP => {
                 let (answer, _) = oneshot::channel();
-                Command::Reload(answer)
+                ControlCommand::Reload(answer)
             }
-            _ => Command::Stop,
+            _ => ControlCommand::Stop,
         };
         // It is stopping already when nobody takes it.
         let _ = self.commands.send(command);

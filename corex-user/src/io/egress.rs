@@ -11,9 +11,9 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use corex_common::counters::WorkerCounters;
 
-use super::{socket::KernelSocket, steered::Steered};
+use super::{socket::KernelSocket, xdp_datagram::XdpDatagram};
 use crate::{
-    kernel::routes::{NextHop, NextHops, Path, Table},
+    kernel::routes::{LinkNextHop, NextHopTable, NextHops, Path},
     pipeline::{Egress, Outbound, TransmitError},
 };
 use corex_packet as packet;
@@ -29,7 +29,7 @@ const ETHERNET_LEN: usize = 14;
 /// UDP's largest payload over IPv4 without options.
 const MAX_PAYLOAD: usize = 65_507;
 
-/// The kernel sockets, by listen socket.
+/// The way out by kernel sockets.
 pub struct SocketEgress<'a> {
     /// One for each listener, in order.
     pub sockets: &'a [KernelSocket],
@@ -69,7 +69,7 @@ pub struct TransmitSide {
     /// Frames that no ring holds.
     pub pool: FramePool,
     next_hops: NextHops,
-    table: Cache<Arc<ArcSwap<Table>>, Arc<Table>>,
+    table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
     /// The batch's time; reading the clock for each packet would cost more than it tells.
     now: Instant,
 }
@@ -93,7 +93,7 @@ impl TransmitSide {
 
     /// The next hop, and the index of the queue socket on its interface. `None`: asked for,
     /// or not ours to send.
-    fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(NextHop, usize)> {
+    fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(LinkNextHop, usize)> {
         let path = Path {
             local: out.local.ip(),
             remote: out.to.ip(),
@@ -121,7 +121,7 @@ impl TransmitSide {
         }
     }
 
-    /// When the batch began.
+    /// The time that [`Self::tick`] took.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -164,7 +164,8 @@ impl TransmitSide {
             .is_some_and(QueueSocket::has_room)
     }
 
-    /// Queues a frame; back into the pool if there is no place. Returns whether it went.
+    /// Queues a frame for transmission, or puts it back into the pool where the ring has no place.
+    /// Returns whether it was queued.
     pub fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
         let refused = match self.queues.get_mut(queue) {
             Some(socket) => socket.transmit(umem, frame).err(),
@@ -336,7 +337,7 @@ impl InPlace {
         umem: &Umem,
         sockets: &[KernelSocket],
         mut frame: Frame,
-        steered: &Steered,
+        steered: &XdpDatagram,
         counters: &mut WorkerCounters,
     ) -> Option<Frame> {
         let received = &steered.datagram;

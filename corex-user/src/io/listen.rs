@@ -1,4 +1,4 @@
-//! From `listen` lines to socket addresses.
+//! Finds the socket addresses that `listen` lines name.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
@@ -8,7 +8,7 @@ use corex_sip::{Transport, alias::Entry};
 
 /// Why a `listen` line names no address.
 #[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
+pub enum ListenLineError {
     /// Neither an address, nor an interface, nor a host name.
     #[error(
         "listen={host}: neither an IP address, nor an interface of this host, nor a host name that resolves ({reason})"
@@ -35,7 +35,7 @@ pub enum ResolveError {
 ///
 /// # Errors
 /// The first line that can't be resolved.
-pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ResolveError> {
+pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ListenLineError> {
     let inline = &settings.corex.inline;
     if inline.is_on {
         let listener = |address: &SocketAddr| Listener {
@@ -75,7 +75,7 @@ pub fn resolve(settings: &Settings) -> Result<Vec<Listener>, ResolveError> {
             }
         }
         if listeners.is_empty() {
-            return Err(ResolveError::Nothing);
+            return Err(ListenLineError::Nothing);
         }
     }
     Ok(listeners)
@@ -108,7 +108,7 @@ pub fn entries(listeners: &[Listener]) -> Vec<Entry> {
         .collect()
 }
 
-fn addresses(listen: &Listen) -> Result<Vec<IpAddr>, ResolveError> {
+fn addresses(listen: &Listen) -> Result<Vec<IpAddr>, ListenLineError> {
     let host = listen.host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
@@ -121,7 +121,7 @@ fn addresses(listen: &Listen) -> Result<Vec<IpAddr>, ResolveError> {
     if !of_interface.is_empty() {
         return Ok(of_interface);
     }
-    let unknown = |reason: String| ResolveError::Unknown {
+    let unknown = |reason: String| ListenLineError::Unknown {
         host: listen.host.clone(),
         reason,
     };

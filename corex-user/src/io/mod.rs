@@ -1,18 +1,17 @@
-//! How datagrams come and go: AF_XDP rings (the crate corex-xdp), kernel sockets ([`socket`]), and the
-//! worker that turns around both. Beside them what must not stop a worker: streams
-//! ([`stream`], [`sctp`]) and names ([`resolve`]), which the [`courier`] takes messages to, and
-//! [`files`].
+//! How datagrams come and go: AF_XDP queues ([`xdp_side`], over the crate corex-xdp), kernel
+//! sockets ([`socket`]), and the [`worker`] that serves both in turn. Beside them runs what must not
+//! stop a worker: streams ([`stream`], [`sctp`]) and name resolution ([`resolve`]), to which the
+//! [`outbox`] hands messages.
 
-pub mod courier;
 pub mod egress;
-pub mod files;
 pub mod inline;
 pub mod listen;
+pub mod outbox;
 mod proxy;
 pub mod resolve;
 pub mod sctp;
 pub mod socket;
-pub mod steered;
 pub mod stream;
 pub mod worker;
+pub mod xdp_datagram;
 pub mod xdp_side;

@@ -5,13 +5,14 @@ use corex_common::meta::FrameMeta;
 use super::{
     egress::{FrameEgress, TransmitSide},
     socket::KernelSocket,
-    steered::{self, Unreadable},
+    xdp_datagram::{self, UnreadableFrame},
 };
 use crate::pipeline::{Inbound, Pipeline};
 use corex_sip::Transport;
 use corex_xdp::{Frame, Umem};
 
-/// Takes one steered frame to where its message goes. The frame is used for that, or comes back.
+/// Takes the message in one steered frame through the pipeline and sends what comes of it. The
+/// frame itself is sent, or comes back.
 pub fn serve(
     side: &mut TransmitSide,
     umem: &Umem,
@@ -21,7 +22,7 @@ pub fn serve(
     mut frame: Frame,
 ) -> Option<Frame> {
     pipeline.counters.xdp_in += 1;
-    let read = steered::read(umem, &frame, cookie);
+    let read = xdp_datagram::read(umem, &frame, cookie);
     // A driver without metadata support would hand a later packet's reader this record.
     umem.wipe_before(&mut frame, FrameMeta::LEN);
     let steered = match read {
@@ -29,9 +30,9 @@ pub fn serve(
         Err(reason) => {
             let counters = &mut pipeline.counters;
             *match reason {
-                Unreadable::Frame => &mut counters.drop_frame,
-                Unreadable::IpChecksum => &mut counters.drop_ip_checksum,
-                Unreadable::UdpChecksum => &mut counters.drop_udp_checksum,
+                UnreadableFrame::Frame => &mut counters.drop_frame,
+                UnreadableFrame::IpChecksum => &mut counters.drop_ip_checksum,
+                UnreadableFrame::UdpChecksum => &mut counters.drop_udp_checksum,
             } += 1;
             return Some(frame);
         }
@@ -39,7 +40,7 @@ pub fn serve(
     let datagram = steered.datagram;
     let socket = steered
         .socket
-        .or_else(|| pipeline.shared().find(datagram.dst));
+        .or_else(|| pipeline.context().find(datagram.dst));
     let Some(socket) = socket else {
         pipeline.counters.drop_frame += 1;
         return Some(frame);

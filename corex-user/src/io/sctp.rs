@@ -19,11 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    pipeline::carrier::{Address, Parcel},
+    pipeline::outbox::{Address, Deferred},
     telemetry::stream_counters::StreamCounters,
 };
-use corex_script::SendError;
-use corex_script::limiter::SharedLimiter;
+use corex_script::{SendError, limiter::SharedLimiter};
 
 /// How long a peer may take to answer, and then to take the message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +38,7 @@ static LIMITER: LazyLock<SharedLimiter> = LazyLock::new(SharedLimiter::default);
 /// Whether this kernel has SCTP.
 ///
 /// # Errors
-/// When it hasn't: names what is missing. Or when no socket can be had at all.
+/// `Unsupported`, with the name of what is missing; or what keeps a socket from being opened.
 pub fn available() -> io::Result<()> {
     match open(Domain::IPV4) {
         Ok(_) => Ok(()),
@@ -66,16 +65,16 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Takes a message for an address over. Never blocks; what fails later is counted. The kernel
-/// chooses the source: a parcel's address is that of another transport's socket.
+/// chooses the source: a message's address is that of another transport's socket.
 ///
 /// # Errors
 /// When this kernel has no SCTP, the destination is a name, or too many messages are under way.
-pub fn carry(
+pub fn submit(
     handle: &Handle,
-    parcel: Parcel,
+    message: Deferred,
     counters: &Arc<StreamCounters>,
 ) -> Result<(), SendError> {
-    let Address::Known(to, _) = parcel.to else {
+    let Address::Known(to, _) = message.to else {
         return Err(SendError::NoTransport(
             "SCTP takes an address, names are not looked up for it",
         ));
@@ -87,7 +86,7 @@ pub fn carry(
             SendError::Kernel(error.kind())
         }
     })?;
-    dispatch(handle, &PLACES, socket, to, parcel.payload, counters)
+    dispatch(handle, &PLACES, socket, to, message.payload, counters)
 }
 
 /// Connects a socket and sends one message, beside the workers.
@@ -155,8 +154,8 @@ mod tests {
         Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()
     }
 
-    fn parcel(to: Address) -> Parcel {
-        Parcel {
+    fn message(to: Address) -> Deferred {
+        Deferred {
             payload: Bytes::from_static(b"hello"),
             to,
             transport: corex_sip::Transport::Sctp,
@@ -184,13 +183,13 @@ mod tests {
     async fn a_kernel_without_sctp_is_told_with_the_remedy() {
         let counters = Arc::default();
         let to = Address::Known("127.0.0.1:9".parse().unwrap(), None);
-        let carried = carry(&Handle::current(), parcel(to), &counters);
+        let submitted = submit(&Handle::current(), message(to), &counters);
         match available() {
-            Ok(()) => assert_eq!(carried, Ok(())),
+            Ok(()) => assert_eq!(submitted, Ok(())),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
                 assert!(error.to_string().contains("modprobe sctp"), "{error}");
-                assert_eq!(carried, Err(SendError::NoTransport(MISSING)));
+                assert_eq!(submitted, Err(SendError::NoTransport(MISSING)));
                 assert_eq!(count(&counters, "queued"), 0);
             }
         }
@@ -204,8 +203,8 @@ mod tests {
             port: None,
             secure: false,
         };
-        let carried = carry(&Handle::current(), parcel(to), &Arc::default());
-        assert!(matches!(carried, Err(SendError::NoTransport(_))));
+        let submitted = submit(&Handle::current(), message(to), &Arc::default());
+        assert!(matches!(submitted, Err(SendError::NoTransport(_))));
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     kernel::{heap::HeapUse, worker_counters::WorkerSlots},
-    pipeline::{Inbound, Pipeline, Shared},
+    pipeline::{Inbound, Pipeline, PipelineContext},
     telemetry::gauges::{WorkerLink, add, set},
 };
 use corex_script::SocketId;
@@ -42,21 +42,21 @@ const BACKLOG: Duration = Duration::from_millis(1);
 pub struct Worker {
     /// Its number, from 0.
     pub id: usize,
-    /// The pipeline.
+    /// What every message goes through.
     pub pipeline: Pipeline,
     /// The configuration to go by.
-    pub latest: Arc<ArcSwap<Shared>>,
+    pub latest: Arc<ArcSwap<PipelineContext>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
     /// Messages that came by streams.
     pub inbox: mpsc::Receiver<StreamMessage>,
-    /// AF_XDP, where it is used.
+    /// Its AF_XDP queues; `None` where it has kernel sockets alone.
     pub xdp: Option<XdpSide>,
     /// Where the counters are published.
     pub slots: WorkerSlots,
-    /// How full things are, and what is asked of the worker.
+    /// Where it publishes how full its queues are, and learns what is asked of it.
     pub link: Arc<WorkerLink>,
-    /// Set: stop.
+    /// The worker stops when this is set.
     pub stop: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
     pub wake: UnixStream,

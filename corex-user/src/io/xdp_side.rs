@@ -33,13 +33,13 @@ pub struct XdpSide {
     pub cookie: u32,
     /// How full the queues are, in the order of the transmit side's.
     pub gauges: Vec<Arc<QueueGauges>>,
-    /// What is added in inline mode.
+    /// What inline mode needs; `None` in proxy mode.
     pub inline: Option<InlineSide>,
 }
 
 impl XdpSide {
-    /// Takes one batch from each queue through `pipeline`, and sends what comes of it; by the
-    /// kernel sockets in `sockets` what AF_XDP can't. Returns whether there was anything.
+    /// Takes one batch from each queue through `pipeline` and sends what comes of it; what AF_XDP
+    /// can't send leaves by `sockets`. Returns whether there was anything.
     pub fn serve(
         &mut self,
         worker: usize,

@@ -55,7 +55,7 @@ impl fmt::Display for Mode {
 pub struct Attachment {
     /// The interface.
     pub interface: Interface,
-    /// How.
+    /// How it is attached.
     pub mode: Mode,
     link: XdpLinkId,
 }

@@ -14,13 +14,12 @@ use std::{
 use corex_common::maps::Config;
 
 use super::memory::Memory;
-use corex_script::settings::Corex;
 
 const WORDS: usize = size_of::<Config>() / size_of::<u32>();
 const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();
 const MIN_MSG_LEN: usize = mem::offset_of!(Config, min_msg_len) / size_of::<u32>();
 
-/// See the module. Cloning shares them.
+/// The values of the map CONFIG, to be read and set. Cloning shares them.
 #[derive(Clone)]
 pub struct Knobs(Arc<Memory<AtomicU32>>);
 
@@ -57,16 +56,6 @@ impl Knobs {
     /// Messages shorter than this many bytes skip the hook.
     pub fn min_msg_len(&self) -> u32 {
         self.word(MIN_MSG_LEN)
-    }
-
-    /// Sets all to what a configuration says.
-    pub fn follow(&self, corex: &Corex) {
-        self.set_probe_len(corex.probe_len);
-        self.set_min_msg_len(if corex.network_io_intercept {
-            corex.min_msg_len
-        } else {
-            0
-        });
     }
 
     /// Sets [`Self::probe_len`].

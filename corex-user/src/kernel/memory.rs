@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
-/// Atomic integers that memory of any content is.
+/// An atomic integer type: memory of any content is a valid value.
 ///
 /// # Safety
 /// Every bit pattern is a value, and zero is what [`Default`] makes.
@@ -23,7 +23,7 @@ enum Place<T> {
     Mapped { start: NonNull<T>, len: usize },
 }
 
-/// So many words, all zero at first.
+/// Words that are all zero at first, and that every holder of the memory may change.
 pub struct Memory<T>(Place<T>);
 
 // SAFETY: the mapping holds atomics only and lives until the last owner drops it.
@@ -32,7 +32,7 @@ unsafe impl<T: Word> Send for Memory<T> {}
 unsafe impl<T: Word> Sync for Memory<T> {}
 
 impl<T: Word> Memory<T> {
-    /// On the heap.
+    /// `len` words on the heap.
     pub fn on_heap(len: usize) -> Self {
         Self(Place::Heap((0..len).map(|_| T::default()).collect()))
     }

@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
 };
 
@@ -64,9 +65,9 @@ pub struct Filter {
 /// Which of the object's programs are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Road {
-    /// corex owns the addresses.
+    /// Proxy mode: corex owns the listen addresses.
     Proxy,
-    /// A server does.
+    /// Inline mode: a server owns them, and corex stands in its way.
     Inline,
 }
 
@@ -214,14 +215,14 @@ impl Object {
         at(maps::CONFIG, map.set(0, config, 0))
     }
 
-    /// Adds a listen socket.
+    /// Adds the listen socket with that address.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn add_socket(&mut self, key: maps::SocketKey, entry: maps::SocketEntry) -> Result<()> {
+    pub fn add_socket(&mut self, address: SocketAddr, entry: maps::SocketEntry) -> Result<()> {
         let mut map: HashMap<_, maps::SocketKey, maps::SocketEntry> =
             map!(self, HashMap, maps::SOCKETS)?;
-        at(maps::SOCKETS, map.insert(key, entry, 0))
+        at(maps::SOCKETS, map.insert(key_of(address), entry, 0))
     }
 
     /// Tells the program where an interface's queues are in the XSKMAP.
@@ -283,9 +284,14 @@ impl Object {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn add_address(&mut self, address: inline::Address, sockets: u32) -> Result<()> {
+    pub fn add_address(&mut self, address: IpAddr, sockets: u32) -> Result<()> {
         let mut map: HashMap<_, inline::Address, u32> = map!(self, HashMap, inline::ADDRESSES)?;
-        at(inline::ADDRESSES, map.insert(address, sockets, 0))
+        let maps::SocketKey { addr, family, .. } = key_of(SocketAddr::new(address, 0));
+        let key = inline::Address {
+            addr,
+            family: family.into(),
+        };
+        at(inline::ADDRESSES, map.insert(key, sockets, 0))
     }
 
     /// What the programs of inline mode counted, summed over CPUs.
@@ -401,5 +407,26 @@ impl Object {
         };
         WorkerSlots::of_map(data.fd().as_fd(), maps::MAX_WORKERS as usize)
             .map_err(ObjectError::Mapping)
+    }
+}
+
+/// A local address as the maps have it.
+fn key_of(address: SocketAddr) -> maps::SocketKey {
+    let mut addr = [0; 16];
+    let family = match address.ip() {
+        IpAddr::V4(ip) => {
+            addr[..4].copy_from_slice(&ip.octets());
+            maps::FAMILY_V4
+        }
+        IpAddr::V6(ip) => {
+            addr.copy_from_slice(&ip.octets());
+            maps::FAMILY_V6
+        }
+    };
+    maps::SocketKey {
+        addr,
+        port: address.port(),
+        proto: maps::PROTO_UDP,
+        family,
     }
 }

@@ -36,7 +36,7 @@ pub enum PinError {
     /// The file system refuses.
     #[error("pin maps in {path}: {source}")]
     Refused {
-        /// Where.
+        /// The folder or the pin.
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,

@@ -3,14 +3,26 @@
 
 use std::thread;
 
-use caps::CapSet;
+use caps::{CapSet, errors::CapsError};
+use nix::errno::Errno;
+
+/// What can't be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// Capabilities stay.
+    #[error("drop capabilities: {0}")]
+    Capabilities(#[source] CapsError),
+    /// Programs that are started could get some.
+    #[error("set no_new_privs: {0}")]
+    NoNewPrivileges(#[source] Errno),
+}
 
 /// Takes every capability from the calling thread, for good, and from all programs and threads
 /// that it starts; what it starts can't get any by a set-user-ID program either (no_new_privs).
 ///
 /// # Errors
-/// What the kernel refuses.
-pub fn drop_all() -> Result<(), String> {
+/// The first step that the kernel refuses.
+pub fn drop_all() -> Result<(), PrivilegeError> {
     // Only with CAP_SETPCAP; without it there is nothing in the bounding set that could be had.
     let _ = caps::clear(None, CapSet::Bounding);
     for set in [
@@ -19,9 +31,9 @@ pub fn drop_all() -> Result<(), String> {
         CapSet::Effective,
         CapSet::Permitted,
     ] {
-        caps::clear(None, set).map_err(|error| format!("drop capabilities: {error}"))?;
+        caps::clear(None, set).map_err(PrivilegeError::Capabilities)?;
     }
-    nix::sys::prctl::set_no_new_privs().map_err(|error| format!("set no_new_privs: {error}"))
+    nix::sys::prctl::set_no_new_privs().map_err(PrivilegeError::NoNewPrivileges)
 }
 
 /// Does something in a thread without capabilities: the threads and processes that it starts
@@ -29,8 +41,8 @@ pub fn drop_all() -> Result<(), String> {
 pub fn without<T: Send>(action: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            if let Err(reason) = drop_all() {
-                tracing::warn!("{reason}");
+            if let Err(error) = drop_all() {
+                tracing::warn!("{error}");
             }
             action()
         });

@@ -38,7 +38,7 @@ pub struct Path {
 
 /// How to put a packet for a [`Path`] on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NextHop {
+pub struct LinkNextHop {
     /// Interface index.
     pub ifindex: u32,
     /// The interface's MAC.
@@ -68,18 +68,18 @@ const REQUESTS: usize = 1024;
 const MAX_PATHS: usize = 65_536;
 
 /// The table as workers see it.
-pub type Table = HashMap<Path, NextHop>;
+pub type NextHopTable = HashMap<Path, LinkNextHop>;
 
 /// What a worker needs: the table, and a way to ask.
 #[derive(Clone)]
 pub struct NextHops {
-    table: Arc<ArcSwap<Table>>,
+    table: Arc<ArcSwap<NextHopTable>>,
     requests: mpsc::Sender<Path>,
 }
 
 impl NextHops {
     /// The shared table, to be read through an `arc_swap::Cache`.
-    pub fn table(&self) -> Arc<ArcSwap<Table>> {
+    pub fn table(&self) -> Arc<ArcSwap<NextHopTable>> {
         Arc::clone(&self.table)
     }
 
@@ -90,22 +90,22 @@ impl NextHops {
     }
 }
 
-/// Follows the kernel's tables. [`Resolver::run`] is the work.
-pub struct Resolver {
-    table: Arc<ArcSwap<Table>>,
+/// Follows the kernel's tables. [`NextHopResolver::run`] is the work.
+pub struct NextHopResolver {
+    table: Arc<ArcSwap<NextHopTable>>,
     requests: mpsc::Receiver<Path>,
 }
 
 /// The table and its resolver, not running yet.
-pub fn next_hops() -> (NextHops, Resolver) {
-    let table = Arc::new(ArcSwap::from_pointee(Table::new()));
+pub fn next_hops() -> (NextHops, NextHopResolver) {
+    let table = Arc::new(ArcSwap::from_pointee(NextHopTable::new()));
     let (sender, receiver) = mpsc::channel(REQUESTS);
     (
         NextHops {
             table: Arc::clone(&table),
             requests: sender,
         },
-        Resolver {
+        NextHopResolver {
             table,
             requests: receiver,
         },
@@ -125,7 +125,7 @@ struct Link {
     mtu: u32,
 }
 
-impl Resolver {
+impl NextHopResolver {
     /// Answers requests and follows events until every [`NextHops`] is gone.
     ///
     /// # Errors
@@ -185,7 +185,7 @@ impl Resolver {
         waiting: &mut HashMap<Path, Instant>,
         all: bool,
     ) {
-        let mut table = Table::clone(&self.table.load());
+        let mut table = NextHopTable::clone(&self.table.load());
         if table.len() + waiting.len() > MAX_PATHS {
             table.clear();
         }
@@ -318,7 +318,7 @@ fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
 }
 
 /// Asks the kernel for the route. `None`: not unicast, unreachable, or neighbour unknown.
-async fn resolve(handle: &Handle, known: &Known, path: Path) -> Option<NextHop> {
+async fn resolve(handle: &Handle, known: &Known, path: Path) -> Option<LinkNextHop> {
     let mut request = RouteMessage::default();
     let (family, bits) = match path.remote {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
@@ -363,7 +363,7 @@ async fn resolve(handle: &Handle, known: &Known, path: Path) -> Option<NextHop> 
     let ifindex = ifindex?;
     let link = known.links.get(&ifindex)?;
     let neighbour = gateway.unwrap_or(path.remote);
-    Some(NextHop {
+    Some(LinkNextHop {
         ifindex,
         source_mac: link.mac,
         destination_mac: *known.neighbours.get(&(ifindex, neighbour))?,

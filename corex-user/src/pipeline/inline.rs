@@ -1,4 +1,4 @@
-//! Inline mode: the hook alone. What it leaves goes on to where it was going anyway.
+//! Inline mode runs the hook alone. What the hook leaves goes on to where it was going anyway.
 
 use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
 use crate::hook;
@@ -16,7 +16,7 @@ pub enum Intercepted {
     Dropped,
 }
 
-/// There is no socket of corex's own to send from.
+/// Inline mode's egress: corex has no socket of its own to send from.
 struct NoSocket;
 
 impl Egress for NoSocket {
@@ -37,7 +37,7 @@ impl Pipeline {
         direction: Direction,
         replacement: &mut Vec<u8>,
     ) -> Intercepted {
-        let corex = &self.shared.config.settings.corex;
+        let corex = &self.context.config.settings.corex;
         self.counters.bytes_in += packet.payload.len() as u64;
         match direction {
             Direction::Incoming => self
@@ -51,7 +51,7 @@ impl Pipeline {
             return Intercepted::Unchanged;
         }
         let len = packet.payload.len();
-        if len < self.shared.knobs.min_msg_len() as usize {
+        if len < self.context.knobs.min_msg_len() as usize {
             self.counters.hook_skipped += 1;
             return Intercepted::Unchanged;
         }
@@ -65,7 +65,7 @@ impl Pipeline {
         };
         self.runtime.begin_message();
         let mut pass = Pass {
-            shared: &self.shared,
+            context: &self.context,
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress: &mut NoSocket,
@@ -121,7 +121,7 @@ impl Pipeline {
         }
         let replaced = (outcome == HookOutcome::Replaced).then_some(&replacement[..]);
         *after += replaced.map_or(len, <[u8]>::len) as u64;
-        let tap = &self.shared.tap;
+        let tap = &self.context.tap;
         if tap.is_open() {
             super::trace(tap, &env, direction, packet.payload, replaced);
         }

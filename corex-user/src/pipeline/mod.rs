@@ -4,10 +4,11 @@
 //! The same for every engine: a message comes as [`Inbound`], and leaves through an
 //! [`Egress`].
 
-pub mod carrier;
+mod context;
+pub mod files;
 mod inline;
+pub mod outbox;
 mod pass;
-mod shared;
 mod source;
 
 #[cfg(test)]
@@ -18,8 +19,8 @@ use std::{net::SocketAddr, time::SystemTime};
 use corex_common::counters::WorkerCounters;
 
 pub use self::{
+    context::{Listener, PipelineContext, set_knobs},
     inline::Intercepted,
-    shared::{Listener, Shared},
 };
 use self::{
     pass::{Failure, Pass},
@@ -92,7 +93,7 @@ pub trait Egress {
 
 /// One worker's pipeline.
 pub struct Pipeline {
-    shared: std::sync::Arc<Shared>,
+    context: std::sync::Arc<PipelineContext>,
     runtime: Runtime,
     /// What the worker counted.
     pub counters: WorkerCounters,
@@ -108,10 +109,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline with an interpreter of its own.
-    pub fn new(shared: std::sync::Arc<Shared>, worker: u32) -> Self {
-        let runtime = Runtime::new(shared.config.program.clone(), worker);
+    pub fn new(context: std::sync::Arc<PipelineContext>, worker: u32) -> Self {
+        let runtime = Runtime::new(context.config.program.clone(), worker);
         Self {
-            shared,
+            context,
             runtime,
             counters: WorkerCounters::default(),
             peers: Peers::default(),
@@ -123,8 +124,8 @@ impl Pipeline {
     }
 
     /// What is the same for all workers.
-    pub fn shared(&self) -> &Shared {
-        &self.shared
+    pub fn context(&self) -> &PipelineContext {
+        &self.context
     }
 
     /// Names and bytes of what is held between messages.
@@ -136,12 +137,12 @@ impl Pipeline {
     }
 
     /// Goes on with another configuration, if this is another one: AVPs and `$var()` begin anew.
-    pub fn follow(&mut self, shared: &std::sync::Arc<Shared>) {
-        if std::sync::Arc::ptr_eq(shared, &self.shared) {
+    pub fn follow(&mut self, context: &std::sync::Arc<PipelineContext>) {
+        if std::sync::Arc::ptr_eq(context, &self.context) {
             return;
         }
-        self.shared = std::sync::Arc::clone(shared);
-        self.runtime = Runtime::new(shared.config.program.clone(), self.runtime.worker);
+        self.context = std::sync::Arc::clone(context);
+        self.runtime = Runtime::new(context.config.program.clone(), self.runtime.worker);
     }
 
     /// Takes one message through, and counts exactly one verdict.
@@ -149,8 +150,8 @@ impl Pipeline {
         self.counters.bytes_in += inbound.payload.len() as u64;
         self.peers
             .received(inbound.source.ip(), inbound.payload.len());
-        let corex = &self.shared.config.settings.corex;
-        let knobs = &self.shared.knobs;
+        let corex = &self.context.config.settings.corex;
+        let knobs = &self.context.knobs;
         if inbound.transport == Transport::Udp && inbound.payload.len() < knobs.probe_len() as usize
         {
             self.counters.drop_probe += 1;
@@ -158,7 +159,7 @@ impl Pipeline {
         }
         self.runtime.begin_message();
         let mut pass = Pass {
-            shared: &self.shared,
+            context: &self.context,
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress,
@@ -217,10 +218,10 @@ impl Pipeline {
             }
         }
 
-        if self.shared.tap.is_open() {
+        if self.context.tap.is_open() {
             let is_changed = message != inbound.payload;
             trace(
-                &self.shared.tap,
+                &self.context.tap,
                 &env,
                 Direction::Incoming,
                 inbound.payload,
@@ -235,7 +236,7 @@ impl Pipeline {
                 if let Some(held_back) = self.not_sip.allow() {
                     tracing::warn!(
                         source = %inbound.source,
-                        socket = %self.shared.listener(inbound.socket),
+                        socket = %self.context.listener(inbound.socket),
                         held_back,
                         "not SIP, dropped: {reason}; it begins {}",
                         first_bytes(message)

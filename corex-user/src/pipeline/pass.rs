@@ -8,20 +8,18 @@ use std::{
 
 use bytes::Bytes;
 use corex_common::counters::WorkerCounters;
+use corex_script::{
+    Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose,
+    SendError, SocketId, Target,
+};
+use corex_sip::{Transport, compose::SentBy};
 
 use super::{
-    Egress, Inbound, Listener, Outbound, Shared, TransmitError,
-    carrier::{Address, Lookup, Parcel},
+    Egress, Inbound, Listener, Outbound, PipelineContext, TransmitError,
+    outbox::{Address, Deferred, Lookup},
     source::Sources,
 };
 use crate::{hook, telemetry::peers::Peers};
-use corex_script::host::FileError;
-use corex_script::{
-    Direction, Env, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose, SendError,
-    SocketId, Target,
-};
-use corex_sip::Transport;
-use corex_sip::compose::SentBy;
 
 /// Why the message wasn't sent; the last failure names the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ const MAX_UDP_PAYLOAD: usize = 65_507;
 
 /// The host that the script sees while one message is handled.
 pub struct Pass<'a, 'm> {
-    pub shared: &'a Shared,
+    pub context: &'a PipelineContext,
     pub counters: &'a mut WorkerCounters,
     /// Where messages are counted by peer.
     pub peers: &'a mut Peers,
@@ -73,31 +71,31 @@ impl Pass<'_, '_> {
         transport: Transport,
         forced: Option<SocketId>,
     ) -> Option<(SocketId, SocketAddr)> {
-        let shared = self.shared;
+        let context = self.context;
         // A connection is opened from any of our addresses; what stands for us in Via is a
         // listener of the transport, or else of any.
         let usable = |listener: &Listener| {
             let right_family = to.is_none_or(|to| listener.address.is_ipv4() == to.is_ipv4());
             right_family && (listener.transport == transport || transport == Transport::Tls)
         };
-        let by_id = |id: &SocketId| usable(shared.listener(*id));
+        let by_id = |id: &SocketId| usable(context.listener(*id));
         if let Some(id) = forced.filter(by_id) {
             return Some((id, self.address_of(id, to)));
         }
         let find = |wanted: &dyn Fn(&Listener) -> bool| {
-            let found = shared
+            let found = context
                 .listeners
                 .iter()
                 .position(|l| usable(l) && wanted(l))?;
             u16::try_from(found).ok().map(SocketId)
         };
-        if shared.config.settings.mhomed
-            && shared.listeners.len() > 1
+        if context.config.settings.mhomed
+            && context.listeners.len() > 1
             && let Some(to) = to
             && let Some(ip) = self.sources.of(to.ip())
             && let Some(id) = find(&|l| l.address.ip() == ip)
         {
-            return Some((id, shared.listener(id).address));
+            return Some((id, context.listener(id).address));
         }
         let own = self.inbound.socket;
         if by_id(&own) {
@@ -106,12 +104,12 @@ impl Pass<'_, '_> {
         if let Some(id) = find(&|_| true) {
             return Some((id, self.address_of(id, to)));
         }
-        (transport != Transport::Udp).then(|| (own, shared.listener(own).address))
+        (transport != Transport::Udp).then(|| (own, context.listener(own).address))
     }
 
     /// Our address on a socket; for a wildcard the one that the kernel would choose.
     fn address_of(&mut self, id: SocketId, to: Option<SocketAddr>) -> SocketAddr {
-        let mut address = self.shared.listener(id).address;
+        let mut address = self.context.listener(id).address;
         if address.ip().is_unspecified()
             && let Some(to) = to
             && let Some(ip) = self.sources.of(to.ip())
@@ -129,11 +127,11 @@ impl Pass<'_, '_> {
         hop: &NextHop<'_>,
         encoded: &mut Vec<u8>,
     ) -> Result<bool, (Failure, SendError)> {
-        let corex = &self.shared.config.settings.corex;
+        let corex = &self.context.config.settings.corex;
         if !corex.network_io_intercept || !corex.intercept_send || self.in_hook {
             return Ok(false);
         }
-        if payload.len() < self.shared.knobs.min_msg_len() as usize {
+        if payload.len() < self.context.knobs.min_msg_len() as usize {
             self.counters.hook_skipped += 1;
             return Ok(false);
         }
@@ -203,7 +201,7 @@ impl Pass<'_, '_> {
             Target::Addr(to) => Some(to.ip()),
             Target::Name { .. } => None,
         };
-        let parcel = Parcel {
+        let message = Deferred {
             payload: Bytes::copy_from_slice(payload),
             to,
             transport: hop.transport,
@@ -211,7 +209,7 @@ impl Pass<'_, '_> {
             local: hop.local,
             connection: out.connection,
         };
-        match self.shared.carrier.carry(parcel) {
+        match self.context.outbox.submit(message) {
             Ok(()) => {
                 self.counters.out_carried += 1;
                 self.counters.bytes_out += payload.len() as u64;
@@ -234,7 +232,7 @@ impl Host for Pass<'_, '_> {
         let (to, transport) = match to {
             Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
             Target::Name { secure, .. } => {
-                match self.shared.carrier.lookup(to, transport) {
+                match self.context.outbox.lookup(to, transport) {
                     // TLS keeps the name: the certificate must be for it.
                     Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
                     Lookup::Known(address, transport) => (Target::Addr(address), transport),
@@ -260,7 +258,7 @@ impl Host for Pass<'_, '_> {
     }
 
     fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_> {
-        let listener = self.shared.listener(hop.socket);
+        let listener = self.context.listener(hop.socket);
         let (host, port) = match &listener.advertise {
             Some((host, port)) => (Some(host.as_str()), *port),
             None => (None, None),
@@ -280,12 +278,12 @@ impl Host for Pass<'_, '_> {
         } else {
             self.encode(hook, out.payload, &out.hop, &mut encoded)
         };
-        if self.shared.tap.is_open()
+        if self.context.tap.is_open()
             && let Ok(replaced) = &result
         {
             let env = env_of(&out.hop);
             let after = replaced.then_some(&encoded[..]);
-            let tap = &self.shared.tap;
+            let tap = &self.context.tap;
             super::trace(tap, &env, Direction::Outgoing, out.payload, after);
         }
         let result = result
@@ -310,15 +308,15 @@ impl Host for Pass<'_, '_> {
     }
 
     fn file_read(&self, path: &Path) -> Result<Arc<[u8]>, FileError> {
-        self.shared.files.read(path)
+        self.context.files.read(path)
     }
 
     fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError> {
-        self.shared.files.write(path, content)
+        self.context.files.write(path, content)
     }
 
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
-        self.shared.aliases.is_myself(host, port, transport)
+        self.context.aliases.is_myself(host, port, transport)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which of our addresses the kernel would send from, for `mhomed`.
+//! Asks the kernel which of our addresses it would send from, for `mhomed` and wildcard sockets.
 
 use std::{
     collections::HashMap,

@@ -5,10 +5,10 @@ mod inline;
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    Egress, Inbound, Listener, Outbound, Pipeline, Shared, TransmitError, WorkerCounters,
-    carrier::NoCarrier,
+    Egress, Inbound, Listener, Outbound, Pipeline, PipelineContext, TransmitError, WorkerCounters,
+    files::Files, outbox::NoOutbox, set_knobs,
 };
-use crate::{io::files::Files, kernel::knobs::Knobs};
+use crate::kernel::knobs::Knobs;
 use corex_script::SocketId;
 use corex_sip::{Transport, alias};
 
@@ -71,17 +71,17 @@ fn pipeline(text: &str) -> Pipeline {
         })
         .collect();
     let knobs = Knobs::on_heap();
-    knobs.follow(&config.settings.corex);
-    let shared = Shared {
+    set_knobs(&knobs, &config.settings.corex);
+    let context = PipelineContext {
         aliases: alias::Table::new([], []),
         config,
         listeners,
         knobs,
         tap: Arc::default(),
-        carrier: Box::new(NoCarrier),
+        outbox: Box::new(NoOutbox),
         files: Files::start(Vec::new(), 0).unwrap(),
     };
-    Pipeline::new(Arc::new(shared), 0)
+    Pipeline::new(Arc::new(context), 0)
 }
 
 fn pass(text: &str, message: &[u8], egress: &mut Recorder) -> WorkerCounters {

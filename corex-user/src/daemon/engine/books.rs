@@ -1,8 +1,8 @@
 //! The engine's part of the books.
 
-use super::Engine;
+use super::PacketEngine;
 use crate::{
-    pipeline::Shared,
+    pipeline::PipelineContext,
     telemetry::{
         books::{Books, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
         gauges::SocketTally,
@@ -13,11 +13,16 @@ use crate::{
 };
 use corex_script::latency;
 
-impl Engine {
+impl PacketEngine {
     /// All counters as they are now.
-    pub fn books(&mut self, shared: &Shared, log: &Log, streams: &StreamCounters) -> Books {
-        let listeners = &shared.listeners;
-        let languages = &shared.config.program.languages;
+    pub fn books(
+        &mut self,
+        context: &PipelineContext,
+        log: &Log,
+        streams: &StreamCounters,
+    ) -> Books {
+        let listeners = &context.listeners;
+        let languages = &context.config.program.languages;
         let mut kernel = None;
         let mut inline = None;
         let mut predecessor = None;
@@ -57,7 +62,7 @@ impl Engine {
         }
         let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
             latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
-                let histogram = shared.config.program.latencies.total(kind, at);
+                let histogram = context.config.program.latencies.total(kind, at);
                 LatencyLine {
                     kind,
                     way,
@@ -78,7 +83,7 @@ impl Engine {
             queues: self.queue_lines(),
             latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
             peers: peers::Summary::of(self.links.iter().map(|link| &*link.peers)),
-            started: shared.config.program.started,
+            started: context.config.program.started,
             engine: self.name(),
             interfaces,
             sockets,

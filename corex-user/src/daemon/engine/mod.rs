@@ -4,32 +4,25 @@ mod books;
 mod start;
 
 use std::{
-    net::SocketAddr,
     os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
 use aya::Ebpf;
 use corex_common::maps;
+use corex_sip::Transport;
+use corex_xdp::Bound;
 
-use self::start::worker_links;
-use super::{
-    Options,
-    control::Ending,
-    inline::{self, Detours},
-};
+use super::inline::{self, Detours};
 use crate::{
     io::xdp_side::XdpSide,
     kernel::{
         attach::{self, Attachment, Mode},
         knobs::Knobs,
-        limits,
         map_use::MapUse,
         object::Object,
         pins::Pins,
-        routes::NextHops,
         worker_counters::WorkerSlots,
     },
     pipeline::Listener,
@@ -38,24 +31,18 @@ use crate::{
         gauges::{QueueGauges, WorkerLink},
     },
 };
-use corex_script::settings::Settings;
-use corex_sip::Transport;
-use corex_xdp::Bound;
 
-/// Which engine the operator asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum EngineChoice {
-    /// AF_XDP where privileges and interfaces allow it, else kernel sockets.
-    #[default]
-    Auto,
-    /// AF_XDP in front of kernel sockets; or fail.
-    Xdp,
-    /// Kernel sockets alone. Needs no privileges.
-    Socket,
+/// How corex ends, and so what becomes of the programs on the interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// For good.
+    Stop,
+    /// A successor takes over.
+    HandOver,
 }
 
 /// The engine, set up.
-pub struct Engine {
+pub struct PacketEngine {
     slots: WorkerSlots,
     knobs: Knobs,
     links: Vec<Arc<WorkerLink>>,
@@ -73,7 +60,7 @@ struct Xdp {
     /// How the program is attached, by interface index.
     modes: Vec<(u32, Mode)>,
     interfaces: Vec<lines::InterfaceLine>,
-    queues: Vec<QueueLine>,
+    queues: Vec<BoundQueue>,
     /// Bytes, over all workers.
     packet_memory: u64,
     /// Behind the object: pins go last. `None` where there is no file system for them.
@@ -82,7 +69,7 @@ struct Xdp {
 
 impl Xdp {
     fn queue_lines(&self) -> Vec<lines::QueueLine> {
-        let line = |queue: &QueueLine| {
+        let line = |queue: &BoundQueue| {
             let mut of_queue = self.interfaces.iter();
             let interface = of_queue.find(|i| i.index == queue.bound.ifindex)?;
             Some(lines::QueueLine {
@@ -99,7 +86,7 @@ impl Xdp {
 }
 
 /// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
-struct QueueLine {
+struct BoundQueue {
     slot: u32,
     worker: u32,
     bound: Bound,
@@ -107,48 +94,7 @@ struct QueueLine {
     gauges: Arc<QueueGauges>,
 }
 
-impl Engine {
-    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
-    ///
-    /// # Errors
-    /// With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
-    pub fn start(
-        settings: &Settings,
-        listeners: &[Listener],
-        options: &Options,
-        next_hops: &NextHops,
-    ) -> anyhow::Result<Self> {
-        if settings.corex.inline.is_on {
-            if options.engine == EngineChoice::Socket {
-                bail!("inline mode needs AF_XDP: leave `--engine socket` out");
-            }
-            return Self::start_xdp(settings, listeners, options, next_hops)
-                .context("inline mode, which needs AF_XDP");
-        }
-        let has_datagrams = listeners.iter().any(|l| l.transport == Transport::Udp);
-        if options.engine != EngineChoice::Socket && has_datagrams {
-            match Self::start_xdp(settings, listeners, options, next_hops) {
-                Ok(engine) => return Ok(engine),
-                Err(error) if options.engine == EngineChoice::Xdp => return Err(error),
-                Err(error) => tracing::warn!("no AF_XDP: {error:#}; using kernel sockets alone"),
-            }
-        }
-        let cpus = limits::allowed_cpus().len().max(1) as u32;
-        let workers = options
-            .workers
-            .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
-            .clamp(1, maps::MAX_WORKERS);
-        let knobs = Knobs::on_heap();
-        knobs.follow(&settings.corex);
-        Ok(Self {
-            knobs,
-            links: worker_links(workers, settings, listeners),
-            slots: WorkerSlots::on_heap(workers as usize),
-            workers: (0..workers).map(|_| None).collect(),
-            xdp: None,
-        })
-    }
-
+impl PacketEngine {
     /// Starts steering: the queues and then the listen sockets become known to the program.
     ///
     /// # Errors
@@ -187,7 +133,7 @@ impl Engine {
                 id: id as u32,
                 steer: 1,
             };
-            xdp.object.add_socket(key_of(listener.address), entry)?;
+            xdp.object.add_socket(listener.address, entry)?;
         }
         Ok(())
     }
@@ -307,26 +253,5 @@ impl Engine {
         if let Some(detours) = self.xdp.as_mut().and_then(|xdp| xdp.detours.as_mut()) {
             detours.take_down();
         }
-    }
-}
-
-/// A local address as the maps have it.
-pub(super) fn key_of(address: SocketAddr) -> maps::SocketKey {
-    let mut addr = [0; 16];
-    let family = match address.ip() {
-        std::net::IpAddr::V4(ip) => {
-            addr[..4].copy_from_slice(&ip.octets());
-            maps::FAMILY_V4
-        }
-        std::net::IpAddr::V6(ip) => {
-            addr.copy_from_slice(&ip.octets());
-            maps::FAMILY_V6
-        }
-    };
-    maps::SocketKey {
-        addr,
-        port: address.port(),
-        proto: maps::PROTO_UDP,
-        family,
     }
 }

@@ -4,12 +4,15 @@ use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use corex_common::maps;
+use corex_script::settings::{self, Settings};
+use corex_sip::Transport;
+use corex_xdp::{FramePool, QueueSocket, Umem};
 
-use super::{Engine, QueueLine, Xdp};
+use super::{BoundQueue, PacketEngine, Xdp};
 use crate::{
     daemon::{
-        Options,
         inline::{self, Detours},
+        options::{EngineChoice, Options},
     },
     io::{
         egress::TransmitSide,
@@ -21,19 +24,19 @@ use crate::{
         capabilities,
         inline::Predecessor,
         interfaces::{self, Interface},
+        knobs::Knobs,
         limits,
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         routes::NextHops,
+        worker_counters::WorkerSlots,
     },
-    pipeline::Listener,
+    pipeline::{Listener, set_knobs},
     telemetry::{
         books::InterfaceLine,
         gauges::{QueueGauges, WorkerLink},
     },
 };
-use corex_script::settings::{self, Settings};
-use corex_xdp::{FramePool, QueueSocket, Umem};
 
 /// Frames of packet memory for each queue and for sending.
 const FRAMES_PER_QUEUE: u32 = 2048;
@@ -41,9 +44,50 @@ const FRAMES_TO_SEND: u32 = 2048;
 /// Ethernet header and two VLAN tags.
 const LINK_HEADERS: u32 = 22;
 
-impl Engine {
+impl PacketEngine {
+    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
+    ///
+    /// # Errors
+    /// With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
+    pub fn start(
+        settings: &Settings,
+        listeners: &[Listener],
+        options: &Options,
+        next_hops: &NextHops,
+    ) -> anyhow::Result<Self> {
+        if settings.corex.inline.is_on {
+            if options.engine == EngineChoice::Socket {
+                bail!("inline mode needs AF_XDP: leave `--engine socket` out");
+            }
+            return Self::start_xdp(settings, listeners, options, next_hops)
+                .context("inline mode, which needs AF_XDP");
+        }
+        let has_datagrams = listeners.iter().any(|l| l.transport == Transport::Udp);
+        if options.engine != EngineChoice::Socket && has_datagrams {
+            match Self::start_xdp(settings, listeners, options, next_hops) {
+                Ok(engine) => return Ok(engine),
+                Err(error) if options.engine == EngineChoice::Xdp => return Err(error),
+                Err(error) => tracing::warn!("no AF_XDP: {error:#}; using kernel sockets alone"),
+            }
+        }
+        let cpus = limits::allowed_cpus().len().max(1) as u32;
+        let workers = options
+            .workers
+            .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
+            .clamp(1, maps::MAX_WORKERS);
+        let knobs = Knobs::on_heap();
+        set_knobs(&knobs, &settings.corex);
+        Ok(Self {
+            knobs,
+            links: worker_links(workers, settings, listeners),
+            slots: WorkerSlots::on_heap(workers as usize),
+            workers: (0..workers).map(|_| None).collect(),
+            xdp: None,
+        })
+    }
+
     /// Loads, attaches and binds AF_XDP. Nothing is steered yet.
-    pub(super) fn start_xdp(
+    fn start_xdp(
         settings: &Settings,
         listeners: &[Listener],
         options: &Options,
@@ -69,7 +113,7 @@ impl Engine {
         let mut object = Object::load(road)?;
         let chunk_size = configure(&mut object, &interfaces, inline.is_on, options)?;
         let knobs = object.knobs()?;
-        knobs.follow(&settings.corex);
+        set_knobs(&knobs, &settings.corex);
         let attached = if inline.is_on {
             attach_inline(&mut object, inline, listeners, interfaces, options)?
         } else {
@@ -106,7 +150,7 @@ impl Engine {
             for (slot, socket) in mine.iter().zip(&sockets) {
                 let own = Arc::<QueueGauges>::default();
                 gauges.push(Arc::clone(&own));
-                lines.push(QueueLine {
+                lines.push(BoundQueue {
                     gauges: own,
                     slot: slot.number,
                     worker,
@@ -287,11 +331,7 @@ fn assign_slots(object: &mut Object, interfaces: &[Interface]) -> anyhow::Result
     Ok(slots)
 }
 
-pub(super) fn worker_links(
-    workers: u32,
-    settings: &Settings,
-    listeners: &[Listener],
-) -> Vec<Arc<WorkerLink>> {
+fn worker_links(workers: u32, settings: &Settings, listeners: &[Listener]) -> Vec<Arc<WorkerLink>> {
     let peers = settings.corex.max_peers as usize;
     let link = |_| Arc::new(WorkerLink::new(listeners.len(), peers));
     (0..workers).map(link).collect()
@@ -333,7 +373,7 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
 fn interface_lines(
     interfaces: &[Interface],
     modes: &[(u32, Mode)],
-    queues: &[QueueLine],
+    queues: &[BoundQueue],
 ) -> Vec<InterfaceLine> {
     interfaces
         .iter()

@@ -1,4 +1,4 @@
-//! What is kept of incomplete datagrams.
+//! Puts fragmented datagrams together, and bounds what incomplete ones may hold.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,6 +19,7 @@ const FRAGMENT_DATAGRAMS: usize = 1_024;
 const FRAGMENT_DATAGRAMS_OF_SOURCE: usize = 256;
 /// Of a datagram: 65,535 bytes in pieces of the smallest MTU for IPv4 (RFC 791) and some.
 const FRAGMENT_PIECES: usize = 128;
+
 /// Incomplete datagrams of all workers: a NIC may spread the fragments of one over its queues.
 pub struct Fragments {
     incoming: Mutex<Reassembler>,

@@ -115,7 +115,7 @@ impl InlineSide {
         self.fragments.give_up(counters);
     }
 
-    /// Takes one packet to where it goes. The frame is used for that, or comes back.
+    /// Takes one packet through the hook and sends it on. The frame itself is sent, or comes back.
     pub fn serve(
         &mut self,
         side: &mut TransmitSide,
@@ -239,7 +239,7 @@ fn serve_fragment(
     let verdict = match View::parse(&whole.frame) {
         Ok(view) => judge(road, inline, pipeline, (&whole.frame, &view), true),
         // As the XDP program does with one that isn't fragmented.
-        Err(_) if pipeline.shared().config.settings.corex.inline.is_closed => {
+        Err(_) if pipeline.context().config.settings.corex.inline.is_closed => {
             pipeline.counters.drop_ext_header += 1;
             Verdict::Done
         }
@@ -294,7 +294,7 @@ fn judge(
         Direction::Incoming => datagram.dst,
         Direction::Outgoing => datagram.src,
     };
-    let Some(socket) = pipeline.shared().find(own) else {
+    let Some(socket) = pipeline.context().find(own) else {
         return Verdict::HandBack;
     };
     // What is damaged isn't decoded: the server's stack drops it, and counts that as ever.

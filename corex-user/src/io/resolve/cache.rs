@@ -1,4 +1,4 @@
-//! What was found, for as long as its records allow.
+//! Keeps what was found for a name, for as long as its records allow.
 
 use std::{
     collections::HashMap,
@@ -63,12 +63,13 @@ pub(super) struct Candidate {
 }
 
 struct Entry {
-    /// Empty: there is none.
+    /// Empty where the name has no destination.
     candidates: Vec<Candidate>,
     until: Instant,
 }
 
-/// See the module.
+/// Destinations, and failures to find one, by question. When it is full, the entry that expires
+/// first makes room.
 #[derive(Default)]
 pub(super) struct Cache {
     entries: HashMap<Key, Entry>,

@@ -1,9 +1,9 @@
-//! Host names of peers to addresses (RFC 3263 §4), beside the workers.
+//! Finds the addresses of peers by their host names (RFC 3263 §4), beside the workers.
 //!
 //! With a port: A and AAAA. With a transport and no port: SRV for it, else A and AAAA with the
 //! default port. With neither: NAPTR says the transport, else SRV for each that we have, else UDP
 //! (TLS for `sips:`) with the default port. A name in the hosts file has the address that stands
-//! there. A worker only looks into the cache; who is not there is asked for by a task.
+//! there. A worker only looks into the cache; a task asks for names that are not there.
 
 mod cache;
 mod procedure;
@@ -21,7 +21,7 @@ use std::{
 use hickory_resolver::{
     Hosts, TokioResolver,
     config::{ResolverConfig, ResolverOpts},
-    net::runtime::TokioRuntimeProvider,
+    net::{NetError, runtime::TokioRuntimeProvider},
 };
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -40,7 +40,7 @@ const AT_A_TIME: usize = 256;
 /// A failure that no record gives a time for is remembered for so long.
 const FAILED_FOR: Duration = Duration::from_secs(10);
 
-/// What is asked for.
+/// A question to the resolver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Query<'a> {
     /// The name; case doesn't matter.
@@ -67,9 +67,9 @@ pub struct Destination {
 pub enum Cached {
     /// A destination. Several are taken by priority and weight (RFC 2782).
     Hit(Destination),
-    /// That there is none.
+    /// The name is known to have no destination.
     Failed,
-    /// Nothing.
+    /// The cache knows nothing of the name.
     Miss,
 }
 
@@ -90,6 +90,17 @@ pub enum ResolveError {
     Busy,
 }
 
+/// Why names can't be looked up at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NoResolver {
+    /// The system's configuration can't be read.
+    #[error("/etc/resolv.conf: {0}")]
+    System(#[source] NetError),
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Configuration(#[source] NetError),
+}
+
 /// Which addresses our sockets reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Families {
@@ -99,13 +110,13 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// The resolver. Cheap to clone.
+/// Finds destinations by name, over one cache. Cheap to clone.
 #[derive(Clone)]
-pub struct Resolver {
-    shared: Arc<Shared>,
+pub struct NameResolver {
+    inner: Arc<ResolverInner>,
 }
 
-struct Shared {
+struct ResolverInner {
     procedure: Procedure,
     cache: Mutex<Cache>,
     /// One task asks, the others wait for it.
@@ -113,14 +124,14 @@ struct Shared {
     places: Semaphore,
 }
 
-impl Resolver {
+impl NameResolver {
     /// Asks the name servers of /etc/resolv.conf and knows the names of /etc/hosts.
     ///
     /// # Errors
-    /// When the system's configuration can't be read.
-    pub fn from_system(families: Families) -> Result<Self, String> {
-        let (config, options) = hickory_resolver::system_conf::read_system_conf()
-            .map_err(|error| format!("/etc/resolv.conf: {error}"))?;
+    /// When the system's configuration can't be read, or makes no sense.
+    pub fn from_system(families: Families) -> Result<Self, NoResolver> {
+        let (config, options) =
+            hickory_resolver::system_conf::read_system_conf().map_err(NoResolver::System)?;
         let hosts = Hosts::from_system().unwrap_or_default();
         Self::new(config, options, hosts, families)
     }
@@ -134,15 +145,15 @@ impl Resolver {
         mut options: ResolverOpts,
         hosts: Hosts,
         families: Families,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, NoResolver> {
         options.timeout = options.timeout.min(SERVER_PATIENCE);
         options.attempts = options.attempts.min(2);
         let mut builder =
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
-        let client = builder.build().map_err(|error| error.to_string())?;
+        let client = builder.build().map_err(NoResolver::Configuration)?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            inner: Arc::new(ResolverInner {
                 procedure: Procedure::new(client, hosts, families),
                 cache: Mutex::default(),
                 flights: Mutex::default(),
@@ -190,11 +201,11 @@ impl Resolver {
 
     async fn ask(&self, query: &Query<'_>, key: &Key) -> Result<Destination, ResolveError> {
         let _place = self
-            .shared
+            .inner
             .places
             .try_acquire()
             .map_err(|_| ResolveError::Busy)?;
-        let found = match timeout(PATIENCE, self.shared.procedure.run(query)).await {
+        let found = match timeout(PATIENCE, self.inner.procedure.run(query)).await {
             Ok(found) => found,
             Err(_) => Err((ResolveError::TimedOut, FAILED_FOR)),
         };
@@ -215,12 +226,12 @@ impl Resolver {
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        let cache = &self.shared.cache;
+        let cache = &self.inner.cache;
         cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<()>>>> {
-        let flights = &self.shared.flights;
+        let flights = &self.inner.flights;
         flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,7 +26,7 @@ const HOSTS_LIFE: Duration = Duration::from_secs(60);
 type Found = (Vec<Candidate>, Duration);
 type Failure = (ResolveError, Duration);
 
-/// What it takes to ask.
+/// The DNS client, the hosts file, and which address families are wanted.
 pub(super) struct Procedure {
     client: TokioResolver,
     hosts: Hosts,

@@ -100,7 +100,7 @@ async fn server(records: &[(&str, u32, RData)]) -> Server {
 }
 
 impl Server {
-    fn resolver(&self, families: Families, hosts: &str) -> Resolver {
+    fn resolver(&self, families: Families, hosts: &str) -> NameResolver {
         let mut server = NameServerConfig::udp(self.address.ip());
         server.connections[0].port = self.address.port();
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
@@ -109,7 +109,7 @@ impl Server {
         options.attempts = 1;
         let mut known = Hosts::default();
         known.read_hosts_conf(hosts.as_bytes()).unwrap();
-        Resolver::new(config, options, known, families).unwrap()
+        NameResolver::new(config, options, known, families).unwrap()
     }
 }
 

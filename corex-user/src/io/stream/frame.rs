@@ -183,9 +183,9 @@ fn is_http(start: &[u8]) -> bool {
 /// The Content-Length headers of one message.
 #[derive(Default)]
 struct Length {
-    /// What those that are complete say.
+    /// The value of the complete headers.
     known: Option<usize>,
-    /// What the one at hand says.
+    /// The value of the header that is being read.
     current: Option<usize>,
 }
 

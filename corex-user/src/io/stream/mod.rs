@@ -1,5 +1,5 @@
-//! TCP and TLS, beside the workers: what comes goes to a worker's inbox, a message at a time;
-//! what is to be sent waits in a bounded queue for each connection.
+//! TCP and TLS, beside the workers. Messages that arrive go to a worker's inbox one by one;
+//! messages to be sent wait in a bounded queue of their connection.
 //!
 //! A connection serves both ways (RFC 3261 §18): replies go back on the one that their request
 //! came on, and requests to an address that is connected already take that connection.

@@ -1,4 +1,4 @@
-//! All connections, and the way to them.
+//! The registry of all connections: accepts and opens them, and queues messages for them.
 
 use std::{
     collections::HashMap,
@@ -38,31 +38,31 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Who is connected: address, transport, and for TLS the name in its certificate.
 type PeerKey = (SocketAddr, Transport, Option<String>);
 
-/// All connections. Cheap to clone.
+/// The registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Streams {
-    shared: Arc<Shared>,
+    inner: Arc<StreamsInner>,
 }
 
-struct Shared {
+struct StreamsInner {
     handle: Handle,
     settings: Arc<StreamSettings>,
     inboxes: Vec<Inbox>,
     counters: Arc<StreamCounters>,
-    tls: OnceLock<Result<Tls, String>>,
+    tls: OnceLock<Result<Tls, Arc<io::Error>>>,
     state: Mutex<State>,
     refusals: SharedLimiter,
     /// Every task has a receiver as long as it runs.
     phase: watch::Sender<Phase>,
 }
 
-/// How far corex has come in its end.
+/// How far corex has come in stopping.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
     /// Connections end when what waits for them is written.
     Stopping,
-    /// They end now.
+    /// Connections end at once.
     Over,
 }
 
@@ -107,7 +107,7 @@ impl Streams {
         counters: Arc<StreamCounters>,
     ) -> io::Result<Self> {
         let streams = Self {
-            shared: Arc::new(Shared {
+            inner: Arc::new(StreamsInner {
                 handle: handle.clone(),
                 settings: Arc::new(settings),
                 inboxes,
@@ -119,8 +119,8 @@ impl Streams {
             }),
         };
         // Those of the system take longer to read, and not everybody needs them.
-        if streams.shared.settings.ca.is_some()
-            && let Err(error) = streams.shared.tls()
+        if streams.inner.settings.ca.is_some()
+            && let Err(error) = streams.inner.tls()
         {
             tracing::error!("no TLS: tls_ca_list: {error}");
         }
@@ -128,7 +128,7 @@ impl Streams {
         for (socket, listener) in listeners {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            let mut phase = streams.shared.phase.subscribe();
+            let mut phase = streams.inner.phase.subscribe();
             let accepting = streams.clone().accept(socket, listener);
             handle.spawn(async move {
                 tokio::select! {
@@ -167,11 +167,11 @@ impl Streams {
             let _ = stream.set_nodelay(true);
             let Some(place) = self.register(key, local, socket) else {
                 // Closed by the end of its life here.
-                self.shared.counters.add(|c| &c.refused_limit);
+                self.inner.counters.add(|c| &c.refused_limit);
                 self.complain(format_args!("{peer}: too many connections, refused"));
                 continue;
             };
-            self.shared.counters.add(|c| &c.accepted);
+            self.inner.counters.add(|c| &c.accepted);
             let streams = self.clone();
             tokio::spawn(async move {
                 streams.serve(place, stream).await;
@@ -191,14 +191,14 @@ impl Streams {
         local: SocketAddr,
         socket: SocketId,
     ) -> Option<Place> {
-        let shared = &self.shared;
-        if state.stopping || state.connections.len() >= shared.settings.max_connections {
+        let inner = &self.inner;
+        if state.stopping || state.connections.len() >= inner.settings.max_connections {
             return None;
         }
         state.next += 1;
         let id = ConnectionId(state.next);
-        let at = state.next as usize % shared.inboxes.len().max(1);
-        let (sender, receiver) = mpsc::channel(shared.settings.queue.max(1));
+        let at = state.next as usize % inner.inboxes.len().max(1);
+        let (sender, receiver) = mpsc::channel(inner.settings.queue.max(1));
         let waiting = Arc::new(AtomicUsize::new(0));
         let line = Line {
             id,
@@ -206,9 +206,9 @@ impl Streams {
             local,
             transport: key.1,
             socket,
-            inbox: shared.inboxes.get(at)?.clone(),
-            settings: Arc::clone(&shared.settings),
-            counters: Arc::clone(&shared.counters),
+            inbox: inner.inboxes.get(at)?.clone(),
+            settings: Arc::clone(&inner.settings),
+            counters: Arc::clone(&inner.counters),
             waiting: Arc::clone(&waiting),
             last: Mutex::new(Instant::now()),
         };
@@ -224,7 +224,7 @@ impl Streams {
             line,
             queue: receiver,
             pongs,
-            phase: shared.phase.subscribe(),
+            phase: inner.phase.subscribe(),
         })
     }
 
@@ -241,7 +241,7 @@ impl Streams {
             end = line.run(reader, &mut writer, &mut queue, &pongs, || self.unlist(line.id)) => end,
             () = reached(&mut phase, Phase::Over) => End::Abandoned,
         };
-        let counters = &self.shared.counters;
+        let counters = &self.inner.counters;
         match &end {
             End::Idle => counters.add(|c| &c.closed_idle),
             End::Slow => counters.add(|c| &c.closed_slow),
@@ -292,7 +292,7 @@ impl Streams {
     /// When too much waits already, there are too many connections, or TLS can't be had.
     pub fn send(&self, delivery: Delivery) -> Result<(), SendError> {
         self.send_counted(delivery)?;
-        self.shared.counters.add(|c| &c.queued);
+        self.inner.counters.add(|c| &c.queued);
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl Streams {
     /// # Errors
     /// As [`Self::send`].
     pub fn send_counted(&self, delivery: Delivery) -> Result<(), SendError> {
-        let shared = &self.shared;
+        let inner = &self.inner;
         let Delivery {
             payload,
             to,
@@ -316,16 +316,16 @@ impl Streams {
             .filter(|id| state.connections.contains_key(id))
             .or_else(|| state.by_peer.get(&key).copied());
         if let Some(entry) = known.and_then(|id| state.connections.get(&id)) {
-            return entry.put(payload, shared);
+            return entry.put(payload, inner);
         }
         if transport == Transport::Tls
-            && let Some(Err(error)) = shared.tls.get()
+            && let Some(Err(error)) = inner.tls.get()
         {
             self.complain(format_args!("no TLS: {error}"));
             return Err(SendError::NoTransport("TLS can't be had: see the log"));
         }
         // Too long for any queue: no connection is opened for it.
-        if payload.len() > shared.settings.queue_bytes {
+        if payload.len() > inner.settings.queue_bytes {
             return Err(SendError::QueueFull);
         }
         let any = SocketAddr::new(
@@ -339,7 +339,7 @@ impl Streams {
             let is_stopping = state.stopping;
             drop(state);
             if !is_stopping {
-                shared.counters.add(|c| &c.refused_limit);
+                inner.counters.add(|c| &c.refused_limit);
                 self.complain(format_args!("{to}: too many connections, none opened"));
             }
             return Err(SendError::QueueFull);
@@ -347,14 +347,12 @@ impl Streams {
         let put = state
             .connections
             .get(&place.line.id)
-            .map_or(Err(SendError::QueueFull), |entry| {
-                entry.put(payload, shared)
-            });
+            .map_or(Err(SendError::QueueFull), |entry| entry.put(payload, inner));
         drop(state);
         let streams = self.clone();
-        shared.handle.spawn(async move {
+        inner.handle.spawn(async move {
             let opened = tokio::select! {
-                opened = timeout(streams.shared.settings.connect, streams.open(key)) => {
+                opened = timeout(streams.inner.settings.connect, streams.open(key)) => {
                     opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
                 }
                 () = reached(&mut place.phase, Phase::Over) => {
@@ -363,7 +361,7 @@ impl Streams {
             };
             match opened {
                 Ok((local, opened)) => {
-                    streams.shared.counters.add(|c| &c.connected);
+                    streams.inner.counters.add(|c| &c.connected);
                     place.line.opened(local);
                     match opened {
                         Opened::Tcp(stream) => streams.serve(place, stream).await,
@@ -374,7 +372,7 @@ impl Streams {
                     streams.complain(format_args!("{to}: no connection by {transport}: {error}"));
                     streams.forget(place.line.id);
                     drop_all(&mut place.queue, || {
-                        streams.shared.counters.add(|c| &c.drop_connect);
+                        streams.inner.counters.add(|c| &c.drop_connect);
                     });
                 }
             }
@@ -390,8 +388,8 @@ impl Streams {
             return Ok((local, Opened::Tcp(stream)));
         }
         // The first one reads files.
-        let shared = Arc::clone(&self.shared);
-        let tls = tokio::task::spawn_blocking(move || shared.tls())
+        let inner = Arc::clone(&self.inner);
+        let tls = tokio::task::spawn_blocking(move || inner.tls())
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)?;
@@ -402,7 +400,7 @@ impl Streams {
     /// Ends every connection once what waits for it is written. After `patience` what is left is
     /// counted as not delivered.
     pub async fn stop(&self, patience: Duration) {
-        let phase = &self.shared.phase;
+        let phase = &self.inner.phase;
         let left = {
             let mut state = self.state();
             state.stopping = true;
@@ -419,35 +417,36 @@ impl Streams {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        let state = &self.shared.state;
+        let state = &self.inner.state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs, not too often.
     fn complain(&self, what: std::fmt::Arguments<'_>) {
-        let allowed = self.shared.refusals.allow();
+        let allowed = self.inner.refusals.allow();
         if let Some(held_back) = allowed {
             tracing::warn!(held_back, "{what}");
         }
     }
 }
 
-impl Shared {
+impl StreamsInner {
     /// What connects by TLS. Reads files the first time.
-    fn tls(&self) -> Result<Tls, String> {
+    ///
+    /// # Errors
+    /// Each time what failed the first time.
+    fn tls(&self) -> Result<Tls, Arc<io::Error>> {
         self.tls
-            .get_or_init(|| {
-                Tls::new(self.settings.ca.as_deref()).map_err(|error| error.to_string())
-            })
+            .get_or_init(|| Tls::new(self.settings.ca.as_deref()).map_err(Arc::new))
             .clone()
     }
 }
 
 impl Entry {
-    fn put(&self, payload: bytes::Bytes, shared: &Shared) -> Result<(), SendError> {
+    fn put(&self, payload: bytes::Bytes, inner: &StreamsInner) -> Result<(), SendError> {
         let len = payload.len();
         let waiting = self.waiting.fetch_add(len, Ordering::Relaxed);
-        let fits = waiting + len <= shared.settings.queue_bytes;
+        let fits = waiting + len <= inner.settings.queue_bytes;
         if !fits || self.queue.try_send(Item::Message(payload)).is_err() {
             self.waiting.fetch_sub(len, Ordering::Relaxed);
             return Err(SendError::QueueFull);
@@ -456,7 +455,7 @@ impl Entry {
     }
 }
 
-/// Waits until corex has come as far in its end.
+/// Waits until corex has come that far in stopping.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // An error would mean that nobody is left to say so.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;

@@ -28,7 +28,7 @@ enum Job {
 
 type Answer = io::Result<Option<Pair>>;
 
-/// See the module. Dropped, the thread ends.
+/// The handle of that thread, which ends when this is dropped.
 pub struct Caretaker {
     jobs: mpsc::Sender<(Job, mpsc::Sender<Answer>)>,
 }

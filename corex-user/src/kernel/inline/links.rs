@@ -45,7 +45,7 @@ pub enum LinksError {
     Tc {
         /// The program.
         program: &'static str,
-        /// Where.
+        /// The interface.
         interface: String,
         /// `ingress` or `egress`.
         side: &'static str,
@@ -58,7 +58,7 @@ pub enum LinksError {
     /// The file system for pins refuses.
     #[error("pin a link as {path}: {reason}")]
     Pin {
-        /// Where.
+        /// The pin.
         path: PathBuf,
         /// What it said.
         reason: String,
@@ -68,15 +68,15 @@ pub enum LinksError {
 /// A filter of a clsact qdisc: it stays until somebody takes it off.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Where.
+    /// The interface that it is on.
     pub interface: String,
-    /// Or ingress.
+    /// Whether it is on egress; else on ingress.
     pub egress: bool,
     /// The program's name.
     pub program: &'static str,
 }
 
-/// See the module.
+/// Attachments that end together: the links that are held, with their pins, and the filters.
 pub struct Links {
     /// Where links are pinned; `None`: they end with the process.
     folder: Option<PathBuf>,

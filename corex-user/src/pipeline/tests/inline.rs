@@ -265,7 +265,7 @@ fn who_looks_sees_messages_before_and_after_the_hook() {
         "",
         "if (is_incoming()) $avp(msg) = \"x\"; else $avp(msg) = $mb;",
     );
-    let mut seen = pipeline.shared().tap.open(Regex::new("").unwrap(), 10);
+    let mut seen = pipeline.context().tap.open(Regex::new("").unwrap(), 10);
     for direction in [Incoming, Outgoing] {
         intercept(&mut pipeline, REQUEST, direction);
         let traced = seen.try_recv().unwrap();

@@ -151,7 +151,7 @@ fn paths_are_found_wherever_they_stand() {
     let text = "
         impl crate::io::Sink for S {}
         fn f(a: &crate::rpc::Call, b: impl Fn(super::X)) -> Option<<T as crate::hook::H>::Out> {
-            let v = Vec::<crate::script::Value>::new();
+            let v = Vec::<corex_script::Value>::new();
             crate::module::find::<u8>(|x| super::super::y(x));
             macro_of!(crate::codec::Codec);
         }";
@@ -163,7 +163,7 @@ fn paths_are_found_wherever_they_stand() {
             "crate::rpc::Call",
             "super::X",
             "crate::hook::H",
-            "crate::script::Value",
+            "corex_script::Value",
             "crate::module::find",
             "super::super::y",
             "crate::codec::Codec",

@@ -1,4 +1,4 @@
-//! What all workers read and none changes.
+//! What the pipelines of all workers read and none changes.
 
 use std::{
     fmt,
@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::carrier::Carrier;
-use crate::{io::files::Files, kernel::knobs::Knobs, telemetry::trace::Tap};
-use corex_script::{Config, SocketId};
+use super::{files::Files, outbox::Outbox};
+use crate::{kernel::knobs::Knobs, telemetry::trace::Tap};
+use corex_script::{Config, SocketId, settings::Corex};
 use corex_sip::{Transport, alias};
 
 /// A listen socket, resolved.
@@ -30,8 +30,19 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Configuration and tables.
-pub struct Shared {
+/// Sets the knobs to what a configuration says. Without a hook no message is too short for it.
+pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
+    knobs.set_probe_len(corex.probe_len);
+    knobs.set_min_msg_len(if corex.network_io_intercept {
+        corex.min_msg_len
+    } else {
+        0
+    });
+}
+
+/// A configuration, what was made from it, and the ways out that all workers share. A reload
+/// makes another one.
+pub struct PipelineContext {
     /// The configuration.
     pub config: Config,
     /// The listen sockets; [`SocketId`] is the index.
@@ -42,13 +53,13 @@ pub struct Shared {
     pub knobs: Knobs,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,
-    /// Takes over what can't leave at once.
-    pub carrier: Box<dyn Carrier>,
+    /// Takes messages that can't leave at once.
+    pub outbox: Box<dyn Outbox>,
     /// Files for scripts.
     pub files: Files,
 }
 
-impl Shared {
+impl PipelineContext {
     /// A listen socket. An index that no listener has can't come from this configuration;
     /// the first listener stands in.
     pub fn listener(&self, socket: SocketId) -> &Listener {

@@ -1,7 +1,7 @@
 //! Files that scripts read and write: file_read() and file_write().
 //!
 //! A thread of its own does the work, so that a slow disk never stops a worker for more than
-//! [`PATIENCE`]. What was read is kept for [`FRESH`]. Paths are resolved inside the directories
+//! `PATIENCE`. What was read is kept for `FRESH`. Paths are resolved inside the directories
 //! that are allowed, and no symbolic link leads out of them.
 
 use std::{

@@ -1,4 +1,4 @@
-//! From a steered frame to the datagram in it.
+//! Finds and checks the datagram in a frame that the XDP program has steered to a worker.
 
 use corex_common::meta::FrameMeta;
 
@@ -9,7 +9,7 @@ use corex_script::SocketId;
 use corex_xdp::{Frame, Umem};
 
 /// A datagram in a steered frame, checked.
-pub struct Steered {
+pub struct XdpDatagram {
     /// Where it is, and its addresses.
     pub datagram: UdpFrame,
     /// The listen socket that the XDP program found; `None`: to be looked up.
@@ -20,7 +20,7 @@ pub struct Steered {
 
 /// Why a steered frame isn't handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum UnreadableFrame {
     /// The headers can't be read.
     Frame,
     /// The IPv4 header checksum is wrong.
@@ -34,7 +34,7 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// What is wrong with the frame.
-pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<Steered, Unreadable> {
+pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, UnreadableFrame> {
     let packet = umem.packet(frame);
     let record = umem
         .before(frame, FrameMeta::LEN)
@@ -55,16 +55,16 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<Steered, Unreadab
         ),
         None => (packet::parse(packet).ok(), None),
     };
-    let datagram = datagram.ok_or(Unreadable::Frame)?;
+    let datagram = datagram.ok_or(UnreadableFrame::Frame)?;
     if !packet::verify_ipv4_header(packet, &datagram) {
-        return Err(Unreadable::IpChecksum);
+        return Err(UnreadableFrame::IpChecksum);
     }
     let payload_sum = match packet::verify_udp(packet, &datagram) {
         UdpChecksum::Good(sum) => Some(sum),
         UdpChecksum::Zero | UdpChecksum::Partial => None,
-        UdpChecksum::Bad => return Err(Unreadable::UdpChecksum),
+        UdpChecksum::Bad => return Err(UnreadableFrame::UdpChecksum),
     };
-    Ok(Steered {
+    Ok(XdpDatagram {
         datagram,
         socket,
         payload_sum,
@@ -117,7 +117,7 @@ mod tests {
         bytes
     }
 
-    fn read_one(record: &[u8; 16], packet: &[u8]) -> Result<Steered, Unreadable> {
+    fn read_one(record: &[u8; 16], packet: &[u8]) -> Result<XdpDatagram, UnreadableFrame> {
         let (umem, mut pool) = Umem::new(2, 2048).unwrap();
         let frame = frame(&umem, &mut pool, record, packet);
         read(&umem, &frame, COOKIE)
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_record_beyond_the_frame_is_refused() {
         let read = read_one(&record(COOKIE, 60_000), &packet());
-        assert_eq!(read.err(), Some(Unreadable::Frame));
+        assert_eq!(read.err(), Some(UnreadableFrame::Frame));
     }
 
     #[test]
@@ -152,9 +152,15 @@ mod tests {
         let good = record(COOKIE, PAYLOAD.len() as u16);
         let mut bad = packet();
         bad[22] ^= 1;
-        assert_eq!(read_one(&good, &bad).err(), Some(Unreadable::IpChecksum));
+        assert_eq!(
+            read_one(&good, &bad).err(),
+            Some(UnreadableFrame::IpChecksum)
+        );
         let mut bad = packet();
         bad[50] ^= 1;
-        assert_eq!(read_one(&good, &bad).err(), Some(Unreadable::UdpChecksum));
+        assert_eq!(
+            read_one(&good, &bad).err(),
+            Some(UnreadableFrame::UdpChecksum)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What runs beside the workers for messages that can't leave at once: streams and names.
+//! The service beside the workers for streams and names: TCP listeners, the inboxes through which
+//! streams reach the workers, and the outbox through which workers reach streams and names.
 
 use std::{
     io::Write as _,
@@ -14,8 +15,8 @@ use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
     io::{
-        courier::Courier,
-        resolve::{Families, Resolver},
+        outbox::AsyncOutbox,
+        resolve::{Families, NameResolver},
         socket::KernelSocket,
         stream::{Inbox, StreamMessage, Streams},
     },
@@ -44,8 +45,9 @@ impl TcpListeners {
         let tcp = listeners.iter().enumerate();
         tcp.filter(|(_, listener)| listener.transport == Transport::Tcp)
             .map(|(id, listener)| {
-                let opened = open(listener)
-                    .map_err(|error| anyhow::anyhow!("listen on {listener}: {}", say(&error)))?;
+                let opened = open(listener).map_err(|error| {
+                    anyhow::anyhow!("listen on {listener}: {}", with_remedy(&error))
+                })?;
                 Ok((SocketId(u16::try_from(id)?), opened))
             })
             .collect::<anyhow::Result<_>>()
@@ -70,7 +72,7 @@ fn open(listener: &Listener) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn say(error: &std::io::Error) -> String {
+fn with_remedy(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EADDRINUSE) => {
             format!("{error}; another process has the port: `ss -ltnp` names it")
@@ -111,16 +113,16 @@ pub fn inboxes(wakers: &[&UnixStream]) -> anyhow::Result<(Vec<Inbox>, Vec<Receiv
     Ok((inboxes, receivers))
 }
 
-/// Streams and courier, and what they count.
-pub struct Beside {
+/// Streams, the outbox that takes messages to them, and what they count.
+pub struct StreamService {
     streams: Streams,
     /// What takes over messages.
-    pub courier: Courier,
+    pub outbox: AsyncOutbox,
     /// What became of them.
     pub counters: Arc<StreamCounters>,
 }
 
-impl Beside {
+impl StreamService {
     /// Starts accepting, as soon as the runtime runs.
     ///
     /// # Errors
@@ -150,12 +152,12 @@ impl Beside {
         };
         let resolver = {
             let _inside = handle.enter();
-            Resolver::from_system(families)
+            NameResolver::from_system(families)
         };
         let resolver = match resolver {
             Ok(resolver) => Some(resolver),
-            Err(reason) => {
-                tracing::warn!("host names can't be looked up: {reason}");
+            Err(error) => {
+                tracing::warn!("host names can't be looked up: {error}");
                 None
             }
         };
@@ -164,7 +166,7 @@ impl Beside {
             .map(KernelSocket::try_clone)
             .collect::<Result<_, _>>()
             .context("copy a socket")?;
-        let courier = Courier::new(
+        let outbox = AsyncOutbox::new(
             handle.clone(),
             streams.clone(),
             resolver,
@@ -173,7 +175,7 @@ impl Beside {
         );
         Ok(Self {
             streams,
-            courier,
+            outbox,
             counters,
         })
     }

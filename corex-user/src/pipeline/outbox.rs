@@ -1,4 +1,5 @@
-//! The way out for what can't leave at once: by a stream, or to a name that must be looked up.
+//! The way out for messages that can't leave at once: by a stream, or to a name that must be
+//! looked up first.
 
 use std::net::SocketAddr;
 
@@ -18,7 +19,7 @@ pub enum Lookup {
     Failed,
 }
 
-/// Where a [`Parcel`] goes.
+/// Where a [`Deferred`] goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// To an address. For TLS with the name that the peer's certificate must be for.
@@ -36,7 +37,7 @@ pub enum Address {
 
 /// A message that is handed over to be sent later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
+pub struct Deferred {
     /// Its bytes, behind the outgoing hook.
     pub payload: Bytes,
     /// Where to.
@@ -51,8 +52,8 @@ pub struct Parcel {
     pub connection: Option<ConnectionId>,
 }
 
-/// Carries what can't leave at once. Never blocks.
-pub trait Carrier: Send + Sync {
+/// Takes messages that can't leave a worker at once. Never blocks.
+pub trait Outbox: Send + Sync {
     /// What is known of a host name; what isn't is not asked for.
     fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup;
 
@@ -60,7 +61,7 @@ pub trait Carrier: Send + Sync {
     ///
     /// # Errors
     /// When too much waits already, or the transport can't be had.
-    fn carry(&self, parcel: Parcel) -> Result<(), SendError>;
+    fn submit(&self, message: Deferred) -> Result<(), SendError>;
 
     /// Names whose addresses are remembered, and the bytes that they take.
     fn cache_size(&self) -> (usize, usize) {
@@ -68,16 +69,16 @@ pub trait Carrier: Send + Sync {
     }
 }
 
-/// Carries nothing: datagrams to addresses are all there is.
+/// Refuses every message: only datagrams to addresses leave.
 #[derive(Clone, Copy, Debug)]
-pub struct NoCarrier;
+pub struct NoOutbox;
 
-impl Carrier for NoCarrier {
+impl Outbox for NoOutbox {
     fn lookup(&self, _: Target<'_>, _: Option<Transport>) -> Lookup {
         Lookup::Failed
     }
 
-    fn carry(&self, _: Parcel) -> Result<(), SendError> {
+    fn submit(&self, _: Deferred) -> Result<(), SendError> {
         Err(SendError::NoTransport("streams are not available"))
     }
 }

@@ -1,0 +1,161 @@
+//! The workers' threads: what each is made of, their start and their end.
+
+use std::{
+    io::Write as _,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+
+use super::{engine::PacketEngine, stream_service};
+use crate::{
+    io::{socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
+    kernel::limits,
+    pipeline::{Listener, Pipeline, PipelineContext},
+    telemetry::peers::Peers,
+};
+use corex_sip::Transport;
+
+/// The running workers.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    wake: Vec<UnixStream>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What the workers are made of.
+pub struct Parts {
+    workers: Vec<Part>,
+}
+
+struct Part {
+    side: Option<XdpSide>,
+    sockets: Vec<KernelSocket>,
+    wake: UnixStream,
+    waker: UnixStream,
+}
+
+impl Parts {
+    /// Opens the sockets of every worker.
+    ///
+    /// # Errors
+    /// What the kernel says, with the address.
+    pub fn new(sides: Vec<Option<XdpSide>>, listeners: &[Listener]) -> anyhow::Result<Self> {
+        let part = |side| {
+            let (waker, wake) = UnixStream::pair().context("make a wake-up pair")?;
+            wake.set_nonblocking(true).context("wake-up pair")?;
+            let sockets = listeners
+                .iter()
+                .filter(|l| l.transport == Transport::Udp)
+                .map(|l| KernelSocket::open(l.address))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Part {
+                side,
+                sockets,
+                wake,
+                waker,
+            })
+        };
+        let workers = sides.into_iter().map(part);
+        Ok(Self {
+            workers: workers.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// The ends by which the workers are woken, in order.
+    pub fn wakers(&self) -> Vec<&UnixStream> {
+        self.workers.iter().map(|part| &part.waker).collect()
+    }
+
+    /// The kernel sockets of the first worker; none if there is no worker.
+    pub fn first_sockets(&self) -> &[KernelSocket] {
+        self.workers.first().map_or(&[], |part| &part.sockets)
+    }
+
+    /// Starts one thread for each worker, pinned to a CPU in turn.
+    ///
+    /// # Errors
+    /// When a thread can't be started.
+    pub fn spawn(
+        self,
+        latest: &Arc<ArcSwap<PipelineContext>>,
+        engine: &PacketEngine,
+        inboxes: Vec<stream_service::Receiver>,
+    ) -> anyhow::Result<Workers> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let cpus = limits::allowed_cpus();
+        let mut threads = Vec::new();
+        let mut wakers = Vec::new();
+        for (id, (part, inbox)) in self.workers.into_iter().zip(inboxes).enumerate() {
+            let link = engine.links().get(id).cloned().unwrap_or_default();
+            let mut pipeline = Pipeline::new(latest.load_full(), id as u32);
+            pipeline.peers = Peers::new(Arc::clone(&link.peers));
+            let worker = Worker {
+                id,
+                pipeline,
+                latest: Arc::clone(latest),
+                sockets: part.sockets,
+                inbox,
+                xdp: part.side,
+                slots: engine.slots(),
+                link,
+                stop: Arc::clone(&stop),
+                wake: part.wake,
+            };
+            let cpu = cpus.get(id % cpus.len().max(1)).copied();
+            let thread = thread::Builder::new()
+                .name(format!("corex-w{id}"))
+                .spawn(move || {
+                    if let Some(cpu) = cpu {
+                        limits::pin_thread(cpu);
+                    }
+                    worker.run();
+                })
+                .context("start a worker thread")?;
+            threads.push(thread);
+            wakers.push(part.waker);
+        }
+        Ok(Workers {
+            threads,
+            wake: wakers,
+            stop,
+        })
+    }
+}
+
+impl Workers {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Whether a worker has ended although nobody told it to.
+    pub fn any_dead(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Ends every worker's sleep.
+    pub fn wake(&self) {
+        for mut waker in &self.wake {
+            // A worker that is gone needs no waking.
+            let _ = waker.write(&[1]);
+        }
+    }
+
+    /// Tells every worker to stop, and waits until all have.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wake();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker had panicked; this is a bug in corex");
+            }
+        }
+    }
+}

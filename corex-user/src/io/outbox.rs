@@ -1,0 +1,296 @@
+//! The outbox of a running corex: messages that can't leave a worker at once go by a stream, or to
+//! a name that is looked up first. Nothing here blocks; how many may wait is bounded, and what
+//! becomes of each is counted in [`StreamCounters`].
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use super::{
+    resolve::{Cached, NameResolver, Query, ResolveError},
+    sctp,
+    socket::KernelSocket,
+    stream::{Delivery, Streams},
+};
+use crate::{
+    pipeline::outbox::{Address, Deferred, Lookup, Outbox},
+    telemetry::stream_counters::StreamCounters,
+};
+use corex_script::{SendError, Target, limiter::SharedLimiter};
+use corex_sip::Transport;
+
+/// Messages that may wait for their names.
+const WAITING: usize = 4096;
+
+/// Why a message whose name was looked up didn't leave.
+#[derive(Debug, thiserror::Error)]
+enum DeferredError {
+    #[error(transparent)]
+    Unresolved(#[from] ResolveError),
+    #[error(transparent)]
+    Stream(#[from] SendError),
+    #[error(transparent)]
+    Datagram(#[from] io::Error),
+}
+
+/// The streams, the resolver, and sockets for datagrams whose names were looked up. Cheap to clone.
+#[derive(Clone)]
+pub struct AsyncOutbox {
+    inner: Arc<OutboxInner>,
+}
+
+struct OutboxInner {
+    handle: Handle,
+    streams: Streams,
+    resolver: Option<NameResolver>,
+    /// Copies of one worker's UDP sockets, by listen socket.
+    sockets: Vec<KernelSocket>,
+    counters: Arc<StreamCounters>,
+    places: Arc<Semaphore>,
+    limiter: SharedLimiter,
+}
+
+impl AsyncOutbox {
+    /// An outbox. Without a resolver no name has an address.
+    pub fn new(
+        handle: Handle,
+        streams: Streams,
+        resolver: Option<NameResolver>,
+        sockets: Vec<KernelSocket>,
+        counters: Arc<StreamCounters>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(OutboxInner {
+                handle,
+                streams,
+                resolver,
+                sockets,
+                counters,
+                places: Arc::new(Semaphore::new(WAITING)),
+                limiter: SharedLimiter::default(),
+            }),
+        }
+    }
+
+    /// Looks a name up so that the next message finds it in the cache.
+    fn look_ahead(&self, query: &Query<'_>) {
+        let Some(resolver) = self.inner.resolver.clone() else {
+            return;
+        };
+        let Ok(place) = Arc::clone(&self.inner.places).try_acquire_owned() else {
+            return;
+        };
+        let host = query.host.to_vec();
+        let (port, secure) = (query.port, query.secure);
+        self.inner.handle.spawn(async move {
+            let _place = place;
+            let query = Query {
+                host: &host,
+                port,
+                transport: None,
+                secure,
+            };
+            // What is found is in the cache then; a failure too.
+            let _ = resolver.resolve(&query).await;
+        });
+    }
+
+    /// Looks the name up and sends.
+    async fn deliver(self, message: Deferred, resolver: NameResolver) {
+        let Address::Name { host, port, secure } = &message.to else {
+            return;
+        };
+        let query = Query {
+            host: host.as_bytes(),
+            port: *port,
+            transport: Some(message.transport),
+            secure: *secure,
+        };
+        let result = match resolver.resolve(&query).await {
+            Ok(destination) => self.send_to(&message, destination.address, Some(host.clone())),
+            Err(error) => Err(error.into()),
+        };
+        let Err(error) = result else { return };
+        self.inner.counters.add(match error {
+            DeferredError::Unresolved(_) => |c| &c.drop_unresolved,
+            DeferredError::Stream(_) => |c| &c.drop_queue_full,
+            DeferredError::Datagram(_) => |c| &c.drop_send_error,
+        });
+        if let Some(held_back) = self.inner.limiter.allow() {
+            tracing::warn!(held_back, "to {host} by {}: {error}", message.transport);
+        }
+    }
+
+    /// Sends a message that is counted as queued already.
+    fn send_to(
+        &self,
+        message: &Deferred,
+        to: SocketAddr,
+        name: Option<String>,
+    ) -> Result<(), DeferredError> {
+        let inner = &self.inner;
+        if message.transport != Transport::Udp {
+            inner.streams.send_counted(delivery(message, to, name))?;
+            return Ok(());
+        }
+        let socket = inner.sockets.get(usize::from(message.socket.0));
+        let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        socket.send(&message.payload, to, Some(message.local.ip()))?;
+        inner.counters.add(|c| &c.delivered);
+        Ok(())
+    }
+}
+
+fn delivery(message: &Deferred, to: SocketAddr, server_name: Option<String>) -> Delivery {
+    Delivery {
+        payload: message.payload.clone(),
+        to,
+        transport: message.transport,
+        server_name: server_name.filter(|_| message.transport == Transport::Tls),
+        connection: message.connection,
+        socket: message.socket,
+    }
+}
+
+impl Outbox for AsyncOutbox {
+    fn cache_size(&self) -> (usize, usize) {
+        let resolver = self.inner.resolver.as_ref();
+        resolver.map_or((0, 0), NameResolver::cache_size)
+    }
+
+    fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup {
+        let Target::Name { host, port, secure } = target else {
+            return Lookup::Unknown;
+        };
+        let Some(resolver) = &self.inner.resolver else {
+            return Lookup::Failed;
+        };
+        let query = Query {
+            host,
+            port,
+            transport,
+            secure,
+        };
+        match resolver.cached(&query) {
+            Cached::Hit(found) => Lookup::Known(found.address, found.transport),
+            Cached::Failed => Lookup::Failed,
+            Cached::Miss => {
+                // The next message will find the transport that the records name.
+                if transport.is_none() {
+                    self.look_ahead(&query);
+                }
+                Lookup::Unknown
+            }
+        }
+    }
+
+    fn submit(&self, message: Deferred) -> Result<(), SendError> {
+        let inner = &self.inner;
+        if message.transport == Transport::Sctp {
+            return sctp::submit(&inner.handle, message, &inner.counters);
+        }
+        match &message.to {
+            Address::Known(to, name) => inner.streams.send(delivery(&message, *to, name.clone())),
+            Address::Name { .. } => {
+                let resolver = inner.resolver.clone().ok_or(SendError::Unresolved)?;
+                let place = Arc::clone(&inner.places)
+                    .try_acquire_owned()
+                    .map_err(|_| SendError::QueueFull)?;
+                inner.counters.add(|c| &c.queued);
+                let outbox = self.clone();
+                inner.handle.spawn(async move {
+                    let _place = place;
+                    outbox.deliver(message, resolver).await;
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket, time::Duration};
+
+    use bytes::Bytes;
+    use hickory_resolver::{Hosts, config::ResolverConfig};
+
+    use super::*;
+    use crate::io::resolve::Families;
+    use corex_script::SocketId;
+
+    /// An outbox that knows the name `peer`, with one UDP socket, and what it counts.
+    fn outbox() -> (AsyncOutbox, Arc<StreamCounters>) {
+        let counters = Arc::<StreamCounters>::default();
+        let handle = Handle::current();
+        let none = (Vec::new(), Vec::new());
+        let settings = Default::default();
+        let own = Arc::clone(&counters);
+        let streams = Streams::start(handle.clone(), settings, none.0, none.1, own).unwrap();
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(&b"127.0.0.1 peer\n"[..]).unwrap();
+        let servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+        let families = Families { v4: true, v6: true };
+        let resolver = NameResolver::new(servers, Default::default(), hosts, families).unwrap();
+        let socket = KernelSocket::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = Arc::clone(&counters);
+        let outbox = AsyncOutbox::new(handle, streams, Some(resolver), vec![socket], own);
+        (outbox, counters)
+    }
+
+    fn message(host: &str, port: u16, transport: Transport) -> Deferred {
+        Deferred {
+            payload: Bytes::from_static(b"hello"),
+            to: Address::Name {
+                host: host.to_owned(),
+                port: Some(port),
+                secure: false,
+            },
+            transport,
+            socket: SocketId(0),
+            local: "127.0.0.1:5060".parse().unwrap(),
+            connection: None,
+        }
+    }
+
+    /// What is counted once every message's fate is known, without what is 0.
+    async fn at_rest(counters: &StreamCounters) -> Vec<(&'static str, u64)> {
+        while counters.imbalance() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let all = counters.snapshot().into_iter();
+        all.filter(|(_, value)| *value > 0).collect()
+    }
+
+    #[tokio::test]
+    async fn a_datagram_to_a_name_arrives() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = peer.local_addr().unwrap().port();
+        let (outbox, counters) = outbox();
+        outbox
+            .submit(message("peer", port, Transport::Udp))
+            .unwrap();
+        assert_eq!(at_rest(&counters).await, [("queued", 1), ("delivered", 1)]);
+        let mut buffer = [0; 16];
+        let len = peer.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..len], b"hello");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_leave_is_counted_by_its_reason() {
+        let mut without_socket = message("peer", 9, Transport::Udp);
+        without_socket.socket = SocketId(1);
+        let mut too_long = message("peer", 9, Transport::Tcp);
+        too_long.payload = vec![0; 5 << 20].into();
+        let cases = [
+            (message("no name", 9, Transport::Udp), "drop_unresolved"),
+            (without_socket, "drop_send_error"),
+            (too_long, "drop_queue_full"),
+        ];
+        for (message, reason) in cases {
+            let (outbox, counters) = outbox();
+            outbox.submit(message).unwrap();
+            assert_eq!(at_rest(&counters).await, [("queued", 1), (reason, 1)]);
+        }
+    }
+}
