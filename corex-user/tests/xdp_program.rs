@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use aya::programs::{TestRun as _, TestRunOptions};
 use corex_common::{
     counters::KernelCounters,
-    maps::{FAMILY_V4, FAMILY_V6, PROTO_UDP, SocketEntry, SocketKey},
+    ip::PROTOCOL_UDP,
+    maps::{FAMILY_V4, FAMILY_V6, SocketEntry, SocketKey},
 };
 use corex_packet as packet;
 use corex_packet::{Envelope, ParseError};
@@ -71,7 +72,7 @@ fn key(address: SocketAddr) -> SocketKey {
     SocketKey {
         addr,
         port: address.port(),
-        proto: PROTO_UDP,
+        proto: PROTOCOL_UDP,
         family,
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
-use corex_common::maps;
+use corex_common::{ip::PROTOCOL_UDP, maps};
 
 use self::start::worker_links;
 use super::{
@@ -352,7 +352,7 @@ pub(super) fn key_of(address: SocketAddr) -> maps::SocketKey {
     maps::SocketKey {
         addr,
         port: address.port(),
-        proto: maps::PROTO_UDP,
+        proto: PROTOCOL_UDP,
         family,
     }
 }
