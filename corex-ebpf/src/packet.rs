@@ -7,8 +7,9 @@ use corex_common::{
         ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FRAGMENT, FRAGMENT_HEADER_LEN, ICMP_LEN,
         IPV4_FRAGMENT, IPV4_FRAGMENT_OFFSET, IPV4_LEN, IPV6_FRAGMENT_OFFSET, IPV6_LEN,
         MAX_EXT_HEADER_LEN, MAX_EXT_HEADERS, MAX_IPV4_LEN, MAX_LINK_LEN, MAX_VLAN_TAGS,
-        PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, UDP_LEN, VLAN_TAG_LEN, ext_header_len,
-        ipv4_header_len, is_extension, is_icmp_error, is_icmpv6_error, is_vlan_tag, is_walked,
+        PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, ROUTING, UDP_LEN, VLAN_TAG_LEN,
+        ext_header_len, ipv4_header_len, is_extension, is_icmp_error, is_icmpv6_error, is_vlan_tag,
+        is_walked,
     },
     maps::{FAMILY_V4, FAMILY_V6, SocketKey},
 };
@@ -266,6 +267,10 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
     for _ in 0..MAX_EXT_HEADERS {
         if !is_walked(next, WHOLE_IP) {
             break;
+        }
+        // Segments left: the packet is on its way to another address (RFC 8200 §4.4).
+        if next == ROUTING && bytes::<F, 4>(ctx, l4)?[3] != 0 {
+            return Err(Pass::ExtHeader);
         }
         let ext = bytes::<F, 2>(ctx, l4)?;
         let len = ext_header_len(ext[1]);
