@@ -1,8 +1,8 @@
 //! What the kernel side and the user side of corex must agree on, byte for byte:
-//! the maps' keys and values ([`maps`]), the counters ([`counters`]) and the record in
-//! front of a steered frame ([`meta`]).
+//! the maps' keys and values ([`maps`]), the counters ([`counters`]), the record in front of a
+//! steered frame ([`meta`]), and the headers that they both read ([`ip`]).
 //!
-//! Everything here is `repr(C)`, has no padding and is valid for any bit pattern, so that
+//! Every structure here is `repr(C)`, has no padding and is valid for any bit pattern, so that
 //! a map value may be copied out of the kernel and in again without interpretation, and
 //! `bpftool map dump` prints every field by its name.
 
@@ -11,6 +11,7 @@
 pub mod bench;
 pub mod counters;
 pub mod inline;
+pub mod ip;
 pub mod maps;
 pub mod meta;
 #[cfg(feature = "user")]

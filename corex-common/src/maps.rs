@@ -56,8 +56,6 @@ pub const MAX_WORKERS: u32 = 64;
 pub const FAMILY_V4: u8 = 4;
 /// Address family of a [`SocketKey`]: 4 or 6.
 pub const FAMILY_V6: u8 = 6;
-/// Protocol number of UDP (IANA).
-pub const PROTO_UDP: u8 = 17;
 
 /// A local address and port.
 #[repr(C)]
@@ -67,7 +65,7 @@ pub struct SocketKey {
     pub addr: [u8; 16],
     /// Port in host order.
     pub port: u16,
-    /// [`PROTO_UDP`].
+    /// [`PROTOCOL_UDP`](crate::ip::PROTOCOL_UDP).
     pub proto: u8,
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     pub family: u8,

@@ -16,7 +16,10 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use corex_common::bench::{CPUS, DIGITS, FIRST_PORT, Load, PATIENCE, PORTS};
+use corex_common::{
+    bench::{CPUS, DIGITS, FIRST_PORT, Load, PATIENCE, PORTS},
+    ip::{ETHERNET_LEN, ETHERTYPE_IPV4, IPV4_LEN, PROTOCOL_UDP, UDP_LEN},
+};
 
 #[btf_map]
 static LOAD: Array<Load, 1> = Array::new();
@@ -25,10 +28,9 @@ static RETURNED: Array<u64, { CPUS as usize }> = Array::new();
 #[btf_map]
 static XSKS: XskMap<16> = XskMap::new();
 
-const IP: usize = 14;
-const UDP: usize = IP + 20;
-const PAYLOAD: usize = UDP + 8;
-const IPPROTO_UDP: u8 = 17;
+const IP: usize = ETHERNET_LEN;
+const UDP: usize = IP + IPV4_LEN;
+const PAYLOAD: usize = UDP + UDP_LEN;
 
 #[inline(always)]
 fn bytes<'a, const N: usize>(ctx: &XdpContext, offset: usize) -> Option<&'a mut [u8; N]> {
@@ -139,9 +141,9 @@ pub fn bench_generate(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn is_udp(ctx: &XdpContext) -> bool {
-    let ethertype = bytes::<2>(ctx, 12).map(|b| *b);
+    let ethertype = bytes::<2>(ctx, ETHERNET_LEN - 2).map(|b| *b);
     let protocol = bytes::<1>(ctx, IP + 9).map(|b| b[0]);
-    ethertype == Some([8, 0]) && protocol == Some(IPPROTO_UDP)
+    ethertype == Some(ETHERTYPE_IPV4.to_be_bytes()) && protocol == Some(PROTOCOL_UDP)
 }
 
 /// Counts and drops UDP; passes the rest.

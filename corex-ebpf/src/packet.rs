@@ -3,7 +3,15 @@
 use aya_ebpf::programs::{TcContext, XdpContext};
 use corex_common::{
     inline::FragmentKey,
-    maps::{FAMILY_V4, FAMILY_V6, PROTO_UDP, SocketKey},
+    ip::{
+        ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FRAGMENT, FRAGMENT_HEADER_LEN, ICMP_LEN,
+        IPV4_FRAGMENT, IPV4_FRAGMENT_OFFSET, IPV4_LEN, IPV6_FRAGMENT_OFFSET, IPV6_LEN,
+        MAX_EXT_HEADER_LEN, MAX_EXT_HEADERS, MAX_IPV4_LEN, MAX_LINK_LEN, MAX_VLAN_TAGS,
+        PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, ROUTING, UDP_LEN, VLAN_TAG_LEN,
+        ext_header_len, ipv4_header_len, is_extension, is_icmp_error, is_icmpv6_error, is_vlan_tag,
+        is_walked,
+    },
+    maps::{FAMILY_V4, FAMILY_V6, SocketKey},
 };
 
 /// A packet's bytes, in any kind of program.
@@ -92,32 +100,11 @@ impl Datagram {
 /// What is at least there of a frame that holds all headers that are looked at, but for IPv6
 /// extension headers: Ethernet, two tags, IPv4 with all options, ICMP, and the same IPv4 and the
 /// ports of what it quotes.
-pub const HEADERS_LEN: u32 = 14 + 8 + 60 + 8 + 60 + 4;
+pub const HEADERS_LEN: u32 =
+    (MAX_LINK_LEN + MAX_IPV4_LEN + ICMP_LEN + MAX_IPV4_LEN + PORTS_LEN) as u32;
 
-const ETHERNET_LEN: usize = 14;
-const VLAN_LEN: usize = 4;
-const IPV4_LEN: usize = 20;
-const IPV6_LEN: usize = 40;
-/// Length of a UDP header.
-pub const UDP_LEN: usize = 8;
-const ICMP_LEN: usize = 8;
-/// IPv6 extension headers that are walked, each at most this long. RFC 8200 allows 2,048
-/// bytes; on a path to a SIP server a few dozen are already rare.
-const MAX_EXT_HEADERS: usize = 4;
-const MAX_EXT_HEADER_LEN: usize = 256;
-
-const ETH_P_IP: u16 = 0x0800;
-const ETH_P_IPV6: u16 = 0x86dd;
-const ETH_P_8021Q: u16 = 0x8100;
-const ETH_P_8021AD: u16 = 0x88a8;
-
-const IPPROTO_ICMP: u8 = 1;
-const IPPROTO_ICMPV6: u8 = 58;
-const IPPROTO_HOPOPTS: u8 = 0;
-const IPPROTO_ROUTING: u8 = 43;
-const IPPROTO_FRAGMENT: u8 = 44;
-const IPPROTO_AH: u8 = 51;
-const IPPROTO_DSTOPTS: u8 = 60;
+/// Both ports, with which the UDP header begins.
+const PORTS_LEN: usize = 4;
 
 /// `N` bytes at `offset`, or a cut-off header.
 #[inline(always)]
@@ -151,13 +138,13 @@ fn link_header<F: Frame>(ctx: &F) -> Result<(usize, u16), Pass> {
     let eth = bytes::<F, ETHERNET_LEN>(ctx, 0)?;
     let mut l3 = ETHERNET_LEN;
     let mut ethertype = be16(eth[12], eth[13]);
-    for _ in 0..2 {
-        if ethertype != ETH_P_8021Q && ethertype != ETH_P_8021AD {
+    for _ in 0..MAX_VLAN_TAGS {
+        if !is_vlan_tag(ethertype) {
             break;
         }
-        let tag = bytes::<F, VLAN_LEN>(ctx, l3)?;
+        let tag = bytes::<F, VLAN_TAG_LEN>(ctx, l3)?;
         ethertype = be16(tag[2], tag[3]);
-        l3 += VLAN_LEN;
+        l3 += VLAN_TAG_LEN;
     }
     Ok((l3, ethertype))
 }
@@ -167,9 +154,9 @@ fn link_header<F: Frame>(ctx: &F) -> Result<(usize, u16), Pass> {
 pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass> {
     let (l3, ethertype) = link_header(ctx)?;
     match ethertype {
-        ETH_P_IP => ipv4::<F, WHOLE_IP>(ctx, l3),
-        ETH_P_IPV6 => ipv6::<F, WHOLE_IP>(ctx, l3),
-        ETH_P_8021Q | ETH_P_8021AD => Err(Pass::VlanDepth),
+        ETHERTYPE_IPV4 => ipv4::<F, WHOLE_IP>(ctx, l3),
+        ETHERTYPE_IPV6 => ipv6::<F, WHOLE_IP>(ctx, l3),
+        tag if is_vlan_tag(tag) => Err(Pass::VlanDepth),
         _ => Err(Pass::NotIp),
     }
 }
@@ -178,7 +165,7 @@ pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass>
 #[inline(always)]
 pub fn destination_v6<F: Frame>(ctx: &F) -> Result<[u8; 16], Pass> {
     let (l3, ethertype) = link_header(ctx)?;
-    if ethertype != ETH_P_IPV6 {
+    if ethertype != ETHERTYPE_IPV6 {
         return Err(Pass::NotIp);
     }
     let ip = bytes::<F, IPV6_LEN>(ctx, l3)?;
@@ -191,39 +178,37 @@ pub fn destination_v6<F: Frame>(ctx: &F) -> Result<[u8; 16], Pass> {
 #[inline(always)]
 pub fn quoted<F: Frame>(ctx: &F) -> Result<SocketKey, Pass> {
     let (l3, ethertype) = link_header(ctx)?;
-    if ethertype == ETH_P_IP {
+    if ethertype == ETHERTYPE_IPV4 {
         let ip = bytes::<F, IPV4_LEN>(ctx, l3)?;
-        let icmp_at = l3 + usize::from(ip[0] & 0xf) * 4;
+        let icmp_at = l3 + ipv4_header_len(ip[0]);
         let icmp = bytes::<F, ICMP_LEN>(ctx, icmp_at)?;
-        // Destination unreachable, time exceeded, parameter problem.
-        if ip[9] != IPPROTO_ICMP || (icmp[0] != 3 && icmp[0] != 11 && icmp[0] != 12) {
+        if ip[9] != PROTOCOL_ICMP || !is_icmp_error(icmp[0]) {
             return Err(Pass::NotUdp);
         }
         let inner_at = icmp_at + ICMP_LEN;
         let inner = bytes::<F, IPV4_LEN>(ctx, inner_at)?;
-        if inner[9] != PROTO_UDP {
+        if inner[9] != PROTOCOL_UDP {
             return Err(Pass::NotUdp);
         }
-        let ports = bytes::<F, 4>(ctx, inner_at + usize::from(inner[0] & 0xf) * 4)?;
+        let ports = bytes::<F, PORTS_LEN>(ctx, inner_at + ipv4_header_len(inner[0]))?;
         let addr = address_v4([inner[16], inner[17], inner[18], inner[19]]);
         return Ok(key(addr, be16(ports[2], ports[3]), FAMILY_V4));
     }
-    if ethertype != ETH_P_IPV6 {
+    if ethertype != ETHERTYPE_IPV6 {
         return Err(Pass::NotIp);
     }
     let ip = bytes::<F, IPV6_LEN>(ctx, l3)?;
     let icmp_at = l3 + IPV6_LEN;
     let icmp = bytes::<F, ICMP_LEN>(ctx, icmp_at)?;
-    // Errors have types below 128.
-    if ip[6] != IPPROTO_ICMPV6 || icmp[0] > 127 {
+    if ip[6] != PROTOCOL_ICMPV6 || !is_icmpv6_error(icmp[0]) {
         return Err(Pass::NotUdp);
     }
     let inner_at = icmp_at + ICMP_LEN;
     let inner = bytes::<F, IPV6_LEN>(ctx, inner_at)?;
-    if inner[6] != PROTO_UDP {
+    if inner[6] != PROTOCOL_UDP {
         return Err(Pass::NotUdp);
     }
-    let ports = bytes::<F, 4>(ctx, inner_at + IPV6_LEN)?;
+    let ports = bytes::<F, PORTS_LEN>(ctx, inner_at + IPV6_LEN)?;
     let mut addr = [0u8; 16];
     addr.copy_from_slice(&inner[24..40]);
     Ok(key(addr, be16(ports[2], ports[3]), FAMILY_V6))
@@ -232,19 +217,18 @@ pub fn quoted<F: Frame>(ctx: &F) -> Result<SocketKey, Pass> {
 #[inline(always)]
 fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, Pass> {
     let ip = bytes::<F, IPV4_LEN>(ctx, l3)?;
-    let header_len = usize::from(ip[0] & 0xf) * 4;
+    let header_len = ipv4_header_len(ip[0]);
     if ip[0] >> 4 != 4 || header_len < IPV4_LEN {
         return Err(Pass::Malformed);
     }
     if !WHOLE_IP && header_len > IPV4_LEN {
         return Err(Pass::IpOptions);
     }
-    // More fragments, or an offset: all bits but DF (RFC 791).
-    let fragment = be16(ip[6], ip[7]) & 0x3fff;
+    let fragment = be16(ip[6], ip[7]) & IPV4_FRAGMENT;
     if !WHOLE_IP && fragment != 0 {
         return Err(Pass::Fragment);
     }
-    if ip[9] != PROTO_UDP {
+    if ip[9] != PROTOCOL_UDP {
         return Err(Pass::NotUdp);
     }
     let total_len = usize::from(be16(ip[2], ip[3]));
@@ -255,7 +239,7 @@ fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
             l3,
             l4: l3 + header_len,
             id: u32::from(be16(ip[4], ip[5])),
-            has_ports: fragment & 0x1fff == 0,
+            has_ports: fragment & IPV4_FRAGMENT_OFFSET == 0,
         };
         return part(ctx, &place, (source, destination), FAMILY_V4);
     }
@@ -265,14 +249,6 @@ fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
     let ip_payload = total_len - header_len;
     let l4 = l3 + header_len;
     udp(ctx, l3, l4, ip_payload, (source, destination), FAMILY_V4)
-}
-
-#[inline(always)]
-fn is_extension(header: u8) -> bool {
-    matches!(
-        header,
-        IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_AH | IPPROTO_DSTOPTS
-    )
 }
 
 #[inline(always)]
@@ -289,12 +265,15 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
     let mut next = ip[6];
     let mut l4 = l3 + IPV6_LEN;
     for _ in 0..MAX_EXT_HEADERS {
-        let is_routing = WHOLE_IP && next == IPPROTO_ROUTING;
-        if next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && !is_routing {
+        if !is_walked(next, WHOLE_IP) {
             break;
         }
+        // Segments left: the packet is on its way to another address (RFC 8200 §4.4).
+        if next == ROUTING && bytes::<F, 4>(ctx, l4)?[3] != 0 {
+            return Err(Pass::ExtHeader);
+        }
         let ext = bytes::<F, 2>(ctx, l4)?;
-        let len = (usize::from(ext[1]) + 1) * 8;
+        let len = ext_header_len(ext[1]);
         if len > MAX_EXT_HEADER_LEN {
             return Err(Pass::ExtHeader);
         }
@@ -305,24 +284,25 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
         l4 += len;
         remaining -= len;
     }
-    if WHOLE_IP && next == IPPROTO_FRAGMENT {
-        let header = bytes::<F, 8>(ctx, l4)?;
+    if WHOLE_IP && next == FRAGMENT {
+        let header = bytes::<F, FRAGMENT_HEADER_LEN>(ctx, l4)?;
         // Behind another extension header there may be UDP; the whole datagram tells.
-        let may_be_udp = header[0] == PROTO_UDP || is_extension(header[0]);
+        let may_be_udp = header[0] == PROTOCOL_UDP || is_extension(header[0]);
         if !may_be_udp {
             return Err(Pass::NotUdp);
         }
         let place = Place {
             l3,
-            l4: l4 + 8,
+            l4: l4 + FRAGMENT_HEADER_LEN,
             id: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-            has_ports: be16(header[2], header[3]) & 0xfff8 == 0 && header[0] == PROTO_UDP,
+            has_ports: be16(header[2], header[3]) & IPV6_FRAGMENT_OFFSET == 0
+                && header[0] == PROTOCOL_UDP,
         };
         return part(ctx, &place, (source, destination), FAMILY_V6);
     }
     match next {
-        PROTO_UDP => udp(ctx, l3, l4, remaining, (source, destination), FAMILY_V6),
-        IPPROTO_FRAGMENT => Err(Pass::Fragment),
+        PROTOCOL_UDP => udp(ctx, l3, l4, remaining, (source, destination), FAMILY_V6),
+        FRAGMENT => Err(Pass::Fragment),
         // Routing, AH and a fifth option header: not walked, the stack knows them.
         next if is_extension(next) => Err(Pass::ExtHeader),
         _ => Err(Pass::NotUdp),
@@ -342,7 +322,7 @@ fn key(addr: [u8; 16], port: u16, family: u8) -> SocketKey {
     SocketKey {
         addr,
         port,
-        proto: PROTO_UDP,
+        proto: PROTOCOL_UDP,
         family,
     }
 }
@@ -355,7 +335,7 @@ fn part<F: Frame>(
     family: u8,
 ) -> Result<Datagram, Pass> {
     let (from, to, part) = if place.has_ports {
-        let ports = bytes::<F, 4>(ctx, place.l4)?;
+        let ports = bytes::<F, PORTS_LEN>(ctx, place.l4)?;
         let (from, to) = (be16(ports[0], ports[1]), be16(ports[2], ports[3]));
         (from, to, Part::First)
     } else {

@@ -5,13 +5,14 @@ use aya_ebpf::{
 };
 use corex_common::{
     counters::KernelCounters,
+    ip::UDP_LEN,
     maps::{Config, FAMILY_V6, SocketEntry, SocketKey},
     meta::FrameMeta,
 };
 
 use crate::{
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
-    packet::{Datagram, UDP_LEN},
+    packet::Datagram,
 };
 
 /// The listen socket that owns the destination: the exact address, else the wildcard.

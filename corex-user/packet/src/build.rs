@@ -3,15 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_LEN, IPV6_LEN, PROTOCOL_UDP, Sum, UDP_LEN,
+use corex_common::ip::{
+    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_DONT_FRAGMENT, IPV4_LEN, IPV6_LEN,
+    PROTOCOL_UDP, UDP_LEN,
 };
+
+use super::Sum;
 
 /// Bytes that Ethernet, IPv6 and UDP headers take together, the most that is ever written.
 pub const MAX_HEADERS_LEN: usize = ETHERNET_LEN + IPV6_LEN + UDP_LEN;
-
-/// The "don't fragment" flag in the IPv4 word of flags and fragment offset (RFC 791 §3.1).
-const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 
 /// What the headers of a datagram say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +89,7 @@ pub fn rewrite_in_place(
             ip[0] = 0x45;
             ip[1] = envelope.traffic_class;
             ip[2..4].copy_from_slice(&total_len);
-            ip[6..8].copy_from_slice(&DONT_FRAGMENT);
+            ip[6..8].copy_from_slice(&IPV4_DONT_FRAGMENT.to_be_bytes());
             ip[8] = envelope.ttl;
             ip[9] = PROTOCOL_UDP;
             ip[12..16].copy_from_slice(&src.octets());

@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::{PROTOCOL_UDP, UDP_LEN, UdpFrame, bytes_at};
+use corex_common::ip::{PROTOCOL_UDP, UDP_LEN};
+
+use super::{UdpFrame, bytes_at};
 
 /// A ones' complement sum of 16-bit words.
 ///

@@ -2,17 +2,16 @@
 
 use std::net::IpAddr;
 
-use super::{
-    ETHERNET_LEN, IPV4_LEN, IPV6_LEN, PROTOCOL_ICMP, PROTOCOL_ICMPV6, Sum, View,
-    reassemble::write_ipv4_checksum,
+use corex_common::ip::{
+    ETHERNET_LEN, ICMP_FRAGMENTATION_NEEDED, ICMP_LEN, ICMP_UNREACHABLE, ICMPV6_PACKET_TOO_BIG,
+    IPV4_LEN, IPV6_LEN, IPV6_MIN_MTU, PROTOCOL_ICMP, PROTOCOL_ICMPV6,
 };
+
+use super::{Sum, View, reassemble::write_ipv4_checksum};
 
 /// Largest ICMP error over IPv4, IP header included (RFC 1812 §4.3.2.3).
 const MAX_V4_LEN: usize = 576;
-/// Smallest MTU of IPv6, which an ICMPv6 error doesn't exceed (RFC 4443 §2.4 c).
-const MIN_V6_MTU: usize = 1280;
 const HOP_LIMIT: u8 = 64;
-const ICMP_LEN: usize = 8;
 
 /// Writes the error for the packet in `frame` into `out`, as a frame back to who sent it: ICMP
 /// "fragmentation needed" (RFC 1191 §4) or ICMPv6 "packet too big" (RFC 4443 §3.2), with the
@@ -61,7 +60,7 @@ fn write(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>)
             write_ipv4_checksum(&mut ip)?;
             let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
             let mut icmp = [0u8; ICMP_LEN];
-            icmp[..2].copy_from_slice(&[3, 4]);
+            icmp[..2].copy_from_slice(&[ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED]);
             icmp[6..].copy_from_slice(&mtu.to_be_bytes());
             let sum = Sum::of(&icmp).plus(Sum::of(quoted));
             icmp[2..4].copy_from_slice(&sum.checksum());
@@ -70,7 +69,8 @@ fn write(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>)
             out.extend_from_slice(quoted);
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            let quoted = packet.get(..packet.len().min(MIN_V6_MTU - IPV6_LEN - ICMP_LEN))?;
+            // The whole error fits into the smallest MTU (RFC 4443 §2.4 c).
+            let quoted = packet.get(..packet.len().min(IPV6_MIN_MTU - IPV6_LEN - ICMP_LEN))?;
             let len = u16::try_from(ICMP_LEN + quoted.len()).ok()?;
             let mut ip = [0u8; IPV6_LEN];
             ip[0] = 0x60;
@@ -80,9 +80,9 @@ fn write(frame: &[u8], view: &View, mtu: usize, from: IpAddr, out: &mut Vec<u8>)
             ip[8..24].copy_from_slice(&from.octets());
             ip[24..].copy_from_slice(&to.octets());
             // A sender doesn't go below (RFC 8201 §4).
-            let mtu = u32::try_from(mtu.max(MIN_V6_MTU)).unwrap_or(u32::MAX);
+            let mtu = u32::try_from(mtu.max(IPV6_MIN_MTU)).unwrap_or(u32::MAX);
             let mut icmp = [0u8; ICMP_LEN];
-            icmp[0] = 2;
+            icmp[0] = ICMPV6_PACKET_TOO_BIG;
             icmp[4..].copy_from_slice(&mtu.to_be_bytes());
             let sum = Sum::of_pseudo_header_for(PROTOCOL_ICMPV6, from.into(), view.src, len)
                 .plus(Sum::of(&icmp))

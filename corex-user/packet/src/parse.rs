@@ -3,10 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
+use corex_common::ip::{
+    ETHERTYPE_IPV4, FRAGMENT, IPV4_FRAGMENT, IPV4_LEN, IPV6_LEN, PROTOCOL_UDP, UDP_LEN,
+    is_extension, is_walked,
+};
+
 use super::{
-    AUTHENTICATION, DESTINATION_OPTIONS, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6,
-    ETHERTYPE_QINQ, ETHERTYPE_VLAN, FRAGMENT, HOP_BY_HOP, IPV4_LEN, IPV6_LEN, MAX_EXT_HEADER_LEN,
-    MAX_EXT_HEADERS, PROTOCOL_UDP, ROUTING, UDP_LEN, VLAN_LEN, be16_at, bytes_at,
+    be16_at, bytes_at,
+    headers::{ExtHeaders, link_header},
 };
 
 /// A UDP datagram in a frame. All offsets and lengths are in bytes, offsets from the start of
@@ -113,23 +117,6 @@ pub fn parse(frame: &[u8]) -> Result<UdpFrame, ParseError> {
     }
 }
 
-/// Offset of the IP header, and whether it is IPv4's or IPv6's by the EtherType.
-pub(super) fn link_header(frame: &[u8]) -> Result<(usize, u16), ParseError> {
-    let mut l3 = ETHERNET_LEN;
-    let mut ethertype = be16_at(frame, l3 - 2).ok_or(ParseError::Malformed)?;
-    for _ in 0..2 {
-        if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
-            l3 += VLAN_LEN;
-            ethertype = be16_at(frame, l3 - 2).ok_or(ParseError::Malformed)?;
-        }
-    }
-    match ethertype {
-        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Ok((l3, ethertype)),
-        ETHERTYPE_VLAN | ETHERTYPE_QINQ => Err(ParseError::VlanDepth),
-        _ => Err(ParseError::NotIp),
-    }
-}
-
 fn parse_ipv4(frame: &[u8], l3: usize) -> Result<UdpFrame, ParseError> {
     let ip = bytes_at::<IPV4_LEN>(frame, l3).ok_or(ParseError::Malformed)?;
     match ip[0] {
@@ -137,8 +124,7 @@ fn parse_ipv4(frame: &[u8], l3: usize) -> Result<UdpFrame, ParseError> {
         0x46..=0x4f => return Err(ParseError::IpOptions),
         _ => return Err(ParseError::Malformed),
     }
-    // More fragments, or an offset (RFC 791 §3.1).
-    if u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff != 0 {
+    if u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT != 0 {
         return Err(ParseError::Fragment);
     }
     if ip[9] != PROTOCOL_UDP {
@@ -157,25 +143,15 @@ fn parse_ipv6(frame: &[u8], l3: usize) -> Result<UdpFrame, ParseError> {
         return Err(ParseError::Malformed);
     }
     let mut remaining = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
-    let mut next = ip[6];
-    let mut l4 = l3 + IPV6_LEN;
-    for _ in 0..MAX_EXT_HEADERS {
-        if next != HOP_BY_HOP && next != DESTINATION_OPTIONS {
-            break;
-        }
-        let [following, units] = *bytes_at(frame, l4).ok_or(ParseError::Malformed)?;
-        let len = (usize::from(units) + 1) * 8;
-        if len > MAX_EXT_HEADER_LEN {
-            return Err(ParseError::ExtHeader);
-        }
+    let mut headers = ExtHeaders::new(frame, l3, ip);
+    while is_walked(headers.kind, false) {
+        let len = headers.pass()?;
         remaining = remaining.checked_sub(len).ok_or(ParseError::Malformed)?;
-        next = following;
-        l4 += len;
     }
-    match next {
-        PROTOCOL_UDP => parse_udp(frame, l3, l4, remaining, true),
+    match headers.kind {
+        PROTOCOL_UDP => parse_udp(frame, l3, headers.at, remaining, true),
         FRAGMENT => Err(ParseError::Fragment),
-        HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION => Err(ParseError::ExtHeader),
+        kind if is_extension(kind) => Err(ParseError::ExtHeader),
         _ => Err(ParseError::NotUdp),
     }
 }

@@ -1,12 +1,12 @@
 //! ICMP errors of a protected server's stack: what they quote is what the hook made of a message,
 //! which isn't for the wire.
 
-use super::{
-    IPV4_LEN, IPV6_LEN, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, Sum, UDP_LEN, View, bytes_at,
-    reassemble::write_ipv4_checksum,
+use corex_common::ip::{
+    ICMP_LEN, IPV4_LEN, IPV6_LEN, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, UDP_LEN,
+    ipv4_header_len, is_icmp_error, is_icmpv6_error,
 };
 
-const ICMP_LEN: usize = 8;
+use super::{Sum, View, bytes_at, reassemble::write_ipv4_checksum};
 
 /// Cuts what an ICMP error quotes down to the IP and UDP headers, which is all that the sender's
 /// stack needs to find the socket (RFC 792; RFC 1122 §3.2.2 asks for no more), and puts lengths
@@ -18,11 +18,11 @@ pub fn cut_quote(frame: &mut [u8], view: &View) -> Option<usize> {
     let inner_at = icmp_at + ICMP_LEN;
     let (is_error, protocol, header_len) = if view.src.is_ipv4() {
         let inner = bytes_at::<IPV4_LEN>(frame, inner_at)?;
-        let is_error = view.protocol == PROTOCOL_ICMP && matches!(kind, 3 | 11 | 12);
-        (is_error, inner[9], usize::from(inner[0] & 0xf) * 4)
+        let is_error = view.protocol == PROTOCOL_ICMP && is_icmp_error(kind);
+        (is_error, inner[9], ipv4_header_len(inner[0]))
     } else {
         let inner = bytes_at::<IPV6_LEN>(frame, inner_at)?;
-        let is_error = view.protocol == PROTOCOL_ICMPV6 && kind < 128;
+        let is_error = view.protocol == PROTOCOL_ICMPV6 && is_icmpv6_error(kind);
         (is_error, inner[6], IPV6_LEN)
     };
     let end = inner_at + header_len + UDP_LEN;

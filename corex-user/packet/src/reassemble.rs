@@ -9,10 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{ETHERNET_LEN, IPV4_LEN, IPV6_LEN, Sum, View};
+use corex_common::ip::{ETHERNET_LEN, IPV4_FRAGMENT, IPV4_LEN, IPV6_LEN, MAX_IP_LEN};
 
-/// Largest length that IP's 16-bit field can say.
-const MAX_IP_LEN: usize = 0xffff;
+use super::{Sum, View};
 
 /// What may be kept of incomplete datagrams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -448,7 +447,7 @@ fn assemble<'p>(pieces: impl Iterator<Item = &'p Piece> + Clone, first: &View) -
         let len = u16::try_from(ip_len).ok()?;
         header.get_mut(2..4)?.copy_from_slice(&len.to_be_bytes());
         // Neither an offset nor more fragments; DF stays.
-        let flags = u16::from_be_bytes([*header.get(6)?, *header.get(7)?]) & 0xc000;
+        let flags = u16::from_be_bytes([*header.get(6)?, *header.get(7)?]) & !IPV4_FRAGMENT;
         header.get_mut(6..8)?.copy_from_slice(&flags.to_be_bytes());
         let byte = header.get_mut(1)?;
         *byte = *byte & !3 | ecn;

@@ -1,9 +1,13 @@
 //! A datagram with another payload, in the same headers: addresses, options, extension headers,
 //! VLAN tags, TTL, DSCP, flow label and identification stay.
 
+use corex_common::ip::{
+    FRAGMENT, FRAGMENT_HEADER_LEN, IPV4_LEN, IPV4_MORE_FRAGMENTS, IPV6_LEN, IPV6_MORE_FRAGMENTS,
+    UDP_LEN,
+};
+
 use super::{
-    FRAGMENT, FRAGMENT_HEADER_LEN, IPV6_LEN, Sum, UDP_LEN, UdpChecksum, UdpFrame, View, bytes_at,
-    reassemble::write_ipv4_checksum, verify_udp,
+    Sum, UdpChecksum, UdpFrame, View, bytes_at, reassemble::write_ipv4_checksum, verify_udp,
 };
 
 /// How a datagram leaves.
@@ -193,11 +197,10 @@ fn ipv4_piece(
     more: bool,
     data: &[u8],
 ) -> Option<()> {
-    const HEADER_LEN: usize = super::IPV4_LEN;
     if offset > 0 {
-        let options = piece.get(view.l3 + HEADER_LEN..)?;
+        let options = piece.get(view.l3 + IPV4_LEN..)?;
         let copied = copied_options(options);
-        piece.truncate(view.l3 + HEADER_LEN);
+        piece.truncate(view.l3 + IPV4_LEN);
         piece.extend_from_slice(&copied);
     }
     let header_len = piece.len() - view.l3;
@@ -212,7 +215,8 @@ fn ipv4_piece(
         let id = (manner.identification as u16).max(1);
         header.get_mut(4..6)?.copy_from_slice(&id.to_be_bytes());
     }
-    let field = u16::try_from(offset / 8).ok()? | u16::from(more) << 13;
+    let flag = if more { IPV4_MORE_FRAGMENTS } else { 0 };
+    let field = u16::try_from(offset / 8).ok()? | flag;
     header.get_mut(6..8)?.copy_from_slice(&field.to_be_bytes());
     write_ipv4_checksum(header)
 }
@@ -252,7 +256,8 @@ fn ipv6_piece(
     data: &[u8],
 ) -> Option<()> {
     let next = std::mem::replace(piece.get_mut(view.next_at)?, FRAGMENT);
-    let field = u16::try_from(offset).ok()? | u16::from(more);
+    let flag = if more { IPV6_MORE_FRAGMENTS } else { 0 };
+    let field = u16::try_from(offset).ok()? | flag;
     piece.extend_from_slice(&[next, 0]);
     piece.extend_from_slice(&field.to_be_bytes());
     piece.extend_from_slice(&manner.identification.to_be_bytes());

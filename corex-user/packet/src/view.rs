@@ -3,10 +3,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use corex_common::ip::{
+    AUTHENTICATION, DESTINATION_OPTIONS, ETHERTYPE_IPV4, FRAGMENT, FRAGMENT_HEADER_LEN,
+    IPV4_DONT_FRAGMENT, IPV4_FRAGMENT_OFFSET, IPV4_LEN, IPV4_MORE_FRAGMENTS, IPV6_FRAGMENT_OFFSET,
+    IPV6_LEN, IPV6_MORE_FRAGMENTS, PROTOCOL_UDP, ROUTING, UDP_LEN, ipv4_header_len, is_walked,
+};
+
 use super::{
-    AUTHENTICATION, DESTINATION_OPTIONS, ETHERTYPE_IPV4, FRAGMENT, FRAGMENT_HEADER_LEN, HOP_BY_HOP,
-    IPV4_LEN, IPV6_LEN, MAX_EXT_HEADER_LEN, MAX_EXT_HEADERS, PROTOCOL_UDP, ParseError, ROUTING,
-    Sum, UDP_LEN, UdpFrame, be16_at, bytes_at, link_header,
+    ParseError, Sum, UdpFrame, be16_at, bytes_at,
+    headers::{ExtHeaders, link_header},
 };
 
 /// Where a fragment belongs (RFC 791 §3.2, RFC 8200 §4.5).
@@ -102,13 +107,13 @@ impl View {
 
 fn parse_ipv4(frame: &[u8], l3: usize) -> Result<View, ParseError> {
     let ip = bytes_at::<IPV4_LEN>(frame, l3).ok_or(ParseError::Malformed)?;
-    let header_len = usize::from(ip[0] & 0xf) * 4;
+    let header_len = ipv4_header_len(ip[0]);
     if ip[0] >> 4 != 4 || header_len < IPV4_LEN {
         return Err(ParseError::Malformed);
     }
     let field = u16::from_be_bytes([ip[6], ip[7]]);
-    let offset = usize::from(field & 0x1fff) * 8;
-    let more = field & 0x2000 != 0;
+    let offset = usize::from(field & IPV4_FRAGMENT_OFFSET) * 8;
+    let more = field & IPV4_MORE_FRAGMENTS != 0;
     let address = |at: usize| bytes_at::<4>(ip, at).map(|a| Ipv4Addr::from(*a).into());
     let (Some(src), Some(dst)) = (address(12), address(16)) else {
         return Err(ParseError::Malformed);
@@ -122,7 +127,7 @@ fn parse_ipv4(frame: &[u8], l3: usize) -> Result<View, ParseError> {
         src,
         dst,
         ip_end: l3 + usize::from(u16::from_be_bytes([ip[2], ip[3]])),
-        dont_fragment: field & 0x4000 != 0,
+        dont_fragment: field & IPV4_DONT_FRAGMENT != 0,
         fragment: (more || offset != 0).then_some(FragmentField {
             id: u16::from_be_bytes([ip[4], ip[5]]).into(),
             offset,
@@ -153,45 +158,42 @@ fn parse_ipv6(frame: &[u8], l3: usize) -> Result<View, ParseError> {
         dont_fragment: true,
         fragment: None,
     };
-    // Of the header before the one that is looked at.
+    let mut headers = ExtHeaders::new(frame, l3, ip);
+    // Of the byte that names the header that is looked at.
     let mut next_at = view.next_at;
-    for walked in 0..=MAX_EXT_HEADERS {
-        let at = view.header_end;
-        match view.protocol {
-            FRAGMENT => {
-                let header =
-                    bytes_at::<FRAGMENT_HEADER_LEN>(frame, at).ok_or(ParseError::Malformed)?;
-                let field = u16::from_be_bytes([header[2], header[3]]);
-                view.fragment = Some(FragmentField {
-                    id: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-                    offset: usize::from(field & !7),
-                    more: field & 1 != 0,
-                    header_at: at,
-                });
-                view.per_fragment_end = at;
-                view.next_at = next_at;
-                view.protocol = header[0];
-                view.header_end = at + FRAGMENT_HEADER_LEN;
-                break;
-            }
-            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
-                let header = bytes_at::<4>(frame, at).ok_or(ParseError::Malformed)?;
-                let len = (usize::from(header[1]) + 1) * 8;
-                let has_segments_left = view.protocol == ROUTING && header[3] != 0;
-                if walked == MAX_EXT_HEADERS || len > MAX_EXT_HEADER_LEN || has_segments_left {
-                    return Err(ParseError::ExtHeader);
-                }
-                view.header_end = at + len;
-                next_at = at;
-                if view.protocol != DESTINATION_OPTIONS {
-                    view.per_fragment_end = view.header_end;
-                    view.next_at = at;
-                }
-                view.protocol = header[0];
-            }
-            AUTHENTICATION => return Err(ParseError::ExtHeader),
-            _ => break,
+    while is_walked(headers.kind, true) {
+        let (at, kind) = (headers.at, headers.kind);
+        let header = bytes_at::<4>(frame, at).ok_or(ParseError::Malformed)?;
+        // The packet is on its way to another address (RFC 8200 §4.4).
+        let has_segments_left = kind == ROUTING && header[3] != 0;
+        if has_segments_left {
+            return Err(ParseError::ExtHeader);
         }
+        headers.pass()?;
+        next_at = at;
+        if kind != DESTINATION_OPTIONS {
+            view.per_fragment_end = headers.at;
+            view.next_at = next_at;
+        }
+    }
+    (view.protocol, view.header_end) = (headers.kind, headers.at);
+    if headers.kind == AUTHENTICATION {
+        return Err(ParseError::ExtHeader);
+    }
+    if headers.kind == FRAGMENT {
+        let at = headers.at;
+        let header = bytes_at::<FRAGMENT_HEADER_LEN>(frame, at).ok_or(ParseError::Malformed)?;
+        let field = u16::from_be_bytes([header[2], header[3]]);
+        view.fragment = Some(FragmentField {
+            id: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            offset: usize::from(field & IPV6_FRAGMENT_OFFSET),
+            more: field & IPV6_MORE_FRAGMENTS != 0,
+            header_at: at,
+        });
+        view.per_fragment_end = at;
+        view.next_at = next_at;
+        view.protocol = header[0];
+        view.header_end = at + FRAGMENT_HEADER_LEN;
     }
     Ok(view)
 }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use corex_common::{inline as shared, maps};
+use corex_common::{
+    inline as shared,
+    ip::{ETHERNET_LEN, MAX_VLAN_TAGS, VLAN_TAG_LEN},
+    maps,
+};
 
 use super::options::Options;
 use crate::{
@@ -30,9 +34,9 @@ const LINKS: &str = "links";
 /// Above this a veth refuses native XDP on its other end (a page less headroom and skb_shared_info).
 const MAX_DETOUR_MTU: u32 = 3_498;
 /// Two VLAN tags, of which a veth admits one above its MTU (is_skb_forwardable()).
-const TAGS_LEN: u32 = 8;
+const TAGS_LEN: u32 = (MAX_VLAN_TAGS * VLAN_TAG_LEN) as u32;
 /// The longest frame that takes a detour.
-pub const MAX_FRAME_LEN: u32 = MAX_DETOUR_MTU + 14;
+pub const MAX_FRAME_LEN: u32 = MAX_DETOUR_MTU + ETHERNET_LEN as u32;
 
 /// How long a packet may take that is on its way through a detour as the road is closed.
 const SETTLE: Duration = Duration::from_millis(20);

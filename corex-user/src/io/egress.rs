@@ -9,7 +9,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
-use corex_common::counters::WorkerCounters;
+use corex_common::{
+    counters::WorkerCounters,
+    ip::{ETHERNET_LEN, MAX_UDP_PAYLOAD},
+};
 
 use super::{socket::KernelSocket, xdp_datagram::XdpDatagram};
 use crate::{
@@ -24,11 +27,6 @@ use corex_xdp::{Frame, FramePool, QueueSocket, Umem};
 /// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
 const TTL: u8 = 64;
 
-const ETHERNET_LEN: usize = 14;
-
-/// UDP's largest payload over IPv4 without options.
-const MAX_PAYLOAD: usize = 65_507;
-
 /// The way out by kernel sockets.
 pub struct SocketEgress<'a> {
     /// One for each listener, in order.
@@ -41,7 +39,7 @@ impl Egress for SocketEgress<'_> {
         out: Outbound<'_>,
         counters: &mut WorkerCounters,
     ) -> Result<(), TransmitError> {
-        if out.payload.len() > MAX_PAYLOAD {
+        if out.payload.len() > MAX_UDP_PAYLOAD {
             return Err(TransmitError::TooLong);
         }
         let kernel = |error: io::Error| {

@@ -426,7 +426,7 @@ fn key_of(address: SocketAddr) -> maps::SocketKey {
     maps::SocketKey {
         addr,
         port: address.port(),
-        proto: maps::PROTO_UDP,
+        proto: corex_common::ip::PROTOCOL_UDP,
         family,
     }
 }

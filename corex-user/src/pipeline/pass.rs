@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use corex_common::counters::WorkerCounters;
+use corex_common::{counters::WorkerCounters, ip::MAX_UDP_PAYLOAD};
 use corex_script::{
     Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose,
     SendError, SocketId, Target,
@@ -33,9 +33,6 @@ pub enum Failure {
     NoTransport,
     Kernel,
 }
-
-/// What an IPv4 datagram carries (RFC 768, RFC 791).
-const MAX_UDP_PAYLOAD: usize = 65_507;
 
 /// The host that the script sees while one message is handled.
 pub struct Pass<'a, 'm> {

@@ -85,7 +85,7 @@ fn extended(frame: &[u8], headers: &[(u8, usize)]) -> Vec<u8> {
     for &(protocol, len) in headers {
         out[next_at] = protocol;
         next_at = out.len();
-        out.push(PROTOCOL_UDP);
+        out.push(17);
         out.push((len / 8 - 1) as u8);
         out.resize(next_at + len, 0);
     }

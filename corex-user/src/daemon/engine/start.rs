@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use corex_common::maps;
+use corex_common::{ip::MAX_LINK_LEN, maps};
 use corex_script::settings::{self, Settings};
 use corex_sip::Transport;
 use corex_xdp::{FramePool, QueueSocket, Umem};
@@ -41,8 +41,8 @@ use crate::{
 /// Frames of packet memory for each queue and for sending.
 const FRAMES_PER_QUEUE: u32 = 2048;
 const FRAMES_TO_SEND: u32 = 2048;
-/// Ethernet header and two VLAN tags.
-const LINK_HEADERS: u32 = 22;
+/// In front of what an MTU counts.
+const LINK_HEADERS: u32 = MAX_LINK_LEN as u32;
 
 impl PacketEngine {
     /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
