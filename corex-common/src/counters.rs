@@ -1,13 +1,64 @@
 //! Counters, one structure of named `u64` for each place that decides about a packet.
 //!
-//! A name that begins with `pass_` or `drop_` is a verdict with its reason. The books:
-//! `seen = steered + offloaded + pass_* + drop_*` in [`KernelCounters`], and over all
-//! [`WorkerCounters`]
-//! `steered + socket_in + stream_in = sent + replied + consumed + delivered + handed_back +
-//! merged + drop_*`, where in inline mode what [`DetourCounters`] steered is steered too.
+//! Each counter is marked with what it is in the books' equation ([`Kind`]): at rest the inputs of
+//! [`KernelCounters`], [`EgressCounters`] and [`DetourCounters`] equal their verdicts, and so do
+//! over all [`WorkerCounters`] the inputs and what the XDP programs steered to the workers, in
+//! inline mode that of [`DetourCounters`] too. Everything that balances, groups or labels counters
+//! goes by these marks.
+
+/// What a counter is in the books' equation: `inputs = verdicts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Counts what came in and must get a verdict.
+    Input,
+    /// Counts what was decided in one way: each packet once. Where the name begins with `pass_` or
+    /// `drop_`, the rest of it is the reason.
+    Verdict,
+    /// Counts anything else, also part of what another one counts.
+    Plain,
+}
+
+/// What is known of a counter beside its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The field's name.
+    pub name: &'static str,
+    /// What it counts.
+    pub doc: &'static str,
+    /// What it is in the books' equation.
+    pub kind: Kind,
+}
+
+impl Counter {
+    /// What was decided and why, as in `("dropped", "probe")`; the reason is empty where a verdict
+    /// needs none, as in `("sent", "")`. `None` if it isn't a verdict.
+    pub fn verdict(&self) -> Option<(&'static str, &'static str)> {
+        (self.kind == Kind::Verdict).then(|| reason(self.name).unwrap_or((self.name, "")))
+    }
+}
+
+/// The verdict and the reason that a counter's name tells: `drop_probe` is `dropped` and `probe`,
+/// `pass_fragment` is `passed` and `fragment`. `None` for other names.
+pub fn reason(name: &str) -> Option<(&'static str, &str)> {
+    [("drop_", "dropped"), ("pass_", "passed")]
+        .into_iter()
+        .find_map(|(prefix, verdict)| Some((verdict, name.strip_prefix(prefix)?)))
+}
+
+macro_rules! kind {
+    (input) => {
+        Kind::Input
+    };
+    (verdict) => {
+        Kind::Verdict
+    };
+    (plain) => {
+        Kind::Plain
+    };
+}
 
 macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $kind:ident,)* }) => {
         $(#[$meta])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,13 +70,20 @@ macro_rules! counters {
             /// How many counters there are.
             pub const LEN: usize = [$(stringify!($field)),*].len();
 
+            /// All of them, in order.
+            pub const ALL: [Counter; Self::LEN] = [$(Counter {
+                name: stringify!($field),
+                doc: concat!($($doc),*),
+                kind: kind!($kind),
+            }),*];
+
             /// The fields' names, in order.
             pub const NAMES: [&'static str; Self::LEN] = [$(stringify!($field)),*];
 
             /// What they count, in order.
             pub const DOCS: [&'static str; Self::LEN] = [$(concat!($($doc),*)),*];
 
-            /// The values, in the order of [`Self::NAMES`].
+            /// The values, in the order of [`Self::ALL`].
             pub const fn values(&self) -> [u64; Self::LEN] {
                 [$(self.$field),*]
             }
@@ -40,6 +98,22 @@ macro_rules! counters {
             pub fn add(&mut self, other: &Self) {
                 $(self.$field = self.$field.wrapping_add(other.$field);)*
             }
+
+            /// What came in, of that which is counted here: the sum of the inputs.
+            pub fn received(&self) -> u64 {
+                self.sum(Kind::Input)
+            }
+
+            /// What was decided: the sum of the verdicts.
+            pub fn decided(&self) -> u64 {
+                self.sum(Kind::Verdict)
+            }
+
+            fn sum(&self, kind: Kind) -> u64 {
+                let all = Self::ALL.iter().zip(self.values());
+                all.filter(|(counter, _)| counter.kind == kind)
+                    .fold(0, |sum, (_, value)| sum.wrapping_add(value))
+            }
         }
     };
 }
@@ -48,50 +122,50 @@ counters! {
     /// What the XDP program decided; per CPU, map `COUNTERS`.
     KernelCounters {
         /// Packets that entered the program.
-        seen,
+        seen: input,
         /// Packets redirected to an AF_XDP socket.
-        steered,
+        steered: verdict,
         /// Packets transmitted or redirected by the kernel side alone.
-        offloaded,
+        offloaded: verdict,
         /// Payload bytes of the packets steered.
-        steered_bytes,
+        steered_bytes: plain,
         /// Neither IPv4 nor IPv6.
-        pass_not_ip,
+        pass_not_ip: verdict,
         /// More than two VLAN tags.
-        pass_vlan_depth,
+        pass_vlan_depth: verdict,
         /// IPv4 with options: the kernel's stack handles them.
-        pass_ip_options,
+        pass_ip_options: verdict,
         /// A fragment of IPv4 or IPv6: the kernel's stack reassembles it.
-        pass_fragment,
+        pass_fragment: verdict,
         /// More IPv6 extension headers than the program walks, or one that it doesn't know.
-        pass_ext_header,
+        pass_ext_header: verdict,
         /// Not UDP.
-        pass_not_udp,
+        pass_not_udp: verdict,
         /// A header that is cut off, or lengths that contradict each other.
-        pass_malformed,
+        pass_malformed: verdict,
         /// UDP to an address and port that is no listen socket.
-        pass_no_socket,
+        pass_no_socket: verdict,
         /// For a listen socket, but no AF_XDP socket serves the queue.
-        pass_no_xsk,
+        pass_no_xsk: verdict,
         /// For a listen socket, but longer than a frame of the packet memory.
-        pass_too_long,
+        pass_too_long: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
-        drop_probe,
+        drop_probe: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
-        pass_injected,
+        pass_injected: verdict,
         /// Inline: payload shorter than `min_msg_len`.
-        pass_short,
+        pass_short: verdict,
         /// Inline, open: the worker of the queue shows no sign of life.
-        pass_hung,
+        pass_hung: verdict,
         /// Inline, closed: no AF_XDP socket serves the queue.
-        drop_no_xsk,
+        drop_no_xsk: verdict,
         /// Inline, closed: longer than a frame of the packet memory.
-        drop_too_long,
+        drop_too_long: verdict,
         /// Inline, closed: the worker of the queue shows no sign of life.
-        drop_hung,
+        drop_hung: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
-        drop_ext_header,
+        drop_ext_header: verdict,
     }
 }
 
@@ -100,43 +174,43 @@ counters! {
     /// CPU, map `EGRESS_COUNTS`.
     EgressCounters {
         /// Packets that entered the program.
-        seen,
+        seen: input,
         /// Packets redirected into the detour through corex.
-        detoured,
+        detoured: verdict,
         /// What came back from the detour, since nobody took it there.
-        pass_returned,
+        pass_returned: verdict,
         /// Neither IPv4 nor IPv6.
-        pass_not_ip,
+        pass_not_ip: verdict,
         /// More than two VLAN tags.
-        pass_vlan_depth,
+        pass_vlan_depth: verdict,
         /// More IPv6 extension headers than the program walks, or one that it doesn't know.
-        pass_ext_header,
+        pass_ext_header: verdict,
         /// Not UDP.
-        pass_not_udp,
+        pass_not_udp: verdict,
         /// A header that is cut off, or lengths that contradict each other.
-        pass_malformed,
+        pass_malformed: verdict,
         /// UDP from an address and port that is no protected socket.
-        pass_no_socket,
+        pass_no_socket: verdict,
         /// Payload shorter than `min_msg_len`.
-        pass_short,
+        pass_short: verdict,
         /// A later fragment whose first one wasn't from a protected socket.
-        pass_fragment,
+        pass_fragment: verdict,
         /// Open: several datagrams in one, to be cut by the NIC (UDP_SEGMENT).
-        pass_gso,
+        pass_gso: verdict,
         /// Open: longer than a frame of the packet memory.
-        pass_too_long,
+        pass_too_long: verdict,
         /// Open: the worker shows no sign of life.
-        pass_hung,
+        pass_hung: verdict,
         /// Open: the interface has no detour, or nobody serves it.
-        pass_no_xsk,
+        pass_no_xsk: verdict,
         /// Closed: several datagrams in one, to be cut by the NIC (UDP_SEGMENT).
-        drop_gso,
+        drop_gso: verdict,
         /// Closed: longer than a frame of the packet memory.
-        drop_too_long,
+        drop_too_long: verdict,
         /// Closed: the worker shows no sign of life.
-        drop_hung,
+        drop_hung: verdict,
         /// Closed: the interface has no detour, or nobody serves it.
-        drop_no_xsk,
+        drop_no_xsk: verdict,
     }
 }
 
@@ -144,15 +218,15 @@ counters! {
     /// What the XDP program on corex's end of a detour decided; per CPU, map `DETOUR_COUNTS`.
     DetourCounters {
         /// Packets that entered the program.
-        seen,
+        seen: input,
         /// Packets redirected to an AF_XDP socket.
-        steered,
+        steered: verdict,
         /// Open: nobody took the packet, and it went on its way as it was.
-        pass_returned,
+        pass_returned: verdict,
         /// Closed: nobody took the packet.
-        drop_no_xsk,
+        drop_no_xsk: verdict,
         /// Not from a protected socket: nothing but corex's own TC program sends here.
-        drop_stray,
+        drop_stray: verdict,
     }
 }
 
@@ -160,17 +234,17 @@ counters! {
     /// What the XDP program decided for one listen socket; per CPU, map `SOCKET_COUNTS`.
     SocketCounters {
         /// Packets steered to AF_XDP.
-        steered,
+        steered: verdict,
         /// Their payload bytes.
-        steered_bytes,
+        steered_bytes: plain,
         /// Of those steered, the ones below `min_msg_len`: the hook is skipped.
-        short,
+        short: plain,
         /// Passed because no AF_XDP socket serves the queue.
-        pass_no_xsk,
+        pass_no_xsk: verdict,
         /// Passed because the frame is too long for the packet memory.
-        pass_too_long,
+        pass_too_long: verdict,
         /// Dropped as probes.
-        drop_probe,
+        drop_probe: verdict,
     }
 }
 
@@ -178,154 +252,136 @@ counters! {
     /// What one worker did; map `WORKERS`, written by the worker through a memory mapping.
     WorkerCounters {
         /// Frames taken from AF_XDP receive rings.
-        xdp_in,
+        xdp_in: plain,
         /// Datagrams read from kernel sockets.
-        socket_in,
+        socket_in: input,
         /// Datagrams that the kernel dropped before they could be read, as a kernel socket's
         /// buffer was full. Not in `socket_in`, and so outside the balance.
-        socket_overflow,
+        socket_overflow: plain,
         /// Messages that came by a stream.
-        stream_in,
+        stream_in: input,
         /// Messages sent at least once.
-        sent,
+        sent: verdict,
         /// Messages that weren't sent on and got a reply of ours.
-        replied,
+        replied: verdict,
         /// Messages that were neither sent on nor replied to and are done with: an ACK to a
         /// reply of ours, one of which the script sent something else with send_data().
-        consumed,
+        consumed: verdict,
         /// Inline: datagrams handed to the protected server's socket.
-        delivered,
+        delivered: verdict,
         /// Inline: packets that aren't for the hook and went on as they were: fragments of
         /// others' datagrams, and what is damaged, which the stack is to judge.
-        handed_back,
+        handed_back: verdict,
         /// Inline: fragments that became part of a datagram, all but one for each.
-        merged,
+        merged: verdict,
         /// Inline: ICMP errors among those handed back, of which the quotation was cut down to
         /// headers, as it was what the hook had made of a message.
-        quotes_cut,
+        quotes_cut: plain,
         /// Payload bytes received, by either road, before the hook.
-        bytes_in,
+        bytes_in: plain,
         /// Payload bytes sent, by either road, after the hook.
-        bytes_out,
+        bytes_out: plain,
         /// Transmissions by AF_XDP; one message may be sent more than once.
-        out_xdp,
+        out_xdp: plain,
         /// Of these, rewritten in the frame that they came in.
-        out_in_place,
+        out_in_place: plain,
         /// Transmissions by a kernel socket.
-        out_socket,
+        out_socket: plain,
         /// Of these, because no next hop was known yet.
-        out_socket_no_next_hop,
+        out_socket_no_next_hop: plain,
         /// Of these, because the payload didn't fit the frame or the MTU.
-        out_socket_too_big,
+        out_socket_too_big: plain,
         /// Of these, because the AF_XDP transmit ring or the frame pool was exhausted.
-        out_socket_ring_full,
+        out_socket_ring_full: plain,
         /// Transmissions handed over: by a stream, or to a name that must be looked up.
-        out_carried,
+        out_carried: plain,
         /// Hook runs on received messages.
-        hook_in,
+        hook_in: plain,
         /// Hook runs on messages about to be sent.
-        hook_out,
+        hook_out: plain,
         /// Bytes of the messages received that the hook ran on.
-        hook_in_before,
+        hook_in_before: plain,
         /// Bytes of what it made of them.
-        hook_in_after,
+        hook_in_after: plain,
         /// Bytes of the messages about to be sent that the hook ran on.
-        hook_out_before,
+        hook_out_before: plain,
         /// Bytes of what it made of them.
-        hook_out_after,
+        hook_out_after: plain,
         /// Messages that skipped the hook: shorter than `min_msg_len`.
-        hook_skipped,
+        hook_skipped: plain,
         /// Hook runs that replaced the message.
-        hook_replaced,
+        hook_replaced: plain,
         /// Hook runs that left `msg_avp` unset or an integer: the original went on.
-        hook_unset,
+        hook_unset: plain,
         /// Hook runs that failed: the original went on.
-        hook_failed,
+        hook_failed: plain,
         /// Route runs that stopped with an error.
-        route_failed,
+        route_failed: plain,
         /// Transmissions that were accepted and then refused by ring and kernel: none is
         /// expected, and the message counts as sent.
-        late_send_errors,
+        late_send_errors: plain,
         /// Wake-ups of the transmit side.
-        tx_kicks,
+        tx_kicks: plain,
         /// Nanoseconds that the worker didn't sleep.
-        busy_ns,
+        busy_ns: plain,
         /// AF_XDP: a steered frame whose headers can't be read.
-        drop_frame,
+        drop_frame: verdict,
         /// AF_XDP: IPv4 header checksum wrong.
-        drop_ip_checksum,
+        drop_ip_checksum: verdict,
         /// AF_XDP: UDP checksum wrong, or missing over IPv6.
-        drop_udp_checksum,
+        drop_udp_checksum: verdict,
         /// AF_XDP: receive ring full (XDP_STATISTICS rx_ring_full).
-        drop_rx_ring_full,
+        drop_rx_ring_full: verdict,
         /// AF_XDP: no free frame or frame too long (XDP_STATISTICS rx_dropped).
-        drop_rx_dropped,
+        drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
-        drop_probe,
+        drop_probe: verdict,
         /// The hook set `msg_avp` to the empty string: nothing to parse or send.
-        drop_hook_empty,
+        drop_hook_empty: verdict,
         /// The hook's result exceeds 65,535 bytes.
-        drop_hook_too_long,
+        drop_hook_too_long: verdict,
         /// After the hook, not a SIP message.
-        drop_not_sip,
+        drop_not_sip: verdict,
         /// The script said `drop`.
-        drop_script,
+        drop_script: verdict,
         /// A request that the script didn't send anywhere.
-        drop_request_unrouted,
+        drop_request_unrouted: verdict,
         /// A reply that the script didn't send anywhere.
-        drop_reply_unrouted,
+        drop_reply_unrouted: verdict,
         /// The script failed before it sent the message.
-        drop_route_failed,
+        drop_route_failed: verdict,
         /// A destination that isn't an address, or a name that couldn't be resolved.
-        drop_send_unresolved,
+        drop_send_unresolved: verdict,
         /// No listen socket of the destination's address family.
-        drop_send_no_socket,
+        drop_send_no_socket: verdict,
         /// The message exceeds what one UDP datagram carries.
-        drop_send_too_long,
+        drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.
-        drop_send_queue_full,
+        drop_send_queue_full: verdict,
         /// The transport can't be had.
-        drop_send_no_transport,
+        drop_send_no_transport: verdict,
         /// The kernel refused the datagram.
-        drop_send_error,
+        drop_send_error: verdict,
         /// Inline, closed: the hook failed.
-        drop_hook_failed,
+        drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.
-        drop_ring_full,
+        drop_ring_full: verdict,
         /// Inline: a fragment that overlaps another (RFC 5722).
-        drop_fragment_overlap,
+        drop_fragment_overlap: verdict,
         /// Inline: fragments of a datagram that isn't complete in time.
-        drop_fragment_timeout,
+        drop_fragment_timeout: verdict,
         /// Inline: a fragment beyond what is kept, or older ones that made room for it.
-        drop_fragment_full,
+        drop_fragment_full: verdict,
         /// Inline: a fragment that was there already.
-        drop_fragment_duplicate,
+        drop_fragment_duplicate: verdict,
         /// Inline: a fragment that is malformed, or a datagram that would be too long.
-        drop_fragment_malformed,
+        drop_fragment_malformed: verdict,
         /// Inline, closed: a datagram that came in fragments, with IPv6 extension headers that
         /// aren't walked.
-        drop_ext_header,
+        drop_ext_header: verdict,
         /// Inline: too long for the path after the hook, and not to be fragmented: the sender
         /// was told by ICMP.
-        drop_too_big,
-    }
-}
-
-impl WorkerCounters {
-    /// Messages and packets with a verdict: what has been steered to a worker or read by it, at
-    /// rest.
-    pub fn decided(&self) -> u64 {
-        let dropped = Self::NAMES
-            .iter()
-            .zip(self.values())
-            .filter(|(name, _)| name.starts_with("drop_"));
-        self.sent
-            + self.replied
-            + self.consumed
-            + self.delivered
-            + self.handed_back
-            + self.merged
-            + dropped.map(|(_, value)| value).sum::<u64>()
+        drop_too_big: verdict,
     }
 }
 
@@ -352,5 +408,50 @@ mod tests {
     fn a_structure_is_nothing_but_its_counters() {
         assert_eq!(size_of::<WorkerCounters>(), WorkerCounters::LEN * 8);
         assert_eq!(size_of::<KernelCounters>(), KernelCounters::LEN * 8);
+    }
+
+    #[test]
+    fn a_name_that_tells_a_reason_is_a_verdicts() {
+        let all = [
+            &KernelCounters::ALL[..],
+            &EgressCounters::ALL,
+            &DetourCounters::ALL,
+            &SocketCounters::ALL,
+            &WorkerCounters::ALL,
+        ];
+        for counter in all.into_iter().flatten() {
+            let is_verdict = counter.kind == Kind::Verdict;
+            assert!(
+                is_verdict || reason(counter.name).is_none(),
+                "{}",
+                counter.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_told_with_its_reason() {
+        let verdict = |name| {
+            let mut all = KernelCounters::ALL.iter();
+            all.find(|counter| counter.name == name)?.verdict()
+        };
+        assert_eq!(verdict("drop_probe"), Some(("dropped", "probe")));
+        assert_eq!(verdict("pass_not_udp"), Some(("passed", "not_udp")));
+        assert_eq!(verdict("steered"), Some(("steered", "")));
+        assert_eq!(verdict("seen"), None);
+        assert_eq!(verdict("steered_bytes"), None);
+    }
+
+    #[test]
+    fn inputs_and_verdicts_are_summed_and_nothing_else_is() {
+        let c = WorkerCounters {
+            socket_in: 1,
+            stream_in: 2,
+            merged: 10,
+            drop_script: 20,
+            bytes_in: 400,
+            ..WorkerCounters::default()
+        };
+        assert_eq!((c.received(), c.decided()), (3, 30));
     }
 }

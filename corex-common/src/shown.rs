@@ -183,3 +183,49 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         value: (&DetourCounters::NAMES, &DetourCounters::DOCS),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{borrow::ToOwned as _, string::String, vec::Vec};
+
+    use super::*;
+    use crate::counters::{Counter, Kind};
+
+    /// The books' equation as the documentation writes it.
+    fn equation(counters: &[Counter]) -> String {
+        let names = |kind| {
+            let of_kind = counters.iter().filter(move |counter| counter.kind == kind);
+            of_kind.map(|counter| counter.name)
+        };
+        let inputs: Vec<&str> = names(Kind::Input).collect();
+        let mut verdicts: Vec<String> = Vec::new();
+        for group in ["", "pass_", "drop_"] {
+            let mut those = names(Kind::Verdict).filter(|name| match group {
+                "" => !name.starts_with("pass_") && !name.starts_with("drop_"),
+                group => name.starts_with(group),
+            });
+            if group.is_empty() {
+                verdicts.extend(those.map(str::to_owned));
+            } else if those.next().is_some() {
+                verdicts.push("all ".to_owned() + group);
+            }
+        }
+        inputs.join(" + ") + " = " + &verdicts.join(" + ")
+    }
+
+    #[test]
+    fn the_equations_of_the_books_are_those_of_the_counters() {
+        for (map, counters) in [
+            (maps::COUNTERS, &KernelCounters::ALL[..]),
+            (maps::WORKERS, &WorkerCounters::ALL),
+            (inline::EGRESS_COUNTS, &EgressCounters::ALL),
+            (inline::DETOUR_COUNTS, &DetourCounters::ALL),
+        ] {
+            let shown = SHOWN.iter().find(|shown| shown.name == map).unwrap();
+            let equation = equation(counters);
+            assert!(shown.doc.contains(&equation), "{map}: {equation}");
+        }
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
+use corex_common::counters::{
+    Counter, DetourCounters, EgressCounters, KernelCounters, Kind, WorkerCounters,
+};
 use serde_json::Value;
 
 /// A snapshot of the counters. Read leniently: what isn't there is zero.
@@ -57,62 +60,51 @@ impl Books {
     /// # Errors
     /// A side doesn't balance; with the numbers.
     pub fn check_balance(&self) -> Result<()> {
-        let kernel = ["steered", "offloaded"]
-            .map(|name| self.get(&format!("kernel.{name}")))
-            .iter()
-            .sum::<u64>()
-            + self.sum("kernel.passed")
-            + self.sum("kernel.dropped");
-        let seen = self.get("kernel.seen");
-        if seen != kernel {
-            bail!(
-                "the XDP program saw {seen} packets and decided {kernel}: {:#}",
+        for (group, counters) in [
+            ("kernel", &KernelCounters::ALL[..]),
+            ("inline.egress", &EgressCounters::ALL),
+            ("inline.detour", &DetourCounters::ALL),
+        ] {
+            let seen = self.sum_of(group, counters, Kind::Input);
+            let decided = self.decided(group, counters);
+            ensure!(
+                seen == decided,
+                "{group}: {seen} packets were seen and {decided} decided: {:#}",
                 self.0
             );
         }
-        for (program, elsewhere) in [("egress", "detoured"), ("detour", "steered")] {
-            let at = |name: &str| format!("inline.{program}.{name}");
-            let seen = self.get(&at("seen"));
-            let decided =
-                self.get(&at(elsewhere)) + self.sum(&at("passed")) + self.sum(&at("dropped"));
-            if seen != decided {
-                bail!(
-                    "the program of the {program} saw {seen} packets and decided {decided}: {:#}",
-                    self.0
-                );
-            }
-        }
-        let arrived = ["steered", "socket_in", "stream_in"]
-            .map(|name| self.get(&format!("user.{name}")))
-            .iter()
-            .sum::<u64>();
-        let decided = [
-            "sent",
-            "replied",
-            "consumed",
-            "delivered",
-            "handed_back",
-            "merged",
-        ]
-        .map(|name| self.get(&format!("user.{name}")))
-        .iter()
-        .sum::<u64>()
-            + self.sum("user.dropped");
-        if arrived != decided {
-            bail!(
-                "{arrived} messages arrived and {decided} were decided: {:#}",
-                self.0
-            );
-        }
+        let arrived =
+            self.get("user.steered") + self.sum_of("user", &WorkerCounters::ALL, Kind::Input);
+        let decided = self.decided("user", &WorkerCounters::ALL);
+        ensure!(
+            arrived == decided,
+            "{arrived} messages arrived and {decided} were decided: {:#}",
+            self.0
+        );
         let queued = self.get("streams.queued");
         let settled = self.get("streams.delivered") + self.sum("streams.dropped");
-        if queued != settled {
-            bail!(
-                "{queued} messages were handed over and {settled} settled: {:#}",
-                self.0
-            );
-        }
+        ensure!(
+            queued == settled,
+            "{queued} messages were handed over and {settled} settled: {:#}",
+            self.0
+        );
         Ok(())
+    }
+
+    /// The sum over those counters of a kind that stand in the group itself.
+    fn sum_of(&self, group: &str, counters: &[Counter], kind: Kind) -> u64 {
+        let of_kind = counters.iter().filter(|counter| counter.kind == kind);
+        of_kind
+            .map(|counter| self.get(&format!("{group}.{}", counter.name)))
+            .sum()
+    }
+
+    /// The sum over the verdicts: those without a reason by their names, those with one as corex
+    /// wrote them, whatever their reasons are.
+    fn decided(&self, group: &str, counters: &[Counter]) -> u64 {
+        self.sum_of(group, counters, Kind::Verdict)
+            + self.sum(&format!("{group}.passed"))
+            + self.sum(&format!("{group}.dropped"))
     }
 }
 

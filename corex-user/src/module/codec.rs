@@ -1,6 +1,6 @@
 //! The module `codec`: transformations of whole messages.
 
-use crate::codec::{Codec, CodecConfig, CodecError, Codecs};
+use crate::codec::{CODECS, CodecError, CodecId, Codecs};
 use corex_script::function::{
     Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes,
 };
@@ -12,13 +12,10 @@ pub(super) static MODULE: Module = Module {
     name: "codec",
     doc: "Native transformations of messages, for event_route[network:msg].",
     functions: FUNCTIONS,
-    parameters: PARAMETERS,
+    parameters: &PARAMETERS,
     keeps: Some(|settings| {
-        let config = CodecConfig {
-            gzip_level: settings.codec.gzip_level,
-        };
         Box::new(Kept {
-            codecs: Codecs::new(&config),
+            codecs: Codecs::new(&settings.codec),
             log: Limiter::default(),
         })
     }),
@@ -29,11 +26,8 @@ const FORM: &[Param] = &[
     Param {
         name: "codec",
         kind: ParamKind::Choice {
-            find: |name| {
-                let is = |codec: &Codec| codec.name().as_bytes() == name;
-                Codec::ALL.iter().position(is).map(|at| at as i64)
-            },
-            words: "\"gzip\"",
+            find: |name| CodecId::find(name).map(|codec| codec.place() as i64),
+            words: WORDS,
         },
     },
     Param {
@@ -68,28 +62,87 @@ const FUNCTIONS: &[Function] = &[
     },
 ];
 
-const PARAMETERS: &[Parameter] = &[
-    Parameter {
-        name: "max_output",
-        aliases: &[],
-        kind: ParameterKind::Int {
-            min: 1,
-            max: 65_535,
-            set: |settings, value| settings.codec.max_output = value as u32,
-        },
-        doc: "The most bytes that a transformation may yield. Default: 65535.",
+/// The module's own parameter, and those of the codecs in their order.
+const PARAMETERS: [Parameter; 1 + count_parameters()] = {
+    let mut all = [const { MAX_OUTPUT }; 1 + count_parameters()];
+    let (mut codec, mut next) = (0, 1);
+    while codec < CODECS.len() {
+        let mut at = 0;
+        while at < CODECS[codec].parameters.len() {
+            let parameter = &CODECS[codec].parameters[at];
+            all[next] = Parameter {
+                name: parameter.name,
+                aliases: parameter.aliases,
+                kind: parameter.kind,
+                doc: parameter.doc,
+            };
+            (at, next) = (at + 1, next + 1);
+        }
+        codec += 1;
+    }
+    all
+};
+
+const MAX_OUTPUT: Parameter = Parameter {
+    name: "max_output",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 1,
+        max: 65_535,
+        set: |settings, value| settings.codec.max_output = value as u32,
     },
-    Parameter {
-        name: "gzip_level",
-        aliases: &[],
-        kind: ParameterKind::Int {
-            min: 0,
-            max: 12,
-            set: |settings, value| settings.codec.gzip_level = value as u8,
-        },
-        doc: "Compression level of gzip: 0 (none), 1 (fastest) to 12 (slowest). Default: 6.",
-    },
-];
+    doc: "The most bytes that a transformation may yield. Default: 65535.",
+};
+
+const fn count_parameters() -> usize {
+    let (mut count, mut codec) = (0, 0);
+    while codec < CODECS.len() {
+        count += CODECS[codec].parameters.len();
+        codec += 1;
+    }
+    count
+}
+
+/// The codecs' names as reports list them: `"a", "b" or "c"`.
+const WORDS: &str = {
+    const TEXT: [u8; write_words(&mut [])] = {
+        let mut text = [0; write_words(&mut [])];
+        write_words(&mut text);
+        text
+    };
+    match std::str::from_utf8(&TEXT) {
+        Ok(words) => words,
+        Err(_) => panic!("names are text"),
+    }
+};
+
+/// Writes [`WORDS`] as far as there is room, and returns how long they are.
+const fn write_words(out: &mut [u8]) -> usize {
+    let (mut codec, mut len) = (0, 0);
+    while codec < CODECS.len() {
+        let before = match codec {
+            0 => "\"",
+            last if last + 1 == CODECS.len() => " or \"",
+            _ => ", \"",
+        };
+        len = write(before, out, len);
+        len = write(CODECS[codec].name, out, len);
+        len = write("\"", out, len);
+        codec += 1;
+    }
+    len
+}
+
+const fn write(text: &str, out: &mut [u8], mut at: usize) -> usize {
+    let mut text = text.as_bytes();
+    while let [byte, rest @ ..] = text {
+        if at < out.len() {
+            out[at] = *byte;
+        }
+        (text, at) = (rest, at + 1);
+    }
+    at
+}
 
 /// What a worker keeps.
 struct Kept {
@@ -97,16 +150,13 @@ struct Kept {
     log: Limiter,
 }
 
-type Transform = fn(&mut Codecs, Codec, &[u8], &mut Vec<u8>, usize) -> Result<(), CodecError>;
+type Transform = fn(&mut Codecs, CodecId, &[u8], &mut Vec<u8>, usize) -> Result<(), CodecError>;
 
 fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, Halt> {
     let [Arg::Choice(codec), input, Arg::Target(output)] = args else {
         return Ok(-1);
     };
-    let Some(codec) = usize::try_from(*codec)
-        .ok()
-        .and_then(|at| Codec::ALL.get(at))
-    else {
+    let Some(codec) = usize::try_from(*codec).ok().and_then(CodecId::at) else {
         return Ok(-1);
     };
     let input = exec.arg_str(std::slice::from_ref(input), 0)?;
@@ -114,7 +164,7 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
     // The parameters' bounds let no error through.
     let result = exec.append_with(input, |kept: &mut Kept, input, out| {
         match &mut kept.codecs {
-            Ok(codecs) => transform(codecs, *codec, input, out, max),
+            Ok(codecs) => transform(codecs, codec, input, out, max),
             Err(error) => Err(*error),
         }
     })?;

@@ -279,9 +279,10 @@ fn with_intercept_send_0_the_outgoing_hook_is_bypassed_as_in_kamailio() {
 #[test]
 fn what_comes_in_compressed_is_routed_plain() {
     let mut compressed = Vec::new();
-    crate::codec::Codecs::new(&crate::codec::CodecConfig::default())
+    let gzip = crate::codec::CodecId::find(b"gzip").unwrap();
+    crate::codec::Codecs::new(&corex_script::settings::Codec::default())
         .unwrap()
-        .encode(crate::codec::Codec::Gzip, REQUEST, &mut compressed, 1000)
+        .encode(gzip, REQUEST, &mut compressed, 1000)
         .unwrap();
     let hook = "if (is_incoming()) codec_decode(\"gzip\", \"$mb\", \"$avp(msg)\"); \
         else $avp(msg) = $mb;";

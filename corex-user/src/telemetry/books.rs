@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use corex_common::counters::{
-    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
+    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters, reason,
 };
 use serde_json::{Map, Value, json};
 
@@ -127,53 +127,31 @@ pub struct Books {
     pub log_lines_dropped: usize,
 }
 
-/// Splits counters into plain ones and the groups `passed` and `dropped`, by reason.
+/// Counters by name; those whose names tell a reason, by reason in the groups `passed` and
+/// `dropped`.
 fn group(names: &[&str], values: &[u64]) -> Map<String, Value> {
-    let mut plain = Map::new();
-    let mut passed = Map::new();
-    let mut dropped = Map::new();
+    let mut all = Map::new();
     for (name, value) in names.iter().zip(values) {
-        let (map, key) = if let Some(reason) = name.strip_prefix("pass_") {
-            (&mut passed, reason)
-        } else if let Some(reason) = name.strip_prefix("drop_") {
-            (&mut dropped, reason)
-        } else {
-            (&mut plain, *name)
+        let Some((verdict, reason)) = reason(name) else {
+            all.insert((*name).to_owned(), json!(value));
+            continue;
         };
-        map.insert(key.to_owned(), json!(value));
-    }
-    for (key, map) in [("passed", passed), ("dropped", dropped)] {
-        if !map.is_empty() {
-            plain.insert(key.to_owned(), Value::Object(map));
+        let group = all.entry(verdict).or_insert_with(|| json!({}));
+        if let Some(group) = group.as_object_mut() {
+            group.insert(reason.to_owned(), json!(value));
         }
     }
-    plain
-}
-
-fn sum(names: &[&str], values: &[u64], prefixes: &[&str]) -> u64 {
-    names
-        .iter()
-        .zip(values)
-        .filter(|(name, _)| prefixes.iter().any(|p| name.starts_with(p)))
-        .map(|(_, value)| value)
-        .sum()
+    all
 }
 
 impl Books {
     /// Packets that the kernel's programs saw but gave no verdict: 0 at rest.
     pub fn kernel_imbalance(&self) -> i64 {
-        let verdicts = &["pass_", "drop_"];
-        let ingress = self.kernel.map_or(0, |k| {
-            let decided =
-                k.steered + k.offloaded + sum(&KernelCounters::NAMES, &k.values(), verdicts);
-            k.seen.wrapping_sub(decided) as i64
-        });
-        let inline = self.inline.map_or(0, |(egress, detour)| {
-            let left = egress.detoured + sum(&EgressCounters::NAMES, &egress.values(), verdicts);
-            let taken = detour.steered + sum(&DetourCounters::NAMES, &detour.values(), verdicts);
-            (egress.seen + detour.seen).wrapping_sub(left + taken) as i64
-        });
-        ingress + inline
+        let ingress = self.kernel.unwrap_or_default();
+        let (egress, detour) = self.inline.unwrap_or_default();
+        let seen = ingress.received() + egress.received() + detour.received();
+        let decided = ingress.decided() + egress.decided() + detour.decided();
+        seen.wrapping_sub(decided) as i64
     }
 
     /// Packets that the kernel's programs steered to the workers.
@@ -183,9 +161,8 @@ impl Books {
 
     /// Messages that came to user space without a verdict: 0 at rest.
     pub fn user_imbalance(&self) -> i64 {
-        let steered = self.steered();
-        let user = &self.user;
-        (steered + user.socket_in + user.stream_in).wrapping_sub(user.decided()) as i64
+        let arrived = self.steered() + self.user.received();
+        arrived.wrapping_sub(self.user.decided()) as i64
     }
 
     /// Every counter: its group, its name and its value.
@@ -339,7 +316,7 @@ impl Books {
                     .zip(self.user.values()),
             );
         for (name, value) in all {
-            if let Some(reason) = name.strip_prefix("drop_")
+            if let Some(("dropped", reason)) = reason(name)
                 && value > 0
             {
                 line.push_str(&format!(" {value} {reason}"));

@@ -8,6 +8,7 @@ mod lua;
 mod stream;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -110,20 +111,20 @@ impl Default for Corex {
 }
 
 /// Parameters of the module `codec`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Codec {
     /// The most bytes that a transformation may yield.
     pub max_output: u32,
-    /// Compression level of gzip, 0 (stored) to 12 (slowest); 1 to 9 mean about what they
-    /// mean to `gzip`.
-    pub gzip_level: u8,
+    /// Parameters of single codecs, by name. What isn't set isn't here: its default is the
+    /// codec's.
+    pub of_codecs: BTreeMap<&'static str, i64>,
 }
 
 impl Default for Codec {
     fn default() -> Codec {
         Codec {
             max_output: MAX_MESSAGE_LEN,
-            gzip_level: 6,
+            of_codecs: BTreeMap::new(),
         }
     }
 }
