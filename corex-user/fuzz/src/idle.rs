@@ -11,14 +11,14 @@ use corex_user::rpc::daemon::{
     Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory, Socket,
     Table, TableEntry, TableError, Variable, Worker,
 };
-use corex_user::rpc::limit::Limits;
+use corex_user::rpc::limits::RpcLimits;
 use corex_user::telemetry::{peers::Summary, trace::Traced};
 
 struct Idle;
 
 /// Remote control of it.
 pub fn rpc() -> Rpc {
-    Rpc::new(Arc::new(Idle), Limits::default())
+    Rpc::new(Arc::new(Idle), RpcLimits::default())
 }
 
 /// What a future gives that waits for nobody else.

@@ -11,10 +11,10 @@ use anyhow::Context as _;
 
 use super::remote::Remote;
 use crate::{
-    http::{Handler, Method, Request, Response, Router, Server},
+    http::{Handler, HttpLimits, Method, Request, Response, Router, Server},
     rpc::{
         Rpc, ctl, json,
-        limit::Limits,
+        limits::RpcLimits,
         settings::{HostPort, JsonRpcSettings},
     },
     script::Config,
@@ -86,7 +86,7 @@ impl FrontEnds {
 
     /// Serves them for as long as the runtime runs; to be called within it.
     pub fn serve(self, remote: &Arc<Remote>) {
-        let rpc = Arc::new(Rpc::new(Arc::clone(remote) as _, Limits::default()));
+        let rpc = Arc::new(Rpc::new(Arc::clone(remote) as _, RpcLimits::default()));
         let pretty = self.json.pretty;
         for listener in self.binrpc {
             spawn("binrpc", listener.serve(Arc::clone(&rpc)));
@@ -110,7 +110,7 @@ impl FrontEnds {
                     .with(Method::Get, "/health", answer(remote, health))
                     .with(Method::Get, "/ready", answer(remote, ready));
             }
-            spawn("HTTP", http.server.serve(router, Limits::default()));
+            spawn("HTTP", http.server.serve(router, HttpLimits::default()));
         }
     }
 }

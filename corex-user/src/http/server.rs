@@ -17,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{MAX_BODY, Method, Request, Response, Router};
-use crate::rpc::limit::{Limits, Rates};
+use super::limits::HttpLimits;
+use super::rates::Rates;
+use super::router::{MAX_BODY, Method, Request, Response, Router};
 
 /// A connection is closed after, whatever happens on it.
 const LIFE: Duration = Duration::from_secs(300);
@@ -56,10 +57,10 @@ impl Server {
     ///
     /// # Errors
     /// When the runtime can't take the socket.
-    pub async fn serve(self, router: Router, limits: Limits) -> io::Result<()> {
+    pub async fn serve(self, router: Router, limits: HttpLimits) -> io::Result<()> {
         let socket = tokio::net::TcpListener::from_std(self.socket)?;
         let shared = Arc::new(Shared {
-            rates: Mutex::new(Rates::new(&limits)),
+            rates: Mutex::new(Rates::new(limits.burst, limits.rate)),
             router,
             limits,
         });
@@ -82,7 +83,7 @@ impl Server {
 
 struct Shared {
     router: Router,
-    limits: Limits,
+    limits: HttpLimits,
     rates: Mutex<Rates<IpAddr>>,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::limit::Client;
+use super::limits::Client;
 use super::service::Rpc;
 use super::settings::{Access, HostPort};
 use super::socket_file::{self, SocketFile};

@@ -15,7 +15,7 @@ pub mod daemon;
 mod datagram;
 pub mod fault;
 pub mod json;
-pub mod limit;
+pub mod limits;
 pub mod params;
 pub mod registry;
 pub mod service;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::command::{Answer, Call, Handler, Outcome};
 use super::daemon::Daemon;
-use super::limit::{Client, Limits, Rates};
+use super::limits::{Client, RpcLimits};
 use super::params::Params;
 use super::registry::{Registry, not_found};
+use crate::http::Rates;
 
 /// Remote control of one daemon. Front ends share it in an [`Arc`].
 pub struct Rpc {
@@ -18,7 +19,7 @@ pub struct Rpc {
     /// What they work on.
     pub daemon: Arc<dyn Daemon>,
     /// Bounds for every client.
-    pub limits: Limits,
+    pub limits: RpcLimits,
     /// State and books of the front ends.
     pub fronts: Fronts,
     rates: Mutex<Rates<Client>>,
@@ -26,11 +27,11 @@ pub struct Rpc {
 
 impl Rpc {
     /// All commands, for this daemon.
-    pub fn new(daemon: Arc<dyn Daemon>, limits: Limits) -> Rpc {
+    pub fn new(daemon: Arc<dyn Daemon>, limits: RpcLimits) -> Rpc {
         Rpc {
             registry: Registry::all(),
             daemon,
-            rates: Mutex::new(Rates::new(&limits)),
+            rates: Mutex::new(Rates::new(limits.burst, limits.rate)),
             limits,
             fronts: Fronts::default(),
         }

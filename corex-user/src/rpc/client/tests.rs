@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::rpc::Rpc;
 use crate::rpc::ctl::Listener;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::settings::Access;
 use crate::rpc::tests::{Fake, Folder, run, runtime};
 
@@ -19,7 +19,7 @@ fn serve() -> Served {
     let at = format!("unix:{}", folder.join("ctl").display());
     let address = BinrpcAddress::parse(&at).unwrap();
     let listener = Listener::bind(&address, &Access::default(), false).unwrap();
-    let rpc = Arc::new(Rpc::new(Arc::new(Fake::new()), Limits::default()));
+    let rpc = Arc::new(Rpc::new(Arc::new(Fake::new()), RpcLimits::default()));
     let runtime = runtime();
     runtime.spawn(listener.serve(Arc::clone(&rpc)));
     Served {

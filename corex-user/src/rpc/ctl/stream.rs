@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Server;
 use crate::rpc::binrpc::{self, Frame, Kind, Malformed, Progress};
-use crate::rpc::limit::Client;
+use crate::rpc::limits::Client;
 use crate::rpc::service::End;
 
 /// Room for bytes to come, also where a client promises more.

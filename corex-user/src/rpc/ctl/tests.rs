@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::rpc::binrpc::request_bytes;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::service::Books;
 use crate::rpc::tests::{Fake, Folder, runtime};
 use crate::rpc::value::Value;
@@ -31,7 +31,7 @@ fn bind(kind: &str, path: &Path, access: &Access) -> io::Result<Listener> {
     Listener::bind(&BinrpcAddress::parse(&text).unwrap(), access, false)
 }
 
-fn serve(kind: &str, limits: Limits) -> Served {
+fn serve(kind: &str, limits: RpcLimits) -> Served {
     let folder = Folder::new();
     let listener = bind(kind, &folder.join("ctl"), &Access::default()).unwrap();
     let rpc = Arc::new(Rpc::new(Arc::new(Fake::new()), limits));
@@ -91,7 +91,7 @@ fn is_served(stream: &mut UnixStream) {
 
 #[test]
 fn requests_may_come_in_pieces_and_several_at_once() {
-    let served = serve("unixs", Limits::default());
+    let served = serve("unixs", RpcLimits::default());
     let mut stream = served.connect();
     for byte in version().iter() {
         stream.write_all(&[*byte]).unwrap();
@@ -105,7 +105,7 @@ fn requests_may_come_in_pieces_and_several_at_once() {
 
 #[test]
 fn malformed_input_is_answered_closed_and_counted() {
-    let served = serve("unixs", Limits::default());
+    let served = serve("unixs", RpcLimits::default());
     let mut other = served.connect();
     is_served(&mut other);
     for (bytes, reason) in [
@@ -142,9 +142,9 @@ fn malformed_input_is_answered_closed_and_counted() {
 
 #[test]
 fn a_client_that_never_ends_its_request_is_sent_away() {
-    let limits = Limits {
+    let limits = RpcLimits {
         request: Duration::from_millis(50),
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut slow = served.connect();
@@ -158,10 +158,10 @@ fn a_client_that_never_ends_its_request_is_sent_away() {
 
 #[test]
 fn a_client_that_reads_nothing_is_sent_away() {
-    let limits = Limits {
+    let limits = RpcLimits {
         reply: Duration::from_millis(50),
         burst: 1_000_000,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut deaf = served.connect();
@@ -175,9 +175,9 @@ fn a_client_that_reads_nothing_is_sent_away() {
 
 #[test]
 fn too_many_connections_are_refused_and_others_are_served_on() {
-    let limits = Limits {
+    let limits = RpcLimits {
         connections: 2,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut first = served.connect();
@@ -199,10 +199,10 @@ fn too_many_connections_are_refused_and_others_are_served_on() {
 
 #[test]
 fn a_client_that_asks_too_fast_waits_for_its_replies() {
-    let limits = Limits {
+    let limits = RpcLimits {
         burst: 1,
         rate: 100,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut stream = served.connect();
@@ -214,10 +214,10 @@ fn a_client_that_asks_too_fast_waits_for_its_replies() {
 
 #[test]
 fn datagrams_beyond_the_rate_are_dropped_and_counted() {
-    let limits = Limits {
+    let limits = RpcLimits {
         burst: 2,
         rate: 1,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixd", limits);
     let client = UnixDatagram::bind(served.folder.join("client")).unwrap();
@@ -236,7 +236,7 @@ fn datagrams_beyond_the_rate_are_dropped_and_counted() {
 
 #[test]
 fn datagrams_that_cannot_be_read_or_answered_are_counted() {
-    let served = serve("unixd", Limits::default());
+    let served = serve("unixd", RpcLimits::default());
     let nameless = UnixDatagram::unbound().unwrap();
     nameless.connect(served.folder.join("ctl")).unwrap();
     nameless.send(&version()).unwrap();
@@ -298,7 +298,7 @@ fn a_socket_goes_with_its_listener_and_only_a_dead_one_is_replaced() {
 
 #[test]
 fn the_end_of_serving_ends_connections_and_removes_the_file() {
-    let served = serve("unixs", Limits::default());
+    let served = serve("unixs", RpcLimits::default());
     let mut stream = served.connect();
     is_served(&mut stream);
     served.serving.abort();

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{Answered, Piece, answer, next_document};
-use crate::rpc::limit::Client;
+use crate::rpc::limits::Client;
 use crate::rpc::service::Rpc;
 use crate::rpc::settings::Access;
 use crate::rpc::socket_file::{self, SocketFile};

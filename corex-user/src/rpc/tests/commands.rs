@@ -8,7 +8,7 @@ use crate::rpc::Rpc;
 use crate::rpc::command::Answer;
 use crate::rpc::daemon::{Daemon as _, Setting};
 use crate::rpc::fault::Fault;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::params::Params;
 use crate::rpc::value::{Reply, Value};
 
@@ -20,7 +20,7 @@ struct Asked {
 fn asked() -> Asked {
     let fake = Arc::new(Fake::new());
     Asked {
-        rpc: Rpc::new(fake.clone(), Limits::default()),
+        rpc: Rpc::new(fake.clone(), RpcLimits::default()),
         fake,
     }
 }

@@ -13,10 +13,10 @@ use nix::unistd::mkfifo;
 use tokio::runtime::Runtime;
 
 use super::{Fake, Folder, run, runtime};
-use crate::http::{Method, Router, Server};
+use crate::http::{HttpLimits, Method, Router, Server};
 use crate::rpc::Rpc;
 use crate::rpc::json::{Datagrams, Fifo, route};
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::settings::{Access, DatagramAddress};
 
 struct Served {
@@ -26,10 +26,10 @@ struct Served {
 }
 
 fn serve() -> Served {
-    let limits = Limits {
+    let limits = RpcLimits {
         request: Duration::from_millis(200),
         reply: Duration::from_millis(500),
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     Served {
         folder: Folder::new(),
@@ -239,7 +239,7 @@ fn curl_gets_kamailios_status() {
         Router::default().with(Method::Post, "/RPC", route(Arc::clone(&served.rpc), false));
     served
         .runtime
-        .spawn(server.serve(router, Limits::default()));
+        .spawn(server.serve(router, HttpLimits::default()));
     let ask = |document: &str| run("curl", &["-s", "-i", "--data", document, &url]);
     let text = ask(r#"{"jsonrpc":"2.0","method":"core.version","id":1}"#);
     assert!(

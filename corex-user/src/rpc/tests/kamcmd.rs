@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use super::{Fake, Folder, output, run, runtime};
 use crate::rpc::Rpc;
 use crate::rpc::ctl::Listener;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::settings::{Access, BinrpcAddress};
 
 struct Served {
@@ -28,7 +28,7 @@ fn serve(address: &str) -> Served {
     );
     let listener = listener.unwrap();
     let fake = Arc::new(Fake::new());
-    let rpc = Arc::new(Rpc::new(fake.clone(), Limits::default()));
+    let rpc = Arc::new(Rpc::new(fake.clone(), RpcLimits::default()));
     let runtime = runtime();
     runtime.spawn(listener.serve(Arc::clone(&rpc)));
     Served {
