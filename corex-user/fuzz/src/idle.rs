@@ -6,11 +6,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use corex_user::rpc::Rpc;
-use corex_user::rpc::command::Later;
+use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
     Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory, Socket,
     Table, TableEntry, TableError, Variable, Worker,
 };
+use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
 use corex_user::telemetry::{peers::Summary, trace::Traced};
 
@@ -18,7 +19,7 @@ struct Idle;
 
 /// Remote control of it.
 pub fn rpc() -> Rpc {
-    Rpc::new(Arc::new(Idle), RpcLimits::default())
+    Rpc::new(commands::ALL, Arc::new(Idle), RpcLimits::default())
 }
 
 /// What a future gives that waits for nobody else.

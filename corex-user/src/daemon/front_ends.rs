@@ -13,7 +13,7 @@ use super::remote::Remote;
 use crate::{
     http::{Handler, HttpLimits, Method, Request, Response, Router, Server},
     rpc::{
-        Rpc, ctl, json,
+        Rpc, commands, ctl, json,
         limits::RpcLimits,
         settings::{HostPort, JsonRpcSettings},
     },
@@ -86,7 +86,11 @@ impl FrontEnds {
 
     /// Serves them for as long as the runtime runs; to be called within it.
     pub fn serve(self, remote: &Arc<Remote>) {
-        let rpc = Arc::new(Rpc::new(Arc::clone(remote) as _, RpcLimits::default()));
+        let rpc = Arc::new(Rpc::new(
+            commands::ALL,
+            Arc::clone(remote) as _,
+            RpcLimits::default(),
+        ));
         let pretty = self.json.pretty;
         for listener in self.binrpc {
             spawn("binrpc", listener.serve(Arc::clone(&rpc)));

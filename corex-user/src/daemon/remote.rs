@@ -17,11 +17,11 @@ use super::engine::Engine;
 use crate::{
     pipeline::Shared,
     rpc::{
-        command::Later,
         daemon::{
             Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory,
             Socket, Table, TableEntry, TableError, Variable, Worker,
         },
+        later::Later,
     },
     script::tables,
     telemetry::{

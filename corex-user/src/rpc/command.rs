@@ -1,20 +1,31 @@
-//! What a command is: one row of the table.
-
-use std::future::Future;
-use std::pin::Pin;
+//! The table of commands, and what a command is: one row of it.
 
 use super::daemon::Daemon;
 use super::fault::Fault;
+use super::fronts::Fronts;
+use super::later::Later;
 use super::params::Params;
-use super::registry::Registry;
-use super::service::Fronts;
 use super::value::Reply;
+
+/// Commands in the order of their names, which is the one that `system.listMethods` shows: a slice
+/// for each group.
+#[derive(Clone, Copy)]
+pub struct CommandTable(pub &'static [&'static [Command]]);
+
+impl CommandTable {
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = &'static Command> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// The command of this name.
+    pub fn find(self, name: &str) -> Option<&'static Command> {
+        self.iter().find(|command| command.name == name)
+    }
+}
 
 /// What a handler gives back.
 pub type Outcome = Result<Reply, Fault>;
-
-/// A future of a handler or of the daemon.
-pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One request as its handler sees it.
 #[derive(Clone, Copy)]
@@ -22,7 +33,7 @@ pub struct Call<'a> {
     /// The running daemon.
     pub daemon: &'a dyn Daemon,
     /// The table that the command was found in.
-    pub registry: &'a Registry,
+    pub commands: CommandTable,
     /// The front ends' own state.
     pub fronts: &'a Fronts,
     /// What the caller sent.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::command::Later;
+use super::later::Later;
 use crate::telemetry::{peers::Summary, trace::Traced};
 
 /// The running daemon.

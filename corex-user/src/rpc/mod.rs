@@ -9,15 +9,16 @@
 pub mod binrpc;
 pub mod client;
 pub mod command;
-mod commands;
+pub mod commands;
 pub mod ctl;
 pub mod daemon;
 mod datagram;
 pub mod fault;
+pub mod fronts;
 pub mod json;
+pub mod later;
 pub mod limits;
 pub mod params;
-pub mod registry;
 pub mod service;
 pub mod settings;
 mod socket_file;

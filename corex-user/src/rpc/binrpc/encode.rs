@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::{Cookie, Kind, MAGIC, VERSION, record};
+use super::format::{Cookie, Kind, MAGIC, VERSION, record};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
 

@@ -1,10 +1,10 @@
 //! `corex.*`: the commands of the module's documentation, and those that only corex has.
 
-use crate::rpc::command::{
-    Answer, Call, Command, Handler, Kind, Later, Outcome, optional, required,
-};
+use super::trace::TRACE;
+use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, optional, required};
 use crate::rpc::daemon::{Alias, MemoryReport, NotSet, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
+use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
 use crate::telemetry::peers::Counts;
 
@@ -107,6 +107,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Reply::empty())
         }),
     },
+    TRACE,
     Command {
         name: "corex.workers",
         doc: &["Shows each worker's queues: packets, rings, drops by reason, load."],

@@ -1,7 +1,7 @@
 //! `ctl.*`: the binrpc front end itself.
 
 use crate::rpc::command::{Answer, Command, Handler, Kind};
-use crate::rpc::service::End;
+use crate::rpc::fronts::End;
 use crate::rpc::value::{Reply, Value};
 
 pub(super) const COMMANDS: &[Command] = &[

@@ -11,7 +11,7 @@ pub(super) const COMMANDS: &[Command] = &[
         params: &[],
         result: Answer::Many(Kind::Str),
         handler: Handler::Now(|call| {
-            let names = call.registry.iter().map(|command| command.name.into());
+            let names = call.commands.iter().map(|command| command.name.into());
             Ok(names.collect())
         }),
     },
@@ -42,7 +42,7 @@ fn named(call: Call<'_>) -> Result<&'static Command, Fault> {
         .params
         .opt_text(0)
         .ok_or_else(|| Fault::bad("Method Name Expected"))?;
-    let found = call.registry.find(&name);
+    let found = call.commands.find(&name);
     found.ok_or_else(|| Fault::bad("command not found"))
 }
 

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Server;
+use super::server::Server;
 use crate::rpc::binrpc::{self, Frame, Kind, Malformed, Progress};
+use crate::rpc::fronts::End;
 use crate::rpc::limits::Client;
-use crate::rpc::service::End;
 
 /// Room for bytes to come, also where a client promises more.
 const CHUNK: usize = 16 << 10;

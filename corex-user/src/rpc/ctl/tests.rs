@@ -1,8 +1,9 @@
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,9 +11,12 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::rpc::binrpc::request_bytes;
+use crate::rpc::Rpc;
+use crate::rpc::binrpc::{self, Cookie, Kind, Packet, Progress, request_bytes};
+use crate::rpc::commands;
+use crate::rpc::fronts::Books;
 use crate::rpc::limits::RpcLimits;
-use crate::rpc::service::Books;
+use crate::rpc::settings::{Access, BinrpcAddress};
 use crate::rpc::tests::{Fake, Folder, runtime};
 use crate::rpc::value::Value;
 
@@ -34,7 +38,7 @@ fn bind(kind: &str, path: &Path, access: &Access) -> io::Result<Listener> {
 fn serve(kind: &str, limits: RpcLimits) -> Served {
     let folder = Folder::new();
     let listener = bind(kind, &folder.join("ctl"), &Access::default()).unwrap();
-    let rpc = Arc::new(Rpc::new(Arc::new(Fake::new()), limits));
+    let rpc = Arc::new(Rpc::new(commands::ALL, Arc::new(Fake::new()), limits));
     let runtime = runtime();
     let serving = runtime.spawn(listener.serve(Arc::clone(&rpc)));
     Served {

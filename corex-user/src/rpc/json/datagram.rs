@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{answer, too_long};
+use super::answer::{answer, too_long};
 use crate::rpc::datagram::{self, Answer, Bound};
 use crate::rpc::service::Rpc;
 use crate::rpc::settings::{Access, DatagramAddress};

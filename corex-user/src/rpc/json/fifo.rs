@@ -13,7 +13,8 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Answered, Piece, answer, next_document};
+use super::answer::{Answered, answer};
+use super::parse::{Piece, next_document};
 use crate::rpc::limits::Client;
 use crate::rpc::service::Rpc;
 use crate::rpc::settings::Access;

@@ -7,8 +7,8 @@ use crate::telemetry::{
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::rpc::command::Later;
 use crate::rpc::daemon::*;
+use crate::rpc::later::Later;
 
 /// What a [`Fake`] was told to do, in words.
 #[derive(Default)]

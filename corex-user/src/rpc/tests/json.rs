@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use super::{Fake, Folder, run, runtime};
 use crate::http::{HttpLimits, Method, Router, Server};
 use crate::rpc::Rpc;
+use crate::rpc::commands;
 use crate::rpc::json::{Datagrams, Fifo, route};
 use crate::rpc::limits::RpcLimits;
 use crate::rpc::settings::{Access, DatagramAddress};
@@ -33,7 +34,7 @@ fn serve() -> Served {
     };
     Served {
         folder: Folder::new(),
-        rpc: Arc::new(Rpc::new(Arc::new(Fake::new()), limits)),
+        rpc: Arc::new(Rpc::new(commands::ALL, Arc::new(Fake::new()), limits)),
         runtime: runtime(),
     }
 }
