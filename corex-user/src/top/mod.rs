@@ -39,9 +39,6 @@ pub struct Options<'a> {
     pub patience: Duration,
 }
 
-/// Exit status: the terminal fails.
-const NO_TERMINAL: u8 = 3;
-
 /// Shows a running corex until the user quits; once, where there is no terminal.
 ///
 /// # Errors
@@ -65,7 +62,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Unread> {
         let _ = io::stdout().write_all(plain::text(&model).as_bytes());
         return Ok(());
     }
-    let failed = |error: io::Error| unread(NO_TERMINAL, error.to_string());
+    let failed = |error: io::Error| unread(screen::NO_TERMINAL, error.to_string());
     let readings = feed.start(options.interval).map_err(failed)?;
     screen::run(&mut model, &readings, screen::look()).map_err(failed)
 }

@@ -26,12 +26,13 @@ use signal_hook::{
 };
 
 use super::{
-    NO_TERMINAL,
     model::{Action, Model},
     sample::Sample,
     view::{self, Look},
 };
 
+/// Exit status: the terminal fails.
+pub const NO_TERMINAL: u8 = 3;
 /// How long a key is waited for before readings and signals are looked at.
 const TURN: Duration = Duration::from_millis(50);
 
