@@ -19,7 +19,7 @@ use corex_user::{
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Commands,
 }
 
 const EXIT_CODES: &str = "\
@@ -31,7 +31,7 @@ Exit status:
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum Commands {
     /// Run in the foreground until SIGTERM or SIGINT
     ///
     /// SIGUSR1 logs the counters, and writes them to the --books file. SIGHUP reads the

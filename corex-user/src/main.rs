@@ -28,7 +28,7 @@ use corex_user::{
     top,
 };
 
-use crate::cli::{Cli, Command, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs, TopArgs};
+use crate::cli::{Cli, Commands, DetachArgs, ListArgs, Listed, RpcArgs, RunArgs, TopArgs};
 
 /// So that each worker can say what it holds.
 #[global_allocator]
@@ -43,7 +43,7 @@ const WHAT_THERE_IS: &str =
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Check(args) => match load(&args.config) {
+        Commands::Check(args) => match load(&args.config) {
             Some(_) => {
                 // A closed pipe is the reader's choice.
                 let _ = writeln!(std::io::stdout(), "{}: ok", args.config.display());
@@ -54,18 +54,18 @@ fn main() -> ExitCode {
                 ExitCode::from(BAD_CONFIGURATION)
             }
         },
-        Command::Detach(args) => detach(&args),
-        Command::List(args) => list(&args),
-        Command::Rpc(args) => rpc(&args),
-        Command::Top(args) => top(&args),
-        Command::Completion(args) => {
+        Commands::Detach(args) => detach(&args),
+        Commands::List(args) => list(&args),
+        Commands::Rpc(args) => rpc(&args),
+        Commands::Top(args) => top(&args),
+        Commands::Completion(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "corex", &mut script);
             // A closed pipe is the reader's choice.
             let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
-        Command::Run(args) => match load(&args.config) {
+        Commands::Run(args) => match load(&args.config) {
             Some(config) => run(config, args),
             None => ExitCode::from(BAD_CONFIGURATION),
         },

@@ -10,16 +10,16 @@ use super::value::Reply;
 /// Commands in the order of their names, which is the one that `system.listMethods` shows: a slice
 /// for each group.
 #[derive(Clone, Copy)]
-pub struct CommandTable(pub &'static [&'static [Command]]);
+pub struct CommandTable(pub &'static [&'static [RpcCommand]]);
 
 impl CommandTable {
     /// All of them.
-    pub fn iter(self) -> impl Iterator<Item = &'static Command> {
+    pub fn iter(self) -> impl Iterator<Item = &'static RpcCommand> {
         self.0.iter().copied().flatten()
     }
 
     /// The command of this name.
-    pub fn find(self, name: &str) -> Option<&'static Command> {
+    pub fn find(self, name: &str) -> Option<&'static RpcCommand> {
         self.iter().find(|command| command.name == name)
     }
 }
@@ -50,7 +50,7 @@ pub enum Handler {
 }
 
 /// A command.
-pub struct Command {
+pub struct RpcCommand {
     /// Its name, as in `core.version`.
     pub name: &'static str,
     /// What `system.methodHelp` shows, line by line.

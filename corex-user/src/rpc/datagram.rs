@@ -131,7 +131,7 @@ where
             Some(_) = tasks.join_next() => continue,
         };
         if tasks.len() >= AT_ONCE || rpc.admit(&peer.client()).is_err() {
-            rpc.fronts.count(|books| &books.refused);
+            rpc.fronts.count(|counters| &counters.refused);
             continue;
         }
         let answer = answer(buffer.get(..length).unwrap_or_default().to_vec());
@@ -148,8 +148,8 @@ where
             };
             match sent {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
-                Err(_) => rpc.fronts.count(|books| &books.too_slow),
+                Ok(Err(_)) => rpc.fronts.count(|counters| &counters.undelivered),
+                Err(_) => rpc.fronts.count(|counters| &counters.too_slow),
             }
         });
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the front ends count.
 #[derive(Debug, Default)]
-pub struct Books {
+pub struct FrontCounters {
     /// Commands asked for.
     pub requests: AtomicU64,
     /// Of those, faults.
@@ -21,7 +21,7 @@ pub struct Books {
     pub undelivered: AtomicU64,
 }
 
-impl Books {
+impl FrontCounters {
     /// The counters with their names.
     pub fn rows(&self) -> [(&'static str, u64); 6] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -51,11 +51,11 @@ pub struct End {
     pub peer_port: String,
 }
 
-/// State and books of the front ends.
+/// What the front ends count, and who is connected.
 #[derive(Debug, Default)]
 pub struct Fronts {
     /// What they count.
-    pub books: Books,
+    pub counters: FrontCounters,
     listeners: Mutex<Vec<End>>,
     connections: Mutex<BTreeMap<u64, End>>,
     last: AtomicU64,
@@ -63,8 +63,8 @@ pub struct Fronts {
 
 impl Fronts {
     /// Adds one to a counter.
-    pub fn count(&self, counter: fn(&Books) -> &AtomicU64) {
-        counter(&self.books).fetch_add(1, Ordering::Relaxed);
+    pub fn count(&self, counter: fn(&FrontCounters) -> &AtomicU64) {
+        counter(&self.counters).fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes a socket that binrpc is served on.

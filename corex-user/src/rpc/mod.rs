@@ -1,6 +1,6 @@
 //! Remote control: one table of commands, and the front ends that render its replies.
 //!
-//! A command ([`command::Command`]) reads and steers the running daemon through
+//! A command ([`command::RpcCommand`]) reads and steers the running daemon through
 //! [`daemon::Daemon`] and makes a [`value::Reply`]. The front ends know nothing of single
 //! commands: [`ctl`] speaks binrpc, the protocol of `kamcmd`; [`json`] speaks JSON-RPC 2.0 over
 //! datagrams, a FIFO and HTTP. Field names, their order, and faults are those of Kamailio 5.6.3

@@ -19,7 +19,7 @@ pub struct Rpc {
     pub daemon: Arc<dyn Daemon>,
     /// Bounds for every client.
     pub limits: RpcLimits,
-    /// State and books of the front ends.
+    /// What the front ends count, and who is connected.
     pub fronts: Fronts,
     rates: Mutex<Rates<Client>>,
 }
@@ -58,7 +58,7 @@ impl Rpc {
     /// # Errors
     /// Its fault; 500 where there is no such command.
     pub async fn call(&self, method: &str, params: &Params) -> Outcome {
-        self.fronts.count(|books| &books.requests);
+        self.fronts.count(|counters| &counters.requests);
         let outcome = match self.commands.find(method) {
             None => Err(Fault::failed(format!("command {method} not found"))),
             Some(command) => {
@@ -75,7 +75,7 @@ impl Rpc {
             }
         };
         if outcome.is_err() {
-            self.fronts.count(|books| &books.faults);
+            self.fronts.count(|counters| &counters.faults);
         }
         outcome
     }

@@ -1,7 +1,7 @@
 //! `cfg.*`: variables that change at run time.
 
 use crate::rpc::command::{
-    Answer, Call, Command, Handler, Kind, Outcome, ParamDef, optional, required,
+    Answer, Call, Handler, Kind, Outcome, ParamDef, RpcCommand, optional, required,
 };
 use crate::rpc::daemon::{NotSet, Setting, Variable};
 use crate::rpc::fault::Fault;
@@ -17,8 +17,8 @@ const fn setter(
     name: &'static str,
     params: &'static [ParamDef],
     run: fn(Call<'_>) -> Outcome,
-) -> Command {
-    Command {
+) -> RpcCommand {
+    RpcCommand {
         name,
         doc: &[
             "Sets a variable, with effect at once.",
@@ -30,8 +30,8 @@ const fn setter(
     }
 }
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: &[RpcCommand] = &[
+    RpcCommand {
         name: "cfg.get",
         doc: &[
             "Shows a variable, or all of a group.",
@@ -41,14 +41,14 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::One(Kind::Any),
         handler: Handler::Now(get),
     },
-    Command {
+    RpcCommand {
         name: "cfg.help",
         doc: &["Shows what a variable is for."],
         params: &[GROUP, NAME],
         result: Answer::Many(Kind::Str),
         handler: Handler::Now(help),
     },
-    Command {
+    RpcCommand {
         name: "cfg.list",
         doc: &["Lists the variables, of one group or all."],
         params: &[optional("group", Kind::Str)],

@@ -1,11 +1,11 @@
 //! `system.*`: the table of commands.
 
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, required};
+use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, required};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: &[RpcCommand] = &[
+    RpcCommand {
         name: "system.listMethods",
         doc: &["Lists all commands."],
         params: &[],
@@ -15,7 +15,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(names.collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "system.methodHelp",
         doc: &["Shows what a command does."],
         params: &[required("method", Kind::Str)],
@@ -25,7 +25,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Reply::one(command.doc.join("\n")))
         }),
     },
-    Command {
+    RpcCommand {
         name: "system.methodSignature",
         doc: &[
             "Lists the ways to call a command: for each, the type of the answer and those of the \
@@ -37,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
-fn named(call: Call<'_>) -> Result<&'static Command, Fault> {
+fn named(call: Call<'_>) -> Result<&'static RpcCommand, Fault> {
     let name = call
         .params
         .opt_text(0)

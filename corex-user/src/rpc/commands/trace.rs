@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, optional};
+use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, optional};
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Name, Value};
@@ -16,7 +16,7 @@ const MAX_SECONDS: i64 = 30;
 /// Bytes of messages in one reply; what comes beyond is left out.
 const MAX_BYTES: usize = 256 << 10;
 
-pub(super) const TRACE: Command = Command {
+pub(super) const TRACE: RpcCommand = RpcCommand {
     name: "corex.trace",
     doc: &[
         "Shows messages as they pass, before and after the hook.",

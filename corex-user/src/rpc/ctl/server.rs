@@ -44,7 +44,7 @@ impl Server {
         let frame = match binrpc::progress(packet, self.rpc.limits.binrpc_request) {
             Ok(Progress::Whole(frame)) if frame.kind == Kind::Request => frame,
             _ => {
-                self.rpc.fronts.count(|books| &books.malformed);
+                self.rpc.fronts.count(|counters| &counters.malformed);
                 return None;
             }
         };
@@ -64,7 +64,7 @@ impl Server {
     }
 
     fn malformed(&self, cookie: Cookie, fault: &Fault) -> Packet {
-        self.rpc.fronts.count(|books| &books.malformed);
+        self.rpc.fronts.count(|counters| &counters.malformed);
         binrpc::fault(cookie, fault)
     }
 }

@@ -93,11 +93,11 @@ where
 {
     let fronts = &server.rpc.fronts;
     let Some(_connected) = fronts.connected(end, server.rpc.limits.connections) else {
-        return fronts.count(|books| &books.refused);
+        return fronts.count(|counters| &counters.refused);
     };
     match requests(&mut stream, &server, &client).await {
         Over::Gone | Over::Idle => {}
-        Over::Slow => fronts.count(|books| &books.too_slow),
+        Over::Slow => fronts.count(|counters| &counters.too_slow),
         Over::Malformed(error) => {
             let packet = server.corrupted(error);
             let _ = timeout(server.rpc.limits.reply, stream.write_all(&packet)).await;
@@ -149,7 +149,7 @@ where
             Ok(Ok(())) if is_read => {}
             Ok(Ok(())) => return Over::Told,
             Ok(Err(_)) => {
-                server.rpc.fronts.count(|books| &books.undelivered);
+                server.rpc.fronts.count(|counters| &counters.undelivered);
                 return Over::Gone;
             }
             Err(_) => return Over::Slow,

@@ -14,7 +14,7 @@ use super::*;
 use crate::rpc::Rpc;
 use crate::rpc::binrpc::{self, Cookie, Kind, Packet, Progress, request_bytes};
 use crate::rpc::commands;
-use crate::rpc::fronts::Books;
+use crate::rpc::fronts::FrontCounters;
 use crate::rpc::limits::RpcLimits;
 use crate::rpc::settings::{Access, BinrpcAddress};
 use crate::rpc::tests::{Fake, Folder, runtime};
@@ -56,12 +56,16 @@ impl Served {
         stream
     }
 
-    fn count(&self, counter: fn(&Books) -> &std::sync::atomic::AtomicU64) -> u64 {
-        counter(&self.rpc.fronts.books).load(Ordering::Relaxed)
+    fn count(&self, counter: fn(&FrontCounters) -> &std::sync::atomic::AtomicU64) -> u64 {
+        counter(&self.rpc.fronts.counters).load(Ordering::Relaxed)
     }
 
     /// Waits for a counter that is written after the client has seen its connection end.
-    fn wait_for(&self, counter: fn(&Books) -> &std::sync::atomic::AtomicU64, expected: u64) {
+    fn wait_for(
+        &self,
+        counter: fn(&FrontCounters) -> &std::sync::atomic::AtomicU64,
+        expected: u64,
+    ) {
         for _ in 0..2000 {
             if self.count(counter) == expected {
                 return;
@@ -104,7 +108,7 @@ fn requests_may_come_in_pieces_and_several_at_once() {
     let mut replies = [0; 3 * REPLY.len()];
     stream.read_exact(&mut replies).unwrap();
     assert_eq!(replies, *REPLY.repeat(3));
-    assert_eq!(served.count(|books| &books.requests), 3);
+    assert_eq!(served.count(|counters| &counters.requests), 3);
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn malformed_input_is_answered_closed_and_counted() {
             [Value::Int(400), reason.into()]
         );
     }
-    assert_eq!(served.count(|books| &books.malformed), 5);
+    assert_eq!(served.count(|counters| &counters.malformed), 5);
     is_served(&mut other);
 }
 
@@ -156,7 +160,7 @@ fn a_client_that_never_ends_its_request_is_sent_away() {
     let mut other = served.connect();
     is_served(&mut other);
     assert_eq!(rest(slow), b"");
-    served.wait_for(|books| &books.too_slow, 1);
+    served.wait_for(|counters| &counters.too_slow, 1);
     is_served(&mut other);
 }
 
@@ -173,7 +177,7 @@ fn a_client_that_reads_nothing_is_sent_away() {
     let request = request_bytes(Cookie::new(&[1]), "system.listMethods", &[]);
     // Sooner or later the way back is full, and then the way there ends.
     while deaf.write_all(&request).is_ok() {}
-    served.wait_for(|books| &books.too_slow, 1);
+    served.wait_for(|counters| &counters.too_slow, 1);
     is_served(&mut served.connect());
 }
 
@@ -189,7 +193,7 @@ fn too_many_connections_are_refused_and_others_are_served_on() {
     let mut second = served.connect();
     is_served(&mut second);
     assert_eq!(rest(served.connect()), b"");
-    served.wait_for(|books| &books.refused, 1);
+    served.wait_for(|counters| &counters.refused, 1);
     drop(second);
     is_served(&mut first);
     for _ in 0..2000 {
@@ -230,7 +234,7 @@ fn datagrams_beyond_the_rate_are_dropped_and_counted() {
     for _ in 0..5 {
         client.send(&version()).unwrap();
     }
-    served.wait_for(|books| &books.refused, 3);
+    served.wait_for(|counters| &counters.refused, 3);
     let mut buffer = [0; 100];
     for _ in 0..2 {
         let length = client.recv(&mut buffer).unwrap();
@@ -244,10 +248,10 @@ fn datagrams_that_cannot_be_read_or_answered_are_counted() {
     let nameless = UnixDatagram::unbound().unwrap();
     nameless.connect(served.folder.join("ctl")).unwrap();
     nameless.send(&version()).unwrap();
-    served.wait_for(|books| &books.undelivered, 1);
+    served.wait_for(|counters| &counters.undelivered, 1);
     nameless.send(b"\xa1\x00\x02\x01\x21").unwrap();
     nameless.send(b"x").unwrap();
-    served.wait_for(|books| &books.malformed, 2);
+    served.wait_for(|counters| &counters.malformed, 2);
 }
 
 #[test]

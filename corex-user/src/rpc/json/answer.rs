@@ -36,7 +36,7 @@ pub async fn answer(rpc: &Rpc, document: &[u8], pretty: bool) -> Answered {
     };
     match parse::document(document) {
         Err(refused) => {
-            rpc.fronts.count(|books| &books.malformed);
+            rpc.fronts.count(|counters| &counters.malformed);
             let response = refuse(refused);
             note(&mut answered, &response);
             answered.body = Some(write::single(&response, pretty));
@@ -82,7 +82,7 @@ async fn one(rpc: &Rpc, call: Result<Call, Refused>) -> Option<Response> {
     let call = match call {
         Ok(call) => call,
         Err(refused) => {
-            rpc.fronts.count(|books| &books.malformed);
+            rpc.fronts.count(|counters| &counters.malformed);
             return Some(refuse(refused));
         }
     };

@@ -41,7 +41,7 @@ impl Datagrams {
             let rpc = Arc::clone(&shared);
             async move {
                 let answered = if document.len() > rpc.limits.json_request {
-                    rpc.fronts.count(|books| &books.malformed);
+                    rpc.fronts.count(|counters| &counters.malformed);
                     None
                 } else {
                     answer(&rpc, &document, pretty).await.body

@@ -73,7 +73,7 @@ impl Fifo {
                 Some(at) => match timeout_at(at, pipe.read_buf(&mut buffer)).await {
                     Ok(read) => read,
                     Err(_) => {
-                        rpc.fronts.count(|books| &books.too_slow);
+                        rpc.fronts.count(|counters| &counters.too_slow);
                         buffer.clear();
                         deadline = None;
                         continue;
@@ -87,7 +87,7 @@ impl Fifo {
                         deadline = None;
                         buffer.advance(length);
                         if is_junk {
-                            rpc.fronts.count(|books| &books.malformed);
+                            rpc.fronts.count(|counters| &counters.malformed);
                         }
                     }
                     Piece::Document(length) if length <= rpc.limits.json_request => {
@@ -100,7 +100,7 @@ impl Fifo {
                         break;
                     }
                     Piece::Document(_) | Piece::Incomplete => {
-                        rpc.fronts.count(|books| &books.malformed);
+                        rpc.fronts.count(|counters| &counters.malformed);
                         deadline = None;
                         buffer.clear();
                     }
@@ -131,15 +131,15 @@ async fn take(
     };
     while tasks.try_join_next().is_some() {}
     if !is_plain(&name) || tasks.len() >= AT_ONCE {
-        return rpc.fronts.count(|books| &books.undelivered);
+        return rpc.fronts.count(|counters| &counters.undelivered);
     }
     let path = replies.join(name);
     let rpc = Arc::clone(rpc);
     tasks.spawn(async move {
         match timeout(rpc.limits.reply, deliver(&path, &body)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
-            Err(_) => rpc.fronts.count(|books| &books.too_slow),
+            Ok(Err(_)) => rpc.fronts.count(|counters| &counters.undelivered),
+            Err(_) => rpc.fronts.count(|counters| &counters.too_slow),
         }
     });
 }

@@ -284,9 +284,9 @@ fn requests_and_faults_are_counted() {
     let asked = asked();
     let _ = asked.ask("core.version", &[]);
     let _ = asked.ask("no.such", &[]);
-    let books = &asked.rpc.fronts.books;
-    assert_eq!(books.requests.load(Ordering::Relaxed), 2);
-    assert_eq!(books.faults.load(Ordering::Relaxed), 1);
+    let counters = &asked.rpc.fronts.counters;
+    assert_eq!(counters.requests.load(Ordering::Relaxed), 2);
+    assert_eq!(counters.faults.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Served {
 
     fn wait_for(&self, counter: &str, expected: u64) {
         let read = || {
-            let rows = self.rpc.fronts.books.rows();
+            let rows = self.rpc.fronts.counters.rows();
             rows.iter().find(|(name, _)| *name == counter).unwrap().1
         };
         for _ in 0..2000 {
@@ -195,7 +195,12 @@ fn fifo_replies_go_where_the_client_says_within_the_folder() {
     fs::write(&precious, "data").unwrap();
     std::os::unix::fs::symlink(&precious, served.folder.join("link")).unwrap();
     for name in ["precious", "link", "../x", "/etc/passwd", "..", ".", ""] {
-        let before = served.rpc.fronts.books.undelivered.load(Ordering::Relaxed);
+        let before = served
+            .rpc
+            .fronts
+            .counters
+            .undelivered
+            .load(Ordering::Relaxed);
         served.write(&request(name));
         served.wait_for("undelivered", before + 1);
     }
