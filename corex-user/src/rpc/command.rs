@@ -7,21 +7,30 @@ use super::later::Later;
 use super::params::Params;
 use super::value::Reply;
 
-/// Commands in the order of their names, which is the one that `system.listMethods` shows: a slice
-/// for each group.
+/// Commands in the order of their names, which is the one that `system.listMethods` shows.
 #[derive(Clone, Copy)]
-pub struct CommandTable(pub &'static [&'static [RpcCommand]]);
+pub struct CommandTable(pub &'static [CommandGroup]);
 
 impl CommandTable {
     /// All of them.
     pub fn iter(self) -> impl Iterator<Item = &'static RpcCommand> {
-        self.0.iter().copied().flatten()
+        self.0.iter().flat_map(|group| group.commands)
     }
 
     /// The command of this name.
     pub fn find(self, name: &str) -> Option<&'static RpcCommand> {
         self.iter().find(|command| command.name == name)
     }
+}
+
+/// The commands that share what stands in front of the dot.
+pub struct CommandGroup {
+    /// What stands there, as in `core`.
+    pub name: &'static str,
+    /// What they are about, for documentation.
+    pub doc: &'static str,
+    /// The commands.
+    pub commands: &'static [RpcCommand],
 }
 
 /// What a handler gives back.

@@ -13,6 +13,7 @@ pub mod commands;
 pub mod ctl;
 pub mod daemon;
 mod datagram;
+pub mod document;
 pub mod fault;
 pub mod fronts;
 pub mod json;

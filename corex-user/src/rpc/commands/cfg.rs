@@ -1,7 +1,7 @@
 //! `cfg.*`: variables that change at run time.
 
 use crate::rpc::command::{
-    Answer, Call, Handler, Kind, Outcome, ParamDef, RpcCommand, optional, required,
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, ParamDef, RpcCommand, optional, required,
 };
 use crate::rpc::daemon::{NotSet, Setting, Variable};
 use crate::rpc::fault::Fault;
@@ -30,7 +30,14 @@ const fn setter(
     }
 }
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "cfg",
+    doc: "Variables that change at run time, with effect at once: `core.debug`; `corex.min_msg_len` and \
+          `corex.probe_len` (the keep-alive policy), in the eBPF maps too. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "cfg.get",
         doc: &[

@@ -3,14 +3,22 @@
 use std::time::SystemTime;
 
 use super::time::{ctime, seconds_since};
-use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, optional};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional,
+};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Fields, Name, Reply, Value};
 
 /// The signal that `core.kill` means without a parameter.
 const SIGTERM: i64 = 15;
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "core",
+    doc: "The daemon itself: version, times, threads, sockets, signals. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "core.aliases_list",
         doc: &["Lists the hosts that are `myself` beside the listen sockets."],

@@ -1,7 +1,9 @@
 //! `corex.*`: the commands of the module's documentation, and those that only corex has.
 
 use super::trace::TRACE;
-use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, optional, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
+};
 use crate::rpc::daemon::{Alias, MemoryReport, NotSet, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
@@ -11,7 +13,13 @@ use crate::telemetry::peers::Counts;
 /// What Kamailio prints where there is nothing.
 const NONE: &str = "-";
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "corex",
+    doc: "What the module corex of Kamailio has, and what only corex has.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "corex.books",
         doc: &["Shows everything that is counted, as one line of JSON."],

@@ -1,10 +1,16 @@
 //! `ctl.*`: the binrpc front end itself.
 
-use crate::rpc::command::{Answer, Handler, Kind, RpcCommand};
+use crate::rpc::command::{Answer, CommandGroup, Handler, Kind, RpcCommand};
 use crate::rpc::fronts::End;
 use crate::rpc::value::{Reply, Value};
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "ctl",
+    doc: "The control sockets, and who is connected.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "ctl.connections",
         doc: &["Shows the number of open control connections."],

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, ParamDef, RpcCommand, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, ParamDef, RpcCommand, required,
+};
 use crate::rpc::daemon::{Setting, TableEntry, TableError};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
@@ -14,7 +16,13 @@ const MOST: usize = 20_000;
 /// Kamailio's mark of a value that is a string.
 const FLAG_STR: i64 = 2;
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "htable",
+    doc: "The tables of `$sht()`. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "htable.delete",
         doc: &["Takes a key out of a table."],

@@ -1,6 +1,8 @@
 //! `stats.*`: counters by name, as monitoring of Kamailio asks for them.
 
-use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, required,
+};
 use crate::rpc::daemon::Counter;
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Name, Reply, Value};
@@ -8,7 +10,13 @@ use crate::rpc::value::{Name, Reply, Value};
 const NAMES: &str =
     "Its parameters are `all`, names of groups with a colon (`core:`), or names of counters.";
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "stats",
+    doc: "Counters by name, as monitoring of Kamailio asks for them.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "stats.fetch",
         doc: &["Shows counters as a struct of strings.", NAMES],

@@ -1,10 +1,18 @@
 //! `system.*`: the table of commands.
 
-use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, required,
+};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
 
-pub(super) const COMMANDS: &[RpcCommand] = &[
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "system",
+    doc: "The commands themselves. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
     RpcCommand {
         name: "system.listMethods",
         doc: &["Lists all commands."],

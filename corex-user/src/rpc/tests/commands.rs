@@ -54,6 +54,12 @@ fn every_command_is_documented_and_named_once_in_order() {
             assert!(param.optional, "{}: {}", command.name, param.name);
         }
     }
+    for group in asked.rpc.commands.0 {
+        let of_group = format!("{}.", group.name);
+        let mut commands = group.commands.iter();
+        assert!(commands.all(|command| command.name.starts_with(&of_group)));
+        assert!(!group.doc.is_empty(), "{}", group.name);
+    }
     assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
     assert!(names.len() > 40, "{names:?}");
 }
