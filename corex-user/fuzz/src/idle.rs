@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
-    Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory, Socket,
-    Table, TableEntry, TableError, Variable, Worker,
+    Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet, Process,
+    Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
@@ -164,12 +164,12 @@ impl Daemon for Idle {
         Err(TableError::Unknown)
     }
 
-    fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, String>> {
+    fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn reload(&self) -> Later<'_, Result<(), String>> {
-        Box::pin(std::future::ready(Err(text())))
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
+        Box::pin(std::future::ready(Err(NotReloaded::Refused(text()))))
     }
 
     fn kill(&self, _: i32) {}

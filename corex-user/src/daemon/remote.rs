@@ -18,8 +18,9 @@ use crate::{
     pipeline::Shared,
     rpc::{
         daemon::{
-            Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory,
-            Socket, Table, TableEntry, TableError, Variable, Worker,
+            Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet,
+            Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable,
+            Worker,
         },
         later::Later,
     },
@@ -507,13 +508,13 @@ impl Daemon for Remote {
         flushed.ok_or(TableError::Unknown)
     }
 
-    fn reload(&self) -> Later<'_, Result<(), String>> {
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
         let (answer, done) = oneshot::channel();
         // Without anybody to take the command the answer fails as well.
         let _ = self.commands.send(Command::Reload(answer));
         Box::pin(async {
-            done.await
-                .unwrap_or_else(|_| Err("corex is stopping".to_owned()))
+            let reloaded = done.await.map_err(|_| NotReloaded::Stopping)?;
+            reloaded.map_err(NotReloaded::Refused)
         })
     }
 
@@ -522,8 +523,8 @@ impl Daemon for Remote {
         filter: &[u8],
         most: usize,
         within: Duration,
-    ) -> Later<'_, Result<Vec<Traced>, String>> {
-        let filter = crate::script::regex(filter);
+    ) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
+        let filter = crate::script::regex(filter).map_err(|wrong| BadFilter(wrong.to_string()));
         let tap = Arc::clone(&self.latest.load().tap);
         Box::pin(async move {
             let mut records = tap.open(filter?, most);

@@ -48,14 +48,19 @@ pub struct Printed {
     pub status: u8,
 }
 
+/// What is wrong with the control socket that a command line names.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("--socket: {0}")]
+pub struct BadSocket(String);
+
 /// The control socket that a command line names; `None`: the default.
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, String> {
+pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, BadSocket> {
     match socket {
         None => Ok(BinrpcAddress::UnixStream(default_socket())),
-        Some(text) => BinrpcAddress::parse(text).map_err(|reason| format!("--socket: {reason}")),
+        Some(text) => BinrpcAddress::parse(text).map_err(|wrong| BadSocket(wrong.to_string())),
     }
 }
 
@@ -63,7 +68,7 @@ pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, String> {
 pub fn ask(question: &Question<'_>) -> Printed {
     let address = match address(question.socket) {
         Ok(address) => address,
-        Err(reason) => return failed(USAGE, format!("corex: {reason}")),
+        Err(bad) => return failed(USAGE, format!("corex: {bad}")),
     };
     let mut connection = match Connection::open(&address, question.patience) {
         Ok(connection) => connection,

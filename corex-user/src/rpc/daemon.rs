@@ -73,9 +73,11 @@ pub trait Daemon: Send + Sync {
     /// When there is no such table.
     fn table_flush(&self, table: &str) -> Result<(), TableError>;
 
-    /// Reads the configuration anew and swaps it in. The error is what is wrong with it; then
-    /// the old one stays.
-    fn reload(&self) -> Later<'_, Result<(), String>>;
+    /// Reads the configuration anew and swaps it in.
+    ///
+    /// # Errors
+    /// Why the old one stays.
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>>;
     /// Waits for messages that a regular expression matches, before or after the hook: at most
     /// `most` of them, and no longer than `within`.
     ///
@@ -86,7 +88,7 @@ pub trait Daemon: Send + Sync {
         filter: &[u8],
         most: usize,
         within: Duration,
-    ) -> Later<'_, Result<Vec<Traced>, String>>;
+    ) -> Later<'_, Result<Vec<Traced>, BadFilter>>;
     /// Has the daemon act as if it had got this signal, after the reply is out.
     fn kill(&self, signal: i32);
 }
@@ -256,8 +258,25 @@ pub enum Setting {
 }
 
 /// Why a variable stays as it was. Kamailio's one fault for all of them; the log says which.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct NotSet(pub String);
+
+/// Why the configuration stays as it was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// The new one can't take over: its report, or what a reload can't change.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody carries commands out any more.
+    #[error("corex is stopping")]
+    Stopping,
+}
+
+/// What is wrong with the regular expression that messages are traced by.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadFilter(pub String);
 
 /// A hash table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -286,10 +305,12 @@ pub struct TableEntry {
 }
 
 /// Why nothing was done to a table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TableError {
     /// There is no table of this name.
+    #[error("No such htable")]
     Unknown,
     /// It holds as many entries as it may.
+    #[error("The htable is full")]
     Full,
 }

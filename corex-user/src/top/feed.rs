@@ -8,21 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sample::Sample;
+use super::sample::{Sample, Unread};
 use crate::rpc::{
     client::{Connection, REFUSED, UNREACHABLE},
     settings::BinrpcAddress,
     value::Value,
 };
-
-/// Why there is no reading.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unread {
-    /// The exit status that it would be.
-    pub status: u8,
-    /// For people.
-    pub reason: String,
-}
 
 /// Where readings come from.
 pub struct Feed {
@@ -74,7 +65,7 @@ impl Feed {
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(mut self, interval: Duration) -> io::Result<Receiver<Result<Sample, String>>> {
+    pub fn start(mut self, interval: Duration) -> io::Result<Receiver<Result<Sample, Unread>>> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let run = move || self.run(interval, &sender);
         thread::Builder::new()
@@ -83,13 +74,12 @@ impl Feed {
         Ok(receiver)
     }
 
-    fn run(&mut self, interval: Duration, to: &SyncSender<Result<Sample, String>>) {
+    fn run(&mut self, interval: Duration, to: &SyncSender<Result<Sample, Unread>>) {
         let mut next = Instant::now();
         loop {
             next = (next + interval).max(Instant::now());
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            let read = self.read().map_err(|unread| unread.reason);
-            if to.send(read).is_err() {
+            if to.send(self.read()).is_err() {
                 return;
             }
         }

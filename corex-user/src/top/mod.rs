@@ -17,10 +17,7 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    feed::{Feed, Unread},
-    model::Model,
-};
+use self::{feed::Feed, model::Model, sample::Unread};
 use crate::rpc::client::{self, USAGE};
 
 #[cfg(test)]
@@ -45,7 +42,7 @@ pub struct Options<'a> {
 /// The exit status, 1 to 3 as of `corex rpc`, and why.
 pub fn run(options: &Options<'_>) -> Result<(), Unread> {
     let unread = |status, reason: String| Unread { status, reason };
-    let address = client::address(options.socket).map_err(|reason| unread(USAGE, reason))?;
+    let address = client::address(options.socket).map_err(|bad| unread(USAGE, bad.to_string()))?;
     let name = address.to_string();
     let explain = |unreachable: Unread| Unread {
         reason: format!("ask {name}: {}", unreachable.reason),

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
-use super::sample::{Sample, Series};
+use super::sample::{Sample, Series, Unread};
 use crate::telemetry::latency::Histogram;
 
 /// Readings that are kept: as many as the widest curve shows.
@@ -160,11 +160,11 @@ impl Model {
     }
 
     /// Takes what was read, or why nothing was. While paused, only whether corex answers.
-    pub fn take(&mut self, read: Result<Sample, String>) {
+    pub fn take(&mut self, read: Result<Sample, Unread>) {
         let sample = match read {
             Ok(sample) => sample,
-            Err(reason) => {
-                self.link = Link::Down(reason);
+            Err(unread) => {
+                self.link = Link::Down(unread.reason);
                 return;
             }
         };

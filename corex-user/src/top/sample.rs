@@ -30,6 +30,16 @@ pub struct Sample {
     pub hooks: Vec<Hook>,
 }
 
+/// Why there is no reading.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unread {
+    /// The exit status that it would be.
+    pub status: u8,
+    /// For people.
+    pub reason: String,
+}
+
 /// A counter and its name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Series {

@@ -27,7 +27,7 @@ use signal_hook::{
 
 use super::{
     model::{Action, Model},
-    sample::Sample,
+    sample::{Sample, Unread},
     view::{self, Look},
 };
 
@@ -56,7 +56,7 @@ pub fn look() -> Look {
 /// What the terminal says.
 pub fn run(
     model: &mut Model,
-    readings: &Receiver<Result<Sample, String>>,
+    readings: &Receiver<Result<Sample, Unread>>,
     look: Look,
 ) -> io::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -100,7 +100,7 @@ fn watch_terminal() -> io::Result<()> {
 fn turn(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
-    readings: &Receiver<Result<Sample, String>>,
+    readings: &Receiver<Result<Sample, Unread>>,
     look: Look,
     stop: &AtomicBool,
 ) -> io::Result<()> {

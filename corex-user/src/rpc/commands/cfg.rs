@@ -3,7 +3,7 @@
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, ParamDef, RpcCommand, optional, required,
 };
-use crate::rpc::daemon::{NotSet, Setting, Variable};
+use crate::rpc::daemon::{Setting, Variable};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Name, Reply, Value};
 
@@ -175,7 +175,7 @@ fn not_set() -> Fault {
 fn set(call: Call<'_>, group: &str, name: &str, value: Setting) -> Outcome {
     match call.daemon.set_variable(group, name, value) {
         Ok(()) => Ok(Reply::empty()),
-        Err(NotSet(reason)) => {
+        Err(reason) => {
             tracing::info!("{group}.{name} stays as it was: {reason}");
             Err(not_set())
         }

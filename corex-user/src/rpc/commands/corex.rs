@@ -4,7 +4,7 @@ use super::trace::TRACE;
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
-use crate::rpc::daemon::{Alias, MemoryReport, NotSet, Setting, Socket, Worker};
+use crate::rpc::daemon::{Alias, MemoryReport, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
@@ -246,7 +246,7 @@ fn debug(call: Call<'_>) -> Outcome {
         return Ok(Reply::one(Value::fields([("debug", old.into())])));
     };
     let set = call.daemon.set_variable("core", "debug", Setting::Int(new));
-    set.map_err(|NotSet(reason)| Fault::failed(reason))?;
+    set.map_err(|not_set| Fault::failed(not_set.to_string()))?;
     Ok(Reply::one(Value::fields([
         ("old", old.into()),
         ("new", new.into()),
@@ -277,7 +277,7 @@ fn reload(call: Call<'_>) -> Later<'_, Outcome> {
     Box::pin(async move {
         match call.daemon.reload().await {
             Ok(()) => Ok(Reply::one("Ok. Configuration reloaded.")),
-            Err(reason) => Err(Fault::failed(reason)),
+            Err(not_reloaded) => Err(Fault::failed(not_reloaded.to_string())),
         }
     })
 }

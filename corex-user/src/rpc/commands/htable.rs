@@ -92,15 +92,8 @@ const ALL: &[RpcCommand] = &[
     },
 ];
 
-fn unknown() -> Fault {
-    Fault::failed("No such htable")
-}
-
 fn fault(error: TableError) -> Fault {
-    match error {
-        TableError::Unknown => unknown(),
-        TableError::Full => Fault::failed("The htable is full"),
-    }
+    Fault::failed(error.to_string())
 }
 
 fn only_table(call: Call<'_>) -> Result<String, Fault> {
@@ -188,7 +181,7 @@ fn dump(call: Call<'_>) -> Outcome {
     let mut entries = call
         .daemon
         .table_entries(&table, MOST)
-        .ok_or_else(unknown)?;
+        .ok_or_else(|| fault(TableError::Unknown))?;
     entries.sort_by(|a, b| (a.slot, &a.key).cmp(&(b.slot, &b.key)));
     let slots = entries.chunk_by(|a, b| a.slot == b.slot);
     Ok(slots

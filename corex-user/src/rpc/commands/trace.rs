@@ -48,7 +48,7 @@ fn trace(call: Call<'_>) -> Later<'_, Outcome> {
             .daemon
             .trace(&filter, count, Duration::from_secs(seconds))
             .await
-            .map_err(Fault::bad)?;
+            .map_err(|bad| Fault::bad(bad.to_string()))?;
         let mut room = MAX_BYTES;
         Ok(traced
             .into_iter()
