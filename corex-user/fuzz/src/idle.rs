@@ -17,12 +17,12 @@ use corex_user::telemetry::{peers::Summary, trace::Traced};
 
 struct Idle;
 
-/// Remote control of it.
+/// Remote control of a daemon that does nothing, with all commands.
 pub fn rpc() -> Rpc {
     Rpc::new(commands::ALL, Arc::new(Idle), RpcLimits::default())
 }
 
-/// What a future gives that waits for nobody else.
+/// The value of a future that waits for nobody else.
 ///
 /// # Panics
 /// When it waits.

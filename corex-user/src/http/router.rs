@@ -7,27 +7,27 @@ use std::sync::Arc;
 /// The most bytes of a request's body.
 pub const MAX_BODY: usize = 64 << 10;
 
-/// A request, all of it.
+/// A request as its handler gets it, once it has arrived whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// The part of the target behind `?`; may be empty.
     pub query: String,
     /// The value of `Accept`; may be empty.
     pub accept: String,
-    /// The body.
+    /// The body, of at most [`MAX_BODY`] bytes.
     pub body: Vec<u8>,
 }
 
-/// A response.
+/// What a handler answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// The status.
+    /// The status code.
     pub status: u16,
     /// The reason beside it; `None`: the one that the status has.
     pub reason: Option<String>,
-    /// The body's type.
+    /// The value of `Content-Type`.
     pub content_type: &'static str,
-    /// The body.
+    /// The body; may be empty.
     pub body: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl Response {
 pub type Handler =
     Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
 
-/// A way to ask.
+/// A method that a path can be asked by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
     /// GET, and HEAD, which leaves the body out.
@@ -66,22 +66,24 @@ impl Method {
     }
 }
 
-/// Paths and what answers there.
+/// The table of paths, with what answers at each.
 #[derive(Clone, Default)]
 pub struct Router {
     routes: Vec<(Method, &'static str, Handler)>,
 }
 
 impl Router {
-    /// Adds a path.
+    /// Adds what answers this method at this path.
     #[must_use]
     pub fn with(mut self, method: Method, path: &'static str, handler: Handler) -> Router {
         self.routes.push((method, path, handler));
         self
     }
 
-    /// What answers at a path, or the response for there being nothing, with the methods that
-    /// there are.
+    /// What answers this method at this path.
+    ///
+    /// # Errors
+    /// The methods that the path is answered by; none: there is no such path.
     pub(super) fn find(
         &self,
         method: Option<Method>,

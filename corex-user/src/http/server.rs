@@ -1,4 +1,4 @@
-//! Connections.
+//! The socket and its connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,7 +21,7 @@ use super::limits::HttpLimits;
 use super::rates::Rates;
 use super::router::{MAX_BODY, Method, Request, Response, Router};
 
-/// A connection is closed after, whatever happens on it.
+/// A connection is closed after this time, whatever happens on it.
 const LIFE: Duration = Duration::from_secs(300);
 /// How long to wait when a connection can't be accepted, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

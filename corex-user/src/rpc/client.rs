@@ -27,7 +27,7 @@ pub const UNREACHABLE: u8 = 3;
 pub struct Question<'a> {
     /// The socket, as `binrpc` of the module ctl takes it; `None`: the default.
     pub socket: Option<&'a str>,
-    /// The command.
+    /// The command's name.
     pub method: &'a str,
     /// Its parameters, as they were typed.
     pub params: &'a [String],
@@ -78,7 +78,7 @@ pub fn ask(question: &Question<'_>) -> Printed {
     };
     let params: Vec<_> = question.params.iter().map(|word| parameter(word)).collect();
     let answered = connection.call(question.method, &params).and_then(|reply| {
-        // The wire doesn't tell a list of one from what is alone.
+        // On the wire, a list of one looks like a single value.
         let is_list = match &reply {
             Ok(records) if question.json && records.len() < 2 => {
                 connection.answers_list(question.method)?
@@ -193,7 +193,7 @@ impl Connection {
                 Ok(Progress::Whole(frame)) => break frame,
                 Ok(Progress::Missing(missing)) => {
                     let mut chunk = [0; 8192];
-                    // More than is missing isn't ours to read.
+                    // Bytes beyond the reply are left to whoever reads next.
                     let room = missing.min(chunk.len());
                     let part = chunk.get_mut(..room).unwrap_or_default();
                     match self.stream.read(part).map_err(explain)? {
@@ -233,7 +233,7 @@ impl Connection {
     }
 }
 
-/// A time that ran out is called something else by the kernel.
+/// Where a time ran out, the kernel says that the call would block.
 fn explain(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it takes too long"),

@@ -20,7 +20,7 @@ const LONGEST: usize = 65_535;
 /// Requests that are worked on at a time; more are dropped.
 const AT_ONCE: usize = 32;
 
-/// A socket outside of the runtime; its file goes with it.
+/// A socket that the runtime doesn't have yet; its file goes with it.
 #[derive(Debug)]
 pub(super) enum Bound {
     Unix(std::os::unix::net::UnixDatagram, SocketFile),
@@ -28,12 +28,13 @@ pub(super) enum Bound {
 }
 
 impl Bound {
+    /// Makes a socket file.
     pub fn unix(path: &Path, access: &Access) -> io::Result<Bound> {
         let (socket, file) = socket_file::datagrams(path, access)?;
         Ok(Bound::Unix(socket, file))
     }
 
-    /// Looks host names up, which blocks.
+    /// Opens a UDP port. Looks host names up, which blocks.
     pub fn udp(at: &HostPort) -> io::Result<Bound> {
         let socket = std::net::UdpSocket::bind(at.resolve()?)?;
         socket.set_nonblocking(true)?;
@@ -43,8 +44,9 @@ impl Bound {
 
 /// What to send back.
 pub(super) struct Answer {
+    /// The reply.
     pub bytes: Vec<u8>,
-    /// What to send where that is longer than a datagram.
+    /// What to send instead where the reply is longer than a datagram.
     pub if_too_long: Vec<u8>,
 }
 

@@ -51,10 +51,10 @@ pub struct End {
     pub peer_port: String,
 }
 
-/// What the front ends count, and who is connected.
+/// What the front ends count, where binrpc is served, and who is connected there.
 #[derive(Debug, Default)]
 pub struct Fronts {
-    /// What they count.
+    /// What all front ends count together.
     pub counters: FrontCounters,
     listeners: Mutex<Vec<End>>,
     connections: Mutex<BTreeMap<u64, End>>,
@@ -94,7 +94,7 @@ impl Fronts {
     }
 }
 
-/// A connection that is open.
+/// Notes that a connection is open until it is dropped.
 #[derive(Debug)]
 pub struct Connected<'a> {
     fronts: &'a Fronts,

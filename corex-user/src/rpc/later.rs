@@ -1,4 +1,4 @@
-//! What isn't done at once.
+//! Answers that come later.
 
 use std::future::Future;
 use std::pin::Pin;

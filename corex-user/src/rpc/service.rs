@@ -15,7 +15,7 @@ use crate::http::Rates;
 pub struct Rpc {
     /// The table of commands.
     pub commands: CommandTable,
-    /// What they work on.
+    /// The daemon that they read and steer.
     pub daemon: Arc<dyn Daemon>,
     /// Bounds for every client.
     pub limits: RpcLimits,
@@ -39,7 +39,7 @@ impl Rpc {
     /// Whether a client may send a request now.
     ///
     /// # Errors
-    /// How long it must wait.
+    /// How long it must wait until it may.
     pub fn admit(&self, client: &Client) -> Result<(), Duration> {
         // Nobody panics between the parts of a change.
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,7 +43,7 @@ impl LogSettings {
     }
 }
 
-/// Keeps the writer alive; its drop writes what is queued.
+/// The running log. Its drop writes what is queued, and ends it.
 pub struct Log {
     dropped: ErrorCounter,
     syslog: Option<Arc<syslog::State>>,

@@ -30,9 +30,9 @@ const MOST: usize = 8_192;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Severity {
-    /// Act at once.
+    /// Somebody must act at once.
     Alert = 1,
-    /// A condition that is critical.
+    /// A critical condition.
     Critical = 2,
     /// An error.
     Error = 3,
@@ -40,7 +40,7 @@ pub enum Severity {
     Warning = 4,
     /// Normal, but worth knowing.
     Notice = 5,
-    /// Information.
+    /// For information.
     Info = 6,
     /// For those who look for a fault.
     Debug = 7,
@@ -51,7 +51,7 @@ pub enum Severity {
 pub struct Facility(u8);
 
 impl Facility {
-    /// Kamailio's default.
+    /// `LOG_DAEMON`, Kamailio's default.
     pub const DAEMON: Facility = Facility(3);
 
     /// The names that `log_facility` takes, and their numbers.
@@ -84,13 +84,13 @@ impl Facility {
         names.find_map(|(known, number)| (known == name).then_some(Facility(number)))
     }
 
-    /// All names.
+    /// The names that [`Facility::parse`] knows.
     pub fn names() -> impl Iterator<Item = &'static str> {
         Facility::NAMES.into_iter().map(|(name, _)| name)
     }
 }
 
-/// What may change while lines are written, and what is counted.
+/// What other threads may change and read while lines are written.
 #[derive(Debug)]
 pub struct State {
     facility: AtomicU8,

@@ -15,7 +15,7 @@ use crate::rpc::{
     value::Value,
 };
 
-/// Where readings come from.
+/// Reads one corex, over a connection that it keeps.
 pub struct Feed {
     address: BinrpcAddress,
     patience: Duration,
@@ -37,7 +37,7 @@ impl Feed {
     /// One reading; connects anew where the last one failed. Blocks.
     ///
     /// # Errors
-    /// Nobody answers, or not with books.
+    /// When nobody answers, or the answer holds no books.
     pub fn read(&mut self) -> Result<Sample, Unread> {
         let unreachable = |error: io::Error| Unread {
             status: UNREACHABLE,
@@ -61,10 +61,10 @@ impl Feed {
         sample.ok_or_else(|| refused("corex.books answers something else".to_owned()))
     }
 
-    /// Reads at intervals from now on, until nobody takes it any more.
+    /// Reads at intervals from now on, until nobody takes the readings any more.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// When no thread can be started.
     pub fn start(mut self, interval: Duration) -> io::Result<Receiver<Result<Sample, Unread>>> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let run = move || self.run(interval, &sender);

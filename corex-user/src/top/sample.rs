@@ -26,7 +26,7 @@ pub struct Sample {
     pub drops: Vec<Series>,
     /// The workers, in order.
     pub workers: Vec<Worker>,
-    /// How long hooks took.
+    /// How long hooks took, by kind and way.
     pub hooks: Vec<Hook>,
 }
 
@@ -34,18 +34,18 @@ pub struct Sample {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Unread {
-    /// The exit status that it would be.
+    /// The exit status, if corex top ends with it.
     pub status: u8,
-    /// For people.
+    /// What people read.
     pub reason: String,
 }
 
 /// A counter and its name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Series {
-    /// Whose it is.
+    /// What it counts: a road, a socket, a peer, a place and reason.
     pub name: String,
-    /// Its value.
+    /// What was counted since corex started.
     pub total: u64,
 }
 

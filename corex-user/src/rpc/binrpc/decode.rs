@@ -1,4 +1,4 @@
-//! Bytes to records.
+//! Reads packets.
 
 use super::format::{Cookie, Kind, MAGIC, MAX_DEPTH, VERSION, record};
 use crate::rpc::value::{Fields, Name, Value};

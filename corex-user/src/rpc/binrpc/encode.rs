@@ -1,4 +1,4 @@
-//! Records to bytes.
+//! Writes packets.
 
 use bytes::{BufMut as _, BytesMut};
 

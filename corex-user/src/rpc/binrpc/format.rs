@@ -2,9 +2,9 @@
 
 /// The high half of a packet's first byte.
 pub(super) const MAGIC: u8 = 0xA;
-/// The low half.
+/// The low half of a packet's first byte.
 pub(super) const VERSION: u8 = 1;
-/// Structs and arrays inside each other.
+/// The most structs and arrays inside each other.
 pub const MAX_DEPTH: usize = 16;
 
 /// What a packet is.
@@ -58,7 +58,7 @@ impl Cookie {
         cookie
     }
 
-    /// Its bytes.
+    /// The bytes that the client sent.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }

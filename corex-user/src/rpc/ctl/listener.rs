@@ -1,4 +1,4 @@
-//! The sockets.
+//! The sockets that binrpc is served on.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! Requests to answers, over whatever socket they come.
+//! Answers requests, whichever socket they come by.
 
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client has to go once it was told why; until then its bytes are thrown away.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// Accepts connections to a socket file, and serves them.
 pub(super) async fn unix(
     socket: std::os::unix::net::UnixListener,
     server: Server,
@@ -46,6 +47,7 @@ pub(super) async fn unix(
     }
 }
 
+/// Accepts TCP connections, and serves them.
 pub(super) async fn tcp(socket: std::net::TcpListener, server: Server) -> io::Result<()> {
     let socket = TcpListener::from_std(socket)?;
     let mut tasks = JoinSet::new();

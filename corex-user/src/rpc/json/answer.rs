@@ -1,4 +1,4 @@
-//! A document in, at most one document out.
+//! Runs the requests of a document, and makes the document that answers it.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub struct Answered {
     pub reply_name: Option<String>,
 }
 
-/// Runs the requests of a document.
+/// Runs the requests of a document; `pretty` makes the answer one of many lines.
 pub async fn answer(rpc: &Rpc, document: &[u8], pretty: bool) -> Answered {
     let mut answered = Answered {
         body: None,

@@ -9,7 +9,7 @@ use crate::rpc::datagram::{self, Answer, Bound};
 use crate::rpc::service::Rpc;
 use crate::rpc::settings::{Access, DatagramAddress};
 
-/// A socket that will be served. It is made before privileges are given up and outside of the
+/// A socket that JSON-RPC will be served on. It is made before privileges are given up and outside of the
 /// runtime; its file goes with it.
 #[derive(Debug)]
 pub struct Datagrams {

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 32;
 /// How often to look whether a client has opened its FIFO.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A FIFO that will be read. It is made before privileges are given up and outside of the
+/// A FIFO that requests will be read from. It is made before privileges are given up and outside of the
 /// runtime; its file goes with it.
 #[derive(Debug)]
 pub struct Fifo {

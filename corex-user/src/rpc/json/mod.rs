@@ -1,7 +1,7 @@
 //! The module `jsonrpcs`: JSON-RPC 2.0 over datagrams, a FIFO and HTTP.
 //!
 //! Requests and errors keep to the specification; results and the faults of commands are
-//! Kamailio's. One document in, at most one out: [`answer`].
+//! Kamailio's. One document in, at most one out: [`answer()`].
 
 mod answer;
 mod datagram;

@@ -1,4 +1,4 @@
-//! Bytes to requests.
+//! Reads documents.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::rpc::value::{Name, Value};
 
-/// Structs and arrays inside each other.
+/// The most structs and arrays inside each other.
 pub const MAX_DEPTH: usize = 32;
-/// Requests of one batch.
+/// The most requests of one batch.
 pub const MAX_BATCH: usize = 50;
 
 /// The document is no JSON.
