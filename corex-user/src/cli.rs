@@ -56,12 +56,14 @@ pub enum CliCommand {
     /// List what a configuration can use
     ///
     /// Functions, pseudo-variables, parameters or modules, each with what it does and what
-    /// differs from Kamailio: the very tables that `check` goes by.
+    /// differs from Kamailio: the very tables that `check` goes by. Beside them, the eBPF maps, and
+    /// the commands that a running corex takes.
     List(ListArgs),
     /// Ask a running corex something, or tell it
     ///
     /// Sends a command to its control socket, and prints what comes back as kamcmd does. The
-    /// commands: `corex rpc system.listMethods`, and for each `corex rpc system.methodHelp NAME`.
+    /// commands: `corex list commands`; those of the corex that runs: `corex rpc
+    /// system.listMethods`, and for each `corex rpc system.methodHelp NAME`.
     #[command(after_help = RPC_EXAMPLES)]
     Rpc(RpcArgs),
     /// Watch a running corex
@@ -207,6 +209,8 @@ pub enum Listed {
     Chapter(Chapter),
     /// The eBPF maps.
     Maps,
+    /// The commands of remote control.
+    CliCommand,
 }
 
 impl ValueEnum for Listed {
@@ -219,6 +223,7 @@ impl ValueEnum for Listed {
             Self::Chapter(Parameters),
             Self::Chapter(Modules),
             Self::Maps,
+            Self::CliCommand,
         ]
     }
 
@@ -226,6 +231,9 @@ impl ValueEnum for Listed {
         match self {
             Self::Chapter(chapter) => chapter.to_possible_value(),
             Self::Maps => Some(PossibleValue::new("maps").help("The eBPF maps, for bpftool")),
+            Self::CliCommand => {
+                Some(PossibleValue::new("commands").help("CliCommand for `corex rpc` and kamcmd"))
+            }
         }
     }
 }
@@ -239,8 +247,9 @@ pub struct ListArgs {
     /// Show only entries with this text in their name or description
     #[arg(value_name = "TEXT")]
     pub filter: Option<String>,
-    /// Print all of it as a document, with what differs from Kamailio
-    #[arg(long, conflicts_with_all = ["chapter", "filter"])]
+    /// Print all that a configuration can use as one document, with what differs from Kamailio;
+    /// with `commands`, those
+    #[arg(long, conflicts_with = "filter")]
     pub markdown: bool,
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use corex_script::Config;
 use corex_user::{
     catalogue::{self, Chapter},
@@ -22,7 +22,7 @@ use corex_user::{
         privileges,
     },
     module::MODULES,
-    rpc::client,
+    rpc::{client, commands, document},
     telemetry::log,
     top,
 };
@@ -83,51 +83,81 @@ fn load(path: &Path) -> Option<Config> {
     loaded.config
 }
 
-/// Prints a chapter of the catalogue, one entry a paragraph.
+/// Prints a document, or one entry a paragraph.
 fn list(args: &ListArgs) -> ExitCode {
-    let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
-    let mut out = std::io::stdout().lock();
-    let chapter = match args.chapter {
-        Some(Listed::Chapter(chapter)) => chapter,
-        document => {
-            let text = match document {
-                None => catalogue::markdown(),
-                Some(_) => maps_document::markdown(),
-            };
-            // A closed pipe is the reader's choice.
-            let _ = out.write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
-        }
+    let text = match (args.chapter, args.markdown) {
+        (Some(Listed::Chapter(_)), true) => Cli::command()
+            .error(
+                ErrorKind::ArgumentConflict,
+                "--markdown prints all chapters of what a configuration can use: name none",
+            )
+            .exit(),
+        (Some(Listed::Chapter(chapter)), false) => paragraphs(chapter_entries(chapter), args),
+        (Some(Listed::CliCommand), false) => paragraphs(command_entries(), args),
+        (Some(Listed::CliCommand), true) => document::markdown(commands::ALL),
+        (Some(Listed::Maps), _) => maps_document::markdown(),
+        (None, _) => catalogue::markdown(),
     };
-    let bold = if out.is_terminal() {
+    // A closed pipe is the reader's choice.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// What `corex list` shows of one thing.
+struct Paragraph {
+    form: String,
+    /// Where it is from; may be empty.
+    module: String,
+    doc: String,
+    differs: String,
+}
+
+fn chapter_entries(chapter: Chapter) -> impl Iterator<Item = Paragraph> {
+    let paragraph = move |entry: catalogue::Entry| Paragraph {
+        form: entry.form,
+        module: match chapter {
+            Chapter::Functions | Chapter::Parameters => format!("  [{}]", entry.module),
+            Chapter::Variables | Chapter::Transformations | Chapter::Modules => String::new(),
+        },
+        doc: entry.doc.to_owned(),
+        differs: entry.differs.map_or(String::new(), |differs| {
+            format!("\n    Differs from Kamailio: {differs}")
+        }),
+    };
+    catalogue::entries(chapter).into_iter().map(paragraph)
+}
+
+fn command_entries() -> impl Iterator<Item = Paragraph> {
+    commands::ALL.iter().map(|command| Paragraph {
+        form: document::form(command),
+        module: String::new(),
+        doc: command.doc.join("\n    "),
+        differs: String::new(),
+    })
+}
+
+/// Those with the text that was asked for in their name or description.
+fn paragraphs(all: impl Iterator<Item = Paragraph>, args: &ListArgs) -> String {
+    let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
+    let (start, end) = if std::io::stdout().is_terminal() {
         ("\x1b[1m", "\x1b[0m")
     } else {
         ("", "")
     };
-    for entry in catalogue::entries(chapter) {
-        let text = format!("{} {}", entry.form, entry.doc).to_lowercase();
-        if !text.contains(&wanted) {
-            continue;
-        }
-        let module = match chapter {
-            Chapter::Functions | Chapter::Parameters => format!("  [{}]", entry.module),
-            Chapter::Variables | Chapter::Transformations | Chapter::Modules => String::new(),
-        };
-        let (start, end) = bold;
-        let differs = entry.differs.map_or(String::new(), |differs| {
-            format!("\n    Differs from Kamailio: {differs}")
-        });
-        if writeln!(
-            out,
-            "{start}{}{end}{module}\n    {}{differs}",
-            entry.form, entry.doc
-        )
-        .is_err()
-        {
-            break;
-        }
-    }
-    ExitCode::SUCCESS
+    all.filter(|paragraph| {
+        let text = format!("{} {}", paragraph.form, paragraph.doc);
+        text.to_lowercase().contains(&wanted)
+    })
+    .map(|paragraph| {
+        let Paragraph {
+            form,
+            module,
+            doc,
+            differs,
+        } = paragraph;
+        format!("{start}{form}{end}{module}\n    {doc}{differs}\n")
+    })
+    .collect()
 }
 
 fn run(config: Config, args: RunArgs) -> ExitCode {

@@ -6,22 +6,23 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use corex_user::rpc::Rpc;
-use corex_user::rpc::command::Later;
+use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
-    Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory, Socket,
-    Table, TableEntry, TableError, Variable, Worker,
+    Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet, Process,
+    Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
 };
-use corex_user::rpc::limit::Limits;
+use corex_user::rpc::later::Later;
+use corex_user::rpc::limits::RpcLimits;
 use corex_user::telemetry::{peers::Summary, trace::Traced};
 
 struct Idle;
 
-/// Remote control of it.
+/// Remote control of a daemon that does nothing, with all commands.
 pub fn rpc() -> Rpc {
-    Rpc::new(Arc::new(Idle), Limits::default())
+    Rpc::new(commands::ALL, Arc::new(Idle), RpcLimits::default())
 }
 
-/// What a future gives that waits for nobody else.
+/// The value of a future that waits for nobody else.
 ///
 /// # Panics
 /// When it waits.
@@ -163,12 +164,12 @@ impl Daemon for Idle {
         Err(TableError::Unknown)
     }
 
-    fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, String>> {
+    fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn reload(&self) -> Later<'_, Result<(), String>> {
-        Box::pin(std::future::ready(Err(text())))
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
+        Box::pin(std::future::ready(Err(NotReloaded::Refused(text()))))
     }
 
     fn kill(&self, _: i32) {}

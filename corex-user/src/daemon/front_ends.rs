@@ -11,12 +11,14 @@ use anyhow::Context as _;
 
 use super::remote::Remote;
 use crate::{
-    http::{Handler, Method, Request, Response, Router, Server},
-    rpc::{Rpc, ctl, json, limit::Limits},
+    http::{Handler, HttpLimits, Method, Request, Response, Router, Server},
+    rpc::{Rpc, commands, ctl, json, limits::RpcLimits},
     telemetry::metrics,
 };
-use corex_script::Config;
-use corex_script::settings::control::{HostPort, JsonRpcSettings};
+use corex_script::{
+    Config,
+    settings::control::{HostPort, JsonRpcSettings},
+};
 
 /// Sockets that are open and not served yet.
 #[derive(Default)]
@@ -83,7 +85,11 @@ impl FrontEnds {
 
     /// Serves them for as long as the runtime runs; to be called within it.
     pub fn serve(self, remote: &Arc<Remote>) {
-        let rpc = Arc::new(Rpc::new(Arc::clone(remote) as _, Limits::default()));
+        let rpc = Arc::new(Rpc::new(
+            commands::ALL,
+            Arc::clone(remote) as _,
+            RpcLimits::default(),
+        ));
         let pretty = self.json.pretty;
         for listener in self.binrpc {
             spawn("binrpc", listener.serve(Arc::clone(&rpc)));
@@ -107,7 +113,7 @@ impl FrontEnds {
                     .with(Method::Get, "/health", answer(remote, health))
                     .with(Method::Get, "/ready", answer(remote, ready));
             }
-            spawn("HTTP", http.server.serve(router, Limits::default()));
+            spawn("HTTP", http.server.serve(router, HttpLimits::default()));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use corex_common::counters::WorkerCounters;
+use corex_script::{run::tables, settings::SharedValue};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -17,18 +18,18 @@ use super::{
 use crate::{
     pipeline::PipelineContext,
     rpc::{
-        command::Later,
         daemon::{
-            Alias, Counter, Daemon, Identity, MemoryReport, NotSet, Process, Setting, SharedMemory,
-            Socket, Table, TableEntry, TableError, Variable, Worker,
+            Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet,
+            Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable,
+            Worker,
         },
+        later::Later,
     },
     telemetry::{
         books::Books, gauges::QueueGauges, log::Log, peers, stream_counters::StreamCounters,
         trace::Traced,
     },
 };
-use corex_script::{run::tables, settings::SharedValue};
 
 /// What remote control has the daemon do.
 pub enum ControlCommand {
@@ -386,13 +387,13 @@ impl Daemon for Remote {
         flushed.ok_or(TableError::Unknown)
     }
 
-    fn reload(&self) -> Later<'_, Result<(), String>> {
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
         let (answer, done) = oneshot::channel();
         // Without anybody to take the command the answer fails as well.
         let _ = self.commands.send(ControlCommand::Reload(answer));
         Box::pin(async {
-            done.await
-                .unwrap_or_else(|_| Err("corex is stopping".to_owned()))
+            let reloaded = done.await.map_err(|_| NotReloaded::Stopping)?;
+            reloaded.map_err(NotReloaded::Refused)
         })
     }
 
@@ -401,8 +402,8 @@ impl Daemon for Remote {
         filter: &[u8],
         most: usize,
         within: Duration,
-    ) -> Later<'_, Result<Vec<Traced>, String>> {
-        let filter = corex_script::regex(filter);
+    ) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
+        let filter = corex_script::regex(filter).map_err(|wrong| BadFilter(wrong.to_string()));
         let tap = Arc::clone(&self.latest.load().tap);
         Box::pin(async move {
             let mut records = tap.open(filter?, most);

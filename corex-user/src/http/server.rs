@@ -1,4 +1,4 @@
-//! Connections.
+//! The socket and its connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,10 +17,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{MAX_BODY, Method, Request, Response, Router};
-use crate::rpc::limit::{Limits, Rates};
+use super::limits::HttpLimits;
+use super::rates::Rates;
+use super::router::{MAX_BODY, Method, Request, Response, Router};
 
-/// A connection is closed after, whatever happens on it.
+/// A connection is closed after this time, whatever happens on it.
 const LIFE: Duration = Duration::from_secs(300);
 /// How long to wait when a connection can't be accepted, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -56,10 +57,10 @@ impl Server {
     ///
     /// # Errors
     /// When the runtime can't take the socket.
-    pub async fn serve(self, router: Router, limits: Limits) -> io::Result<()> {
+    pub async fn serve(self, router: Router, limits: HttpLimits) -> io::Result<()> {
         let socket = tokio::net::TcpListener::from_std(self.socket)?;
-        let shared = Arc::new(Shared {
-            rates: Mutex::new(Rates::new(&limits)),
+        let state = Arc::new(ServerState {
+            rates: Mutex::new(Rates::new(limits.burst, limits.rate)),
             router,
             limits,
         });
@@ -68,9 +69,9 @@ impl Server {
             tokio::select! {
                 accepted = socket.accept() => match accepted {
                     // Too many: closed at once.
-                    Ok(_) if tasks.len() >= shared.limits.connections => {}
+                    Ok(_) if tasks.len() >= state.limits.connections => {}
                     Ok((stream, peer)) => {
-                        tasks.spawn(connection(stream, peer.ip(), Arc::clone(&shared)));
+                        tasks.spawn(connection(stream, peer.ip(), Arc::clone(&state)));
                     }
                     Err(_) => sleep(ACCEPT_PAUSE).await,
                 },
@@ -80,22 +81,22 @@ impl Server {
     }
 }
 
-struct Shared {
+struct ServerState {
     router: Router,
-    limits: Limits,
+    limits: HttpLimits,
     rates: Mutex<Rates<IpAddr>>,
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, peer: IpAddr, state: Arc<ServerState>) {
     // Replies are written whole.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(respond(request, peer, &shared).await) }
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(respond(request, peer, &state).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.request)
+        .header_read_timeout(state.limits.request)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     // What a client does to its own connection concerns nobody else.
@@ -104,9 +105,9 @@ async fn connection(stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
 
 type Reply = hyper::Response<Full<Bytes>>;
 
-async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, shared: &Shared) -> Reply {
+async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, state: &ServerState) -> Reply {
     let (head, body) = request.into_parts();
-    let admitted = shared
+    let admitted = state
         .rates
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -123,7 +124,7 @@ async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, shared: &Share
         "POST" => Some(Method::Post),
         _ => None,
     };
-    let handler = match shared.router.find(method, head.uri.path()) {
+    let handler = match state.router.find(method, head.uri.path()) {
         Ok(handler) => handler,
         Err(methods) if methods.is_empty() => {
             return finish(Response::text(404, "there is nothing here"));
@@ -140,12 +141,7 @@ async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, shared: &Share
     if method == Some(Method::Post) && head.headers.contains_key(ORIGIN) {
         return finish(Response::text(403, "not for web pages"));
     }
-    let body = match timeout(
-        shared.limits.request,
-        Limited::new(body, MAX_BODY).collect(),
-    )
-    .await
-    {
+    let body = match timeout(state.limits.request, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => body.to_bytes().to_vec(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             return finish(Response::text(413, "the body is too long"));

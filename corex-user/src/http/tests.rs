@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::rpc::limit::Limits;
-use crate::rpc::tests::runtime;
 
 struct Served {
     address: std::net::SocketAddr,
     _runtime: tokio::runtime::Runtime,
 }
 
-fn serve(limits: Limits) -> Served {
+fn serve(limits: HttpLimits) -> Served {
     let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = server.address().unwrap();
     let length: Handler = Arc::new(|request| {
@@ -29,7 +27,12 @@ fn serve(limits: Limits) -> Served {
     let router = Router::default()
         .with(Method::Post, "/length", length)
         .with(Method::Get, "/query", query);
-    let runtime = runtime();
+    // Threads of its own, so that tests may block.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.spawn(server.serve(router, limits));
     Served {
         address,
@@ -74,7 +77,7 @@ impl Served {
 
 #[test]
 fn paths_and_methods_lead_to_their_handlers() {
-    let served = serve(Limits::default());
+    let served = serve(HttpLimits::default());
     assert_eq!(
         served.get("/query?a=b"),
         ("HTTP/1.1 200 As You Wish".to_owned(), "a=b\n".to_owned())
@@ -91,7 +94,7 @@ fn paths_and_methods_lead_to_their_handlers() {
 
 #[test]
 fn bodies_are_bounded() {
-    let served = serve(Limits::default());
+    let served = serve(HttpLimits::default());
     assert_eq!(
         served.post("", &vec![b'x'; MAX_BODY]).1,
         format!("{MAX_BODY}\n")
@@ -112,7 +115,7 @@ fn bodies_are_bounded() {
 
 #[test]
 fn what_is_no_http_is_sent_away_and_others_are_served() {
-    let served = serve(Limits::default());
+    let served = serve(HttpLimits::default());
     assert_eq!(
         served.ask(b"OPTIONS sip:x SIP/2.0\r\n\r\n").0,
         "HTTP/1.1 400 Bad Request"
@@ -124,9 +127,9 @@ fn what_is_no_http_is_sent_away_and_others_are_served() {
 
 #[test]
 fn slow_clients_are_sent_away() {
-    let served = serve(Limits {
+    let served = serve(HttpLimits {
         request: Duration::from_millis(50),
-        ..Limits::default()
+        ..HttpLimits::default()
     });
     assert_eq!(served.ask(b"GET /query HTT").1, "");
     let half =
@@ -136,7 +139,7 @@ fn slow_clients_are_sent_away() {
 
 #[test]
 fn web_pages_of_other_sites_may_not_post() {
-    let served = serve(Limits::default());
+    let served = serve(HttpLimits::default());
     assert_eq!(
         served.post("Origin: http://evil.example\r\n", b"x").0,
         "HTTP/1.1 403 Forbidden"
@@ -145,10 +148,10 @@ fn web_pages_of_other_sites_may_not_post() {
 
 #[test]
 fn a_client_that_asks_too_often_is_told_so() {
-    let served = serve(Limits {
+    let served = serve(HttpLimits {
         burst: 2,
         rate: 1,
-        ..Limits::default()
+        ..HttpLimits::default()
     });
     served.get("/query");
     served.get("/query");

@@ -27,7 +27,7 @@ pub const UNREACHABLE: u8 = 3;
 pub struct Question<'a> {
     /// The socket, as `binrpc` of the module ctl takes it; `None`: the default.
     pub socket: Option<&'a str>,
-    /// The command.
+    /// The command's name.
     pub method: &'a str,
     /// Its parameters, as they were typed.
     pub params: &'a [String],
@@ -48,14 +48,19 @@ pub struct Printed {
     pub status: u8,
 }
 
+/// What is wrong with the control socket that a command line names.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("--socket: {0}")]
+pub struct BadSocket(String);
+
 /// The control socket that a command line names; `None`: the default.
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, String> {
+pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, BadSocket> {
     match socket {
         None => Ok(BinrpcAddress::UnixStream(default_socket())),
-        Some(text) => BinrpcAddress::parse(text).map_err(|reason| format!("--socket: {reason}")),
+        Some(text) => BinrpcAddress::parse(text).map_err(|wrong| BadSocket(wrong.to_string())),
     }
 }
 
@@ -63,7 +68,7 @@ pub fn address(socket: Option<&str>) -> Result<BinrpcAddress, String> {
 pub fn ask(question: &Question<'_>) -> Printed {
     let address = match address(question.socket) {
         Ok(address) => address,
-        Err(reason) => return failed(USAGE, format!("corex: {reason}")),
+        Err(bad) => return failed(USAGE, format!("corex: {bad}")),
     };
     let mut connection = match Connection::open(&address, question.patience) {
         Ok(connection) => connection,
@@ -73,7 +78,7 @@ pub fn ask(question: &Question<'_>) -> Printed {
     };
     let params: Vec<_> = question.params.iter().map(|word| parameter(word)).collect();
     let answered = connection.call(question.method, &params).and_then(|reply| {
-        // The wire doesn't tell a list of one from what is alone.
+        // On the wire, a list of one looks like a single value.
         let is_list = match &reply {
             Ok(records) if question.json && records.len() < 2 => {
                 connection.answers_list(question.method)?
@@ -188,7 +193,7 @@ impl Connection {
                 Ok(Progress::Whole(frame)) => break frame,
                 Ok(Progress::Missing(missing)) => {
                     let mut chunk = [0; 8192];
-                    // More than is missing isn't ours to read.
+                    // Bytes beyond the reply are left to whoever reads next.
                     let room = missing.min(chunk.len());
                     let part = chunk.get_mut(..room).unwrap_or_default();
                     match self.stream.read(part).map_err(explain)? {
@@ -228,7 +233,7 @@ impl Connection {
     }
 }
 
-/// A time that ran out is called something else by the kernel.
+/// Where a time ran out, the kernel says that the call would block.
 fn explain(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it takes too long"),

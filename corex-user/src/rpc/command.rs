@@ -1,31 +1,51 @@
-//! What a command is: one row of the table.
-
-use std::future::Future;
-use std::pin::Pin;
+//! The table of commands, and what a command is: one row of it.
 
 use super::daemon::Daemon;
 use super::fault::Fault;
+use super::fronts::Fronts;
+use super::later::Later;
 use super::params::Params;
-use super::registry::Registry;
-use super::service::Fronts;
 use super::value::Reply;
+
+/// Commands in the order of their names, which is the one that `system.listMethods` shows.
+#[derive(Clone, Copy)]
+pub struct CommandTable(pub &'static [CommandGroup]);
+
+impl CommandTable {
+    /// All commands, in order.
+    pub fn iter(self) -> impl Iterator<Item = &'static RpcCommand> {
+        self.0.iter().flat_map(|group| group.commands)
+    }
+
+    /// The command of this name.
+    pub fn find(self, name: &str) -> Option<&'static RpcCommand> {
+        self.iter().find(|command| command.name == name)
+    }
+}
+
+/// The commands that share what stands in front of the dot.
+pub struct CommandGroup {
+    /// What stands there, as in `core`.
+    pub name: &'static str,
+    /// What they are about, for documentation.
+    pub doc: &'static str,
+    /// The commands.
+    pub commands: &'static [RpcCommand],
+}
 
 /// What a handler gives back.
 pub type Outcome = Result<Reply, Fault>;
 
-/// A future of a handler or of the daemon.
-pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// One request as its handler sees it.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
-    /// The running daemon.
+    /// What the command reads and steers.
     pub daemon: &'a dyn Daemon,
     /// The table that the command was found in.
-    pub registry: &'a Registry,
-    /// The front ends' own state.
+    pub commands: CommandTable,
+    /// What the front ends count, and who is connected to them.
     pub fronts: &'a Fronts,
-    /// What the caller sent.
+    /// The parameters that the caller sent.
     pub params: &'a Params,
 }
 
@@ -34,21 +54,21 @@ pub struct Call<'a> {
 pub enum Handler {
     /// Answers at once.
     Now(fn(Call<'_>) -> Outcome),
-    /// Waits for something.
+    /// Answers once it has waited for something.
     Wait(for<'a> fn(Call<'a>) -> Later<'a, Outcome>),
 }
 
-/// A command.
-pub struct Command {
+/// A command: all that front ends and documentation say of it, and what runs it.
+pub struct RpcCommand {
     /// Its name, as in `core.version`.
     pub name: &'static str,
     /// What `system.methodHelp` shows, line by line.
     pub doc: &'static [&'static str],
-    /// What it takes.
+    /// Its parameters, in order.
     pub params: &'static [ParamDef],
-    /// What it answers.
+    /// How many records of which type it answers.
     pub result: Answer,
-    /// What runs it.
+    /// The function that runs it.
     pub handler: Handler,
 }
 
@@ -56,9 +76,9 @@ pub struct Command {
 pub struct ParamDef {
     /// What documentation calls it.
     pub name: &'static str,
-    /// Its type.
+    /// The type that it must have.
     pub kind: Kind,
-    /// Whether it may be left out, with all that follow.
+    /// Whether it may be left out, together with all that follow it.
     pub optional: bool,
 }
 
@@ -80,7 +100,7 @@ pub const fn optional(name: &'static str, kind: Kind) -> ParamDef {
     }
 }
 
-/// A type of a parameter or a record.
+/// The type of a parameter or a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// An integer.
@@ -89,7 +109,7 @@ pub enum Kind {
     Str,
     /// A struct.
     Struct,
-    /// Any of them.
+    /// Whichever type it is.
     Any,
 }
 

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::command::Later;
+use super::later::Later;
 use crate::telemetry::{peers::Summary, trace::Traced};
 
-/// The running daemon.
+/// The running daemon as commands see it.
 pub trait Daemon: Send + Sync {
-    /// Name, version, start.
+    /// The product, its build, and the process that runs it.
     fn identity(&self) -> Identity;
     /// The listen sockets, in the configuration's order.
     fn sockets(&self) -> Vec<Socket>;
@@ -24,11 +24,11 @@ pub trait Daemon: Send + Sync {
     fn counters(&self) -> Vec<Counter>;
     /// Everything that is counted, as JSON: what `corex run --books` writes.
     fn books(&self) -> String;
-    /// Messages by peer.
+    /// What was received from and sent to each peer.
     fn peers(&self) -> Summary;
-    /// Workers by queue.
+    /// The workers, once for each receive queue that they have.
     fn workers(&self) -> Vec<Worker>;
-    /// Memory that workers share.
+    /// How much memory workers share.
     fn memory(&self) -> SharedMemory;
     /// Has the memory that workers share written to the log.
     fn log_shared_memory(&self, report: MemoryReport);
@@ -73,9 +73,11 @@ pub trait Daemon: Send + Sync {
     /// When there is no such table.
     fn table_flush(&self, table: &str) -> Result<(), TableError>;
 
-    /// Reads the configuration anew and swaps it in. The error is what is wrong with it; then
-    /// the old one stays.
-    fn reload(&self) -> Later<'_, Result<(), String>>;
+    /// Reads the configuration anew and swaps it in.
+    ///
+    /// # Errors
+    /// Why the old one stays.
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>>;
     /// Waits for messages that a regular expression matches, before or after the hook: at most
     /// `most` of them, and no longer than `within`.
     ///
@@ -86,12 +88,12 @@ pub trait Daemon: Send + Sync {
         filter: &[u8],
         most: usize,
         within: Duration,
-    ) -> Later<'_, Result<Vec<Traced>, String>>;
+    ) -> Later<'_, Result<Vec<Traced>, BadFilter>>;
     /// Has the daemon act as if it had got this signal, after the reply is out.
     fn kill(&self, signal: i32);
 }
 
-/// Who answers.
+/// The product, its build, and the process that runs it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The product's name.
@@ -167,7 +169,7 @@ pub struct Process {
     pub description: String,
 }
 
-/// A counter.
+/// A counter and its value now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counter {
     /// What it belongs to, as in `core`.
@@ -210,13 +212,13 @@ pub struct Worker {
 /// Memory that workers share, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SharedMemory {
-    /// What there is.
+    /// What is used and what is free.
     pub total: u64,
-    /// Of that, free.
+    /// What is free.
     pub free: u64,
-    /// Used by entries.
+    /// What entries take.
     pub used: u64,
-    /// The same with all overhead.
+    /// What entries take with all overhead.
     pub real_used: u64,
     /// The most that was ever used.
     pub max_used: u64,
@@ -227,13 +229,13 @@ pub struct SharedMemory {
 /// How much of the memory's state is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemoryReport {
-    /// Every part: `corex.shm_status`.
+    /// Every part, as `corex.shm_status` asks for.
     Status,
-    /// Sums: `corex.shm_summary`.
+    /// The sums, as `corex.shm_summary` asks for.
     Summary,
 }
 
-/// A variable of the configuration.
+/// A variable of the configuration that can change at run time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Variable {
     /// Its group, as in `core`.
@@ -255,11 +257,29 @@ pub enum Setting {
     Str(Vec<u8>),
 }
 
-/// Why a variable stays as it was. Kamailio's one fault for all of them; the log says which.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Why a variable stays as it was. Kamailio answers one fault for all reasons; the log says which
+/// it was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct NotSet(pub String);
 
-/// A hash table.
+/// Why the configuration stays as it was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// The new one can't take over: its report, or what a reload can't change.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody carries commands out any more.
+    #[error("corex is stopping")]
+    Stopping,
+}
+
+/// What is wrong with the regular expression that messages are traced by.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadFilter(pub String);
+
+/// A hash table and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
     /// Its name.
@@ -286,10 +306,12 @@ pub struct TableEntry {
 }
 
 /// Why nothing was done to a table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TableError {
     /// There is no table of this name.
+    #[error("No such htable")]
     Unknown,
     /// It holds as many entries as it may.
+    #[error("The htable is full")]
     Full,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::limit::Client;
+use super::limits::Client;
 use super::service::Rpc;
 use super::socket_file::{self, SocketFile};
 use corex_script::settings::control::{Access, HostPort};
@@ -20,7 +20,7 @@ const LONGEST: usize = 65_535;
 /// Requests that are worked on at a time; more are dropped.
 const AT_ONCE: usize = 32;
 
-/// A socket outside of the runtime; its file goes with it.
+/// A socket that the runtime doesn't have yet; its file goes with it.
 #[derive(Debug)]
 pub(super) enum Bound {
     Unix(std::os::unix::net::UnixDatagram, SocketFile),
@@ -28,12 +28,13 @@ pub(super) enum Bound {
 }
 
 impl Bound {
+    /// Makes a socket file.
     pub fn unix(path: &Path, access: &Access) -> io::Result<Bound> {
         let (socket, file) = socket_file::datagrams(path, access)?;
         Ok(Bound::Unix(socket, file))
     }
 
-    /// Looks host names up, which blocks.
+    /// Opens a UDP port. Looks host names up, which blocks.
     pub fn udp(at: &HostPort) -> io::Result<Bound> {
         let socket = std::net::UdpSocket::bind(at.resolve()?)?;
         socket.set_nonblocking(true)?;
@@ -43,8 +44,9 @@ impl Bound {
 
 /// What to send back.
 pub(super) struct Answer {
+    /// The reply.
     pub bytes: Vec<u8>,
-    /// What to send where that is longer than a datagram.
+    /// What to send instead where the reply is longer than a datagram.
     pub if_too_long: Vec<u8>,
 }
 
@@ -131,7 +133,7 @@ where
             Some(_) = tasks.join_next() => continue,
         };
         if tasks.len() >= AT_ONCE || rpc.admit(&peer.client()).is_err() {
-            rpc.fronts.count(|books| &books.refused);
+            rpc.fronts.count(|counters| &counters.refused);
             continue;
         }
         let answer = answer(buffer.get(..length).unwrap_or_default().to_vec());
@@ -148,8 +150,8 @@ where
             };
             match sent {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
-                Err(_) => rpc.fronts.count(|books| &books.too_slow),
+                Ok(Err(_)) => rpc.fronts.count(|counters| &counters.undelivered),
+                Err(_) => rpc.fronts.count(|counters| &counters.too_slow),
             }
         });
     }

@@ -1,6 +1,6 @@
 //! Remote control: one table of commands, and the front ends that render its replies.
 //!
-//! A command ([`command::Command`]) reads and steers the running daemon through
+//! A command ([`command::RpcCommand`]) reads and steers the running daemon through
 //! [`daemon::Daemon`] and makes a [`value::Reply`]. The front ends know nothing of single
 //! commands: [`ctl`] speaks binrpc, the protocol of `kamcmd`; [`json`] speaks JSON-RPC 2.0 over
 //! datagrams, a FIFO and HTTP. Field names, their order, and faults are those of Kamailio 5.6.3
@@ -9,15 +9,17 @@
 pub mod binrpc;
 pub mod client;
 pub mod command;
-mod commands;
+pub mod commands;
 pub mod ctl;
 pub mod daemon;
 mod datagram;
+pub mod document;
 pub mod fault;
+pub mod fronts;
 pub mod json;
-pub mod limit;
+pub mod later;
+pub mod limits;
 pub mod params;
-pub mod registry;
 pub mod service;
 mod socket_file;
 pub mod value;

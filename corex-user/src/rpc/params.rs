@@ -35,7 +35,7 @@ impl Params {
         }
     }
 
-    /// All of them.
+    /// All parameters, in order.
     pub fn values(&self) -> &[Value] {
         &self.values
     }

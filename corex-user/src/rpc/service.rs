@@ -1,36 +1,36 @@
-//! What all front ends share: table, daemon, limits, and their own books.
+//! What all front ends serve: a table of commands, for one daemon, within limits.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::command::{Answer, Call, Handler, Outcome};
+use super::command::{Answer, Call, CommandTable, Handler, Outcome};
 use super::daemon::Daemon;
-use super::limit::{Client, Limits, Rates};
+use super::fault::Fault;
+use super::fronts::Fronts;
+use super::limits::{Client, RpcLimits};
 use super::params::Params;
-use super::registry::{Registry, not_found};
+use crate::http::Rates;
 
 /// Remote control of one daemon. Front ends share it in an [`Arc`].
 pub struct Rpc {
     /// The table of commands.
-    pub registry: Registry,
-    /// What they work on.
+    pub commands: CommandTable,
+    /// The daemon that they read and steer.
     pub daemon: Arc<dyn Daemon>,
     /// Bounds for every client.
-    pub limits: Limits,
-    /// State and books of the front ends.
+    pub limits: RpcLimits,
+    /// What the front ends count, and who is connected.
     pub fronts: Fronts,
     rates: Mutex<Rates<Client>>,
 }
 
 impl Rpc {
-    /// All commands, for this daemon.
-    pub fn new(daemon: Arc<dyn Daemon>, limits: Limits) -> Rpc {
+    /// Serves these commands, for this daemon, within these limits.
+    pub fn new(commands: CommandTable, daemon: Arc<dyn Daemon>, limits: RpcLimits) -> Rpc {
         Rpc {
-            registry: Registry::all(),
+            commands,
             daemon,
-            rates: Mutex::new(Rates::new(&limits)),
+            rates: Mutex::new(Rates::new(limits.burst, limits.rate)),
             limits,
             fronts: Fronts::default(),
         }
@@ -39,14 +39,16 @@ impl Rpc {
     /// Whether a client may send a request now.
     ///
     /// # Errors
-    /// How long it must wait.
+    /// How long it must wait until it may.
     pub fn admit(&self, client: &Client) -> Result<(), Duration> {
-        lock(&self.rates).take(client.clone(), Instant::now())
+        // Nobody panics between the parts of a change.
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.take(client.clone(), Instant::now())
     }
 
     /// What the command of this name answers; [`Answer::Nothing`] if there is none.
     pub fn answer(&self, method: &str) -> Answer {
-        self.registry
+        self.commands
             .find(method)
             .map_or(Answer::Nothing, |command| command.result)
     }
@@ -56,13 +58,13 @@ impl Rpc {
     /// # Errors
     /// Its fault; 500 where there is no such command.
     pub async fn call(&self, method: &str, params: &Params) -> Outcome {
-        self.fronts.count(|books| &books.requests);
-        let outcome = match self.registry.find(method) {
-            None => Err(not_found(method)),
+        self.fronts.count(|counters| &counters.requests);
+        let outcome = match self.commands.find(method) {
+            None => Err(Fault::failed(format!("command {method} not found"))),
             Some(command) => {
                 let call = Call {
                     daemon: &*self.daemon,
-                    registry: &self.registry,
+                    commands: self.commands,
                     fronts: &self.fronts,
                     params,
                 };
@@ -73,116 +75,8 @@ impl Rpc {
             }
         };
         if outcome.is_err() {
-            self.fronts.count(|books| &books.faults);
+            self.fronts.count(|counters| &counters.faults);
         }
         outcome
     }
-}
-
-/// What the front ends count.
-#[derive(Debug, Default)]
-pub struct Books {
-    /// Commands asked for.
-    pub requests: AtomicU64,
-    /// Of those, faults.
-    pub faults: AtomicU64,
-    /// Requests that could not be read.
-    pub malformed: AtomicU64,
-    /// Clients that were sent away, or datagrams dropped, because there were too many.
-    pub refused: AtomicU64,
-    /// Clients that took too long to send or to read.
-    pub too_slow: AtomicU64,
-    /// Replies that could not be delivered.
-    pub undelivered: AtomicU64,
-}
-
-impl Books {
-    /// The counters with their names.
-    pub fn rows(&self) -> [(&'static str, u64); 6] {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        [
-            ("requests", read(&self.requests)),
-            ("faults", read(&self.faults)),
-            ("malformed", read(&self.malformed)),
-            ("refused", read(&self.refused)),
-            ("too_slow", read(&self.too_slow)),
-            ("undelivered", read(&self.undelivered)),
-        ]
-    }
-}
-
-/// An end of a binrpc socket: `ctl.listen` and `ctl.who` show it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct End {
-    /// `unix_stream`, `unix_dgram`, `tcp` or `udp`.
-    pub proto: &'static str,
-    /// The socket's path or address.
-    pub local: String,
-    /// Its port; empty for a path.
-    pub local_port: String,
-    /// The peer's path or address.
-    pub peer: String,
-    /// Its port; empty for a path.
-    pub peer_port: String,
-}
-
-/// State and books of the front ends.
-#[derive(Debug, Default)]
-pub struct Fronts {
-    /// What they count.
-    pub books: Books,
-    listeners: Mutex<Vec<End>>,
-    connections: Mutex<BTreeMap<u64, End>>,
-    last: AtomicU64,
-}
-
-impl Fronts {
-    /// Adds one to a counter.
-    pub fn count(&self, counter: fn(&Books) -> &AtomicU64) {
-        counter(&self.books).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Notes a socket that binrpc is served on.
-    pub fn listening(&self, end: End) {
-        lock(&self.listeners).push(end);
-    }
-
-    /// The sockets that binrpc is served on.
-    pub fn listeners(&self) -> Vec<End> {
-        lock(&self.listeners).clone()
-    }
-
-    /// Notes a connection until the token is dropped. `None`: there are too many.
-    pub fn connected(self: &Fronts, end: End, most: usize) -> Option<Connected<'_>> {
-        let mut connections = lock(&self.connections);
-        if connections.len() >= most {
-            return None;
-        }
-        let id = self.last.fetch_add(1, Ordering::Relaxed);
-        connections.insert(id, end);
-        Some(Connected { fronts: self, id })
-    }
-
-    /// The open connections.
-    pub fn connections(&self) -> Vec<End> {
-        lock(&self.connections).values().cloned().collect()
-    }
-}
-
-/// A connection that is open.
-#[derive(Debug)]
-pub struct Connected<'a> {
-    fronts: &'a Fronts,
-    id: u64,
-}
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        lock(&self.fronts.connections).remove(&self.id);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nobody panics between the parts of a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

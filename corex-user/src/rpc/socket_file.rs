@@ -26,6 +26,7 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
+    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

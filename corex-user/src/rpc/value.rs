@@ -8,7 +8,7 @@ pub type Name = Cow<'static, str>;
 /// Named values in order; a name may come more than once.
 pub type Fields = Vec<(Name, Value)>;
 
-/// One value.
+/// A value of a reply or a parameter.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Value {
     /// An integer.

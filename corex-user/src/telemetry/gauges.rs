@@ -30,7 +30,7 @@ macro_rules! gauges {
 }
 
 gauges! {
-    /// Of one AF_XDP socket.
+    /// How full the rings of one AF_XDP socket are, and what they cost.
     QueueGauges {
         /// Packets in the receive ring that the worker hasn't taken yet.
         rx_waiting,
@@ -46,7 +46,7 @@ gauges! {
 }
 
 gauges! {
-    /// Of one worker.
+    /// What waits for one worker, and what it has free.
     WorkerGauges {
         /// Messages from streams that wait for the worker.
         inbox,
@@ -79,7 +79,7 @@ impl SocketTally {
     }
 }
 
-/// Between a worker and whoever looks at it.
+/// What a running worker shows of itself, and what it is asked to do.
 #[derive(Debug, Default)]
 pub struct WorkerLink {
     /// How full things are.
@@ -111,7 +111,7 @@ pub fn add(count: &AtomicU64, more: usize) {
     count.store(sum, Ordering::Relaxed);
 }
 
-/// Writes a gauge.
+/// Writes a gauge; 0 where it can't hold the value.
 pub fn set(gauge: &AtomicU64, value: impl TryInto<u64>) {
     gauge.store(value.try_into().unwrap_or(0), Ordering::Relaxed);
 }

@@ -21,7 +21,7 @@ use corex_script::settings::LogSettings;
 /// Lines waiting for the writer at most.
 const QUEUE: usize = 8192;
 
-/// Keeps the writer alive; its drop writes what is queued.
+/// The running log. Its drop writes what is queued, and ends it.
 pub struct Log {
     dropped: ErrorCounter,
     syslog: Option<Arc<syslog::State>>,

@@ -1,4 +1,5 @@
-//! What corex tells about itself: logs and the books.
+//! What corex tells about itself: logs, counters and gauges (together: the books), and messages as
+//! they pass.
 
 pub mod books;
 pub mod gauges;

@@ -2,9 +2,9 @@
 //!
 //! Each worker has a table of its own, of a fixed number of places, that it alone writes, without
 //! a lock; whoever looks reads beside it. A peer keeps its place as long as it is heard of: only
-//! one that was silent for [`SILENCE`] makes room for another, so that a flood of invented
-//! addresses takes no place from those who talk. Nothing is lost from the sums: who finds no
-//! place counts among the others, and who loses it among the former ones.
+//! one that was silent for `SILENCE` makes room for another, so that a flood of invented
+//! addresses takes no place from those who talk. Nothing is lost from the sums: a peer that
+//! finds no place is counted among the others, and one that loses it among the former ones.
 
 use std::{
     collections::HashMap,
@@ -159,7 +159,7 @@ impl Table {
     }
 }
 
-/// One worker's way to its [`Table`].
+/// Counts the messages of one worker into its [`Table`].
 #[derive(Debug)]
 pub struct Peers {
     table: Arc<Table>,
@@ -180,7 +180,7 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// The only writer of this table.
+    /// Counts into this table, which nobody else may write.
     pub fn new(table: Arc<Table>) -> Peers {
         let now = Instant::now();
         Peers {
@@ -193,7 +193,7 @@ impl Peers {
         }
     }
 
-    /// Takes the time for the messages that follow.
+    /// Says what time it is for the messages that follow.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! stream_counters {
     ($($(#[$doc:meta])* $field:ident,)*) => {
-        /// Counters of everything beside the workers. At rest
+        /// Counters of connections, names, and messages that were handed over. At rest
         /// `queued = delivered + drop_*`.
         #[derive(Debug, Default)]
         pub struct StreamCounters {
@@ -58,7 +58,7 @@ stream_counters! {
 }
 
 impl StreamCounters {
-    /// Counts one up.
+    /// Adds one to a counter.
     pub fn add(&self, which: fn(&Self) -> &AtomicU64) {
         which(self).fetch_add(1, Ordering::Relaxed);
     }

@@ -32,9 +32,9 @@ const MOST: usize = 8_192;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Severity {
-    /// Act at once.
+    /// Somebody must act at once.
     Alert = 1,
-    /// A condition that is critical.
+    /// A critical condition.
     Critical = 2,
     /// An error.
     Error = 3,
@@ -42,13 +42,13 @@ pub enum Severity {
     Warning = 4,
     /// Normal, but worth knowing.
     Notice = 5,
-    /// Information.
+    /// For information.
     Info = 6,
     /// For those who look for a fault.
     Debug = 7,
 }
 
-/// What may change while lines are written, and what is counted.
+/// What other threads may change and read while lines are written.
 #[derive(Debug)]
 pub struct State {
     facility: AtomicU8,

@@ -19,15 +19,15 @@ use corex_sip::Transport;
 /// A message that passed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Traced {
-    /// When.
+    /// When it passed.
     pub at: SystemTime,
-    /// Which way.
+    /// Whether it came in or went out.
     pub direction: Direction,
-    /// Its transport.
+    /// The transport that it came or went by.
     pub transport: Transport,
-    /// Who sent it.
+    /// The address that sent it.
     pub src: SocketAddr,
-    /// Who gets it.
+    /// The address that gets it.
     pub dst: SocketAddr,
     /// Its bytes before the hook.
     pub before: Vec<u8>,
@@ -41,7 +41,7 @@ struct Session {
     records: mpsc::Sender<Traced>,
 }
 
-/// Where messages can be looked at. Nobody looking costs a worker one load for each message.
+/// Where messages can be looked at. While nobody looks, it costs a worker one load for each message.
 #[derive(Default)]
 pub struct Tap {
     active: AtomicBool,
@@ -74,7 +74,7 @@ impl Tap {
         receiver
     }
 
-    /// Ends it.
+    /// Ends what [`Tap::open`] began.
     pub fn close(&self) {
         self.active.store(false, Ordering::Relaxed);
         *self.lock() = None;

@@ -8,23 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sample::Sample;
+use super::sample::{Sample, Unread};
 use crate::rpc::{
     client::{Connection, REFUSED, UNREACHABLE},
     value::Value,
 };
 use corex_script::settings::control::BinrpcAddress;
 
-/// Why there is no reading.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unread {
-    /// The exit status that it would be.
-    pub status: u8,
-    /// For people.
-    pub reason: String,
-}
-
-/// Where readings come from.
+/// Reads one corex, over a connection that it keeps.
 pub struct Feed {
     address: BinrpcAddress,
     patience: Duration,
@@ -46,7 +37,7 @@ impl Feed {
     /// One reading; connects anew where the last one failed. Blocks.
     ///
     /// # Errors
-    /// Nobody answers, or not with books.
+    /// When nobody answers, or the answer holds no books.
     pub fn read(&mut self) -> Result<Sample, Unread> {
         let unreachable = |error: io::Error| Unread {
             status: UNREACHABLE,
@@ -70,11 +61,11 @@ impl Feed {
         sample.ok_or_else(|| refused("corex.books answers something else".to_owned()))
     }
 
-    /// Reads at intervals from now on, until nobody takes it any more.
+    /// Reads at intervals from now on, until nobody takes the readings any more.
     ///
     /// # Errors
-    /// No thread can be had.
-    pub fn start(mut self, interval: Duration) -> io::Result<Receiver<Result<Sample, String>>> {
+    /// When no thread can be started.
+    pub fn start(mut self, interval: Duration) -> io::Result<Receiver<Result<Sample, Unread>>> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let run = move || self.run(interval, &sender);
         thread::Builder::new()
@@ -83,13 +74,12 @@ impl Feed {
         Ok(receiver)
     }
 
-    fn run(&mut self, interval: Duration, to: &SyncSender<Result<Sample, String>>) {
+    fn run(&mut self, interval: Duration, to: &SyncSender<Result<Sample, Unread>>) {
         let mut next = Instant::now();
         loop {
             next = (next + interval).max(Instant::now());
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            let read = self.read().map_err(|unread| unread.reason);
-            if to.send(read).is_err() {
+            if to.send(self.read()).is_err() {
                 return;
             }
         }

@@ -17,10 +17,7 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    feed::{Feed, Unread},
-    model::Model,
-};
+use self::{feed::Feed, model::Model, sample::Unread};
 use crate::rpc::client::{self, USAGE};
 
 #[cfg(test)]
@@ -39,16 +36,13 @@ pub struct Options<'a> {
     pub patience: Duration,
 }
 
-/// Exit status: the terminal fails.
-const NO_TERMINAL: u8 = 3;
-
 /// Shows a running corex until the user quits; once, where there is no terminal.
 ///
 /// # Errors
 /// The exit status, 1 to 3 as of `corex rpc`, and why.
 pub fn run(options: &Options<'_>) -> Result<(), Unread> {
     let unread = |status, reason: String| Unread { status, reason };
-    let address = client::address(options.socket).map_err(|reason| unread(USAGE, reason))?;
+    let address = client::address(options.socket).map_err(|bad| unread(USAGE, bad.to_string()))?;
     let name = address.to_string();
     let explain = |unreachable: Unread| Unread {
         reason: format!("ask {name}: {}", unreachable.reason),
@@ -65,7 +59,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Unread> {
         let _ = io::stdout().write_all(plain::text(&model).as_bytes());
         return Ok(());
     }
-    let failed = |error: io::Error| unread(NO_TERMINAL, error.to_string());
+    let failed = |error: io::Error| unread(screen::NO_TERMINAL, error.to_string());
     let readings = feed.start(options.interval).map_err(failed)?;
     screen::run(&mut model, &readings, screen::look()).map_err(failed)
 }

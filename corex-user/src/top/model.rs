@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
-use super::sample::{Sample, Series};
+use super::sample::{Sample, Series, Unread};
 use corex_script::latency::Histogram;
 
 /// Readings that are kept: as many as the widest curve shows.
@@ -52,7 +52,7 @@ pub enum Order {
     Rate,
     /// The most since the reset first.
     Count,
-    /// By name.
+    /// By name, A first.
     Name,
 }
 
@@ -80,16 +80,16 @@ impl Order {
 /// Whether corex answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Link {
-    /// It does.
+    /// It answers.
     Up,
-    /// It doesn't, and why.
+    /// It doesn't answer, and why.
     Down(String),
 }
 
 /// A row of a list.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Row {
-    /// Its name.
+    /// What its events are: a road, a socket, a peer, a reason.
     pub name: String,
     /// Events per second, now.
     pub rate: f64,
@@ -102,7 +102,7 @@ pub struct Row {
 /// A row of the list of workers.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WorkerRow {
-    /// Its number.
+    /// The worker's number, from 0.
     pub worker: usize,
     /// The share of time that it didn't sleep, 0 to 1.
     pub load: f64,
@@ -119,7 +119,7 @@ pub struct WorkerRow {
 /// A row of the list of hooks.
 #[derive(Clone, PartialEq, Debug)]
 pub struct HookRow {
-    /// Kind and way.
+    /// Kind and way, as in `route in`.
     pub name: String,
     /// Runs per second.
     pub rate: f64,
@@ -128,7 +128,7 @@ pub struct HookRow {
     pub within: [Option<u64>; 3],
 }
 
-/// All that is shown.
+/// The readings, and how they are to be shown.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The address of the control socket.
@@ -160,11 +160,11 @@ impl Model {
     }
 
     /// Takes what was read, or why nothing was. While paused, only whether corex answers.
-    pub fn take(&mut self, read: Result<Sample, String>) {
+    pub fn take(&mut self, read: Result<Sample, Unread>) {
         let sample = match read {
             Ok(sample) => sample,
-            Err(reason) => {
-                self.link = Link::Down(reason);
+            Err(unread) => {
+                self.link = Link::Down(unread.reason);
                 return;
             }
         };

@@ -7,7 +7,7 @@ use super::{
     units::{amount, time},
 };
 
-/// Everything once. Counts are corex's own, since it started.
+/// All that the model knows. Counts are corex's own, since it started.
 pub fn text(model: &Model) -> String {
     let mut out = String::new();
     let latest = model.latest();

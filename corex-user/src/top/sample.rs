@@ -26,16 +26,26 @@ pub struct Sample {
     pub drops: Vec<Series>,
     /// The workers, in order.
     pub workers: Vec<Worker>,
-    /// How long hooks took.
+    /// How long hooks took, by kind and way.
     pub hooks: Vec<Hook>,
+}
+
+/// Why there is no reading.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unread {
+    /// The exit status, if corex top ends with it.
+    pub status: u8,
+    /// What people read.
+    pub reason: String,
 }
 
 /// A counter and its name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Series {
-    /// Whose it is.
+    /// What it counts: a road, a socket, a peer, a place and reason.
     pub name: String,
-    /// Its value.
+    /// What was counted since corex started.
     pub total: u64,
 }
 

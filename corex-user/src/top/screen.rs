@@ -26,12 +26,13 @@ use signal_hook::{
 };
 
 use super::{
-    NO_TERMINAL,
     model::{Action, Model},
-    sample::Sample,
+    sample::{Sample, Unread},
     view::{self, Look},
 };
 
+/// Exit status: the terminal fails.
+pub const NO_TERMINAL: u8 = 3;
 /// How long a key is waited for before readings and signals are looked at.
 const TURN: Duration = Duration::from_millis(50);
 
@@ -55,7 +56,7 @@ pub fn look() -> Look {
 /// What the terminal says.
 pub fn run(
     model: &mut Model,
-    readings: &Receiver<Result<Sample, String>>,
+    readings: &Receiver<Result<Sample, Unread>>,
     look: Look,
 ) -> io::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -99,7 +100,7 @@ fn watch_terminal() -> io::Result<()> {
 fn turn(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
-    readings: &Receiver<Result<Sample, String>>,
+    readings: &Receiver<Result<Sample, Unread>>,
     look: Look,
     stop: &AtomicBool,
 ) -> io::Result<()> {

@@ -6,7 +6,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use super::{
     model::{Action, Link, Model, Order, Row},
     plain,
-    sample::Sample,
+    sample::{Sample, Unread},
     view::{self, Look},
 };
 use crate::telemetry::{
@@ -109,6 +109,13 @@ fn model(of: impl IntoIterator<Item = Books>) -> Model {
     model
 }
 
+fn unread(reason: &str) -> Unread {
+    Unread {
+        status: 3,
+        reason: reason.to_owned(),
+    }
+}
+
 fn row(rows: Vec<Row>, name: &str) -> Row {
     let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
     let mut found = rows.into_iter().filter(|row| row.name == name);
@@ -181,7 +188,7 @@ fn a_pause_holds_everything_but_whether_corex_answers() {
     let before = model.roads();
     model.take(Ok(sample(&books(9), 2)));
     assert_eq!(model.roads(), before);
-    model.take(Err("gone".to_owned()));
+    model.take(Err(unread("gone")));
     assert_eq!(model.link, Link::Down("gone".to_owned()));
     model.act(Action::Pause);
     model.take(Ok(sample(&books(9), 5)));
@@ -322,7 +329,7 @@ fn no_size_garbles_it() {
 #[test]
 fn the_state_of_the_connection_is_said() {
     let mut model = model([1, 3].map(books));
-    model.take(Err("Connection refused".to_owned()));
+    model.take(Err(unread("Connection refused")));
     let lines = drawn(&model, 110, 24, PLAIN);
     assert!(lines[0].contains("NOT ANSWERING, asking again: Connection refused"));
     assert!(has(&lines, &["AF_XDP in", "200"]), "the last picture stays");

@@ -22,9 +22,9 @@ pub const LEAST: (u16, u16) = (80, 24);
 /// What the terminal can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Look {
-    /// Colours.
+    /// Whether it shows colours.
     pub has_colour: bool,
-    /// Characters beyond ASCII.
+    /// Whether it shows characters beyond ASCII.
     pub has_unicode: bool,
 }
 
@@ -193,7 +193,7 @@ const NUMBERS: usize = 15;
 /// Columns of a curve at least.
 const CURVE: u16 = 6;
 
-/// A list of names, curves, rates and counts; what doesn't fit is told of.
+/// A list of names, curves, rates and counts; the last line says how many didn't fit.
 fn rows(frame: &mut Frame<'_>, area: Rect, title: &str, rows: &[Row], look: Look) {
     let room = titled(frame, area, title, "rate/s   count", look);
     let names = rows.iter().map(|row| row.name.chars().count()).max();
@@ -213,7 +213,7 @@ fn rows(frame: &mut Frame<'_>, area: Rect, title: &str, rows: &[Row], look: Look
     });
 }
 
-/// Calls `draw` for as many rows as there are lines; the last line tells of those left out.
+/// Calls `draw` for as many rows as there are lines; the last line says how many are left out.
 fn each<R>(
     frame: &mut Frame<'_>,
     room: Rect,

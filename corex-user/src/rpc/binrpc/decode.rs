@@ -1,6 +1,6 @@
-//! Bytes to records.
+//! Reads packets.
 
-use super::{Cookie, Kind, MAGIC, MAX_DEPTH, VERSION, record};
+use super::format::{Cookie, Kind, MAGIC, MAX_DEPTH, VERSION, record};
 use crate::rpc::value::{Fields, Name, Value};
 
 /// Why bytes are no packet. The texts stand in the fault that the client gets.

@@ -1,8 +1,8 @@
-//! Records to bytes.
+//! Writes packets.
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::{Cookie, Kind, MAGIC, VERSION, record};
+use super::format::{Cookie, Kind, MAGIC, VERSION, record};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
 

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::format::record;
 use super::*;
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Name, Reply, Value};

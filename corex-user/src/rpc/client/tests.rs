@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::rpc::Rpc;
+use crate::rpc::commands;
 use crate::rpc::ctl::Listener;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::tests::{Fake, Folder, run, runtime};
 use corex_script::settings::control::Access;
 
@@ -19,7 +20,11 @@ fn serve() -> Served {
     let at = format!("unix:{}", folder.join("ctl").display());
     let address = BinrpcAddress::parse(&at).unwrap();
     let listener = Listener::bind(&address, &Access::default(), false).unwrap();
-    let rpc = Arc::new(Rpc::new(Arc::new(Fake::new()), Limits::default()));
+    let rpc = Arc::new(Rpc::new(
+        commands::ALL,
+        Arc::new(Fake::new()),
+        RpcLimits::default(),
+    ));
     let runtime = runtime();
     runtime.spawn(listener.serve(Arc::clone(&rpc)));
     Served {
@@ -52,7 +57,7 @@ fn shown(at: &str, words: &[&str], json: bool) -> String {
 fn replies_are_printed_as_kamcmd_prints_them() {
     let served = serve();
     let mut asked = 0;
-    for command in served.rpc.registry.iter() {
+    for command in served.rpc.commands.iter() {
         let params: &[&str] = match command.name {
             // These answer otherwise every time, or end the fake's answers.
             "core.uptime" | "core.runinfo" | "corex.reload" | "ctl.stats" => continue,

@@ -1,9 +1,9 @@
 //! `cfg.*`: variables that change at run time.
 
 use crate::rpc::command::{
-    Answer, Call, Command, Handler, Kind, Outcome, ParamDef, optional, required,
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, ParamDef, RpcCommand, optional, required,
 };
-use crate::rpc::daemon::{NotSet, Setting, Variable};
+use crate::rpc::daemon::{Setting, Variable};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Name, Reply, Value};
 
@@ -17,8 +17,8 @@ const fn setter(
     name: &'static str,
     params: &'static [ParamDef],
     run: fn(Call<'_>) -> Outcome,
-) -> Command {
-    Command {
+) -> RpcCommand {
+    RpcCommand {
         name,
         doc: &[
             "Sets a variable, with effect at once.",
@@ -30,8 +30,15 @@ const fn setter(
     }
 }
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "cfg",
+    doc: "Variables that change at run time, with effect at once: `core.debug`; `corex.min_msg_len` and \
+          `corex.probe_len` (the keep-alive policy), in the eBPF maps too. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "cfg.get",
         doc: &[
             "Shows a variable, or all of a group.",
@@ -41,14 +48,14 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::One(Kind::Any),
         handler: Handler::Now(get),
     },
-    Command {
+    RpcCommand {
         name: "cfg.help",
         doc: &["Shows what a variable is for."],
         params: &[GROUP, NAME],
         result: Answer::Many(Kind::Str),
         handler: Handler::Now(help),
     },
-    Command {
+    RpcCommand {
         name: "cfg.list",
         doc: &["Lists the variables, of one group or all."],
         params: &[optional("group", Kind::Str)],
@@ -168,7 +175,7 @@ fn not_set() -> Fault {
 fn set(call: Call<'_>, group: &str, name: &str, value: Setting) -> Outcome {
     match call.daemon.set_variable(group, name, value) {
         Ok(()) => Ok(Reply::empty()),
-        Err(NotSet(reason)) => {
+        Err(reason) => {
             tracing::info!("{group}.{name} stays as it was: {reason}");
             Err(not_set())
         }

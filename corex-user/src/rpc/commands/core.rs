@@ -3,43 +3,51 @@
 use std::time::SystemTime;
 
 use super::time::{ctime, seconds_since};
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, optional};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional,
+};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Fields, Name, Reply, Value};
 
 /// The signal that `core.kill` means without a parameter.
 const SIGTERM: i64 = 15;
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "core",
+    doc: "The daemon itself: version, times, threads, sockets, signals. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "core.aliases_list",
         doc: &["Lists the hosts that are `myself` beside the listen sockets."],
         params: &[],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(aliases),
     },
-    Command {
+    RpcCommand {
         name: "core.echo",
         doc: &["Answers with its parameters, as strings."],
         params: &[optional("values", Kind::Any)],
         result: Answer::Many(Kind::Str),
         handler: Handler::Now(|call| Ok(call.params.values().iter().filter_map(echo).collect())),
     },
-    Command {
+    RpcCommand {
         name: "core.flags",
         doc: &["Shows what the program was built and started with."],
         params: &[],
         result: Answer::One(Kind::Str),
         handler: Handler::Now(|call| Ok(Reply::one(flags(&call)))),
     },
-    Command {
+    RpcCommand {
         name: "core.info",
         doc: &["Shows version, build and flags."],
         params: &[],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(info),
     },
-    Command {
+    RpcCommand {
         name: "core.kill",
         doc: &[
             "Sends the daemon a signal.",
@@ -49,7 +57,7 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::Nothing,
         handler: Handler::Now(kill),
     },
-    Command {
+    RpcCommand {
         name: "core.modules",
         doc: &["Lists the loaded modules."],
         params: &[],
@@ -58,7 +66,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(call.daemon.modules().into_iter().map(Value::from).collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.printi",
         doc: &["Answers with its integer parameter."],
         params: &[optional("number", Kind::Int)],
@@ -68,7 +76,7 @@ pub(super) const COMMANDS: &[Command] = &[
             _ => Ok(Reply::one(call.params.int(0)?)),
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.prints",
         doc: &["Answers with its string parameter."],
         params: &[optional("text", Kind::Str)],
@@ -78,7 +86,7 @@ pub(super) const COMMANDS: &[Command] = &[
             _ => Ok(Reply::one(Value::Str(call.params.str(0)?))),
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.ps",
         doc: &["Lists the daemon's threads: id and what it does, in turn."],
         params: &[],
@@ -90,7 +98,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 .collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.psa",
         doc: &["Lists the daemon's threads as structs, with all that is known."],
         params: &[],
@@ -110,7 +118,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 .collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.psx",
         doc: &["Lists the daemon's threads as structs."],
         params: &[],
@@ -128,14 +136,14 @@ pub(super) const COMMANDS: &[Command] = &[
                 .collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.runinfo",
         doc: &["Shows version, build and times."],
         params: &[],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(runinfo),
     },
-    Command {
+    RpcCommand {
         name: "core.shmmem",
         doc: &[
             "Shows how much memory the workers share, and how much of it is used.",
@@ -145,14 +153,14 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(shmmem),
     },
-    Command {
+    RpcCommand {
         name: "core.sockets_list",
         doc: &["Lists the listen sockets."],
         params: &[],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(sockets),
     },
-    Command {
+    RpcCommand {
         name: "core.uptime",
         doc: &["Shows when the daemon started and how long it has been running."],
         params: &[],
@@ -166,7 +174,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ])))
         }),
     },
-    Command {
+    RpcCommand {
         name: "core.version",
         doc: &["Shows the version."],
         params: &[],

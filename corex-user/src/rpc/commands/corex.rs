@@ -1,25 +1,33 @@
 //! `corex.*`: the commands of the module's documentation, and those that only corex has.
 
+use super::trace::TRACE;
 use crate::rpc::command::{
-    Answer, Call, Command, Handler, Kind, Later, Outcome, optional, required,
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
-use crate::rpc::daemon::{Alias, MemoryReport, NotSet, Setting, Socket, Worker};
+use crate::rpc::daemon::{Alias, MemoryReport, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
+use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
 use crate::telemetry::peers::Counts;
 
 /// What Kamailio prints where there is nothing.
 const NONE: &str = "-";
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "corex",
+    doc: "What the module corex of Kamailio has, and what only corex has.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "corex.books",
         doc: &["Shows everything that is counted, as one line of JSON."],
         params: &[],
         result: Answer::One(Kind::Str),
         handler: Handler::Now(|call| Ok(Reply::one(call.daemon.books().as_str()))),
     },
-    Command {
+    RpcCommand {
         name: "corex.counters",
         doc: &[
             "Shows the counters by group.",
@@ -29,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(counters),
     },
-    Command {
+    RpcCommand {
         name: "corex.debug",
         doc: &[
             "Shows or sets the log level.",
@@ -39,7 +47,7 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(debug),
     },
-    Command {
+    RpcCommand {
         name: "corex.list_aliases",
         doc: &[
             "Lists the hosts that are `myself`: aliases, and domains of alias_subdomains, which \
@@ -49,14 +57,14 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(|call| Ok(call.daemon.aliases().into_iter().map(alias).collect())),
     },
-    Command {
+    RpcCommand {
         name: "corex.list_sockets",
         doc: &["Lists the listen sockets."],
         params: &[],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(|call| Ok(call.daemon.sockets().into_iter().map(socket).collect())),
     },
-    Command {
+    RpcCommand {
         name: "corex.peers",
         doc: &[
             "Shows messages and bytes by peer, the busiest first.",
@@ -67,7 +75,7 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(peers),
     },
-    Command {
+    RpcCommand {
         name: "corex.pkg_summary",
         doc: &[
             "Has a thread log the memory that it uses.",
@@ -80,14 +88,14 @@ pub(super) const COMMANDS: &[Command] = &[
         result: Answer::Nothing,
         handler: Handler::Now(pkg_summary),
     },
-    Command {
+    RpcCommand {
         name: "corex.reload",
         doc: &["Reads the configuration anew. If it has errors, the old one stays."],
         params: &[],
         result: Answer::One(Kind::Str),
         handler: Handler::Wait(reload),
     },
-    Command {
+    RpcCommand {
         name: "corex.shm_status",
         doc: &["Logs every part of the memory that workers share."],
         params: &[],
@@ -97,7 +105,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Reply::empty())
         }),
     },
-    Command {
+    RpcCommand {
         name: "corex.shm_summary",
         doc: &["Logs the sums of the memory that workers share."],
         params: &[],
@@ -107,7 +115,8 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Reply::empty())
         }),
     },
-    Command {
+    TRACE,
+    RpcCommand {
         name: "corex.workers",
         doc: &["Shows each worker's queues: packets, rings, drops by reason, load."],
         params: &[],
@@ -237,7 +246,7 @@ fn debug(call: Call<'_>) -> Outcome {
         return Ok(Reply::one(Value::fields([("debug", old.into())])));
     };
     let set = call.daemon.set_variable("core", "debug", Setting::Int(new));
-    set.map_err(|NotSet(reason)| Fault::failed(reason))?;
+    set.map_err(|not_set| Fault::failed(not_set.to_string()))?;
     Ok(Reply::one(Value::fields([
         ("old", old.into()),
         ("new", new.into()),
@@ -268,7 +277,7 @@ fn reload(call: Call<'_>) -> Later<'_, Outcome> {
     Box::pin(async move {
         match call.daemon.reload().await {
             Ok(()) => Ok(Reply::one("Ok. Configuration reloaded.")),
-            Err(reason) => Err(Fault::failed(reason)),
+            Err(not_reloaded) => Err(Fault::failed(not_reloaded.to_string())),
         }
     })
 }

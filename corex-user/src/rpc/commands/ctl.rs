@@ -1,18 +1,24 @@
 //! `ctl.*`: the binrpc front end itself.
 
-use crate::rpc::command::{Answer, Command, Handler, Kind};
-use crate::rpc::service::End;
+use crate::rpc::command::{Answer, CommandGroup, Handler, Kind, RpcCommand};
+use crate::rpc::fronts::End;
 use crate::rpc::value::{Reply, Value};
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "ctl",
+    doc: "The control sockets, and who is connected.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "ctl.connections",
         doc: &["Shows the number of open control connections."],
         params: &[],
         result: Answer::One(Kind::Int),
         handler: Handler::Now(|call| Ok(Reply::one(call.fronts.connections().len() as u64))),
     },
-    Command {
+    RpcCommand {
         name: "ctl.listen",
         doc: &["Lists the control sockets: protocol, transport, address, port, in turn."],
         params: &[],
@@ -28,19 +34,19 @@ pub(super) const COMMANDS: &[Command] = &[
                 .collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "ctl.stats",
         doc: &["Shows what the control sockets counted."],
         params: &[],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(|call| {
-            let rows = call.fronts.books.rows();
+            let rows = call.fronts.counters.rows();
             Ok(Reply::one(Value::fields(
                 rows.map(|(name, count)| (name, count.into())),
             )))
         }),
     },
-    Command {
+    RpcCommand {
         name: "ctl.who",
         doc: &[
             "Lists the control connections: protocol, transport, the client's address and port, \

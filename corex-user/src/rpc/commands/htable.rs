@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, ParamDef, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, ParamDef, RpcCommand, required,
+};
 use crate::rpc::daemon::{Setting, TableEntry, TableError};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
@@ -14,22 +16,28 @@ const MOST: usize = 20_000;
 /// Kamailio's mark of a value that is a string.
 const FLAG_STR: i64 = 2;
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "htable",
+    doc: "The tables of `$sht()`. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "htable.delete",
         doc: &["Takes a key out of a table."],
         params: &[TABLE, KEY],
         result: Answer::One(Kind::Str),
         handler: Handler::Now(delete),
     },
-    Command {
+    RpcCommand {
         name: "htable.dump",
         doc: &["Shows the entries of a table by slot, 20,000 at most."],
         params: &[TABLE],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(dump),
     },
-    Command {
+    RpcCommand {
         name: "htable.flush",
         doc: &["Empties a table."],
         params: &[TABLE],
@@ -40,42 +48,42 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Reply::one("Ok. Htable flushed."))
         }),
     },
-    Command {
+    RpcCommand {
         name: "htable.get",
         doc: &["Shows an entry of a table."],
         params: &[TABLE, KEY],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(get),
     },
-    Command {
+    RpcCommand {
         name: "htable.listTables",
         doc: &["Lists the tables and how they behave."],
         params: &[],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(list),
     },
-    Command {
+    RpcCommand {
         name: "htable.setex",
         doc: &["Sets the seconds that an entry has left."],
         params: &[TABLE, KEY, required("seconds", Kind::Int)],
         result: Answer::One(Kind::Str),
         handler: Handler::Now(setex),
     },
-    Command {
+    RpcCommand {
         name: "htable.seti",
         doc: &["Sets a key to an integer."],
         params: &[TABLE, KEY, required("value", Kind::Int)],
         result: Answer::One(Kind::Str),
         handler: Handler::Now(|call| set(call, call.params.opt_int(2).map(Setting::Int))),
     },
-    Command {
+    RpcCommand {
         name: "htable.sets",
         doc: &["Sets a key to a string."],
         params: &[TABLE, KEY, required("value", Kind::Str)],
         result: Answer::One(Kind::Str),
         handler: Handler::Now(|call| set(call, call.params.opt_str(2).map(Setting::Str))),
     },
-    Command {
+    RpcCommand {
         name: "htable.stats",
         doc: &["Shows how full the tables are: slots, all entries, fewest and most in a slot."],
         params: &[],
@@ -84,15 +92,8 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
-fn unknown() -> Fault {
-    Fault::failed("No such htable")
-}
-
 fn fault(error: TableError) -> Fault {
-    match error {
-        TableError::Unknown => unknown(),
-        TableError::Full => Fault::failed("The htable is full"),
-    }
+    Fault::failed(error.to_string())
 }
 
 fn only_table(call: Call<'_>) -> Result<String, Fault> {
@@ -180,7 +181,7 @@ fn dump(call: Call<'_>) -> Outcome {
     let mut entries = call
         .daemon
         .table_entries(&table, MOST)
-        .ok_or_else(unknown)?;
+        .ok_or_else(|| fault(TableError::Unknown))?;
     entries.sort_by(|a, b| (a.slot, &a.key).cmp(&(b.slot, &b.key)));
     let slots = entries.chunk_by(|a, b| a.slot == b.slot);
     Ok(slots

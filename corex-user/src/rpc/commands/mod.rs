@@ -10,10 +10,10 @@ mod system;
 mod time;
 mod trace;
 
-use super::command::Command;
+use super::command::CommandTable;
 
-/// All tables.
-pub(super) const ALL: [&[Command]; 8] = [
+/// All commands.
+pub const ALL: CommandTable = CommandTable(&[
     cfg::COMMANDS,
     core::COMMANDS,
     corex::COMMANDS,
@@ -21,5 +21,4 @@ pub(super) const ALL: [&[Command]; 8] = [
     htable::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,
-    trace::COMMANDS,
-];
+]);

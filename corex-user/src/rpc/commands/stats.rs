@@ -1,6 +1,8 @@
 //! `stats.*`: counters by name, as monitoring of Kamailio asks for them.
 
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, required,
+};
 use crate::rpc::daemon::Counter;
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Name, Reply, Value};
@@ -8,22 +10,28 @@ use crate::rpc::value::{Name, Reply, Value};
 const NAMES: &str =
     "Its parameters are `all`, names of groups with a colon (`core:`), or names of counters.";
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "stats",
+    doc: "Counters by name, as monitoring of Kamailio asks for them.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "stats.fetch",
         doc: &["Shows counters as a struct of strings.", NAMES],
         params: &[required("names", Kind::Str)],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(|call| fetch(call, |value| value.to_string().into())),
     },
-    Command {
+    RpcCommand {
         name: "stats.fetchn",
         doc: &["Shows counters as a struct of numbers.", NAMES],
         params: &[required("names", Kind::Str)],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(|call| fetch(call, Value::from)),
     },
-    Command {
+    RpcCommand {
         name: "stats.get_statistics",
         doc: &["Shows counters, one a line.", NAMES],
         params: &[required("names", Kind::Str)],

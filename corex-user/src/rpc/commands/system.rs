@@ -1,21 +1,29 @@
 //! `system.*`: the table of commands.
 
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Outcome, required};
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, required,
+};
 use crate::rpc::fault::Fault;
 use crate::rpc::value::{Reply, Value};
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "system",
+    doc: "The commands themselves. As in Kamailio.",
+    commands: ALL,
+};
+
+const ALL: &[RpcCommand] = &[
+    RpcCommand {
         name: "system.listMethods",
         doc: &["Lists all commands."],
         params: &[],
         result: Answer::Many(Kind::Str),
         handler: Handler::Now(|call| {
-            let names = call.registry.iter().map(|command| command.name.into());
+            let names = call.commands.iter().map(|command| command.name.into());
             Ok(names.collect())
         }),
     },
-    Command {
+    RpcCommand {
         name: "system.methodHelp",
         doc: &["Shows what a command does."],
         params: &[required("method", Kind::Str)],
@@ -25,7 +33,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Reply::one(command.doc.join("\n")))
         }),
     },
-    Command {
+    RpcCommand {
         name: "system.methodSignature",
         doc: &[
             "Lists the ways to call a command: for each, the type of the answer and those of the \
@@ -37,12 +45,12 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
-fn named(call: Call<'_>) -> Result<&'static Command, Fault> {
+fn named(call: Call<'_>) -> Result<&'static RpcCommand, Fault> {
     let name = call
         .params
         .opt_text(0)
         .ok_or_else(|| Fault::bad("Method Name Expected"))?;
-    let found = call.registry.find(&name);
+    let found = call.commands.find(&name);
     found.ok_or_else(|| Fault::bad("command not found"))
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::rpc::command::{Answer, Call, Command, Handler, Kind, Later, Outcome, optional};
+use crate::rpc::command::{Answer, Call, Handler, Kind, Outcome, RpcCommand, optional};
 use crate::rpc::fault::Fault;
+use crate::rpc::later::Later;
 use crate::rpc::value::{Name, Value};
 use crate::telemetry::trace::Traced;
 use corex_script::Direction;
@@ -15,7 +16,7 @@ const MAX_SECONDS: i64 = 30;
 /// Bytes of messages in one reply; what comes beyond is left out.
 const MAX_BYTES: usize = 256 << 10;
 
-pub(super) const COMMANDS: &[Command] = &[Command {
+pub(super) const TRACE: RpcCommand = RpcCommand {
     name: "corex.trace",
     doc: &[
         "Shows messages as they pass, before and after the hook.",
@@ -30,7 +31,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     ],
     result: Answer::Many(Kind::Struct),
     handler: Handler::Wait(trace),
-}];
+};
 
 fn trace(call: Call<'_>) -> Later<'_, Outcome> {
     Box::pin(async move {
@@ -47,7 +48,7 @@ fn trace(call: Call<'_>) -> Later<'_, Outcome> {
             .daemon
             .trace(&filter, count, Duration::from_secs(seconds))
             .await
-            .map_err(Fault::bad)?;
+            .map_err(|bad| Fault::bad(bad.to_string()))?;
         let mut room = MAX_BYTES;
         Ok(traced
             .into_iter()

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Server;
+use super::server::Server;
 use crate::rpc::binrpc::{self, Frame, Kind, Malformed, Progress};
-use crate::rpc::limit::Client;
-use crate::rpc::service::End;
+use crate::rpc::fronts::End;
+use crate::rpc::limits::Client;
 
 /// Room for bytes to come, also where a client promises more.
 const CHUNK: usize = 16 << 10;
@@ -22,6 +22,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client has to go once it was told why; until then its bytes are thrown away.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// Accepts connections to a socket file, and serves them.
 pub(super) async fn unix(
     socket: std::os::unix::net::UnixListener,
     server: Server,
@@ -46,6 +47,7 @@ pub(super) async fn unix(
     }
 }
 
+/// Accepts TCP connections, and serves them.
 pub(super) async fn tcp(socket: std::net::TcpListener, server: Server) -> io::Result<()> {
     let socket = TcpListener::from_std(socket)?;
     let mut tasks = JoinSet::new();
@@ -93,11 +95,11 @@ where
 {
     let fronts = &server.rpc.fronts;
     let Some(_connected) = fronts.connected(end, server.rpc.limits.connections) else {
-        return fronts.count(|books| &books.refused);
+        return fronts.count(|counters| &counters.refused);
     };
     match requests(&mut stream, &server, &client).await {
         Over::Gone | Over::Idle => {}
-        Over::Slow => fronts.count(|books| &books.too_slow),
+        Over::Slow => fronts.count(|counters| &counters.too_slow),
         Over::Malformed(error) => {
             let packet = server.corrupted(error);
             let _ = timeout(server.rpc.limits.reply, stream.write_all(&packet)).await;
@@ -149,7 +151,7 @@ where
             Ok(Ok(())) if is_read => {}
             Ok(Ok(())) => return Over::Told,
             Ok(Err(_)) => {
-                server.rpc.fronts.count(|books| &books.undelivered);
+                server.rpc.fronts.count(|counters| &counters.undelivered);
                 return Over::Gone;
             }
             Err(_) => return Over::Slow,

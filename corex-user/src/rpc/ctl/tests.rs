@@ -1,8 +1,9 @@
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::rpc::binrpc::request_bytes;
-use crate::rpc::limit::Limits;
-use crate::rpc::service::Books;
+use crate::rpc::Rpc;
+use crate::rpc::binrpc::{self, Cookie, Kind, Packet, Progress, request_bytes};
+use crate::rpc::commands;
+use crate::rpc::fronts::FrontCounters;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::tests::{Fake, Folder, runtime};
 use crate::rpc::value::Value;
+use corex_script::settings::control::{Access, BinrpcAddress};
 
 /// Never reached where things work.
 const LONG: Duration = Duration::from_secs(20);
@@ -31,10 +35,10 @@ fn bind(kind: &str, path: &Path, access: &Access) -> io::Result<Listener> {
     Listener::bind(&BinrpcAddress::parse(&text).unwrap(), access, false)
 }
 
-fn serve(kind: &str, limits: Limits) -> Served {
+fn serve(kind: &str, limits: RpcLimits) -> Served {
     let folder = Folder::new();
     let listener = bind(kind, &folder.join("ctl"), &Access::default()).unwrap();
-    let rpc = Arc::new(Rpc::new(Arc::new(Fake::new()), limits));
+    let rpc = Arc::new(Rpc::new(commands::ALL, Arc::new(Fake::new()), limits));
     let runtime = runtime();
     let serving = runtime.spawn(listener.serve(Arc::clone(&rpc)));
     Served {
@@ -52,12 +56,16 @@ impl Served {
         stream
     }
 
-    fn count(&self, counter: fn(&Books) -> &std::sync::atomic::AtomicU64) -> u64 {
-        counter(&self.rpc.fronts.books).load(Ordering::Relaxed)
+    fn count(&self, counter: fn(&FrontCounters) -> &std::sync::atomic::AtomicU64) -> u64 {
+        counter(&self.rpc.fronts.counters).load(Ordering::Relaxed)
     }
 
     /// Waits for a counter that is written after the client has seen its connection end.
-    fn wait_for(&self, counter: fn(&Books) -> &std::sync::atomic::AtomicU64, expected: u64) {
+    fn wait_for(
+        &self,
+        counter: fn(&FrontCounters) -> &std::sync::atomic::AtomicU64,
+        expected: u64,
+    ) {
         for _ in 0..2000 {
             if self.count(counter) == expected {
                 return;
@@ -91,7 +99,7 @@ fn is_served(stream: &mut UnixStream) {
 
 #[test]
 fn requests_may_come_in_pieces_and_several_at_once() {
-    let served = serve("unixs", Limits::default());
+    let served = serve("unixs", RpcLimits::default());
     let mut stream = served.connect();
     for byte in version().iter() {
         stream.write_all(&[*byte]).unwrap();
@@ -100,12 +108,12 @@ fn requests_may_come_in_pieces_and_several_at_once() {
     let mut replies = [0; 3 * REPLY.len()];
     stream.read_exact(&mut replies).unwrap();
     assert_eq!(replies, *REPLY.repeat(3));
-    assert_eq!(served.count(|books| &books.requests), 3);
+    assert_eq!(served.count(|counters| &counters.requests), 3);
 }
 
 #[test]
 fn malformed_input_is_answered_closed_and_counted() {
-    let served = serve("unixs", Limits::default());
+    let served = serve("unixs", RpcLimits::default());
     let mut other = served.connect();
     is_served(&mut other);
     for (bytes, reason) in [
@@ -136,15 +144,15 @@ fn malformed_input_is_answered_closed_and_counted() {
             [Value::Int(400), reason.into()]
         );
     }
-    assert_eq!(served.count(|books| &books.malformed), 5);
+    assert_eq!(served.count(|counters| &counters.malformed), 5);
     is_served(&mut other);
 }
 
 #[test]
 fn a_client_that_never_ends_its_request_is_sent_away() {
-    let limits = Limits {
+    let limits = RpcLimits {
         request: Duration::from_millis(50),
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut slow = served.connect();
@@ -152,16 +160,16 @@ fn a_client_that_never_ends_its_request_is_sent_away() {
     let mut other = served.connect();
     is_served(&mut other);
     assert_eq!(rest(slow), b"");
-    served.wait_for(|books| &books.too_slow, 1);
+    served.wait_for(|counters| &counters.too_slow, 1);
     is_served(&mut other);
 }
 
 #[test]
 fn a_client_that_reads_nothing_is_sent_away() {
-    let limits = Limits {
+    let limits = RpcLimits {
         reply: Duration::from_millis(50),
         burst: 1_000_000,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut deaf = served.connect();
@@ -169,15 +177,15 @@ fn a_client_that_reads_nothing_is_sent_away() {
     let request = request_bytes(Cookie::new(&[1]), "system.listMethods", &[]);
     // Sooner or later the way back is full, and then the way there ends.
     while deaf.write_all(&request).is_ok() {}
-    served.wait_for(|books| &books.too_slow, 1);
+    served.wait_for(|counters| &counters.too_slow, 1);
     is_served(&mut served.connect());
 }
 
 #[test]
 fn too_many_connections_are_refused_and_others_are_served_on() {
-    let limits = Limits {
+    let limits = RpcLimits {
         connections: 2,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut first = served.connect();
@@ -185,7 +193,7 @@ fn too_many_connections_are_refused_and_others_are_served_on() {
     let mut second = served.connect();
     is_served(&mut second);
     assert_eq!(rest(served.connect()), b"");
-    served.wait_for(|books| &books.refused, 1);
+    served.wait_for(|counters| &counters.refused, 1);
     drop(second);
     is_served(&mut first);
     for _ in 0..2000 {
@@ -199,10 +207,10 @@ fn too_many_connections_are_refused_and_others_are_served_on() {
 
 #[test]
 fn a_client_that_asks_too_fast_waits_for_its_replies() {
-    let limits = Limits {
+    let limits = RpcLimits {
         burst: 1,
         rate: 100,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixs", limits);
     let mut stream = served.connect();
@@ -214,10 +222,10 @@ fn a_client_that_asks_too_fast_waits_for_its_replies() {
 
 #[test]
 fn datagrams_beyond_the_rate_are_dropped_and_counted() {
-    let limits = Limits {
+    let limits = RpcLimits {
         burst: 2,
         rate: 1,
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     let served = serve("unixd", limits);
     let client = UnixDatagram::bind(served.folder.join("client")).unwrap();
@@ -226,7 +234,7 @@ fn datagrams_beyond_the_rate_are_dropped_and_counted() {
     for _ in 0..5 {
         client.send(&version()).unwrap();
     }
-    served.wait_for(|books| &books.refused, 3);
+    served.wait_for(|counters| &counters.refused, 3);
     let mut buffer = [0; 100];
     for _ in 0..2 {
         let length = client.recv(&mut buffer).unwrap();
@@ -236,14 +244,14 @@ fn datagrams_beyond_the_rate_are_dropped_and_counted() {
 
 #[test]
 fn datagrams_that_cannot_be_read_or_answered_are_counted() {
-    let served = serve("unixd", Limits::default());
+    let served = serve("unixd", RpcLimits::default());
     let nameless = UnixDatagram::unbound().unwrap();
     nameless.connect(served.folder.join("ctl")).unwrap();
     nameless.send(&version()).unwrap();
-    served.wait_for(|books| &books.undelivered, 1);
+    served.wait_for(|counters| &counters.undelivered, 1);
     nameless.send(b"\xa1\x00\x02\x01\x21").unwrap();
     nameless.send(b"x").unwrap();
-    served.wait_for(|books| &books.malformed, 2);
+    served.wait_for(|counters| &counters.malformed, 2);
 }
 
 #[test]
@@ -298,7 +306,7 @@ fn a_socket_goes_with_its_listener_and_only_a_dead_one_is_replaced() {
 
 #[test]
 fn the_end_of_serving_ends_connections_and_removes_the_file() {
-    let served = serve("unixs", Limits::default());
+    let served = serve("unixs", RpcLimits::default());
     let mut stream = served.connect();
     is_served(&mut stream);
     served.serving.abort();

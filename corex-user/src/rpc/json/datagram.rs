@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{answer, too_long};
+use super::answer::{answer, too_long};
 use crate::rpc::datagram::{self, Answer, Bound};
 use crate::rpc::service::Rpc;
 use corex_script::settings::control::{Access, DatagramAddress};
 
-/// A socket that will be served. It is made before privileges are given up and outside of the
+/// A socket that JSON-RPC will be served on. It is made before privileges are given up and outside of the
 /// runtime; its file goes with it.
 #[derive(Debug)]
 pub struct Datagrams {
@@ -41,7 +41,7 @@ impl Datagrams {
             let rpc = Arc::clone(&shared);
             async move {
                 let answered = if document.len() > rpc.limits.json_request {
-                    rpc.fronts.count(|books| &books.malformed);
+                    rpc.fronts.count(|counters| &counters.malformed);
                     None
                 } else {
                     answer(&rpc, &document, pretty).await.body

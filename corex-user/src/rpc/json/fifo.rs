@@ -13,8 +13,9 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Answered, Piece, answer, next_document};
-use crate::rpc::limit::Client;
+use super::answer::{Answered, answer};
+use super::parse::{Piece, next_document};
+use crate::rpc::limits::Client;
 use crate::rpc::service::Rpc;
 use crate::rpc::socket_file::{self, SocketFile};
 use corex_script::settings::control::Access;
@@ -26,7 +27,7 @@ const AT_ONCE: usize = 32;
 /// How often to look whether a client has opened its FIFO.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A FIFO that will be read. It is made before privileges are given up and outside of the
+/// A FIFO that requests will be read from. It is made before privileges are given up and outside of the
 /// runtime; its file goes with it.
 #[derive(Debug)]
 pub struct Fifo {
@@ -72,7 +73,7 @@ impl Fifo {
                 Some(at) => match timeout_at(at, pipe.read_buf(&mut buffer)).await {
                     Ok(read) => read,
                     Err(_) => {
-                        rpc.fronts.count(|books| &books.too_slow);
+                        rpc.fronts.count(|counters| &counters.too_slow);
                         buffer.clear();
                         deadline = None;
                         continue;
@@ -86,7 +87,7 @@ impl Fifo {
                         deadline = None;
                         buffer.advance(length);
                         if is_junk {
-                            rpc.fronts.count(|books| &books.malformed);
+                            rpc.fronts.count(|counters| &counters.malformed);
                         }
                     }
                     Piece::Document(length) if length <= rpc.limits.json_request => {
@@ -99,7 +100,7 @@ impl Fifo {
                         break;
                     }
                     Piece::Document(_) | Piece::Incomplete => {
-                        rpc.fronts.count(|books| &books.malformed);
+                        rpc.fronts.count(|counters| &counters.malformed);
                         deadline = None;
                         buffer.clear();
                     }
@@ -130,15 +131,15 @@ async fn take(
     };
     while tasks.try_join_next().is_some() {}
     if !is_plain(&name) || tasks.len() >= AT_ONCE {
-        return rpc.fronts.count(|books| &books.undelivered);
+        return rpc.fronts.count(|counters| &counters.undelivered);
     }
     let path = replies.join(name);
     let rpc = Arc::clone(rpc);
     tasks.spawn(async move {
         match timeout(rpc.limits.reply, deliver(&path, &body)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => rpc.fronts.count(|books| &books.undelivered),
-            Err(_) => rpc.fronts.count(|books| &books.too_slow),
+            Ok(Err(_)) => rpc.fronts.count(|counters| &counters.undelivered),
+            Err(_) => rpc.fronts.count(|counters| &counters.too_slow),
         }
     });
 }

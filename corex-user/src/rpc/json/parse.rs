@@ -1,4 +1,4 @@
-//! Bytes to requests.
+//! Reads documents.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,8 +6,19 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{INVALID_PARAMS, INVALID_REQUEST, MAX_BATCH, MAX_DEPTH, PARSE_ERROR};
 use crate::rpc::value::{Name, Value};
+
+/// The most structs and arrays inside each other.
+pub const MAX_DEPTH: usize = 32;
+/// The most requests of one batch.
+pub const MAX_BATCH: usize = 50;
+
+/// The document is no JSON.
+pub(super) const PARSE_ERROR: i64 = -32700;
+/// The document is no request.
+pub(super) const INVALID_REQUEST: i64 = -32600;
+/// The parameters are neither a list nor a struct, or hold a null.
+pub(super) const INVALID_PARAMS: i64 = -32602;
 
 /// A request's id: JSON text, echoed as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,11 +3,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rpc::limit::Limits;
+use crate::rpc::Rpc;
+use crate::rpc::commands;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::tests::Fake;
 
 fn rpc() -> Rpc {
-    Rpc::new(Arc::new(Fake::new()), Limits::default())
+    Rpc::new(commands::ALL, Arc::new(Fake::new()), RpcLimits::default())
 }
 
 fn ask_bytes(document: &[u8], pretty: bool) -> Answered {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answer;
+use super::answer::answer;
 use crate::http::{Handler, Request, Response};
 use crate::rpc::service::Rpc;
 

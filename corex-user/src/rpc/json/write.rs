@@ -1,4 +1,4 @@
-//! Replies to bytes. Members keep their order.
+//! Writes documents. Members keep their order.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ pub(in crate::rpc) fn value(value: &Value) -> Vec<u8> {
 
 struct Writer {
     text: String,
-    /// Lines and tabs.
+    /// Whether each member has a line of its own, indented by tabs.
     pretty: bool,
     depth: usize,
 }

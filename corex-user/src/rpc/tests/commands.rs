@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use super::Fake;
 use crate::rpc::Rpc;
 use crate::rpc::command::Answer;
+use crate::rpc::commands;
 use crate::rpc::daemon::{Daemon as _, Setting};
 use crate::rpc::fault::Fault;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::params::Params;
 use crate::rpc::value::{Reply, Value};
 
@@ -20,7 +21,7 @@ struct Asked {
 fn asked() -> Asked {
     let fake = Arc::new(Fake::new());
     Asked {
-        rpc: Rpc::new(fake.clone(), Limits::default()),
+        rpc: Rpc::new(commands::ALL, fake.clone(), RpcLimits::default()),
         fake,
     }
 }
@@ -41,11 +42,11 @@ impl Asked {
 }
 
 #[test]
-fn every_command_is_documented_and_named_once() {
+fn every_command_is_documented_and_named_once_in_order() {
     let asked = asked();
-    let mut count = 0;
-    for command in asked.rpc.registry.iter() {
-        count += 1;
+    let mut names = Vec::new();
+    for command in asked.rpc.commands.iter() {
+        names.push(command.name);
         assert!(command.name.contains('.'), "{}", command.name);
         assert!(!command.doc.is_empty(), "{}", command.name);
         let optional = command.params.iter().skip_while(|param| !param.optional);
@@ -53,11 +54,14 @@ fn every_command_is_documented_and_named_once() {
             assert!(param.optional, "{}: {}", command.name, param.name);
         }
     }
-    let rows: usize = crate::rpc::commands::ALL
-        .iter()
-        .map(|table| table.len())
-        .sum();
-    assert_eq!(count, rows);
+    for group in asked.rpc.commands.0 {
+        let of_group = format!("{}.", group.name);
+        let mut commands = group.commands.iter();
+        assert!(commands.all(|command| command.name.starts_with(&of_group)));
+        assert!(!group.doc.is_empty(), "{}", group.name);
+    }
+    assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+    assert!(names.len() > 40, "{names:?}");
 }
 
 #[test]
@@ -286,9 +290,9 @@ fn requests_and_faults_are_counted() {
     let asked = asked();
     let _ = asked.ask("core.version", &[]);
     let _ = asked.ask("no.such", &[]);
-    let books = &asked.rpc.fronts.books;
-    assert_eq!(books.requests.load(Ordering::Relaxed), 2);
-    assert_eq!(books.faults.load(Ordering::Relaxed), 1);
+    let counters = &asked.rpc.fronts.counters;
+    assert_eq!(counters.requests.load(Ordering::Relaxed), 2);
+    assert_eq!(counters.faults.load(Ordering::Relaxed), 1);
 }
 
 #[test]

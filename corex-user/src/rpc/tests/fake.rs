@@ -7,8 +7,8 @@ use crate::telemetry::{
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::rpc::command::Later;
 use crate::rpc::daemon::*;
+use crate::rpc::later::Later;
 
 /// What a [`Fake`] was told to do, in words.
 #[derive(Default)]
@@ -286,7 +286,7 @@ impl Daemon for Fake {
         filter: &[u8],
         most: usize,
         within: Duration,
-    ) -> Later<'_, Result<Vec<Traced>, String>> {
+    ) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
         self.tell(format!(
             "trace {} {most} {}",
             String::from_utf8_lossy(filter),
@@ -295,14 +295,16 @@ impl Daemon for Fake {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn reload(&self) -> Later<'_, Result<(), String>> {
+    fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
         self.tell("reload");
         let first = self.told.lock().unwrap().len() == 1;
         Box::pin(async move {
             tokio::task::yield_now().await;
             match first {
                 true => Ok(()),
-                false => Err("corex.cfg:3:1: expected a statement".to_owned()),
+                false => Err(NotReloaded::Refused(
+                    "corex.cfg:3:1: expected a statement".to_owned(),
+                )),
             }
         })
     }

@@ -13,10 +13,11 @@ use nix::unistd::mkfifo;
 use tokio::runtime::Runtime;
 
 use super::{Fake, Folder, run, runtime};
-use crate::http::{Method, Router, Server};
+use crate::http::{HttpLimits, Method, Router, Server};
 use crate::rpc::Rpc;
+use crate::rpc::commands;
 use crate::rpc::json::{Datagrams, Fifo, route};
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use corex_script::settings::control::{Access, DatagramAddress};
 
 struct Served {
@@ -26,14 +27,14 @@ struct Served {
 }
 
 fn serve() -> Served {
-    let limits = Limits {
+    let limits = RpcLimits {
         request: Duration::from_millis(200),
         reply: Duration::from_millis(500),
-        ..Limits::default()
+        ..RpcLimits::default()
     };
     Served {
         folder: Folder::new(),
-        rpc: Arc::new(Rpc::new(Arc::new(Fake::new()), limits)),
+        rpc: Arc::new(Rpc::new(commands::ALL, Arc::new(Fake::new()), limits)),
         runtime: runtime(),
     }
 }
@@ -95,7 +96,7 @@ impl Served {
 
     fn wait_for(&self, counter: &str, expected: u64) {
         let read = || {
-            let rows = self.rpc.fronts.books.rows();
+            let rows = self.rpc.fronts.counters.rows();
             rows.iter().find(|(name, _)| *name == counter).unwrap().1
         };
         for _ in 0..2000 {
@@ -194,7 +195,12 @@ fn fifo_replies_go_where_the_client_says_within_the_folder() {
     fs::write(&precious, "data").unwrap();
     std::os::unix::fs::symlink(&precious, served.folder.join("link")).unwrap();
     for name in ["precious", "link", "../x", "/etc/passwd", "..", ".", ""] {
-        let before = served.rpc.fronts.books.undelivered.load(Ordering::Relaxed);
+        let before = served
+            .rpc
+            .fronts
+            .counters
+            .undelivered
+            .load(Ordering::Relaxed);
         served.write(&request(name));
         served.wait_for("undelivered", before + 1);
     }
@@ -239,7 +245,7 @@ fn curl_gets_kamailios_status() {
         Router::default().with(Method::Post, "/RPC", route(Arc::clone(&served.rpc), false));
     served
         .runtime
-        .spawn(server.serve(router, Limits::default()));
+        .spawn(server.serve(router, HttpLimits::default()));
     let ask = |document: &str| run("curl", &["-s", "-i", "--data", document, &url]);
     let text = ask(r#"{"jsonrpc":"2.0","method":"core.version","id":1}"#);
     assert!(

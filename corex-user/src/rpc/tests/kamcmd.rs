@@ -6,8 +6,9 @@ use tokio::runtime::Runtime;
 
 use super::{Fake, Folder, output, run, runtime};
 use crate::rpc::Rpc;
+use crate::rpc::commands;
 use crate::rpc::ctl::Listener;
-use crate::rpc::limit::Limits;
+use crate::rpc::limits::RpcLimits;
 use corex_script::settings::control::{Access, BinrpcAddress};
 
 struct Served {
@@ -28,7 +29,7 @@ fn serve(address: &str) -> Served {
     );
     let listener = listener.unwrap();
     let fake = Arc::new(Fake::new());
-    let rpc = Arc::new(Rpc::new(fake.clone(), Limits::default()));
+    let rpc = Arc::new(Rpc::new(commands::ALL, fake.clone(), RpcLimits::default()));
     let runtime = runtime();
     runtime.spawn(listener.serve(Arc::clone(&rpc)));
     Served {
@@ -193,7 +194,7 @@ fn the_interactive_mode_lists_commands_and_answers() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("corex 0.1.0 (x86_64/linux)"), "{text}");
     assert!(text.contains("Answers with its parameters"), "{text}");
-    for command in served.rpc.registry.iter() {
+    for command in served.rpc.commands.iter() {
         assert!(text.contains(command.name), "{}: {text}", command.name);
     }
 }
@@ -230,7 +231,7 @@ fn every_transport_answers() {
 #[test]
 fn no_command_makes_kamcmd_stumble() {
     let served = stream();
-    for command in served.rpc.registry.iter() {
+    for command in served.rpc.commands.iter() {
         let text = served.ask(&[command.name]);
         assert!(!text.contains("ERROR:"), "{}: {text}", command.name);
     }
