@@ -18,14 +18,12 @@ use self::{
 };
 
 #[test]
-#[ignore = "arrows that run back up are left"]
 fn rooms_import_what_the_table_says() {
     let (modules, rooms) = (modules(), rooms());
     assert_none(rules::known(&modules, &rooms));
 }
 
 #[test]
-#[ignore = "arrows that run back up are left"]
 fn every_folder_has_a_row_and_every_row_a_folder() {
     let (modules, rooms) = (modules(), rooms());
     assert_none(rules::rows(&modules, &rooms));
@@ -37,13 +35,11 @@ fn rooms_know_each_other_in_one_direction() {
 }
 
 #[test]
-#[ignore = "circles are left"]
 fn no_circle_goes_through_a_folder() {
     assert_none(rules::folders(&modules()));
 }
 
 #[test]
-#[ignore = "the crate xdp isn't cut yet"]
 fn unsafe_stands_where_the_document_says() {
     let places = document::places_of_unsafe(&document());
     assert!(!places.is_empty(), "{DOCUMENT} names no place of `unsafe`");
