@@ -149,6 +149,14 @@ counters! {
         pass_no_xsk: verdict,
         /// For a listen socket, but longer than a frame of the packet memory.
         pass_too_long: verdict,
+        /// For a listen socket, but the destination MAC is another host's, broadcast or multicast.
+        /// Inline, open: another host's.
+        pass_foreign_mac: verdict,
+        /// For a listen socket, but from a source address that the wire can't have: loopback,
+        /// multicast, broadcast, none, or the host's own.
+        pass_martian: verdict,
+        /// For a listen socket's port, but the address isn't the host's now: to be routed on.
+        pass_not_local: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
@@ -163,6 +171,11 @@ counters! {
         drop_too_long: verdict,
         /// Inline, closed: the worker of the queue shows no sign of life.
         drop_hung: verdict,
+        /// Inline, closed: for a protected socket, but the destination MAC is another host's.
+        drop_foreign_mac: verdict,
+        /// Inline, closed: for a protected socket, but from a source address that the wire can't
+        /// have.
+        drop_martian: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
         drop_ext_header: verdict,
