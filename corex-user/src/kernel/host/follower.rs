@@ -9,6 +9,7 @@ use std::{
 };
 
 use aya::maps::MapError;
+use caps::Capability;
 use futures_util::{FutureExt as _, StreamExt as _};
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -21,7 +22,12 @@ use super::{
     snapshot::{Applied, Snapshot},
     tables::HostTables,
 };
-use crate::kernel::{interfaces::Interface, privileges};
+use crate::kernel::{
+    capabilities,
+    confine::{self, Reach},
+    interfaces::Interface,
+    privileges,
+};
 
 /// All is read anew that often, whatever the events told.
 const REREAD: Duration = Duration::from_secs(10);
@@ -46,8 +52,8 @@ pub struct HostFollower {
 }
 
 impl HostFollower {
-    /// Fills the maps for programs on these interfaces, and starts the thread, which has no
-    /// capabilities.
+    /// Fills the maps for programs on these interfaces, and starts the thread, which keeps no
+    /// capability; on old kernels the one that writing maps takes.
     ///
     /// # Errors
     /// When there can be no thread, no netlink, or the maps can't be written.
@@ -151,7 +157,7 @@ async fn run(
     followed.take(snapshot)?;
     if followed.is_first {
         followed.is_first = false;
-        privileges::drop_all().unwrap_or_else(|error| tracing::warn!("{error}"));
+        harden();
         // As above.
         let _ = first.send(Ok(()));
     }
@@ -182,6 +188,21 @@ async fn run(
             next = read(&handle).await?;
         }
         followed.take(next)?;
+    }
+}
+
+/// Gives up what following the host doesn't take. What can't be given up is logged.
+fn harden() {
+    let kept: &[Capability] = if capabilities::maps_need_bpf() {
+        &[Capability::CAP_BPF]
+    } else {
+        &[]
+    };
+    if let Err(error) = privileges::drop_all_but(kept) {
+        tracing::warn!("the thread that follows the host: {error}");
+    }
+    if let Err(error) = confine::confine(&Reach::default()) {
+        tracing::warn!("the thread that follows the host: {error}");
     }
 }
 

@@ -44,7 +44,7 @@ impl HostTables {
             .collect();
         let stacks: BTreeMap<u32, BTreeSet<u32>> = arrivals
             .into_iter()
-            .map(|index| (index, stack_on(links, index)))
+            .map(|index| (index, &stack_on(links, index) | &parts_of(links, index)))
             .collect();
         let mut tables = Self::default();
         tables.add_macs(snapshot, &stacks);
@@ -145,6 +145,25 @@ mod tests {
             is_usable: true,
         };
         snapshot.addresses.insert(address, assignment);
+    }
+
+    #[test]
+    fn a_bridge_answers_to_the_macs_of_its_ports_and_each_port_to_that_of_the_bridge() {
+        let mut snapshot = host();
+        for port in [1, 2] {
+            snapshot.links.entry(port).or_default().master = Some(9);
+        }
+        snapshot.links.insert(9, link(9, None));
+        let mut expected = vec![(1, 1), (1, 3), (1, 9), (2, 2), (2, 9)];
+        let of_bridge = [(9, 1), (9, 2), (9, 9)];
+        expected.extend(of_bridge);
+        let macs = |tables: HostTables| -> Vec<(u32, u8)> {
+            let keys = tables.macs.into_keys();
+            keys.map(|key| (key.ifindex, key.mac[5])).collect()
+        };
+        assert_eq!(macs(HostTables::of(&snapshot, &[9].into())), expected);
+        let of_port = macs(HostTables::of(&snapshot, &[2].into()));
+        assert_eq!(of_port, [(2, 2), (2, 9)]);
     }
 
     /// Two NICs; a macvlan, 3, on the first one.
