@@ -235,7 +235,7 @@ impl ValueEnum for Listed {
             Self::Chapter(chapter) => chapter.to_possible_value(),
             Self::Maps => Some(PossibleValue::new("maps").help("The eBPF maps, for bpftool")),
             Self::CliCommand => {
-                Some(PossibleValue::new("commands").help("CliCommand for `corex rpc` and kamcmd"))
+                Some(PossibleValue::new("commands").help("Commands for `corex rpc` and kamcmd"))
             }
         }
     }
