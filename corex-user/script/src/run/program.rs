@@ -41,8 +41,8 @@ pub struct Program {
     pub msg_avp: Option<AvpId>,
     /// Number of different `$var()`.
     pub vars: u16,
-    /// The listen sockets of which the place in the resolved list is certain: those before the
-    /// first that names no IP address, which may stand for several.
+    /// The listen sockets whose place in the resolved list is certain: those before the first
+    /// that doesn't name an IP address, and so may stand for several.
     pub sockets: Vec<Socket>,
     /// The value of Server in our own replies; empty: none.
     pub server: String,
