@@ -7,7 +7,7 @@ use std::{
 };
 
 // Shared with `cargo xtask setup`, so that both mean the same by "the tool chain is there".
-#[path = "../xtask/src/toolchain.rs"]
+#[path = "../xtask/src/toolchain/mod.rs"]
 mod toolchain;
 
 /// What the object is made of, relative to the workspace.
@@ -17,7 +17,7 @@ const SOURCES: [&str; 6] = [
     "corex-common/src",
     "corex-ebpf/Cargo.toml",
     "corex-ebpf/src",
-    "xtask/src/toolchain.rs",
+    "xtask/src/toolchain",
 ];
 
 fn main() -> ExitCode {
