@@ -161,7 +161,8 @@ impl Pass<'_, '_> {
         Ok(false)
     }
 
-    /// Sends a datagram at once, and hands over what must wait.
+    /// Sends a datagram at once; what goes by a stream, or to a name that must be looked up, is
+    /// handed to the outbox.
     fn leave(&mut self, payload: &[u8], out: &Outgoing<'_>) -> Result<(), (Failure, SendError)> {
         let hop = &out.hop;
         let to = match hop.to {
