@@ -21,3 +21,4 @@ mod stateless;
 mod syslog;
 mod top;
 mod transformations;
+mod trust;
