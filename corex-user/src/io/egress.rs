@@ -2,6 +2,7 @@
 //! behind it.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -21,7 +22,7 @@ use crate::{
 };
 use corex_packet as packet;
 use corex_packet::{Envelope, UdpFrame};
-use corex_script::SocketId;
+use corex_script::{SocketId, settings::DatagramSettings};
 use corex_xdp::{Frame, FramePool, QueueSocket, Umem};
 
 /// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
@@ -68,6 +69,8 @@ pub struct TransmitSide {
     pub pool: FramePool,
     next_hops: NextHops,
     table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
+    /// The identification of the next datagram that may be fragmented.
+    identification: u16,
     /// The batch's time; reading the clock for each packet would cost more than it tells.
     now: Instant,
 }
@@ -80,6 +83,8 @@ impl TransmitSide {
             pool,
             table: Cache::new(next_hops.table()),
             next_hops,
+            // Two workers, or two runs, shall not begin with the same ones.
+            identification: RandomState::new().hash_one(0) as u16,
             now: Instant::now(),
         }
     }
@@ -109,6 +114,12 @@ impl TransmitSide {
             .iter()
             .position(|q| q.bound().ifindex == hop.ifindex)?;
         Some((hop, queue))
+    }
+
+    /// An identification that was not used for the longest time.
+    fn identify(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
     }
 
     /// Publishes what was queued, wakes the kernel where it asks, and takes sent frames back.
@@ -213,6 +224,7 @@ pub struct FrameEgress<'a> {
     /// Its offset there.
     offset: usize,
     traffic_class: u8,
+    settings: DatagramSettings,
     pending: Option<InPlace>,
 }
 
@@ -224,6 +236,7 @@ impl<'a> FrameEgress<'a> {
         sockets: &'a [KernelSocket],
         packet: &'a [u8],
         received: &UdpFrame,
+        settings: DatagramSettings,
     ) -> Self {
         Self {
             side,
@@ -232,6 +245,7 @@ impl<'a> FrameEgress<'a> {
             original: received.payload(packet),
             offset: received.payload_range().start,
             traffic_class: received.traffic_class,
+            settings,
             pending: None,
         }
     }
@@ -299,6 +313,7 @@ impl Egress for FrameEgress<'_> {
             src,
             dst: out.to,
             ttl: TTL,
+            identification: (!self.settings.dont_fragment).then(|| self.side.identify()),
             traffic_class: self.traffic_class,
         };
         let frame_len = envelope.headers_len() + out.payload.len();

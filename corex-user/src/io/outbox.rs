@@ -232,7 +232,8 @@ mod tests {
         let servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let families = Families { v4: true, v6: true };
         let resolver = NameResolver::new(servers, Default::default(), hosts, families).unwrap();
-        let socket = KernelSocket::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket =
+            KernelSocket::open("127.0.0.1:0".parse().unwrap(), &Default::default()).unwrap();
         let own = Arc::clone(&counters);
         let outbox = AsyncOutbox::new(handle, streams, Some(resolver), vec![socket], own);
         (outbox, counters)

@@ -54,7 +54,8 @@ pub fn serve(
         transport: Transport::Udp,
         connection: None,
     };
-    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram);
+    let settings = pipeline.context().config.settings.datagrams;
+    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram, settings);
     pipeline.receive(inbound, &mut egress);
     match egress.finish() {
         Some(in_place) => {

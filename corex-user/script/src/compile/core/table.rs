@@ -87,6 +87,13 @@ pub const CORE: &[CoreParam] = &[
               choose for the destination. Default: no.",
     },
     CoreParam {
+        name: "pmtu_discovery",
+        kind: CoreKind::Bool(|settings, value| settings.datagrams.dont_fragment = value),
+        doc: "Whether IPv4 datagrams are sent with the bit \"don't fragment\": one that is larger \
+              than a link on its way is lost then. Without it routers fragment it, whether ICMP \
+              gets back to us or not. Default: no.",
+    },
+    CoreParam {
         name: "max_branches",
         kind: CoreKind::Int {
             min: 1,
@@ -204,7 +211,6 @@ pub(super) const IGNORED: &[&str] = &[
     "onsend_route_reply",
     "open_files_limit",
     "phone2tel",
-    "pmtu_discovery",
     "pv_buffer_size",
     "pv_buffer_slots",
     "pv_cache_action",
