@@ -1,10 +1,21 @@
 //! What the IP headers say of messages that corex sends: the same by AF_XDP and by kernel sockets.
 
-use std::{net::UdpSocket, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{SocketAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use corex_lab::{
-    Books, Corex, WorkDir, capture::Capture, corex::CorexOptions, raw::Seen, topology::Chain,
+    Books, Corex, Frame, RawSocket, WorkDir,
+    capture::Capture,
+    config::Family,
+    corex::CorexOptions,
+    frame::Mac,
+    raw::Seen,
+    topology::{Chain, Host},
 };
 
 const ENGINES: [&str; 2] = ["socket", "xdp"];
@@ -40,30 +51,28 @@ fn arrived(socket: &UdpSocket) -> Result<Vec<Vec<u8>>> {
 }
 
 /// The first corex of a chain, whose script sends every message to where the second one would
-/// be, over a link for packets of 1,200 bytes at most; and whose host isn't told so.
-struct NarrowPath {
+/// be.
+struct Path {
+    family: Family,
     answerer: UdpSocket,
-    caller: UdpSocket,
+    raw: RawSocket,
+    macs: (Mac, Mac),
     capture: Capture,
     corex: Corex,
-    _chain: Chain,
+    chain: Chain,
     _work: WorkDir,
 }
 
-impl NarrowPath {
-    fn new(engine: &str, parameters: &str) -> Result<Self> {
-        let work = WorkDir::new()?;
-        let chain = Chain::new()?;
-        chain.internet.ip("link set dev b mtu 1200")?;
-        chain.b.ip("link set dev wire mtu 1200")?;
-        // ICMP's "fragmentation needed" is ignored, as if a firewall had dropped it.
-        chain.a.sysctl("net.ipv4.ip_no_pmtu_disc", "2")?;
-        let (from, to) = (Chain::A_WIRE.sip(), Chain::B_WIRE.sip());
-        let user = Chain::A_USER.sip();
+impl Path {
+    fn new(engine: &str, family: Family, parameters: &str) -> Result<Self> {
+        let [user, from, to] =
+            [Chain::A_USER, Chain::A_WIRE, Chain::B_WIRE].map(|h| sip(family, h));
         let text = format!(
             "listen=udp:{user}\nlisten=udp:{from}\nmhomed=1\n{parameters}\n\
              loadmodule \"corex.so\"\nrequest_route {{ send(\"{to}\"); }}\n"
         );
+        let work = WorkDir::new()?;
+        let chain = Chain::new()?;
         let config = work.write("corex.cfg", text)?;
         let corex = CorexOptions::new(&config)
             .interface("user")
@@ -71,69 +80,96 @@ impl NarrowPath {
             .engine(engine)
             .start(&chain.a, work.path(), "corex")?;
         Ok(Self {
+            family,
             answerer: chain.b.udp(to)?,
-            caller: chain.uac.udp(Chain::UAC.sip())?,
+            raw: RawSocket::open(&chain.uac, "eth0")?,
+            macs: (chain.uac.mac("eth0")?, chain.a.mac("user")?),
             capture: Capture::start(&chain.internet, "a")?,
             corex,
-            _chain: chain,
+            chain,
             _work: work,
         })
     }
 
-    fn send(&self, messages: usize, len: usize) -> Result<()> {
+    /// The link behind the router takes packets of 1,200 bytes at most, and corex's host isn't
+    /// told so.
+    fn narrow(&self) -> Result<()> {
+        self.chain.internet.ip("link set dev b mtu 1200")?;
+        self.chain.b.ip("link set dev wire mtu 1200")?;
+        // ICMP's "fragmentation needed" is ignored, as if a firewall had dropped it.
+        self.chain.a.sysctl("net.ipv4.ip_no_pmtu_disc", "2")
+    }
+
+    fn frame(&self, len: usize) -> Frame {
+        Frame::udp(
+            (self.macs.0, sip(self.family, Chain::UAC)),
+            (self.macs.1, sip(self.family, Chain::A_USER)),
+            &request(len),
+        )
+    }
+
+    fn send(&self, messages: usize, frame: &Frame) -> Result<()> {
         for _ in 0..messages {
-            self.caller.send_to(&request(len), Chain::A_USER.sip())?;
+            self.raw.send(&frame.build())?;
             // Time for the next hop to be known.
             thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     }
 
-    /// Flags and identifications of what corex sent, and the books.
-    fn close(self) -> Result<(Vec<(u16, u16)>, Books)> {
-        let frames = self.capture.stop()?;
-        let corex_sent = |seen: &&Seen| {
-            let udp = seen.udp();
-            udp.is_some_and(|udp| udp.source == Chain::A_WIRE.sip())
-        };
-        let frames = frames.iter().map(|captured| &captured.frame);
-        let words = frames.filter(corex_sent).filter_map(flags_and_id).collect();
+    /// What corex sent, and the books.
+    fn close(self) -> Result<(Vec<Seen>, Books)> {
+        let source = sip(self.family, Chain::A_WIRE);
+        let frames = self.capture.stop()?.into_iter().map(|it| it.frame);
+        let frames = frames
+            .filter(|seen| seen.udp().is_some_and(|udp| udp.source == source))
+            .collect();
         let books = self.corex.stop()?;
         books.check_balance()?;
-        Ok((words, books))
+        Ok((frames, books))
     }
+}
+
+fn sip(family: Family, host: Host) -> SocketAddr {
+    match family {
+        Family::V4 => host.sip(),
+        Family::V6 => host.sip6(),
+    }
+}
+
+/// That the messages left by the road which the engine stands for; before the next hop is known,
+/// they leave by a kernel socket in any case.
+fn check_road(engine: &str, books: &Books) -> Result<()> {
+    let road = match engine {
+        "xdp" => "user.out_xdp",
+        _ => "user.out_socket",
+    };
+    ensure!(books.get(road) > 0, "{engine}: {:#}", books.0);
+    Ok(())
 }
 
 #[test]
 fn a_message_larger_than_a_later_link_arrives_though_nobody_tells_of_the_link() -> Result<()> {
     for engine in ENGINES {
-        let path = NarrowPath::new(engine, "")?;
-        path.send(6, 1300)?;
+        let path = Path::new(engine, Family::V4, "")?;
+        path.narrow()?;
+        path.send(6, &path.frame(1300))?;
         let all = arrived(&path.answerer)?;
         ensure!(
             all == vec![request(1300); 6],
             "{engine}: {} of 6 arrived",
             all.len()
         );
-        let (words, books) = path.close()?;
-        let (by_xdp, by_socket) = (books.get("user.out_xdp"), books.get("user.out_socket"));
-        ensure!(
-            if engine == "xdp" {
-                by_xdp > 0
-            } else {
-                by_socket == 6
-            },
-            "{engine}: {by_xdp} by AF_XDP, {by_socket} by kernel sockets"
-        );
+        let (frames, books) = path.close()?;
+        check_road(engine, &books)?;
+        let words: Vec<_> = frames.iter().filter_map(flags_and_id).collect();
         ensure!(words.len() == 6, "{engine}: {words:?}");
         ensure!(
             words.iter().all(|(flags, _)| *flags == 0),
             "{engine}: {words:?}"
         );
         // Fragments of two datagrams are not to be taken for one's.
-        let mut ids: Vec<u16> = words.iter().map(|(_, id)| *id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let ids: BTreeSet<u16> = words.iter().map(|(_, id)| *id).collect();
         ensure!(ids.len() == 6, "{engine}: {words:?}");
     }
     Ok(())
@@ -142,21 +178,55 @@ fn a_message_larger_than_a_later_link_arrives_though_nobody_tells_of_the_link() 
 #[test]
 fn with_pmtu_discovery_no_router_may_fragment() -> Result<()> {
     for engine in ENGINES {
-        let path = NarrowPath::new(engine, "pmtu_discovery=1")?;
-        path.send(4, 400)?;
-        path.send(1, 1300)?;
+        let path = Path::new(engine, Family::V4, "pmtu_discovery=1")?;
+        path.narrow()?;
+        path.send(4, &path.frame(400))?;
+        path.send(1, &path.frame(1300))?;
         let all = arrived(&path.answerer)?;
         ensure!(
             all == vec![request(400); 4],
             "{engine}: {} arrived",
             all.len()
         );
-        let (words, _) = path.close()?;
+        let (frames, books) = path.close()?;
+        check_road(engine, &books)?;
+        let words: Vec<_> = frames.iter().filter_map(flags_and_id).collect();
         ensure!(words.len() == 5, "{engine}: {words:?}");
         ensure!(
             words.iter().all(|(flags, _)| *flags == 0x4000),
             "{engine}: {words:?}"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn messages_have_the_type_of_service_that_is_set_and_no_ecn_whatever_they_came_with() -> Result<()>
+{
+    for (engine, family) in [
+        ("socket", Family::V4),
+        ("xdp", Family::V4),
+        ("socket", Family::V6),
+        ("xdp", Family::V6),
+    ] {
+        for (parameters, tos) in [("", 0), ("tos=0xb9", 0xb8), ("tos=IPTOS_LOWDELAY", 0x10)] {
+            let path = Path::new(engine, family, parameters)?;
+            let mut frame = path.frame(400);
+            // DSCP AF31, "congestion experienced".
+            frame.tos = 0x6b;
+            path.send(5, &frame)?;
+            let (frames, books) = path.close()?;
+            check_road(engine, &books)?;
+            let sent: Vec<u8> = frames
+                .iter()
+                .filter_map(Seen::udp)
+                .map(|udp| udp.tos)
+                .collect();
+            ensure!(
+                sent == [tos; 5],
+                "{engine} {family:?} {parameters}: {sent:x?}"
+            );
+        }
     }
     Ok(())
 }

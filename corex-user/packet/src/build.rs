@@ -30,8 +30,7 @@ pub struct Envelope {
     /// of others between the same hosts (RFC 6864 §4.3). `None`: DF is set, and the
     /// identification is 0, which §4.1 allows for what is never fragmented. IPv6 has neither.
     pub identification: Option<u16>,
-    /// DSCP in the upper six bits, ECN in the lower two; that of the datagram that came in,
-    /// when it is forwarded.
+    /// DSCP in the upper six bits, ECN in the lower two.
     pub traffic_class: u8,
 }
 

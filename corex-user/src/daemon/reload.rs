@@ -90,7 +90,7 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
         bail!("the parameters of TCP or TLS have changed, which takes a new start");
     }
     if old.datagrams != new.datagrams {
-        bail!("pmtu_discovery has changed, which takes a new start");
+        bail!("pmtu_discovery or tos has changed, which takes a new start");
     }
     if old.control != new.control {
         bail!("the parameters of remote control have changed, which takes a new start");

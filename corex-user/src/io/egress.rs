@@ -223,7 +223,6 @@ pub struct FrameEgress<'a> {
     original: &'a [u8],
     /// Its offset there.
     offset: usize,
-    traffic_class: u8,
     settings: DatagramSettings,
     pending: Option<InPlace>,
 }
@@ -244,7 +243,6 @@ impl<'a> FrameEgress<'a> {
             sockets: SocketEgress { sockets },
             original: received.payload(packet),
             offset: received.payload_range().start,
-            traffic_class: received.traffic_class,
             settings,
             pending: None,
         }
@@ -314,7 +312,7 @@ impl Egress for FrameEgress<'_> {
             dst: out.to,
             ttl: TTL,
             identification: (!self.settings.dont_fragment).then(|| self.side.identify()),
-            traffic_class: self.traffic_class,
+            traffic_class: self.settings.traffic_class,
         };
         let frame_len = envelope.headers_len() + out.payload.len();
         if frame_len - ETHERNET_LEN > hop.mtu as usize || frame_len > self.umem.capacity() {

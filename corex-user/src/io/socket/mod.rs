@@ -98,6 +98,12 @@ impl KernelSocket {
         // Not all kernels can; then datagrams come one by one.
         let _ = sockopt::receive_coalesced(socket.as_fd());
         sockopt::set_dont_fragment(socket.as_fd(), address.is_ipv6(), settings.dont_fragment)?;
+        let class = libc::c_int::from(settings.traffic_class);
+        if address.is_ipv6() {
+            setsockopt(&socket, options::Ipv6TClass, &class)?;
+        } else {
+            setsockopt(&socket, options::Ipv4Tos, &class)?;
+        }
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }

@@ -85,11 +85,34 @@ fn core_parameters() {
         "1:12 error children is out of range | expected a number from 1 to 4096",
     );
     mistake("children = \"x\"", "children takes a number");
+    mistake("pmtu_discovery = \"x\"", "pmtu_discovery takes yes or no");
+    mistake(
+        "tos = IPTOS_FAST",
+        "1:7 error this is no type of service | expected a number from 0 to 255, or IPTOS_LOWDELAY",
+    );
+    mistake("tos = 256", "no type of service");
+    mistake(
+        "tos = 0xb9",
+        "1:7 warning the two lowest bits are ECN's and sent as 0 | write tos=0xb8",
+    );
     mistake("mhomed = \"x\"", "mhomed takes yes or no");
     mistake(
         "pstn.gw_ip = \"1.2.3.4\"",
         "custom parameters are not supported",
     );
+}
+
+#[test]
+fn headers_of_datagrams() {
+    let set = |text: &str| {
+        let datagrams = config(text).settings.datagrams;
+        (datagrams.dont_fragment, datagrams.traffic_class)
+    };
+    assert_eq!(set("children=1"), (false, 0));
+    assert_eq!(set("pmtu_discovery=1\ntos=0xb8"), (true, 0xb8));
+    assert_eq!(set("pmtu_discovery=no\ntos=IPTOS_LOWDELAY"), (false, 0x10));
+    assert_eq!(set("tos=\"IPTOS_THROUGHPUT\""), (false, 0x08));
+    assert_eq!(set("tos=iptos_reliability"), (false, 0x04));
 }
 
 #[test]
