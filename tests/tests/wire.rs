@@ -66,11 +66,15 @@ struct Path {
 impl Path {
     fn new(engine: &str, family: Family, parameters: &str) -> Result<Self> {
         let [user, from, to] =
-            [Chain::A_USER, Chain::A_WIRE, Chain::B_WIRE].map(|h| sip(family, h));
+            [Chain::A_USER, Chain::A_WIRE, Chain::B_WIRE].map(|host| sip(family, host));
         let text = format!(
             "listen=udp:{user}\nlisten=udp:{from}\nmhomed=1\n{parameters}\n\
              loadmodule \"corex.so\"\nrequest_route {{ send(\"{to}\"); }}\n"
         );
+        Self::with_config(engine, family, &text)
+    }
+
+    fn with_config(engine: &str, family: Family, text: &str) -> Result<Self> {
         let work = WorkDir::new()?;
         let chain = Chain::new()?;
         let config = work.write("corex.cfg", text)?;
@@ -81,7 +85,7 @@ impl Path {
             .start(&chain.a, work.path(), "corex")?;
         Ok(Self {
             family,
-            answerer: chain.b.udp(to)?,
+            answerer: chain.b.udp(sip(family, Chain::B_WIRE))?,
             raw: RawSocket::open(&chain.uac, "eth0")?,
             macs: (chain.uac.mac("eth0")?, chain.a.mac("user")?),
             capture: Capture::start(&chain.internet, "a")?,
@@ -225,6 +229,53 @@ fn messages_have_the_type_of_service_that_is_set_and_no_ecn_whatever_they_came_w
             ensure!(
                 sent == [tos; 5],
                 "{engine} {family:?} {parameters}: {sent:x?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Every way to send, each to `to`, which the checker can't know.
+fn every_send(to: &str) -> String {
+    let [send, uri] = ["send", "send_data"].map(|function| format!("{function}(\"$var(to)"));
+    format!(
+        "$var(to) = \"{to}\"; {send}\"); $var(to) = \"sip:{to}\"; {uri}\", \"$mb\"); \
+         $du = \"sip:{to}\"; send(); forward();"
+    )
+}
+
+#[test]
+fn nothing_that_a_script_sends_to_corex_itself_leaves() -> Result<()> {
+    let [user, wire] = [Chain::A_USER, Chain::A_WIRE].map(|host| host.sip().to_string());
+    let exact = format!("listen=udp:{user}\nlisten=udp:{wire} advertise 203.0.113.1\nmhomed=1");
+    let wildcard = "listen=udp:0.0.0.0:5060".to_owned();
+    let cases = [
+        (&exact, user.as_str()),
+        (&exact, &wire),
+        (&exact, "203.0.113.1:5060"),
+        (&exact, "0.0.0.0:5060"),
+        (&wildcard, &user),
+        (&wildcard, &wire),
+        (&wildcard, "127.0.0.9:5060"),
+        // All of a loopback interface's network is the host's.
+        (&wildcard, "10.77.0.9:5060"),
+    ];
+    for engine in ENGINES {
+        for (listen, to) in cases {
+            let text = format!(
+                "{listen}\nloadmodule \"corex.so\"\nrequest_route {{ {} }}\n",
+                every_send(to)
+            );
+            let path = Path::with_config(engine, Family::V4, &text)?;
+            path.chain.a.ip("address add 10.77.0.1/24 dev lo")?;
+            path.send(3, &path.frame(400))?;
+            ensure!(arrived(&path.answerer)?.is_empty(), "{engine} {to}");
+            let (_, books) = path.close()?;
+            ensure!(
+                books.get("user.xdp_in") + books.get("user.socket_in") == 3
+                    && books.get("user.dropped.send_self") == 3,
+                "{engine} {to}: {:#}",
+                books.0
             );
         }
     }

@@ -50,6 +50,9 @@ pub enum SendError {
     /// No listen socket can reach the address: another family or transport.
     #[error("no listen socket of the destination's address family and transport")]
     NoSocket,
+    /// We listen there ourselves.
+    #[error("corex itself listens there: the message would come back")]
+    OwnSocket,
     /// More than a datagram carries.
     #[error("the message is larger than a datagram")]
     TooLong,

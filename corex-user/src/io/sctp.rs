@@ -161,6 +161,7 @@ mod tests {
             transport: corex_sip::Transport::Sctp,
             socket: corex_script::SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
+            own: Arc::default(),
             connection: None,
         }
     }

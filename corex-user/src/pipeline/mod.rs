@@ -19,8 +19,9 @@ use std::{net::SocketAddr, time::SystemTime};
 use corex_common::counters::WorkerCounters;
 
 pub use self::{
-    context::{Listener, PipelineContext, set_knobs},
+    context::{Listener, PipelineContext, own_sockets, set_knobs},
     inline::Intercepted,
+    source::is_local,
 };
 use self::{
     pass::{Failure, Pass},
@@ -259,6 +260,7 @@ impl Pipeline {
             _ if consumed > 0 => &mut counters.consumed,
             (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
             (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
+            (Some(Failure::OwnSocket), _) => &mut counters.drop_send_self,
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,

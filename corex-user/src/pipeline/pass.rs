@@ -26,6 +26,7 @@ use crate::{hook, telemetry::peers::Peers};
 pub enum Failure {
     Unresolved,
     NoSocket,
+    OwnSocket,
     TooLong,
     HookEmpty,
     HookTooLong,
@@ -102,6 +103,20 @@ impl Pass<'_, '_> {
             return Some((id, self.address_of(id, to)));
         }
         (transport != Transport::Udp).then(|| (own, context.listener(own).address))
+    }
+
+    /// Whether what is sent there comes back to us.
+    fn is_own(&mut self, to: Target<'_>, transport: Transport) -> bool {
+        let own = &self.context.own;
+        let found = match to {
+            Target::Addr(to) => own.at_address(transport, to.ip(), to.port(), |ip| {
+                self.sources.is_local(ip)
+            }),
+            Target::Name { host, port, .. } => {
+                own.named(transport, host, port.unwrap_or(transport.default_port()))
+            }
+        };
+        found.is_some()
     }
 
     /// Our address on a socket; for a wildcard the one that the kernel would choose.
@@ -204,6 +219,7 @@ impl Pass<'_, '_> {
             transport: hop.transport,
             socket: hop.socket,
             local: hop.local,
+            own: Arc::clone(&self.context.own),
             connection: out.connection,
         };
         match self.context.outbox.submit(message) {
@@ -226,13 +242,22 @@ impl Host for Pass<'_, '_> {
         transport: Option<Transport>,
         forced: Option<SocketId>,
     ) -> Result<NextHop<'t>, SendError> {
+        if self.is_own(to, transport.unwrap_or(Transport::Udp)) {
+            return self.fail(Failure::OwnSocket, SendError::OwnSocket);
+        }
         let (to, transport) = match to {
             Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
             Target::Name { secure, .. } => {
                 match self.context.outbox.lookup(to, transport) {
                     // TLS keeps the name: the certificate must be for it.
                     Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
-                    Lookup::Known(address, transport) => (Target::Addr(address), transport),
+                    Lookup::Known(address, transport) => {
+                        let to = Target::Addr(address);
+                        if self.is_own(to, transport) {
+                            return self.fail(Failure::OwnSocket, SendError::OwnSocket);
+                        }
+                        (to, transport)
+                    }
                     Lookup::Unknown if secure => (to, Transport::Tls),
                     Lookup::Unknown => (to, transport.unwrap_or(Transport::Udp)),
                     Lookup::Failed => return self.fail(Failure::Unresolved, SendError::Unresolved),

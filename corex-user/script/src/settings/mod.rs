@@ -6,6 +6,7 @@ pub mod control;
 mod datagram;
 pub mod log;
 mod lua;
+mod own;
 mod stream;
 mod tables;
 
@@ -20,6 +21,7 @@ pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
+pub use own::{OwnSocket, OwnSockets};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TableConfig};
 

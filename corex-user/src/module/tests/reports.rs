@@ -116,6 +116,59 @@ fn headers_of_datagrams() {
 }
 
 #[test]
+fn what_would_come_back_to_corex_itself() {
+    let head = "listen=udp:192.0.2.2:5060 advertise 203.0.113.1:5080\nlisten=tcp:192.0.2.2\n\
+        listen=udp:0.0.0.0:5090\nlisten=udp:sip.example.com\nloadmodule \"corex.so\"\n";
+    for (call, column, socket) in [
+        ("send(\"192.0.2.2\")", 22, "udp:192.0.2.2:5060"),
+        (
+            "send_udp(\"[::ffff:192.0.2.2]:5060\")",
+            26,
+            "udp:192.0.2.2:5060",
+        ),
+        ("send_tcp(\"192.0.2.2:5060\")", 26, "tcp:192.0.2.2:5060"),
+        ("send(\"203.0.113.1:5080\")", 22, "udp:203.0.113.1:5080"),
+        ("send(\"127.0.0.7:5090\")", 22, "udp:0.0.0.0:5090"),
+        ("send(\"sip.example.com\")", 22, "udp:sip.example.com:5060"),
+        (
+            "send_data(\"sip:192.0.2.2\", \"$mb\")",
+            27,
+            "udp:192.0.2.2:5060",
+        ),
+        (
+            "sendx(\"sip:192.0.2.2;transport=tcp\", \"\", \"x\")",
+            23,
+            "tcp:192.0.2.2:5060",
+        ),
+        ("forward(192.0.2.2, 5060)", 25, "udp:192.0.2.2:5060"),
+        ("forward(\"192.0.2.2:5060\")", 25, "udp:192.0.2.2:5060"),
+    ] {
+        mistake(
+            &format!("{head}request_route {{ {call}; }}"),
+            &format!(
+                "6:{column} error what is sent there comes back to corex itself | \
+                 corex listens there, on {socket} | name the host that is to get the message"
+            ),
+        );
+    }
+    for call in [
+        "send(\"192.0.2.2:5061\")",
+        "send(\"192.0.2.3\")",
+        "send_tcp(\"192.0.2.2:5090\")",
+        "forward(\"127.0.0.1\")",
+        "forward(192.0.2.2, 5061)",
+        "send(\"$var(x)\")",
+    ] {
+        config(&format!("{head}request_route {{ {call}; }}"));
+    }
+    // Without a listen line: every IPv4 address of the host.
+    mistake(
+        "loadmodule \"corex.so\"\nrequest_route { send(\"127.0.0.1\"); }",
+        "error what is sent there comes back",
+    );
+}
+
+#[test]
 fn listen_and_alias() {
     mistake(
         "listen = tls:192.0.2.1:5061",
