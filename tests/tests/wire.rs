@@ -281,3 +281,82 @@ fn nothing_that_a_script_sends_to_corex_itself_leaves() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn what_is_sent_as_it_is_has_a_hop_less_on_either_road() -> Result<()> {
+    for (engine, family) in [
+        ("socket", Family::V4),
+        ("xdp", Family::V4),
+        ("socket", Family::V6),
+        ("xdp", Family::V6),
+    ] {
+        let path = Path::new(engine, family, "")?;
+        let mut frame = path.frame(400);
+        for (ttl, count) in [(17, 5), (2, 1), (1, 2)] {
+            frame.ttl = ttl;
+            path.send(count, &frame)?;
+        }
+        let (frames, books) = path.close()?;
+        check_road(engine, &books)?;
+        let sent: Vec<u8> = frames
+            .iter()
+            .filter_map(Seen::udp)
+            .map(|udp| udp.ttl)
+            .collect();
+        ensure!(
+            sent == [16, 16, 16, 16, 16, 1],
+            "{engine} {family:?}: {sent:?}"
+        );
+        ensure!(
+            books.get("user.dropped.send_ttl") == 2,
+            "{engine} {family:?}: {:#}",
+            books.0
+        );
+    }
+    Ok(())
+}
+
+/// Two hosts whose scripts name each other, with a router between them.
+#[test]
+fn a_loop_between_two_hosts_ends() -> Result<()> {
+    for engine in ENGINES {
+        let work = WorkDir::new()?;
+        let chain = Chain::new()?;
+        let [user, a, b] =
+            [Chain::A_USER, Chain::A_WIRE, Chain::B_WIRE].map(|host| host.sip().to_string());
+        let start = |name, namespace, listen: &str, to: &str, interfaces: &[&str]| {
+            let text = format!(
+                "{listen}\nmhomed=1\nloadmodule \"corex.so\"\nrequest_route {{ send(\"{to}\"); }}\n"
+            );
+            let config = work.write(&format!("{name}.cfg"), text)?;
+            let mut options = CorexOptions::new(&config).engine(engine);
+            for interface in interfaces {
+                options = options.interface(interface);
+            }
+            options.start(namespace, work.path(), name)
+        };
+        let listen = format!("listen=udp:{user}\nlisten=udp:{a}");
+        let first = start("a", &chain.a, &listen, &b, &["user", "wire"])?;
+        let second = start("b", &chain.b, &format!("listen=udp:{b}"), &a, &["wire"])?;
+        let macs = (chain.uac.mac("eth0")?, chain.a.mac("user")?);
+        let mut frame = Frame::udp(
+            (macs.0, Chain::UAC.sip()),
+            (macs.1, Chain::A_USER.sip()),
+            &request(400),
+        );
+        // Odd, so that it ends at a corex and not at the router, which counts down as well.
+        frame.ttl = 63;
+        RawSocket::open(&chain.uac, "eth0")?.send(&frame.build())?;
+        thread::sleep(Duration::from_secs(2));
+        let books = [first.stop()?, second.stop()?];
+        let count = |path| books.iter().map(|books| books.get(path)).sum::<u64>();
+        ensure!(
+            count("user.sent") == 31 && count("user.dropped.send_ttl") == 1,
+            "{engine}: {} sent, {:#} {:#}",
+            count("user.sent"),
+            books[0].0,
+            books[1].0
+        );
+    }
+    Ok(())
+}

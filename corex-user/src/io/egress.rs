@@ -25,9 +25,6 @@ use corex_packet::{Envelope, UdpFrame};
 use corex_script::{SocketId, settings::DatagramSettings};
 use corex_xdp::{Frame, FramePool, QueueSocket, Umem};
 
-/// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
-const TTL: u8 = 64;
-
 /// The way out by kernel sockets.
 pub struct SocketEgress<'a> {
     /// One for each listener, in order.
@@ -55,7 +52,9 @@ impl Egress for SocketEgress<'_> {
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
         let local = Some(out.local.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
-        socket.send(out.payload, out.to, local).map_err(kernel)?;
+        socket
+            .send(out.payload, out.to, local, out.ttl)
+            .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())
     }
@@ -310,7 +309,7 @@ impl Egress for FrameEgress<'_> {
             dst_mac: hop.destination_mac,
             src,
             dst: out.to,
-            ttl: TTL,
+            ttl: out.ttl,
             identification: (!self.settings.dont_fragment).then(|| self.side.identify()),
             traffic_class: self.settings.traffic_class,
         };
@@ -387,6 +386,7 @@ impl InPlace {
             socket: self.socket,
             local: self.local,
             to: self.envelope.dst,
+            ttl: self.envelope.ttl,
         };
         if sockets.transmit(out, counters).is_err() {
             counters.late_send_errors += 1;

@@ -149,7 +149,7 @@ impl AsyncOutbox {
         }
         let socket = inner.sockets.get(usize::from(message.socket.0));
         let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        socket.send(&message.payload, to, Some(message.local.ip()))?;
+        socket.send(&message.payload, to, Some(message.local.ip()), message.ttl)?;
         inner.counters.add(|c| &c.delivered);
         Ok(())
     }
@@ -231,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::io::resolve::Families;
+    use crate::pipeline::INITIAL_TTL;
     use corex_script::{SocketId, settings::OwnSockets};
 
     /// An outbox that knows the name `peer`, with one UDP socket, and what it counts.
@@ -264,6 +265,7 @@ mod tests {
             transport,
             socket: SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
+            ttl: INITIAL_TTL,
             own: Arc::default(),
             connection: None,
         }

@@ -53,6 +53,7 @@ pub fn serve(
         socket,
         transport: Transport::Udp,
         connection: None,
+        ttl: Some(datagram.ttl),
     };
     let settings = pipeline.context().config.settings.datagrams;
     let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram, settings);

@@ -38,6 +38,9 @@ use corex_script::limiter::Limiter;
 use corex_script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId};
 use corex_sip::{SipView, StartLine, Transport};
 
+/// Time to live, or hop limit, of datagrams that continue nothing: Linux's default.
+pub const INITIAL_TTL: u8 = 64;
+
 /// A message as it came from the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'m> {
@@ -53,6 +56,8 @@ pub struct Inbound<'m> {
     pub transport: Transport,
     /// The connection that it came on.
     pub connection: Option<ConnectionId>,
+    /// Time to live, or hop limit, of the datagram that it came in.
+    pub ttl: Option<u8>,
 }
 
 /// A message to be transmitted.
@@ -66,6 +71,8 @@ pub struct Outbound<'m> {
     pub local: SocketAddr,
     /// Where to.
     pub to: SocketAddr,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
 }
 
 /// Why a message didn't leave.
@@ -261,6 +268,7 @@ impl Pipeline {
             (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
             (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
             (Some(Failure::OwnSocket), _) => &mut counters.drop_send_self,
+            (Some(Failure::Ttl), _) => &mut counters.drop_send_ttl,
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,

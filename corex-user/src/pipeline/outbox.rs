@@ -48,6 +48,8 @@ pub struct Deferred {
     pub socket: SocketId,
     /// Our address, unspecified where the kernel is to choose.
     pub local: SocketAddr,
+    /// Time to live, or hop limit, where it leaves as a datagram.
+    pub ttl: u8,
     /// Where what is sent comes back to us: a name may turn out to be there.
     pub own: Arc<OwnSockets>,
     /// The connection to use if it is still there.

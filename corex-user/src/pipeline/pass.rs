@@ -15,7 +15,7 @@ use corex_script::{
 use corex_sip::{Transport, compose::SentBy};
 
 use super::{
-    Egress, Inbound, Listener, Outbound, PipelineContext, TransmitError,
+    Egress, INITIAL_TTL, Inbound, Listener, Outbound, PipelineContext, TransmitError,
     outbox::{Address, Deferred, Lookup},
     source::Sources,
 };
@@ -27,6 +27,7 @@ pub enum Failure {
     Unresolved,
     NoSocket,
     OwnSocket,
+    Ttl,
     TooLong,
     HookEmpty,
     HookTooLong,
@@ -176,8 +177,25 @@ impl Pass<'_, '_> {
         Ok(false)
     }
 
+    /// Time to live of the datagram that a message leaves in. What SIP doesn't count the hops of
+    /// goes on with what was left, as a routed packet: else two hosts that name each other would
+    /// send it to and fro for ever.
+    fn ttl(&self, out: &Outgoing<'_>) -> Option<u8> {
+        match self.inbound.ttl {
+            Some(ttl) if !out.is_hop_counted && out.hop.transport == Transport::Udp => {
+                ttl.checked_sub(1).filter(|left| *left > 0)
+            }
+            _ => Some(INITIAL_TTL),
+        }
+    }
+
     /// Sends a datagram at once, and hands over what must wait.
-    fn leave(&mut self, payload: &[u8], out: &Outgoing<'_>) -> Result<(), (Failure, SendError)> {
+    fn leave(
+        &mut self,
+        payload: &[u8],
+        out: &Outgoing<'_>,
+        ttl: u8,
+    ) -> Result<(), (Failure, SendError)> {
         let hop = &out.hop;
         let to = match hop.to {
             Target::Addr(to) if hop.transport == Transport::Udp => {
@@ -186,6 +204,7 @@ impl Pass<'_, '_> {
                     socket: hop.socket,
                     local: hop.local,
                     to,
+                    ttl,
                 };
                 return match self.egress.transmit(out, self.counters) {
                     Ok(()) => {
@@ -219,6 +238,7 @@ impl Pass<'_, '_> {
             transport: hop.transport,
             socket: hop.socket,
             local: hop.local,
+            ttl,
             own: Arc::clone(&self.context.own),
             connection: out.connection,
         };
@@ -293,6 +313,9 @@ impl Host for Pass<'_, '_> {
     }
 
     fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {
+        let Some(ttl) = self.ttl(&out) else {
+            return self.fail(Failure::Ttl, SendError::Ttl);
+        };
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
         let result = if out.purpose == Purpose::Data {
@@ -310,7 +333,7 @@ impl Host for Pass<'_, '_> {
         }
         let result = result
             .map(|replaced| if replaced { &encoded } else { out.payload })
-            .and_then(|payload| self.leave(payload, &out));
+            .and_then(|payload| self.leave(payload, &out, ttl));
         *self.encoded = encoded;
         match result {
             Ok(()) => {

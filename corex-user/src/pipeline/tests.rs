@@ -28,6 +28,7 @@ struct Left {
     from: SocketAddr,
     to: SocketAddr,
     payload: Vec<u8>,
+    ttl: u8,
 }
 
 #[derive(Default)]
@@ -53,6 +54,7 @@ impl Egress for Recorder {
             from: out.local,
             to: out.to,
             payload: out.payload.to_vec(),
+            ttl: out.ttl,
         });
         Ok(())
     }
@@ -96,6 +98,7 @@ fn inbound(message: &[u8]) -> Inbound<'_> {
         socket: SocketId(0),
         transport: Transport::Udp,
         connection: None,
+        ttl: Some(17),
     }
 }
 
@@ -237,6 +240,49 @@ fn a_reply_to_a_request_that_claims_to_come_from_us_is_not_sent() {
     );
     pipeline.receive(inbound("10.0.0.9:5060"), &mut egress);
     assert_eq!((pipeline.counters.replied, egress.left.len()), (1, 1));
+}
+
+#[test]
+fn what_is_sent_as_it_is_has_a_hop_less_and_what_sip_counts_begins_anew() {
+    let ttl_of = |body: &str, ttl: Option<u8>| {
+        let mut pipeline = pipeline(&format!(
+            "{HEAD}loadmodule \"sl.so\"\nrequest_route {{ {body} }}"
+        ));
+        let mut egress = Recorder::default();
+        let inbound = Inbound {
+            ttl,
+            ..inbound(FULL_REQUEST)
+        };
+        pipeline.receive(inbound, &mut egress);
+        let ttls: Vec<u8> = egress.left.iter().map(|left| left.ttl).collect();
+        (ttls, pipeline.counters.drop_send_ttl)
+    };
+    let kept = [
+        "send(\"10.0.0.8\");",
+        "send_data(\"sip:10.0.0.8\", \"$mb\");",
+        "sendx(\"sip:10.0.0.8\", \"\", \"$mb\");",
+    ];
+    for body in kept {
+        assert_eq!(ttl_of(body, Some(17)), (vec![16], 0), "{body}");
+        assert_eq!(ttl_of(body, Some(255)), (vec![254], 0), "{body}");
+        assert_eq!(ttl_of(body, Some(2)), (vec![1], 0), "{body}");
+        assert_eq!(ttl_of(body, Some(1)), (vec![], 1), "{body}");
+        assert_eq!(ttl_of(body, Some(0)), (vec![], 1), "{body}");
+        // By a stream.
+        assert_eq!(ttl_of(body, None), (vec![64], 0), "{body}");
+    }
+    for body in ["forward(\"10.0.0.8\");", "sl_send_reply(\"200\", \"OK\");"] {
+        for ttl in [Some(17), Some(1), None] {
+            assert_eq!(ttl_of(body, ttl), (vec![64], 0), "{body}");
+        }
+    }
+}
+
+#[test]
+fn what_the_hook_replaces_has_a_hop_less_too() {
+    let mut egress = Recorder::default();
+    pass(&hooked("$avp(msg) = $mb + \"x\";"), REQUEST, &mut egress);
+    assert_eq!(egress.left[0].ttl, 16);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::kernel::sockopt;
+use crate::{kernel::sockopt, pipeline::INITIAL_TTL};
 use corex_script::settings::DatagramSettings;
 
 /// Datagrams that are read at a time.
@@ -62,6 +62,8 @@ pub struct Datagram<'a> {
     pub source: SocketAddr,
     /// Our address that it was sent to, also for a wildcard socket.
     pub local: SocketAddr,
+    /// Time to live, or hop limit, that it came with.
+    pub ttl: Option<u8>,
 }
 
 impl KernelSocket {
@@ -92,8 +94,12 @@ impl KernelSocket {
         let socket: UdpSocket = socket.into();
         if address.is_ipv6() {
             setsockopt(&socket, options::Ipv6RecvPacketInfo, &true)?;
+            setsockopt(&socket, options::Ipv6RecvHopLimit, &true)?;
+            setsockopt(&socket, options::Ipv6Ttl, &INITIAL_TTL.into())?;
         } else {
             setsockopt(&socket, options::Ipv4PacketInfo, &true)?;
+            setsockopt(&socket, options::Ipv4RecvTtl, &true)?;
+            setsockopt(&socket, options::Ipv4Ttl, &INITIAL_TTL.into())?;
         }
         // Not all kernels can; then datagrams come one by one.
         let _ = sockopt::receive_coalesced(socket.as_fd());
@@ -135,11 +141,18 @@ impl KernelSocket {
         Ok(socket)
     }
 
-    /// Sends a datagram; `source` chooses our address when the socket is a wildcard's.
+    /// Sends a datagram; `source` chooses our address when the socket is a wildcard's, and `ttl` is
+    /// its time to live or hop limit.
     ///
     /// # Errors
     /// What the kernel says; `WouldBlock` when its buffer is full.
-    pub fn send(&self, payload: &[u8], to: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+    pub fn send(
+        &self,
+        payload: &[u8],
+        to: SocketAddr,
+        source: Option<IpAddr>,
+        ttl: u8,
+    ) -> io::Result<()> {
         let source = source.filter(|ip| self.address.ip().is_unspecified() && !ip.is_unspecified());
         let (v4, v6);
         let choice = match source {
@@ -164,10 +177,18 @@ impl KernelSocket {
             }
             None => None,
         };
+        let hops = libc::c_int::from(ttl);
+        // Without control messages nothing is allocated.
+        let limit = (ttl != INITIAL_TTL).then_some(if self.address.is_ipv4() {
+            ControlMessage::Ipv4Ttl(&hops)
+        } else {
+            ControlMessage::Ipv6HopLimit(&hops)
+        });
+        let control: Vec<_> = choice.into_iter().chain(limit).collect();
         sendmsg(
             self.socket.as_raw_fd(),
             &[IoSlice::new(payload)],
-            choice.as_slice(),
+            &control,
             MsgFlags::empty(),
             Some(&SockaddrStorage::from(to)),
         )?;
@@ -195,7 +216,7 @@ impl KernelSocket {
         });
         // Not kept from call to call: the kernel writes into it how much of its room it used, and
         // that would be all the room of the next call.
-        let room = cmsg_space!(libc::in6_pktinfo, libc::c_int);
+        let room = cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::c_int);
         let mut headers = MultiHeaders::preallocate(BATCH_SIZE, Some(room));
         let socket = self.socket.as_raw_fd();
         let flags = MsgFlags::empty();
@@ -227,6 +248,7 @@ impl KernelSocket {
         let data = message.iovs().next().unwrap_or_default();
         let mut local = self.address;
         let mut segment = data.len();
+        let mut ttl = None;
         for control in message.cmsgs().into_iter().flatten() {
             match control {
                 ControlMessageOwned::Ipv4PacketInfo(info) => {
@@ -234,6 +256,9 @@ impl KernelSocket {
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
                     local.set_ip(IpAddr::from(info.ipi6_addr.s6_addr));
+                }
+                ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
+                    ttl = u8::try_from(hops).ok();
                 }
                 ControlMessageOwned::UdpGroSegments(len) => {
                     segment = usize::try_from(len).unwrap_or_default();
@@ -250,6 +275,7 @@ impl KernelSocket {
                 payload,
                 source,
                 local,
+                ttl,
             });
         }
     }
@@ -310,8 +336,8 @@ mod tests {
     fn a_datagram_arrives_whole_with_both_addresses() {
         let (a, b) = (loopback(), loopback());
         let payload = vec![7u8; 60_000];
-        a.send(&payload, b.address, None).unwrap();
-        a.send(b"", b.address, None).unwrap();
+        a.send(&payload, b.address, None, INITIAL_TTL).unwrap();
+        a.send(b"", b.address, None, INITIAL_TTL).unwrap();
         let got = receive_all(&b);
         assert_eq!(
             got,
@@ -323,11 +349,34 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_has_the_ttl_that_it_is_sent_with_and_it_is_read() {
+        for (address, wildcard) in [("127.0.0.1:0", "0.0.0.0:0"), ("[::1]:0", "[::]:0")] {
+            let open = |address: &str| {
+                KernelSocket::open(address.parse().unwrap(), &DatagramSettings::default()).unwrap()
+            };
+            let (receiver, wildcard) = (open(address), open(wildcard));
+            let (to, ip) = (receiver.address, receiver.address.ip());
+            let sender = open(address);
+            sender.send(b"1", to, None, INITIAL_TTL).unwrap();
+            sender.send(b"2", to, None, 9).unwrap();
+            wildcard.send(b"3", to, Some(ip), 1).unwrap();
+            wildcard.send(b"4", to, Some(ip), 255).unwrap();
+            let mut got = Vec::new();
+            receiver.receive(&mut ReceiveBuffers::new(), |datagram| {
+                got.push((datagram.payload.to_vec(), datagram.ttl));
+            });
+            let expected = [(b"1", 64), (b"2", 9), (b"3", 1), (b"4", 255)]
+                .map(|(payload, ttl)| (payload.to_vec(), Some(ttl)));
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
     fn what_overflows_the_buffer_is_counted_and_the_rest_is_read() {
         const SENT: u64 = 30_000;
         let (a, b) = (loopback(), loopback());
         for _ in 0..SENT {
-            a.send(&[7; 1000], b.address, None).unwrap();
+            a.send(&[7; 1000], b.address, None, INITIAL_TTL).unwrap();
         }
         let mut buffers = ReceiveBuffers::new();
         let mut read = 0;
