@@ -1,10 +1,10 @@
 //! Counters, one structure of named `u64` for each place that decides about a packet.
 //!
-//! Each counter is marked with what it is in the books' equation ([`Kind`]): at rest the inputs of
-//! [`KernelCounters`], [`EgressCounters`] and [`DetourCounters`] equal their verdicts, and so do
-//! over all [`WorkerCounters`] the inputs and what the XDP programs steered to the workers, in
-//! inline mode that of [`DetourCounters`] too. Everything that balances, groups or labels counters
-//! goes by these marks.
+//! Each counter is marked with what it is in the books' equation ([`Kind`]). At rest the inputs of
+//! [`KernelCounters`], [`EgressCounters`] and [`DetourCounters`] equal the verdicts of each. For
+//! the workers, the inputs of all [`WorkerCounters`] and what XDP programs steered to them
+//! ([`KernelCounters`], in inline mode [`DetourCounters`] too) equal the verdicts of all. Everything
+//! that balances, groups or labels counters goes by these marks.
 
 /// What a counter is in the books' equation: `inputs = verdicts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ macro_rules! counters {
                 $(self.$field = self.$field.wrapping_add(other.$field);)*
             }
 
-            /// What came in, of that which is counted here: the sum of the inputs.
+            /// What came in: the sum of the inputs.
             pub fn received(&self) -> u64 {
                 self.sum(Kind::Input)
             }

@@ -94,15 +94,15 @@ pub enum Target<'a> {
 pub struct NextHop<'a> {
     /// Where to: an address wherever it was known already.
     pub to: Target<'a>,
-    /// The transport.
+    /// The transport to send by.
     pub transport: Transport,
     /// The listen socket to send from. For a stream: the one that stands for us in Via.
     pub socket: SocketId,
-    /// Our address.
+    /// Our address on that socket; unspecified where the kernel is to choose.
     pub local: SocketAddr,
 }
 
-/// What a message that leaves is.
+/// What kind of message leaves: it decides under which verdict the one that came in is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// The message that came in, as it is or changed.
@@ -116,9 +116,9 @@ pub enum Purpose {
 /// A message that a script sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Its bytes. The very slice that the script runs on where it sends the message as it is.
+    /// Its bytes. Where the script sends the message as it is, the very slice that it runs on.
     pub payload: &'a [u8],
-    /// What it is.
+    /// Whether it is the message that came in, our reply to it, or something else.
     pub purpose: Purpose,
     /// Where to, from [`Host::next_hop`].
     pub hop: NextHop<'a>,

@@ -220,7 +220,7 @@ pub struct FrameEgress<'a> {
     sockets: SocketEgress<'a>,
     /// The payload in the received frame.
     original: &'a [u8],
-    /// Its offset there.
+    /// Offset of the payload in that frame.
     offset: usize,
     settings: DatagramSettings,
     pending: Option<InPlace>,

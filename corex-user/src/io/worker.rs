@@ -1,5 +1,5 @@
-//! A worker: one thread that takes messages from its AF_XDP queues and its kernel sockets
-//! and runs each to completion. It shares no lock with anybody.
+//! A worker: one thread that takes messages from its AF_XDP queues, its kernel sockets and streams,
+//! and runs each to completion.
 
 use std::{
     io::Read as _,

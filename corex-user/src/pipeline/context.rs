@@ -19,7 +19,7 @@ use corex_sip::{Transport, alias};
 pub struct Listener {
     /// Its transport: UDP or TCP.
     pub transport: Transport,
-    /// Its address.
+    /// Its address, which may be a wildcard.
     pub address: SocketAddr,
     /// `advertise` of the listen line: our name towards others, and the port.
     pub advertise: Option<(String, Option<u16>)>,
@@ -67,7 +67,7 @@ pub struct PipelineContext {
     pub own: Arc<OwnSockets>,
     /// Host names that are ours.
     pub aliases: alias::Table,
-    /// What may change without a new configuration; it stands before what the configuration says.
+    /// What may change without a new configuration; these values count, not the configuration's.
     pub knobs: Knobs,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,

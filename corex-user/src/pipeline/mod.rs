@@ -52,7 +52,7 @@ pub struct Inbound<'m> {
     pub local: SocketAddr,
     /// The listen socket.
     pub socket: SocketId,
-    /// The transport.
+    /// The transport that it came by.
     pub transport: Transport,
     /// The connection that it came on.
     pub connection: Option<ConnectionId>,
@@ -69,7 +69,7 @@ pub struct Outbound<'m> {
     pub socket: SocketId,
     /// Our address, unspecified where the kernel is to choose.
     pub local: SocketAddr,
-    /// Where to.
+    /// Where it goes.
     pub to: SocketAddr,
     /// Time to live, or hop limit.
     pub ttl: u8,
@@ -144,7 +144,8 @@ impl Pipeline {
         memory
     }
 
-    /// Goes on with another configuration, if this is another one: AVPs and `$var()` begin anew.
+    /// Changes over to this configuration, unless it is the one in use: AVPs and `$var()` begin
+    /// anew.
     pub fn follow(&mut self, context: &std::sync::Arc<PipelineContext>) {
         if std::sync::Arc::ptr_eq(context, &self.context) {
             return;
@@ -283,7 +284,7 @@ impl Pipeline {
     }
 }
 
-/// Shows a message to whoever looks.
+/// Shows a message to those who trace messages.
 fn trace(tap: &Tap, env: &Env, direction: Direction, before: &[u8], after: Option<&[u8]>) {
     tap.show(before, after, || Traced {
         at: SystemTime::now(),

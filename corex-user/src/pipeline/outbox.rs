@@ -40,9 +40,9 @@ pub enum Address {
 pub struct Deferred {
     /// Its bytes, behind the outgoing hook.
     pub payload: Bytes,
-    /// Where to.
+    /// Where it goes.
     pub to: Address,
-    /// The transport.
+    /// The transport to send by.
     pub transport: Transport,
     /// The listen socket to send from.
     pub socket: SocketId,
@@ -58,7 +58,8 @@ pub struct Deferred {
 
 /// Takes messages that can't leave a worker at once. Never blocks.
 pub trait Outbox: Send + Sync {
-    /// What is known of a host name; what isn't is not asked for.
+    /// What is known of a host name already. It may be asked for meanwhile, so that a later message
+    /// finds it.
     fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup;
 
     /// Takes a message over. What goes wrong later is counted and logged there.

@@ -189,7 +189,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Sends a datagram at once, and hands over what must wait.
+    /// Sends a datagram at once; what goes by a stream, or to a name that must be looked up, is
+    /// handed to the outbox.
     fn leave(
         &mut self,
         payload: &[u8],

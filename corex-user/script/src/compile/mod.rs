@@ -36,7 +36,7 @@ use crate::syntax::diag::{Diagnostic, Report};
 use crate::syntax::span::Span;
 use corex_sip::Transport;
 
-/// What goes through the whole check.
+/// The checker, with what it has gathered of the configuration so far.
 struct Checker {
     report: Report,
     /// All modules that there are.
@@ -104,8 +104,8 @@ pub(crate) struct Checked {
     pub sound: Option<(Settings, Program)>,
 }
 
-/// Checks what the front end made of a configuration. With `with_processes` scripts are loaded
-/// that start processes.
+/// Checks what the front end made of a configuration. Scripts whose loading starts processes are
+/// loaded only `with_processes`.
 pub(crate) fn check(
     parsed: Parsed,
     folder: &Path,
@@ -191,7 +191,7 @@ impl Checker {
         self.program(blocks)
     }
 
-    /// Has every module look at the whole.
+    /// Has every module review the configuration as a whole.
     fn review(&mut self) {
         for module in self.modules.iter() {
             if let Some(review) = module.review {
@@ -203,7 +203,7 @@ impl Checker {
         }
     }
 
-    /// Loads the scripts of modules, in which there may be mistakes too.
+    /// Loads the scripts that modules run, and reports what is wrong with them.
     fn load_scripts(&mut self, program: &mut Program, folder: &Path, with_processes: bool) {
         for module in self.loaded.clone() {
             let Some(loader) = module.language else {
@@ -270,7 +270,7 @@ impl Checker {
         }
     }
 
-    /// What the modules have of one kind that are loaded or need no `loadmodule`.
+    /// Collects what `what` picks of each module that is loaded or needs no `loadmodule`.
     fn of_loaded<T>(&self, what: impl Fn(&Module) -> Option<T>) -> Vec<T> {
         let modules = self.modules.iter();
         modules

@@ -56,7 +56,7 @@ pub struct KernelSocket {
 
 /// A datagram as read.
 pub struct Datagram<'a> {
-    /// The payload.
+    /// The payload, which lies in the receive buffers.
     pub payload: &'a [u8],
     /// Sender.
     pub source: SocketAddr,

@@ -44,6 +44,15 @@ fn a_dropped_namespace_is_gone_and_so_is_what_ran_in_it() -> Result<()> {
     let namespace = Namespace::new("gone")?;
     let name = namespace.name().to_owned();
     let sleeper = namespace.spawn("sleep", &["60"], &work.join("sleep.log"))?;
+    // `ip netns exec` takes a moment to get inside; what is on its way isn't what ran in it.
+    let pid = sleeper.pid().to_string();
+    wait::until("the process is inside", LIMIT, || {
+        let inside = output_of(Command::new("ip").args(["netns", "pids", &name]))?;
+        Ok(inside
+            .split_whitespace()
+            .any(|one| one == pid)
+            .then_some(()))
+    })?;
     assert!(sleeper.status()?.is_none());
     drop(namespace);
     wait::until("the process is gone", LIMIT, || sleeper.status())?;

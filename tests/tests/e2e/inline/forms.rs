@@ -6,7 +6,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{Frame, Parsed, config, frame::UdpChecksum, sys};
 
-use crate::bench::{Bench, SECOND, addresses, gunzip, gzip, invite, nothing_comes, receive};
+use super::bench::{Bench, SECOND, addresses, gunzip, gzip, invite, nothing_comes, receive};
 
 /// EF (RFC 3246), not ECN-capable.
 const EF: u8 = 0xb8;

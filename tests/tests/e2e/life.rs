@@ -99,7 +99,7 @@ fn sigusr1_writes_the_books_while_it_runs() -> Result<()> {
 fn unprivileged(relay: &Relay, work: &WorkDir) -> Result<Command> {
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777));
     let binary: PathBuf = work.join("corex-binary");
-    fs::copy(corex::binary()?, &binary)?;
+    corex::copy_binary(&binary)?;
     open(&binary)?;
     open(work.path())?;
     let mut command = relay.corex.command("setpriv");

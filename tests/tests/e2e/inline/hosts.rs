@@ -12,7 +12,7 @@ use corex_lab::{
 };
 use serde_json::Value;
 
-use crate::pair::{LIMIT, Pair};
+use super::pair::{LIMIT, Pair};
 
 /// Adds these.
 const HOOK: &str = r#"if (is_incoming()) $avp(msg) = $mb + "+in"; else $avp(msg) = $mb + "+out";"#;

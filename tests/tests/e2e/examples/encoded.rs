@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
     Capture, Corex, Namespace, WorkDir, corex::CorexOptions, sipp::SippOptions, topology::Chain,
-    topology::Relay,
+    topology::Relay, wait,
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
@@ -229,6 +229,12 @@ fn sip_goes_through_http() -> Result<()> {
     // What isn't the app's is dropped, and the connection with the next message lives.
     app.write_all(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello")?;
     drop(app);
+    // It is on its way still; what hasn't been read when corex is told to stop is never read.
+    wait::until(
+        "the message that isn't the app's is dropped",
+        PATIENCE,
+        || Ok((corex.books()?.get("user.dropped.hook_empty") > 0).then_some(())),
+    )?;
     let books = corex.stop()?;
     books.check_balance()?;
     ensure!(books.get("user.dropped.hook_empty") == 1, "{:#}", books.0);

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use corex_lab::{config, topology::Inline, wait};
 
-use crate::bench::{Bench, SECOND, addresses, gunzip, gzip, invite, nothing_comes, receive};
+use super::bench::{Bench, SECOND, addresses, gunzip, gzip, invite, nothing_comes, receive};
 
 #[test]
 fn fragments_in_any_order_are_put_together_decoded_and_delivered_once() -> Result<()> {

@@ -164,72 +164,6 @@ fn numbers_move_while_calls_pass_and_stay_when_none_do() -> Result<()> {
 }
 
 #[test]
-fn keys_do_what_the_last_line_says() -> Result<()> {
-    let stage = Stage::new()?;
-    let corex = stage.corex()?;
-    let (uas, uac) = stage.calls()?;
-    let top = stage.top("top", (80, 24), &[])?;
-    let moves = |screen: &str| rate(screen, "AF_XDP in") > 0.0;
-    top.wait_for("numbers move", LIMIT, |screen| {
-        moves(screen) && count(screen, "AF_XDP in") > 600.0
-    })?;
-    top.keys("r")?;
-    top.wait_for("counts begin anew", LIMIT, |screen| {
-        (0.0..400.0).contains(&count(screen, "AF_XDP in"))
-    })?;
-    for order in ["rate", "count", "name", "list"] {
-        top.keys("s")?;
-        let sorted = format!("sorted by {order};");
-        top.wait_for(&sorted, LIMIT, |screen| screen.contains(&sorted))?;
-    }
-    top.keys("p")?;
-    let held = top.wait_for("a pause", LIMIT, |screen| screen.contains("PAUSED"))?;
-    let before = corex.books()?.get("user.sent");
-    wait::until("more calls pass", LIMIT, || {
-        Ok((corex.books()?.get("user.sent") > before + 200).then_some(()))
-    })?;
-    let later = top.screen()?;
-    let body = |screen: &str| {
-        screen
-            .lines()
-            .skip(1)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    ensure!(body(&held) == body(&later), "{held}\n{later}");
-    top.keys("p")?;
-    top.wait_for("it goes on", LIMIT, |screen| {
-        !screen.contains("PAUSED") && count(screen, "AF_XDP in") > count(&held, "AF_XDP in") + 100.0
-    })?;
-    top.resize(60, 20)?;
-    top.wait_for("it says that this is too small", LIMIT, |screen| {
-        screen.starts_with("80x24 at least; this is 60x20") && !screen.contains("AF_XDP")
-    })?;
-    top.resize(120, 40)?;
-    top.wait_for("it takes the room", LIMIT, |screen| {
-        screen
-            .lines()
-            .nth(39)
-            .is_some_and(|line| line.contains("q  quit"))
-    })?;
-    top.keys("q")?;
-    let screen = top.wait_for("it ends", LIMIT, |screen| screen.contains("left: 0"))?;
-    ensure!(screen.starts_with("before"), "{screen}");
-    // Wait for stty's lines, which tell a terminal in its usual mode.
-    top.wait_for("the terminal is as before", LIMIT, |screen| {
-        let words: Vec<&str> = screen.split_whitespace().collect();
-        words.contains(&"icanon") && words.contains(&"echo") && !screen.contains("AF_XDP")
-    })?;
-    ensure!(
-        top.run(&["display", "-p", "#{alternate_on}#{cursor_flag}"])?
-            .trim()
-            == "01"
-    );
-    drop((uas, uac));
-    corex.stop().map(drop)
-}
-
-#[test]
 fn a_corex_that_goes_is_asked_until_it_comes_back() -> Result<()> {
     let stage = Stage::new()?;
     let corex = stage.corex()?;
@@ -354,4 +288,77 @@ fn help_and_completion_know_it() -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     ensure!(std::fs::read_to_string(path)?.contains("corex top"));
     Ok(())
+}
+
+/// Tests that run with no other beside them. Counts that begin anew are small for a second only,
+/// in which the screen must be looked at.
+mod alone {
+    use super::*;
+
+    #[test]
+    fn keys_do_what_the_last_line_says() -> Result<()> {
+        let stage = Stage::new()?;
+        let corex = stage.corex()?;
+        let (uas, uac) = stage.calls()?;
+        let top = stage.top("top", (80, 24), &[])?;
+        let moves = |screen: &str| rate(screen, "AF_XDP in") > 0.0;
+        top.wait_for("numbers move", LIMIT, |screen| {
+            moves(screen) && count(screen, "AF_XDP in") > 600.0
+        })?;
+        top.keys("r")?;
+        top.wait_for("counts begin anew", LIMIT, |screen| {
+            (0.0..400.0).contains(&count(screen, "AF_XDP in"))
+        })?;
+        for order in ["rate", "count", "name", "list"] {
+            top.keys("s")?;
+            let sorted = format!("sorted by {order};");
+            top.wait_for(&sorted, LIMIT, |screen| screen.contains(&sorted))?;
+        }
+        top.keys("p")?;
+        let held = top.wait_for("a pause", LIMIT, |screen| screen.contains("PAUSED"))?;
+        let before = corex.books()?.get("user.sent");
+        wait::until("more calls pass", LIMIT, || {
+            Ok((corex.books()?.get("user.sent") > before + 200).then_some(()))
+        })?;
+        let later = top.screen()?;
+        let body = |screen: &str| {
+            screen
+                .lines()
+                .skip(1)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        ensure!(body(&held) == body(&later), "{held}\n{later}");
+        top.keys("p")?;
+        top.wait_for("it goes on", LIMIT, |screen| {
+            !screen.contains("PAUSED")
+                && count(screen, "AF_XDP in") > count(&held, "AF_XDP in") + 100.0
+        })?;
+        top.resize(60, 20)?;
+        top.wait_for("it says that this is too small", LIMIT, |screen| {
+            screen.starts_with("80x24 at least; this is 60x20") && !screen.contains("AF_XDP")
+        })?;
+        top.resize(120, 40)?;
+        top.wait_for("it takes the room", LIMIT, |screen| {
+            screen
+                .lines()
+                .nth(39)
+                .is_some_and(|line| line.contains("q  quit"))
+        })?;
+        top.keys("q")?;
+        let screen = top.wait_for("it ends", LIMIT, |screen| screen.contains("left: 0"))?;
+        ensure!(screen.starts_with("before"), "{screen}");
+        // Wait for stty's lines, which tell a terminal in its usual mode.
+        top.wait_for("the terminal is as before", LIMIT, |screen| {
+            let words: Vec<&str> = screen.split_whitespace().collect();
+            words.contains(&"icanon") && words.contains(&"echo") && !screen.contains("AF_XDP")
+        })?;
+        ensure!(
+            top.run(&["display", "-p", "#{alternate_on}#{cursor_flag}"])?
+                .trim()
+                == "01"
+        );
+        drop((uas, uac));
+        corex.stop().map(drop)
+    }
 }

@@ -11,11 +11,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(about = "Part of `cargo xtask bench`; run that instead")]
 struct Cli {
-    /// What cargo passes to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
     #[command(subcommand)]
-    role: Option<Role>,
+    role: Role,
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,10 +42,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().role {
-        // `cargo bench` or `cargo test --benches`: nothing to do without the namespaces.
-        None => Ok(()),
-        Some(Role::Generate(args)) => generate::run(&args),
-        Some(Role::Reflect { interface }) => bare::reflect(&interface),
-        Some(Role::Loop { interface }) => bare::af_xdp(&interface),
+        Role::Generate(args) => generate::run(&args),
+        Role::Reflect { interface } => bare::reflect(&interface),
+        Role::Loop { interface } => bare::af_xdp(&interface),
     }
 }

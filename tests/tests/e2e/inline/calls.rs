@@ -12,7 +12,7 @@ use corex_lab::{
     Capture, capture::Captured, config, corex::CorexOptions, sipp::SippOptions, topology::Inline,
 };
 
-use crate::pair::{LIMIT, Pair, PairBooks};
+use super::pair::{LIMIT, Pair, PairBooks};
 
 /// Messages of a call that go to the server, and as many come from it.
 const EACH_WAY: u64 = 3;

@@ -8,6 +8,8 @@
 // The build script and xtask each use a part of it.
 #![allow(dead_code)]
 
+pub mod installed;
+
 use std::{
     env,
     ffi::OsString,
@@ -17,11 +19,10 @@ use std::{
     process::{self, Command, Stdio},
 };
 
+use installed::{Compiler, compilers, linkers};
+
 /// The target that the object is compiled for.
 pub const TARGET: &str = "bpfel-unknown-none";
-
-/// Oldest compiler that the workspace's `rust-version` admits.
-const MINIMUM_RUSTC: (u32, u32) = (1, 88);
 
 /// An empty crate, enough to see whether compiler and linker understand each other.
 const PROBE: &str = "#![feature(no_core)]\n#![no_core]\n#![no_main]\n";
@@ -29,13 +30,9 @@ const PROBE: &str = "#![feature(no_core)]\n#![no_core]\n#![no_main]\n";
 /// A compiler for the eBPF target with the source of `core`, and a linker that works with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
-    /// The cargo that belongs to `rustc`.
-    pub cargo: PathBuf,
-    /// The compiler itself, not rustup's proxy.
-    pub rustc: PathBuf,
-    /// Whether unstable features need `RUSTC_BOOTSTRAP=1` (a stable compiler).
-    pub bootstrap: bool,
-    /// The linker.
+    /// Makes the programs.
+    pub compiler: Compiler,
+    /// Links them.
     pub bpf_linker: PathBuf,
 }
 
@@ -97,31 +94,9 @@ impl fmt::Display for Toolchain {
         write!(
             f,
             "{} and {}",
-            self.rustc.display(),
+            self.compiler.rustc.display(),
             self.bpf_linker.display()
         )
-    }
-}
-
-/// A compiler for the eBPF target with the source of `core`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compiler {
-    /// The cargo that belongs to `rustc`.
-    pub cargo: PathBuf,
-    /// The compiler itself, not rustup's proxy.
-    pub rustc: PathBuf,
-    /// Whether unstable features need `RUSTC_BOOTSTRAP=1` (a stable compiler).
-    pub bootstrap: bool,
-}
-
-impl Compiler {
-    /// Major version of the LLVM in it, which bpf-linker must share.
-    pub fn llvm(&self) -> Option<u32> {
-        let text = answer(&self.rustc, &["--version", "--verbose"])?;
-        let version = text
-            .lines()
-            .find_map(|line| line.strip_prefix("LLVM version: "))?;
-        version.split('.').next()?.parse().ok()
     }
 }
 
@@ -137,24 +112,17 @@ impl Toolchain {
             return Err(Missing::Compiler);
         }
         let mut missing = Missing::Linker;
-        for Compiler {
-            cargo,
-            rustc,
-            bootstrap,
-        } in compilers
-        {
+        for compiler in compilers {
             for bpf_linker in &linkers {
                 let toolchain = Self {
-                    cargo: cargo.clone(),
-                    rustc: rustc.clone(),
-                    bootstrap,
+                    compiler: compiler.clone(),
                     bpf_linker: bpf_linker.clone(),
                 };
                 match toolchain.probe() {
                     Ok(()) => return Ok(toolchain),
                     Err(reason) => {
                         missing = Missing::Mismatch {
-                            rustc: rustc.clone(),
+                            rustc: compiler.rustc.clone(),
                             bpf_linker: bpf_linker.clone(),
                             reason,
                         }
@@ -177,7 +145,7 @@ impl Toolchain {
         flags.push(format!("\x1f--cfg=bpf_target_arch=\"{}\"", host_arch()));
 
         let built = self
-            .clean(&self.cargo)
+            .clean(&self.compiler.cargo)
             .current_dir(workspace)
             .args(["build", "--quiet", "--package", "corex-ebpf", "--bins"])
             .args(["--release", "-Z", "build-std=core", "--target", TARGET])
@@ -188,7 +156,7 @@ impl Toolchain {
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|error| format!("{} can't be run: {error}", self.cargo.display()))?;
+            .map_err(|error| format!("{} can't be run: {error}", self.compiler.cargo.display()))?;
         if !built.status.success() {
             return Err(format!("the eBPF programs did not build with {self}"));
         }
@@ -204,13 +172,18 @@ impl Toolchain {
                 command.env_remove(name);
             }
         }
-        let directories = self.rustc.parent().map(Path::to_path_buf).into_iter();
+        let directories = self
+            .compiler
+            .rustc
+            .parent()
+            .map(Path::to_path_buf)
+            .into_iter();
         let path = env::var_os("PATH").unwrap_or_default();
         if let Ok(path) = env::join_paths(directories.chain(env::split_paths(&path))) {
             command.env("PATH", path);
         }
-        command.env("RUSTC", &self.rustc);
-        if self.bootstrap {
+        command.env("RUSTC", &self.compiler.rustc);
+        if self.compiler.bootstrap {
             command.env("RUSTC_BOOTSTRAP", "1");
         }
         command
@@ -229,7 +202,7 @@ impl Toolchain {
         let mut linker = OsString::from("-Clinker=");
         linker.push(&self.bpf_linker);
         let mut child = self
-            .clean(&self.rustc)
+            .clean(&self.compiler.rustc)
             .args(["--crate-name", "probe", "--crate-type", "bin"])
             .args(["--target", TARGET, "-Cpanic=abort", "-Clink-arg=--btf"])
             .arg(linker)
@@ -271,123 +244,6 @@ pub fn executables(messages: &str) -> Vec<PathBuf> {
             Some(PathBuf::from(path))
         })
         .collect()
-}
-
-/// Where `cargo install` puts programs.
-pub fn cargo_bin() -> Option<PathBuf> {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;
-    Some(home.join("bin"))
-}
-
-/// The first program of that name in PATH.
-pub fn in_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file())
-}
-
-/// Compilers with the source of `core`, the preferred one first.
-pub fn compilers() -> Vec<Compiler> {
-    let mut found = rustup_nightlies();
-    found.extend(debian());
-    found
-}
-
-/// Whether Debian's compiler is there, with the source of `core`.
-pub fn has_debian() -> bool {
-    debian().is_some()
-}
-
-fn debian() -> Option<Compiler> {
-    let compiler = Compiler {
-        cargo: PathBuf::from("/usr/bin/cargo"),
-        rustc: PathBuf::from("/usr/bin/rustc"),
-        bootstrap: true,
-    };
-    let complete = compiler.cargo.is_file()
-        && new_enough(&compiler.rustc)
-        && sysroot(&compiler.rustc).is_some_and(|sysroot| has_source(&sysroot));
-    complete.then_some(compiler)
-}
-
-/// Nightlies are found by their directories: asking rustup could make it download one.
-fn rustup_nightlies() -> Vec<Compiler> {
-    let home = env::var_os("RUSTUP_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".rustup")));
-    let Some(entries) = home.and_then(|h| std::fs::read_dir(h.join("toolchains")).ok()) else {
-        return Vec::new();
-    };
-    let mut sysroots: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("nightly"))
-        })
-        .filter(|path| has_source(path))
-        .collect();
-    // `nightly-x86_64-…` before `nightly-2026-…`, newer dates before older ones.
-    sysroots.sort();
-    sysroots.reverse();
-    sysroots
-        .into_iter()
-        .map(|sysroot| Compiler {
-            cargo: sysroot.join("bin/cargo"),
-            rustc: sysroot.join("bin/rustc"),
-            bootstrap: false,
-        })
-        .filter(|compiler| compiler.cargo.is_file() && compiler.rustc.is_file())
-        .collect()
-}
-
-fn has_source(sysroot: &Path) -> bool {
-    sysroot
-        .join("lib/rustlib/src/rust/library/core/src/lib.rs")
-        .is_file()
-}
-
-fn sysroot(rustc: &Path) -> Option<PathBuf> {
-    Some(PathBuf::from(answer(rustc, &["--print", "sysroot"])?))
-}
-
-/// Whether `rustc --version` answers with [`MINIMUM_RUSTC`] or newer.
-fn new_enough(rustc: &Path) -> bool {
-    let Some(text) = answer(rustc, &["--version"]) else {
-        return false;
-    };
-    let mut numbers = text
-        .split_whitespace()
-        .nth(1)
-        .unwrap_or_default()
-        .split('.')
-        .filter_map(|part| part.parse::<u32>().ok());
-    matches!(
-        (numbers.next(), numbers.next()),
-        (Some(major), Some(minor)) if (major, minor) >= MINIMUM_RUSTC
-    )
-}
-
-fn answer(program: &Path, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove("LD_LIBRARY_PATH");
-    let output = command.output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim().to_owned())
-}
-
-/// bpf-linkers, the one of `cargo install` first.
-pub fn linkers() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = cargo_bin()
-        .map(|directory| directory.join("bpf-linker"))
-        .into_iter()
-        .filter(|candidate| candidate.is_file())
-        .chain(in_path("bpf-linker"))
-        .collect();
-    found.dedup();
-    found
 }
 
 /// The architecture whose registers and calling convention the programs may ask for.
@@ -491,12 +347,14 @@ mod tests {
     #[test]
     fn a_stable_compiler_is_named_and_its_unstable_features_are_opened() {
         let toolchain = Toolchain {
-            cargo: "/usr/bin/cargo".into(),
-            rustc: "/usr/bin/rustc".into(),
-            bootstrap: true,
+            compiler: Compiler {
+                cargo: "/usr/bin/cargo".into(),
+                rustc: "/usr/bin/rustc".into(),
+                bootstrap: true,
+            },
             bpf_linker: "/opt/bpf-linker".into(),
         };
-        let command = toolchain.clean(&toolchain.cargo);
+        let command = toolchain.clean(&toolchain.compiler.cargo);
         let value = |name: &str| {
             command
                 .get_envs()

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use corex_lab::Registrar;
 
-use crate::pair::LIMIT;
+use super::pair::LIMIT;
 
 #[test]
 fn a_phone_registers_and_calls_by_an_unmodified_server_over_a_wire_without_sip() -> Result<()> {

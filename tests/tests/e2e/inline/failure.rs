@@ -17,7 +17,7 @@ use corex_lab::{
     Books, Corex, Mounts, WorkDir, config, corex::CorexOptions, topology::Inline, wait,
 };
 
-use crate::pair::LIMIT;
+use super::pair::LIMIT;
 
 const IN: &str = "+in";
 const OUT: &str = "+out";
@@ -330,44 +330,6 @@ fn closed_a_stopped_corex_stays_closed_until_its_programs_are_taken_off() -> Res
 }
 
 #[test]
-fn a_hung_corex_is_noticed_and_comes_back() -> Result<()> {
-    for (policy, passes) in [("open", true), ("closed", false)] {
-        let bench = Bench::new(
-            &format!(
-                "modparam(\"corex\", \"on_failure\", \"{policy}\")\n\
-                 modparam(\"corex\", \"watchdog\", 1000)"
-            ),
-            &[],
-        )?;
-        let corex = bench.start("corex")?;
-        bench.check(Some(IN), Some(OUT))?;
-        corex.process.signal(libc::SIGSTOP)?;
-        thread::sleep(Duration::from_millis(1500));
-        let expected = passes.then_some("");
-        bench.check(expected, expected)?;
-        corex.process.signal(libc::SIGCONT)?;
-        wait::until("it serves again", LIMIT, || {
-            Ok((bench.in_becomes()?.as_deref() == Some(IN)).then_some(()))
-        })?;
-        bench.check(Some(IN), Some(OUT))?;
-        let books = corex.stop()?;
-        books.check_balance()?;
-        let verdict = if passes { "passed" } else { "dropped" };
-        ensure!(
-            books.get(&format!("kernel.{verdict}.hung")) > 0,
-            "{:#}",
-            books.0
-        );
-        ensure!(
-            books.get(&format!("inline.egress.{verdict}.hung")) > 0,
-            "{:#}",
-            books.0
-        );
-    }
-    Ok(())
-}
-
-#[test]
 fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
     for policy in ["open", "closed"] {
         let bench = Bench::new(
@@ -376,7 +338,7 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
         )?;
         // Another binary, as after an upgrade.
         let new = bench.work.join("corex-new");
-        std::fs::copy(corex_lab::corex::binary()?, &new)?;
+        corex_lab::corex::copy_binary(&new)?;
         let old = bench.start("old")?;
         let load = Load::start(&bench)?;
         pause();
@@ -418,35 +380,6 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
 }
 
 #[test]
-fn a_detour_that_somebody_takes_away_ends_corex_rather_than_the_traffic() -> Result<()> {
-    for (words, said) in [
-        ("link delete cx-edge-0", "is gone"),
-        ("link set dev cx-edge-0p down", "is down"),
-    ] {
-        for policy in ["open", "closed"] {
-            let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
-            let bench = Bench::new(&parameter, &[])?;
-            let corex = bench.start("corex")?;
-            bench.check(Some(IN), Some(OUT))?;
-            bench.net.server.ip(words)?;
-            let status = corex.process.wait(LIMIT)?;
-            ensure!(status.code() == Some(3), "{status}: {}", corex.log());
-            ensure!(corex.log().contains(said), "{}", corex.log());
-            if policy == "open" {
-                bench.check(Some(""), Some(""))?;
-                ensure!(bench.left()?.is_empty(), "{:?}", bench.left()?);
-            } else {
-                bench.check(None, None)?;
-            }
-            let again = bench.start("again")?;
-            bench.check(Some(IN), Some(OUT))?;
-            again.stop()?.check_balance()?;
-        }
-    }
-    Ok(())
-}
-
-#[test]
 fn a_start_that_fails_leaves_nothing() -> Result<()> {
     let bench = Bench::new("", &[])?;
     // The second interface has XDP of somebody else's, in the mode that is asked for.
@@ -469,4 +402,78 @@ fn a_start_that_fails_leaves_nothing() -> Result<()> {
     bench.check(Some(""), Some(""))?;
     occupant.stop()?;
     Ok(())
+}
+
+/// Tests that run with no other beside them. A worker that neighbours keep from running for a
+/// second is hung, to the watchdog; and where they keep the kernel from giving up the queue of a
+/// corex that has ended, its successor finds the queue taken.
+mod alone {
+    use super::*;
+
+    #[test]
+    fn a_hung_corex_is_noticed_and_comes_back() -> Result<()> {
+        for (policy, passes) in [("open", true), ("closed", false)] {
+            let bench = Bench::new(
+                &format!(
+                    "modparam(\"corex\", \"on_failure\", \"{policy}\")\n\
+                     modparam(\"corex\", \"watchdog\", 1000)"
+                ),
+                &[],
+            )?;
+            let corex = bench.start("corex")?;
+            bench.check(Some(IN), Some(OUT))?;
+            corex.process.signal(libc::SIGSTOP)?;
+            thread::sleep(Duration::from_millis(1500));
+            let expected = passes.then_some("");
+            bench.check(expected, expected)?;
+            corex.process.signal(libc::SIGCONT)?;
+            wait::until("it serves again", LIMIT, || {
+                Ok((bench.in_becomes()?.as_deref() == Some(IN)).then_some(()))
+            })?;
+            bench.check(Some(IN), Some(OUT))?;
+            let books = corex.stop()?;
+            books.check_balance()?;
+            let verdict = if passes { "passed" } else { "dropped" };
+            ensure!(
+                books.get(&format!("kernel.{verdict}.hung")) > 0,
+                "{:#}",
+                books.0
+            );
+            ensure!(
+                books.get(&format!("inline.egress.{verdict}.hung")) > 0,
+                "{:#}",
+                books.0
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_detour_that_somebody_takes_away_ends_corex_rather_than_the_traffic() -> Result<()> {
+        for (words, said) in [
+            ("link delete cx-edge-0", "is gone"),
+            ("link set dev cx-edge-0p down", "is down"),
+        ] {
+            for policy in ["open", "closed"] {
+                let parameter = format!("modparam(\"corex\", \"on_failure\", \"{policy}\")");
+                let bench = Bench::new(&parameter, &[])?;
+                let corex = bench.start("corex")?;
+                bench.check(Some(IN), Some(OUT))?;
+                bench.net.server.ip(words)?;
+                let status = corex.process.wait(LIMIT)?;
+                ensure!(status.code() == Some(3), "{status}: {}", corex.log());
+                ensure!(corex.log().contains(said), "{}", corex.log());
+                if policy == "open" {
+                    bench.check(Some(""), Some(""))?;
+                    ensure!(bench.left()?.is_empty(), "{:?}", bench.left()?);
+                } else {
+                    bench.check(None, None)?;
+                }
+                let again = bench.start("again")?;
+                bench.check(Some(IN), Some(OUT))?;
+                again.stop()?.check_balance()?;
+            }
+        }
+        Ok(())
+    }
 }

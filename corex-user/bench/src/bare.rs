@@ -18,7 +18,7 @@ use crate::TICK;
 
 /// The benchmark's programs.
 pub fn object() -> anyhow::Result<Ebpf> {
-    let bytes = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/corex-ebpf-bench"));
+    let bytes = aya::include_bytes_aligned!(env!("BENCH_OBJECT"));
     Ok(Ebpf::load(bytes)?)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{Kamailio, Process, WorkDir, corex::CorexOptions, topology::Relay};
 
-#[path = "../../corex-user/script/src/run/transform/tests/cases/mod.rs"]
+#[path = "../../../corex-user/script/src/run/transform/tests/cases/mod.rs"]
 mod cases;
 
 use cases::{Cases, TABLES};
