@@ -367,6 +367,10 @@ counters! {
         drop_send_unresolved: verdict,
         /// No listen socket of the destination's address family.
         drop_send_no_socket: verdict,
+        /// A destination where corex itself listens: the message would come back.
+        drop_send_self: verdict,
+        /// A message to be sent as it is that came with a TTL (hop limit) of 1 or 0.
+        drop_send_ttl: verdict,
         /// The message exceeds what one UDP datagram carries.
         drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.

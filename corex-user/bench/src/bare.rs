@@ -80,6 +80,7 @@ pub fn af_xdp(interface: &str) -> anyhow::Result<()> {
                 src: datagram.dst,
                 dst: datagram.src,
                 ttl: 64,
+                identification: None,
                 traffic_class: datagram.traffic_class,
             };
             packet::rewrite_in_place(bytes, datagram.payload_range(), &envelope, sum)?;

@@ -98,6 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         src: SocketAddr::new(ENDS.generator.into(), FIRST_PORT),
         dst: SocketAddr::new(ENDS.device.into(), 5060),
         ttl: 64,
+        identification: None,
         traffic_class: 0,
     };
     let mut frame = vec![0; payload.len() + packet::MAX_HEADERS_LEN];

@@ -181,6 +181,24 @@ pub struct LoadError {
     pub parameter: Option<(&'static str, usize)>,
 }
 
+/// A constant argument.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Constant {
+    /// A string.
+    Str(Vec<u8>),
+    /// An integer.
+    Int(i64),
+}
+
+/// A call in a route block, as far as its arguments are constant.
+#[derive(Clone, Debug)]
+pub struct ConstantCall {
+    /// The function's own name, whichever of its names is written.
+    pub function: &'static str,
+    /// Its arguments, each with its place. `None`: one that isn't constant.
+    pub arguments: Vec<Option<(Constant, Span)>>,
+}
+
 /// A configuration that has been read to its end, as a module looks at it.
 pub trait Review {
     /// What it sets.
@@ -197,6 +215,9 @@ pub trait Review {
 
     /// Whether there is an AVP for what the hook makes of a message.
     fn has_message_avp(&self) -> bool;
+
+    /// The calls with a constant among their arguments, in order.
+    fn constant_calls(&self) -> &[ConstantCall];
 
     /// Adds to the report.
     fn report(&mut self, diagnostic: Diagnostic);

@@ -50,6 +50,12 @@ pub enum SendError {
     /// No listen socket can reach the address: another family or transport.
     #[error("no listen socket of the destination's address family and transport")]
     NoSocket,
+    /// We listen there ourselves.
+    #[error("corex itself listens there: the message would come back")]
+    OwnSocket,
+    /// It came with a TTL (hop limit) of 1 or 0.
+    #[error("the message came with a TTL of 1 or 0: it may go in circles")]
+    Ttl,
     /// More than a datagram carries.
     #[error("the message is larger than a datagram")]
     TooLong,
@@ -118,6 +124,9 @@ pub struct Outgoing<'a> {
     pub hop: NextHop<'a>,
     /// The connection to send it on, if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether SIP ends a loop that it may be in: a forwarded request has its Max-Forwards counted
+    /// down, and a reply loses a Via at each hop. Else the packet's TTL has to.
+    pub is_hop_counted: bool,
 }
 
 /// Why a file couldn't be read or written.

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     kernel::knobs::Knobs,
-    pipeline::{Listener, PipelineContext, files::Files},
+    pipeline::{Listener, PipelineContext, files::Files, own_sockets},
     telemetry::trace::Tap,
 };
-use corex_script::Config;
+use corex_script::{Config, settings::OwnSockets};
 use corex_sip::alias;
 
 /// Makes the context for a configuration; the tap, the knobs and the outbox outlive it.
@@ -24,15 +24,22 @@ pub fn build(
     knobs: Knobs,
     outbox: AsyncOutbox,
 ) -> anyhow::Result<PipelineContext> {
-    let own = listen::entries(&listeners);
+    let entries = listen::entries(&listeners);
     let aliases = alias::Table::new(
-        own.iter().chain(&config.settings.alias),
+        entries.iter().chain(&config.settings.alias),
         &config.settings.corex.alias_subdomains,
     );
+    let own = if config.settings.corex.inline.is_on {
+        // The addresses are the server's.
+        OwnSockets::default()
+    } else {
+        own_sockets(&listeners)
+    };
     let files = start_files(&config)?;
     Ok(PipelineContext {
         config,
         listeners,
+        own: Arc::new(own),
         aliases,
         knobs,
         tap,

@@ -137,6 +137,7 @@ impl Worker {
                 socket: SocketId(id as u16),
                 transport: Transport::Udp,
                 connection: None,
+                ttl: datagram.ttl,
             };
             pipeline.receive(inbound, &mut egress);
         })
@@ -160,6 +161,7 @@ impl Worker {
                 socket: message.socket,
                 transport: message.transport,
                 connection: Some(message.connection),
+                ttl: None,
             };
             let mut egress = SocketEgress {
                 sockets: &self.sockets,

@@ -8,7 +8,10 @@ use std::{
 
 use super::{files::Files, outbox::Outbox};
 use crate::{kernel::knobs::Knobs, telemetry::trace::Tap};
-use corex_script::{Config, SocketId, settings::Corex};
+use corex_script::{
+    Config, SocketId,
+    settings::{Corex, OwnSockets},
+};
 use corex_sip::{Transport, alias};
 
 /// A listen socket, resolved.
@@ -30,6 +33,19 @@ impl fmt::Display for Listener {
     }
 }
 
+/// What listeners get that is sent to them, or to what they are advertised as.
+pub fn own_sockets(listeners: &[Listener]) -> OwnSockets {
+    let mut own = OwnSockets::default();
+    for listener in listeners {
+        let (transport, address) = (listener.transport, listener.address);
+        own.add(transport, &address.ip().to_string(), address.port());
+        if let Some((host, port)) = &listener.advertise {
+            own.add(transport, host, port.unwrap_or(address.port()));
+        }
+    }
+    own
+}
+
 /// Sets the knobs to what a configuration says. Without a hook no message is too short for it.
 pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
     knobs.set_probe_len(corex.probe_len);
@@ -47,6 +63,8 @@ pub struct PipelineContext {
     pub config: Config,
     /// The listen sockets; [`SocketId`] is the index.
     pub listeners: Vec<Listener>,
+    /// Where what is sent comes back to us.
+    pub own: Arc<OwnSockets>,
     /// Host names that are ours.
     pub aliases: alias::Table,
     /// What may change without a new configuration; these values count, not the configuration's.

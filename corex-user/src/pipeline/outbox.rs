@@ -1,11 +1,11 @@
 //! The way out for messages that can't leave at once: by a stream, or to a name that must be
 //! looked up first.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use corex_script::{ConnectionId, SendError, SocketId, Target};
+use corex_script::{ConnectionId, SendError, SocketId, Target, settings::OwnSockets};
 use corex_sip::Transport;
 
 /// What is known of a host name without waiting.
@@ -48,6 +48,10 @@ pub struct Deferred {
     pub socket: SocketId,
     /// Our address, unspecified where the kernel is to choose.
     pub local: SocketAddr,
+    /// Time to live, or hop limit, where it leaves as a datagram.
+    pub ttl: u8,
+    /// Where what is sent comes back to us: a name may turn out to be there.
+    pub own: Arc<OwnSockets>,
     /// The connection to use if it is still there.
     pub connection: Option<ConnectionId>,
 }

@@ -142,6 +142,7 @@ fn frame(to: &str, payload: &[u8]) -> Vec<u8> {
         src: src.parse().unwrap(),
         dst,
         ttl: 64,
+        identification: None,
         traffic_class: 0,
     };
     let mut buf = vec![0; payload.len() + 100];

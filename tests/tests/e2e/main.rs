@@ -22,3 +22,4 @@ mod syslog;
 mod top;
 mod transformations;
 mod trust;
+mod wire;

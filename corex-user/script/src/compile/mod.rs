@@ -23,7 +23,7 @@ use regex::bytes::Regex;
 
 use self::review::{Reviewed, Written};
 use self::route::Declared;
-use crate::function::{Function, Module, Modules, Sources};
+use crate::function::{ConstantCall, Function, Module, Modules, Sources};
 
 use self::names::Names;
 use crate::run::program::{AvpId, Block, Program, Socket, VarId};
@@ -54,6 +54,8 @@ struct Checker {
     routes: Vec<Declared>,
     /// Functions that were called, with the index of the block that calls.
     uses: Vec<(usize, &'static Function, Span)>,
+    /// Calls with constants.
+    constant_calls: Vec<ConstantCall>,
     /// Blocks that call blocks.
     calls: Vec<(usize, usize)>,
     /// The block that is being compiled.
@@ -153,6 +155,7 @@ impl Checker {
             written: Vec::new(),
             routes: Vec::new(),
             uses: Vec::new(),
+            constant_calls: Vec::new(),
             calls: Vec::new(),
             route: 0,
             loops: 0,

@@ -310,6 +310,7 @@ fn judge(
         socket,
         transport: Transport::Udp,
         connection: None,
+        ttl: None,
     };
     // Taken, since its owner is used while it is read.
     let mut replacement = std::mem::take(&mut inline.replacement);
