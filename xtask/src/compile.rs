@@ -107,18 +107,32 @@ pub fn build(profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`corex`].
-pub fn build_by(mut command: Command, name: &str) -> Result<PathBuf> {
+pub fn build_by(command: Command, name: &str) -> Result<PathBuf> {
     Toolchain::find()?;
+    let messages = messages_of(command)?;
+    executable(&messages, name).with_context(|| format!("cargo built {name} but didn't say where"))
+}
+
+/// Runs a cargo command that builds tests (`cargo test --no-run`), and returns the paths of their
+/// programs.
+///
+/// # Errors
+/// The build failed.
+pub fn test_programs(command: Command) -> Result<Vec<PathBuf>> {
+    Ok(programs_of_tests(&messages_of(command)?))
+}
+
+/// What a cargo command that builds says for other programs: an object of JSON a line.
+fn messages_of(mut command: Command) -> Result<String> {
     command.arg("--message-format=json-render-diagnostics");
     let output = command
         .stderr(Stdio::inherit())
         .output()
-        .context("run cargo build")?;
+        .context("run cargo")?;
     if !output.status.success() {
-        bail!("{name} could not be built; the reason is above");
+        bail!("the build failed; the reason is above");
     }
-    executable(&String::from_utf8_lossy(&output.stdout), name)
-        .with_context(|| format!("cargo built {name} but didn't say where"))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The binary to run: `$COREX_BIN` if that is set, else one built with this profile.
@@ -135,11 +149,25 @@ pub fn corex_to_run(profile: Profile) -> Result<PathBuf> {
 
 /// Finds the binary in cargo's messages; that of its unit tests has the same name.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    executables(messages)
+        .filter(|message| message["target"]["name"] == name && message["profile"]["test"] != true)
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+}
+
+/// Finds the programs of test harnesses in cargo's messages.
+fn programs_of_tests(messages: &str) -> Vec<PathBuf> {
+    executables(messages)
+        .filter(|message| message["profile"]["test"] == true)
+        .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .collect()
+}
+
+/// Cargo's messages about what can be run.
+fn executables(messages: &str) -> impl Iterator<Item = Value> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name && message["profile"]["test"] != true)
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .filter(|message| message["executable"].is_string())
 }
 
 #[cfg(test)]
@@ -169,5 +197,9 @@ not json
 {"reason":"compiler-artifact","target":{"name":"corex"},"profile":{"test":true},"executable":"/t/debug/deps/corex-1"}
 {"reason":"compiler-artifact","target":{"name":"corex"},"executable":"/t/debug/corex"}"#;
         assert_eq!(executable(messages, "corex"), Some("/t/debug/corex".into()));
+        assert_eq!(
+            programs_of_tests(messages),
+            ["/t/debug/deps/corex-1"].map(PathBuf::from)
+        );
     }
 }

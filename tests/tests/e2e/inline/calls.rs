@@ -89,16 +89,6 @@ fn the_wire_shows_no_sip_and_the_server_gets_what_the_client_sent_byte_for_byte(
 }
 
 #[test]
-fn ten_thousand_calls_pass_and_none_fails() -> Result<()> {
-    let pair = Pair::new("", config::GZIP)?;
-    let wire = Capture::start(&pair.net.internet, "d")?;
-    call(&pair, V4(), 10_000, 400)?;
-    check_unreadable(&wire.stop()?)?;
-    pair.stop()?;
-    Ok(())
-}
-
-#[test]
 fn calls_by_ipv6_pass() -> Result<()> {
     let pair = Pair::new("", config::GZIP)?;
     call(&pair, V6(), 50, 50)?;
@@ -254,4 +244,20 @@ fn other_traffic_on_the_nic_is_unharmed_and_never_reaches_user_space() -> Result
 fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
+}
+
+/// A test that runs with no other beside it: it fills the machine, and where the machine is too slow
+/// for it, messages come late and are sent again.
+mod alone {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_calls_pass_and_none_fails() -> Result<()> {
+        let pair = Pair::new("", config::GZIP)?;
+        let wire = Capture::start(&pair.net.internet, "d")?;
+        call(&pair, V4(), 10_000, 400)?;
+        check_unreadable(&wire.stop()?)?;
+        pair.stop()?;
+        Ok(())
+    }
 }
