@@ -35,6 +35,8 @@ const BATCH: usize = 64;
 const ROUNDS: u32 = 16;
 /// An idle worker wakes up so often to publish the rings' drop counters.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long a worker that was told to stop goes on with what was waiting then.
+const DRAIN: Duration = Duration::from_secs(1);
 /// An idle worker with packets that the kernel didn't take yet offers them again so soon.
 const BACKLOG: Duration = Duration::from_millis(1);
 
@@ -63,14 +65,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs until told to stop, then handles what has already arrived.
+    /// Runs until told to stop, then handles what has already arrived, for [`DRAIN`] at most.
     pub fn run(mut self) {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;
         let mut statistics_at = Instant::now();
         let mut awake_since = statistics_at;
         while !self.stop.load(Ordering::Relaxed) {
-            let busy = self.serve_queues();
+            let stop = Arc::clone(&self.stop);
+            let busy = self.serve_queues(|| stop.load(Ordering::Relaxed));
             rounds += 1;
             if busy && rounds < ROUNDS {
                 continue;
@@ -101,21 +104,27 @@ impl Worker {
             let ready = self.wait(timeout);
             awake_since = Instant::now();
             for id in ready {
-                self.serve_socket(id, &mut buffers);
+                self.serve_socket(id, &mut buffers, || false);
             }
-            self.serve_inbox();
+            self.serve_inbox(|| false);
         }
         self.drain(&mut buffers);
     }
 
-    /// One batch from each queue. Returns whether there was anything.
-    fn serve_queues(&mut self) -> bool {
+    /// One batch from each queue, or less once `is_over`. Returns whether there was anything.
+    fn serve_queues(&mut self, is_over: impl Fn() -> bool) -> bool {
         self.xdp
             .as_mut()
-            .is_some_and(|xdp| xdp.serve(self.id, &self.sockets, &mut self.pipeline))
+            .is_some_and(|xdp| xdp.serve(self.id, &self.sockets, &mut self.pipeline, is_over))
     }
 
-    fn serve_socket(&mut self, id: usize, buffers: &mut ReceiveBuffers) -> bool {
+    /// A batch of datagrams; once `is_over`, they are dropped. Returns whether there may be more.
+    fn serve_socket(
+        &mut self,
+        id: usize,
+        buffers: &mut ReceiveBuffers,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
         let Some(socket) = self.sockets.get(id) else {
             return false;
         };
@@ -130,6 +139,10 @@ impl Worker {
                 add(&tally.socket_in, 1);
                 add(&tally.socket_in_bytes, datagram.payload.len());
             }
+            if is_over() {
+                pipeline.counters.drop_stopping += 1;
+                return;
+            }
             let inbound = Inbound {
                 payload: datagram.payload,
                 source: datagram.source,
@@ -142,8 +155,9 @@ impl Worker {
         })
     }
 
-    /// A batch of messages from streams. Returns whether there may be more.
-    fn serve_inbox(&mut self) -> bool {
+    /// A batch of messages from streams; once `is_over`, they are dropped. Returns whether there
+    /// may be more.
+    fn serve_inbox(&mut self, is_over: impl Fn() -> bool) -> bool {
         for _ in 0..BATCH {
             let Ok(message) = self.inbox.try_recv() else {
                 return false;
@@ -152,6 +166,10 @@ impl Worker {
             if let Some(tally) = self.link.sockets.get(usize::from(message.socket.0)) {
                 add(&tally.stream_in, 1);
                 add(&tally.stream_in_bytes, message.payload.len());
+            }
+            if is_over() {
+                self.pipeline.counters.drop_stopping += 1;
+                continue;
             }
             let inbound = Inbound {
                 payload: &message.payload,
@@ -243,15 +261,39 @@ impl Worker {
         }
     }
 
-    /// Handles what the rings and sockets hold already, and waits for what is being sent.
+    /// Handles what rings, sockets and inbox hold by now, and waits for what is being sent. What
+    /// comes meanwhile stays out, and what takes too long is dropped.
     fn drain(&mut self, buffers: &mut ReceiveBuffers) {
-        while self.serve_queues() {}
-        for id in 0..self.sockets.len() {
-            while self.serve_socket(id, buffers) {}
+        let deadline = Instant::now() + DRAIN;
+        let is_over = || Instant::now() >= deadline;
+        self.inbox.close();
+        let is_closed: Vec<bool> = self
+            .sockets
+            .iter()
+            .map(|socket| match socket.close_intake() {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "stopping: a socket can't be closed to what comes now");
+                    false
+                }
+            })
+            .collect();
+        while self.serve_queues(is_over) {}
+        for (id, is_closed) in is_closed.into_iter().enumerate() {
+            while (is_closed || !is_over()) && self.serve_socket(id, buffers, is_over) {}
         }
-        while self.serve_inbox() {}
+        while self.serve_inbox(is_over) {}
         if let Some(xdp) = &mut self.xdp {
             xdp.drain(&mut self.pipeline.counters);
+        }
+        let dropped = self.pipeline.counters.drop_stopping;
+        if dropped > 0 {
+            tracing::warn!(
+                worker = self.id,
+                dropped,
+                "stopping: more was waiting than could be handled in {} s",
+                DRAIN.as_secs()
+            );
         }
         self.read_statistics();
         self.publish();
