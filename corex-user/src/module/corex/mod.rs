@@ -123,8 +123,9 @@ const FUNCTIONS: &[Function] = &[
         ]],
         routes: Routes::ANY,
         doc: "Puts the content of a file into a variable. The path lies in a directory of \
-              file_root; a relative one starts at the first. A change on disk is seen within a \
-              second.",
+              file_root; a relative one starts at the first. Without file_root it starts at the \
+              configuration's directory; what isn't there is looked for where file_write() \
+              writes. A change on disk is seen within a second.",
         handler: file::read,
     },
     Function {
@@ -132,7 +133,9 @@ const FUNCTIONS: &[Function] = &[
         aliases: &[],
         forms: &[&[value("path"), value("content")]],
         routes: Routes::ANY,
-        doc: "Writes a file, whole or not at all, in a directory of file_root.",
+        doc: "Writes a file, whole or not at all, in a directory of file_root; a relative path \
+              starts at the first. Nothing is written where the configuration or its scripts \
+              lie, nor below.",
         handler: file::write,
     },
 ];
@@ -249,9 +252,12 @@ const PARAMETERS: &[Parameter] = &[
             },
             help: "write a directory, as in \"/var/lib/corex\"",
         },
-        doc: "A directory that file_read() and file_write() may use, with all that is below it. \
-              May be set many times. Default: the configuration's directory and the one for \
-              temporary files.",
+        doc: "A directory that file_read() and file_write() may use, with all that is below it; \
+              file_write() not where the configuration, its scripts, or files that it names \
+              lie, nor below such a place. May be set many times. Default: to read, the \
+              configuration's directory and the one for temporary files; to write, a directory \
+              that corex makes for itself: $STATE_DIRECTORY, else /var/lib/corex/INSTANCE, else \
+              corex-UID-INSTANCE in the one for temporary files.",
     },
     Parameter {
         name: "file_max_size",
