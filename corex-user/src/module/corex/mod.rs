@@ -283,6 +283,44 @@ const PARAMETERS: &[Parameter] = &[
               come from. Default: the system's.",
     },
     Parameter {
+        name: "tcp_max_per_peer",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.stream.per_peer = Some(value as usize),
+        },
+        doc: "The most TCP connections with one address (IPv6: one /64) that it opened, and the \
+              most that corex opened to it. More are refused, and counted as refused_peer. \
+              Default: a quarter of tcp_max_connections.",
+    },
+    Parameter {
+        name: "tcp_reserve",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.stream.reserve = Some(value as usize),
+        },
+        doc: "So many of tcp_max_connections are for connections that corex opens: none is \
+              accepted that would take one of them. Default: an eighth.",
+    },
+    Parameter {
+        name: "tcp_keepalive_lifetime",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 1 << 24,
+            set: |settings, value| {
+                settings.stream.keepalive = std::time::Duration::from_secs(value as u64);
+            },
+        },
+        doc: "For so many seconds after the last SIP message, in either direction, keep-alives \
+              (RFC 5626: CRLF) keep a TCP connection open; one that hasn't carried a message yet \
+              they don't keep. Without traffic of any kind it is closed after \
+              tcp_connection_lifetime. Default: 7200.",
+    },
+    Parameter {
         name: "interface",
         aliases: &[],
         kind: ParameterKind::Text {
