@@ -2,6 +2,7 @@
 //! and runs each to completion. It shares no lock with anybody.
 
 use std::{
+    cell::Cell,
     io::Read as _,
     os::{fd::AsFd as _, unix::net::UnixStream},
     sync::{
@@ -64,6 +65,31 @@ pub struct Worker {
     pub wake: UnixStream,
 }
 
+/// What a worker that is told to stop goes by.
+struct StopClock {
+    stop: Arc<AtomicBool>,
+    /// When it was seen to be told.
+    told: Cell<Option<Instant>>,
+}
+
+impl StopClock {
+    /// Whether the worker is told to stop.
+    fn is_told(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was told longer than [`DRAIN`] ago.
+    fn is_over(&self) -> bool {
+        if !self.is_told() {
+            return false;
+        }
+        let now = Instant::now();
+        let told = self.told.get().unwrap_or(now);
+        self.told.set(Some(told));
+        now.saturating_duration_since(told) >= DRAIN
+    }
+}
+
 impl Worker {
     /// Runs until told to stop, then handles what has already arrived, for [`DRAIN`] at most.
     pub fn run(mut self) {
@@ -71,9 +97,12 @@ impl Worker {
         let mut rounds = 0;
         let mut statistics_at = Instant::now();
         let mut awake_since = statistics_at;
-        while !self.stop.load(Ordering::Relaxed) {
-            let stop = Arc::clone(&self.stop);
-            let busy = self.serve_queues(|| stop.load(Ordering::Relaxed));
+        let clock = StopClock {
+            stop: Arc::clone(&self.stop),
+            told: Cell::new(None),
+        };
+        while !clock.is_told() {
+            let busy = self.serve_queues(|| clock.is_told());
             rounds += 1;
             if busy && rounds < ROUNDS {
                 continue;
@@ -104,11 +133,11 @@ impl Worker {
             let ready = self.wait(timeout);
             awake_since = Instant::now();
             for id in ready {
-                self.serve_socket(id, &mut buffers, || false);
+                self.serve_socket(id, &mut buffers, || clock.is_over());
             }
-            self.serve_inbox(|| false);
+            self.serve_inbox(|| clock.is_over());
         }
-        self.drain(&mut buffers);
+        self.drain(&mut buffers, &clock);
     }
 
     /// One batch from each queue, or less once `is_over`. Returns whether there was anything.
@@ -263,9 +292,8 @@ impl Worker {
 
     /// Handles what rings, sockets and inbox hold by now, and waits for what is being sent. What
     /// comes meanwhile stays out, and what takes too long is dropped.
-    fn drain(&mut self, buffers: &mut ReceiveBuffers) {
-        let deadline = Instant::now() + DRAIN;
-        let is_over = || Instant::now() >= deadline;
+    fn drain(&mut self, buffers: &mut ReceiveBuffers, clock: &StopClock) {
+        let is_over = || clock.is_over();
         self.inbox.close();
         let is_closed: Vec<bool> = self
             .sockets
