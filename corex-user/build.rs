@@ -1,4 +1,5 @@
-//! Builds the eBPF programs from source; `kernel::object` embeds them.
+//! Builds the eBPF programs from source; `kernel::object` embeds those of corex, the package
+//! corex-bench those of the benchmark.
 
 use std::{
     env, fs,
@@ -7,7 +8,7 @@ use std::{
 };
 
 // Shared with `cargo xtask setup`, so that both mean the same by "the tool chain is there".
-#[path = "../xtask/src/toolchain.rs"]
+#[path = "../xtask/src/toolchain/mod.rs"]
 mod toolchain;
 
 /// What the object is made of, relative to the workspace.
@@ -17,8 +18,11 @@ const SOURCES: [&str; 6] = [
     "corex-common/src",
     "corex-ebpf/Cargo.toml",
     "corex-ebpf/src",
-    "xtask/src/toolchain.rs",
+    "xtask/src/toolchain",
 ];
+
+/// What only the benchmark loads.
+const BENCH: &str = "corex-ebpf-bench";
 
 fn main() -> ExitCode {
     match build() {
@@ -50,8 +54,13 @@ fn build() -> Result<(), String> {
     let out_dir = variable("OUT_DIR")?;
     for object in built {
         let name = object.file_name().ok_or("an eBPF program without a name")?;
-        fs::copy(&object, out_dir.join(name))
+        let copy = out_dir.join(name);
+        fs::copy(&object, &copy)
             .map_err(|error| format!("{} could not be copied: {error}", object.display()))?;
+        if name == BENCH {
+            // corex-bench's build script reads it.
+            println!("cargo::metadata=BENCH_OBJECT={}", copy.display());
+        }
     }
     Ok(())
 }

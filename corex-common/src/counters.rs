@@ -1,10 +1,10 @@
 //! Counters, one structure of named `u64` for each place that decides about a packet.
 //!
-//! Each counter is marked with what it is in the books' equation ([`Kind`]): at rest the inputs of
-//! [`KernelCounters`], [`EgressCounters`] and [`DetourCounters`] equal their verdicts, and so do
-//! over all [`WorkerCounters`] the inputs and what the XDP programs steered to the workers, in
-//! inline mode that of [`DetourCounters`] too. Everything that balances, groups or labels counters
-//! goes by these marks.
+//! Each counter is marked with what it is in the books' equation ([`Kind`]). At rest the inputs of
+//! [`KernelCounters`], [`EgressCounters`] and [`DetourCounters`] equal the verdicts of each. For
+//! the workers, the inputs of all [`WorkerCounters`] and what XDP programs steered to them
+//! ([`KernelCounters`], in inline mode [`DetourCounters`] too) equal the verdicts of all. Everything
+//! that balances, groups or labels counters goes by these marks.
 
 /// What a counter is in the books' equation: `inputs = verdicts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ macro_rules! counters {
                 $(self.$field = self.$field.wrapping_add(other.$field);)*
             }
 
-            /// What came in, of that which is counted here: the sum of the inputs.
+            /// What came in: the sum of the inputs.
             pub fn received(&self) -> u64 {
                 self.sum(Kind::Input)
             }
@@ -149,6 +149,14 @@ counters! {
         pass_no_xsk: verdict,
         /// For a listen socket, but longer than a frame of the packet memory.
         pass_too_long: verdict,
+        /// For a listen socket, but the destination MAC is another host's, broadcast or multicast.
+        /// Inline, open: another host's.
+        pass_foreign_mac: verdict,
+        /// For a listen socket, but from a source address that the wire can't have: loopback,
+        /// multicast, broadcast, none, or the host's own.
+        pass_martian: verdict,
+        /// For a listen socket's port, but the address isn't the host's now: to be routed on.
+        pass_not_local: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
@@ -163,6 +171,11 @@ counters! {
         drop_too_long: verdict,
         /// Inline, closed: the worker of the queue shows no sign of life.
         drop_hung: verdict,
+        /// Inline, closed: for a protected socket, but the destination MAC is another host's.
+        drop_foreign_mac: verdict,
+        /// Inline, closed: for a protected socket, but from a source address that the wire can't
+        /// have.
+        drop_martian: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
         drop_ext_header: verdict,
@@ -357,6 +370,10 @@ counters! {
         drop_send_unresolved: verdict,
         /// No listen socket of the destination's address family.
         drop_send_no_socket: verdict,
+        /// A destination where corex itself listens: the message would come back.
+        drop_send_self: verdict,
+        /// A message to be sent as it is that came with a TTL (hop limit) of 1 or 0.
+        drop_send_ttl: verdict,
         /// The message exceeds what one UDP datagram carries.
         drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.

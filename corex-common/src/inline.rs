@@ -6,8 +6,8 @@ pub const INLINE: &str = "INLINE";
 pub const DETOURS: &str = "DETOURS";
 /// Hash: [`Address`] to the number of protected sockets on it.
 pub const ADDRESSES: &str = "ADDRESSES";
-/// LRU hash: [`FragmentKey`] to the protected socket's id; datagrams of which the first
-/// fragment took the detour.
+/// LRU hash: [`FragmentKey`] to the protected socket's id, for datagrams whose first fragment took
+/// the detour.
 pub const FRAGMENTS: &str = "FRAGMENTS";
 /// Memory-mapped array, by worker: when it last showed a sign of life, in nanoseconds of
 /// CLOCK_MONOTONIC.

@@ -127,6 +127,46 @@ pub const fn ext_header_len(units: u8) -> usize {
     (units as usize + 1) * 8
 }
 
+/// Whether no packet from the wire can have this source address: "this network", loopback,
+/// multicast, the limited broadcast (RFC 1122 §3.2.1.3; RFC 1812 §5.3.7).
+#[inline(always)]
+pub const fn is_martian_v4(a: [u8; 4]) -> bool {
+    matches!(a[0], 0 | 127 | 224..=239) || u32::from_ne_bytes(a) == u32::MAX
+}
+
+/// The same for IPv6: unspecified, loopback, multicast, an IPv4 address (RFC 4291 §2.5.2, §2.5.3,
+/// §2.5.5.2, §2.7). A host that has no address yet does send from the unspecified one, but no SIP.
+#[inline(always)]
+pub const fn is_martian_v6(a: &[u8; 16]) -> bool {
+    let [
+        w0,
+        w1,
+        w2,
+        w3,
+        w4,
+        w5,
+        w6,
+        w7,
+        b8,
+        b9,
+        b10,
+        b11,
+        b12,
+        b13,
+        b14,
+        b15,
+    ] = *a;
+    let high = u64::from_be_bytes([w0, w1, w2, w3, w4, w5, w6, w7]);
+    let low = u64::from_be_bytes([b8, b9, b10, b11, b12, b13, b14, b15]);
+    w0 == 0xff || high == 0 && (low <= 1 || low >> 32 == 0xffff)
+}
+
+/// Whether an IPv6 address is link-local unicast, fe80::/10 (RFC 4291 §2.5.6).
+#[inline(always)]
+pub const fn is_link_local_v6(a: &[u8; 16]) -> bool {
+    a[0] == 0xfe && a[1] & 0xc0 == 0x80
+}
+
 /// Whether an ICMP type says that the datagram that is quoted didn't arrive (RFC 792).
 #[inline(always)]
 pub const fn is_icmp_error(kind: u8) -> bool {

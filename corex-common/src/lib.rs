@@ -1,5 +1,5 @@
 //! What the kernel side and the user side of corex must agree on, byte for byte:
-//! the maps' keys and values ([`maps`]), the counters ([`counters`]), the record in front of a
+//! the maps' keys and values ([`maps`], [`host`], [`inline`]), the counters ([`counters`]), the record in front of a
 //! steered frame ([`meta`]), and the headers that they both read ([`ip`]).
 //!
 //! Every structure here is `repr(C)`, has no padding and is valid for any bit pattern, so that
@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod counters;
+pub mod host;
 pub mod inline;
 pub mod ip;
 pub mod maps;

@@ -19,7 +19,7 @@ pub const WORKERS: &str = "WORKERS";
 
 /// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
 /// mode come last: [`SHOWN_ALWAYS`] are the others.
-pub const SHOWN: [&str; 14] = [
+pub const SHOWN: [&str; 16] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -27,6 +27,8 @@ pub const SHOWN: [&str; 14] = [
     INTERFACES,
     QUEUES,
     WORKERS,
+    HOST_MACS,
+    HOST_ADDRESSES,
     INLINE,
     DETOURS,
     ADDRESSES,
@@ -37,10 +39,11 @@ pub const SHOWN: [&str; 14] = [
 ];
 
 /// How many of [`SHOWN`] are used in proxy mode too.
-pub const SHOWN_ALWAYS: usize = 7;
+pub const SHOWN_ALWAYS: usize = 9;
 
-use crate::inline::{
-    ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE,
+use crate::{
+    host::{HOST_ADDRESSES, HOST_MACS},
+    inline::{ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE},
 };
 
 /// Listen sockets at most.

@@ -3,7 +3,7 @@
 use crate::counters::{
     DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
 };
-use crate::{inline, maps};
+use crate::{host, inline, maps};
 
 /// A field's name and what it means.
 pub type Field = (&'static str, &'static str);
@@ -110,6 +110,41 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
               steered of DETOUR_COUNTS counts too.",
         key: &[("", "The worker's number, from 0.")],
         value: (&WorkerCounters::NAMES, &WorkerCounters::DOCS),
+    },
+    Shown {
+        name: host::HOST_MACS,
+        kind: "hash",
+        doc: "The MACs that the host answers to, by the interface where frames arrive: its own, and \
+              those of interfaces that stand on it (VLAN, macvlan as with VRRP, bridge, bond). \
+              corex follows the kernel and keeps it in step. Frames for others pass \
+              (pass_foreign_mac). When there are more than it holds, those of the interfaces \
+              themselves come first, and the log says so.",
+        key: &[
+            ("ifindex", "Index of the interface where the frame arrives."),
+            ("mac", "The MAC."),
+            ("unused", "0."),
+        ],
+        value: fields! { "": "Index of the interface that has this MAC.", },
+    },
+    Shown {
+        name: host::HOST_ADDRESSES,
+        kind: "hash",
+        doc: "The host's addresses on all interfaces but loopback's, and its subnets' broadcasts. \
+              corex follows the kernel and keeps it in step. What comes from one of them is \
+              pass_martian, what doesn't go to a local one is pass_not_local. When there are more \
+              than it holds, it is empty: all pass, and the log says so.",
+        key: &[
+            (
+                "addr",
+                "Address in network order; IPv4 fills the first four bytes.",
+            ),
+            ("family", "4 or 6."),
+            (
+                "ifindex",
+                "Of an IPv6 link-local address: index of the interface where packets arrive. Else 0.",
+            ),
+        ],
+        value: fields! { "": "1: local; 2: broadcast.", },
     },
     Shown {
         name: inline::INLINE,

@@ -1,7 +1,7 @@
 //! The programs of corex: measure, count, decide. In proxy mode one, XDP on the interface; those
 //! of inline mode are in [`inline`].
 //!
-//! A UDP packet for a listen socket is steered to the AF_XDP socket of its queue, with a
+//! A UDP packet for a listen socket, and for this host (`trust`), is steered to the AF_XDP socket of its queue, with a
 //! [`FrameMeta`](corex_common::meta::FrameMeta) in front; a probe is dropped; everything
 //! else goes to the kernel's stack untouched. Each packet is counted once.
 
@@ -12,6 +12,7 @@ mod inline;
 mod maps;
 mod packet;
 mod steer;
+mod trust;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use corex_common::counters::KernelCounters;

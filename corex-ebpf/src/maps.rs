@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use corex_common::{
     counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters},
+    host::{HostAddress, HostMac, MAX_HOST_ADDRESSES, MAX_HOST_MACS},
     inline::{Address, Detour, FragmentKey, Inline, MAX_FRAGMENTS},
     maps::{
         Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, Queue,
@@ -41,6 +42,13 @@ pub static QUEUES: Array<Queue, { MAX_QUEUES as usize }> = Array::new();
 
 #[btf_map]
 pub static WORKERS: Array<WorkerCounters, { MAX_WORKERS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static HOST_MACS: HashMap<HostMac, u32, { MAX_HOST_MACS as usize }> = HashMap::new();
+
+#[btf_map]
+pub static HOST_ADDRESSES: HashMap<HostAddress, u32, { MAX_HOST_ADDRESSES as usize }> =
+    HashMap::new();
 
 #[btf_map]
 pub static INLINE: Array<Inline, 1> = Array::new();

@@ -13,6 +13,7 @@ use corex_common::{
 use crate::{
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
     packet::Datagram,
+    trust::{Addressee, addressee, is_local, is_martian},
 };
 
 /// The listen socket that owns the destination: the exact address, else the wildcard.
@@ -57,6 +58,18 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    if addressee(ctx) != Addressee::Host {
+        counters.pass_foreign_mac += 1;
+        return xdp_action::XDP_PASS;
+    }
+    if is_martian(ctx, &datagram.source) {
+        counters.pass_martian += 1;
+        return xdp_action::XDP_PASS;
+    }
+    if !is_local(ctx, &datagram.destination) {
+        counters.pass_not_local += 1;
+        return xdp_action::XDP_PASS;
+    }
     let (Some(config), Some(socket)) = (CONFIG.get(0), socket_counters(entry.id)) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;

@@ -29,6 +29,9 @@ Exit status:
   2  the command line is wrong
   3  could not start, or died: privileges, ports, interfaces; the message says which";
 
+const SOCKET_HELP: &str =
+    "Where corex listens: unix:PATH or tcp:HOST[:PORT]. Default: /run/corex/corex_ctl";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum CliCommand {
@@ -232,7 +235,7 @@ impl ValueEnum for Listed {
             Self::Chapter(chapter) => chapter.to_possible_value(),
             Self::Maps => Some(PossibleValue::new("maps").help("The eBPF maps, for bpftool")),
             Self::CliCommand => {
-                Some(PossibleValue::new("commands").help("CliCommand for `corex rpc` and kamcmd"))
+                Some(PossibleValue::new("commands").help("Commands for `corex rpc` and kamcmd"))
             }
         }
     }
@@ -264,8 +267,8 @@ pub struct RpcArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Where corex listens: unix:PATH or tcp:HOST[:PORT]. Default: /run/corex/corex_ctl
-    #[arg(long, short = 's', value_name = "ADDRESS")]
+    /// Where corex listens.
+    #[arg(long, short = 's', value_name = "ADDRESS", help = SOCKET_HELP)]
     pub socket: Option<String>,
     /// Seconds to wait for an answer
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -281,8 +284,8 @@ pub struct TopArgs {
     /// Seconds between two readings: 0.1 to 60
     #[arg(long, short = 'd', value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
     pub interval: f64,
-    /// Where corex listens: unix:PATH or tcp:HOST[:PORT]. Default: /run/corex/corex_ctl
-    #[arg(long, short = 's', value_name = "ADDRESS")]
+    /// Where corex listens.
+    #[arg(long, short = 's', value_name = "ADDRESS", help = SOCKET_HELP)]
     pub socket: Option<String>,
     /// Seconds to wait for an answer
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]

@@ -24,12 +24,12 @@ use crate::{
 /// How long a capture goes on after [`Capture::stop`], for what is still under way.
 const TAIL: Duration = Duration::from_millis(200);
 
-/// A frame with the time since the start of the capture.
+/// A frame that passed.
 #[derive(Clone, Debug)]
 pub struct Captured {
-    /// When.
+    /// When it passed, since the start of the capture.
     pub time: Duration,
-    /// What.
+    /// The frame, and what the kernel said of it.
     pub frame: Seen,
 }
 

@@ -39,6 +39,16 @@ pub fn binary() -> Result<PathBuf> {
         .context("corex isn't built: run `cargo xtask build`")
 }
 
+/// Copies the binary, for those who may not read where it is, or for an upgrade. By a program of its
+/// own: a descriptor open for writing here would be inherited by whatever another test starts just
+/// then, and what is open for writing can't be run (execve(2), ETXTBSY).
+///
+/// # Errors
+/// It hasn't been built, or can't be copied.
+pub fn copy_binary(to: &Path) -> Result<()> {
+    output_of(Command::new("cp").arg(binary()?).arg(to)).map(drop)
+}
+
 /// How to run corex.
 #[derive(Clone, Debug)]
 pub struct CorexOptions {
@@ -139,7 +149,7 @@ impl CorexOptions {
 /// A running corex.
 #[derive(Debug)]
 pub struct Corex {
-    /// The process.
+    /// corex's process; where a wrapper runs it, the wrapper's.
     pub process: Process,
     books: PathBuf,
 }

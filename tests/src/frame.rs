@@ -45,7 +45,7 @@ impl FromStr for Mac {
 /// What a UDP checksum shall be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UdpChecksum {
-    /// Right.
+    /// As RFC 768 computes it.
     #[default]
     Right,
     /// Off by one.
@@ -63,9 +63,9 @@ pub struct Frame {
     pub ethernet: (Mac, Mac),
     /// VLAN tags, outermost first: TPID (0x8100, 0x88a8) and TCI.
     pub vlans: Vec<(u16, u16)>,
-    /// From.
+    /// Source address and port.
     pub source: SocketAddr,
-    /// To; of the same family as `source`.
+    /// Destination address and port; of the same family as `source`.
     pub destination: SocketAddr,
     /// Time to live, or hop limit.
     pub ttl: u8,
@@ -78,9 +78,9 @@ pub struct Frame {
     /// IPv6 extension headers: hop-by-hop or destination options without content, by
     /// protocol number (0, 60).
     pub extensions: Vec<u8>,
-    /// UDP payload.
+    /// What the datagram carries.
     pub payload: Vec<u8>,
-    /// UDP checksum.
+    /// What the UDP header has for a checksum.
     pub udp_checksum: UdpChecksum,
     /// Whether the IPv4 header checksum is wrong.
     pub wrong_ip_checksum: bool,
@@ -115,7 +115,7 @@ impl Frame {
         }
     }
 
-    /// The whole frame.
+    /// The frame's bytes, from the destination hardware address to the padding.
     pub fn build(&self) -> Vec<u8> {
         let mut frame = self.link_header();
         frame.extend(self.ip_packet(&self.datagram(), None));
@@ -261,15 +261,15 @@ pub struct Parsed {
     pub ethernet: (Mac, Mac),
     /// VLAN tags, outermost first.
     pub vlans: Vec<(u16, u16)>,
-    /// From.
+    /// Source address and port.
     pub source: SocketAddr,
-    /// To.
+    /// Destination address and port.
     pub destination: SocketAddr,
     /// Time to live, or hop limit.
     pub ttl: u8,
     /// Type of service, or traffic class.
     pub tos: u8,
-    /// UDP payload.
+    /// What the datagram carries.
     pub payload: Vec<u8>,
     /// Whether the IPv4 header checksum is right; true for IPv6, which has none.
     pub ip_checksum_right: bool,

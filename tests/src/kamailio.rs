@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{namespace::Namespace, process::Process};
 
-/// A running Kamailio.
+/// A Kamailio that runs in a namespace until the value is dropped.
 #[derive(Debug)]
 pub struct Kamailio {
     /// The main process.

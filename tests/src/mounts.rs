@@ -14,7 +14,7 @@ use crate::{
 /// Where the file system for pins is.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// See the module. It ends when the value is dropped.
+/// Mounts that stay while programs in them come and go; they end when the value is dropped.
 #[derive(Debug)]
 pub struct Mounts {
     holder: Process,

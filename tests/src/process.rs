@@ -65,7 +65,7 @@ impl Process {
         })
     }
 
-    /// Process id.
+    /// The process's id, which is its group's as well.
     pub fn pid(&self) -> u32 {
         self.pid
     }

@@ -74,7 +74,7 @@ impl SippReport {
     /// Checks that so many calls succeeded, none failed, and nothing was sent twice.
     ///
     /// # Errors
-    /// Otherwise.
+    /// A call is missing or failed, or a message was sent twice or not expected; with the counts.
     pub fn check(&self, calls: u64) -> Result<()> {
         let perfect = Self {
             started: calls,
@@ -117,7 +117,7 @@ impl SippOptions {
             .argument(&calls.to_string())
     }
 
-    /// Another scenario.
+    /// Plays the scenario in this file instead.
     pub fn scenario(mut self, file: &Path) -> Self {
         self.scenario = file.to_owned();
         self

@@ -89,7 +89,7 @@ pub fn set_udp_segment(socket: &std::net::UdpSocket, size: u16) -> io::Result<()
     .map(drop)
 }
 
-/// Effective user id.
+/// The effective user id of this process (geteuid(2)); 0 is root.
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid always succeeds and touches no memory.
     unsafe { libc::geteuid() }

@@ -68,7 +68,7 @@ impl Tmux {
         Ok(terminal)
     }
 
-    /// Runs a command of tmux's.
+    /// Runs a command of tmux in this terminal's server.
     ///
     /// # Errors
     /// What tmux says.
@@ -78,7 +78,7 @@ impl Tmux {
         output_of(&mut command).with_context(|| self.server.log())
     }
 
-    /// Types.
+    /// Presses keys, named as for `tmux send-keys`.
     ///
     /// # Errors
     /// What tmux says.
@@ -86,7 +86,7 @@ impl Tmux {
         self.run(&["send-keys", keys]).map(drop)
     }
 
-    /// The screen.
+    /// What the terminal shows now, line by line.
     ///
     /// # Errors
     /// What tmux says.
@@ -112,7 +112,7 @@ impl Tmux {
         .with_context(|| format!("the screen:\n{last}"))
     }
 
-    /// Makes it another size.
+    /// Gives the terminal another size, as a user who drags its corner.
     ///
     /// # Errors
     /// What tmux says.

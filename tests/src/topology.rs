@@ -12,9 +12,9 @@ pub const PORT: u16 = 5060;
 /// Addresses of one host on one cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// IPv4.
+    /// Its IPv4 address, in a network of 24 bits.
     pub v4: Ipv4Addr,
-    /// IPv6.
+    /// Its IPv6 address, in a network of 64 bits.
     pub v6: Ipv6Addr,
 }
 
@@ -26,12 +26,12 @@ impl Host {
         }
     }
 
-    /// SIP over IPv4.
+    /// Where it speaks SIP over IPv4.
     pub fn sip(self) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.v4), PORT)
     }
 
-    /// SIP over IPv6.
+    /// Where it speaks SIP over IPv6.
     pub fn sip6(self) -> SocketAddr {
         SocketAddr::new(IpAddr::V6(self.v6), PORT)
     }

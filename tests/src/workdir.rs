@@ -46,12 +46,12 @@ impl WorkDir {
         })
     }
 
-    /// The directory.
+    /// Where the directory is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path inside.
+    /// The path of a file inside, which need not be there.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }

@@ -10,7 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use corex_lab::sys;
 
-use crate::{compile, privilege, setup, ui, xdp};
+use crate::{
+    compile::{self, Profile},
+    privilege, setup, ui, xdp,
+};
 
 /// Build corex, attach it to an interface and run it.
 ///
@@ -63,7 +66,7 @@ pub fn attach(args: &AttachArgs) -> Result<ExitCode> {
         bail!("there is no configuration file {}", args.config.display());
     }
     setup::ensure_toolchain()?;
-    let binary = compile::corex_to_run()?;
+    let binary = compile::corex_to_run(Profile::Release)?;
 
     let mut command = Command::new(binary);
     command.arg("run").arg("--config").arg(&args.config);
@@ -146,7 +149,7 @@ fn detach_instance(interface: &str) -> Result<()> {
              corex that runs elsewhere; stop that one, or run this where it was started"
         );
     };
-    let mut command = Command::new(compile::corex_to_run()?);
+    let mut command = Command::new(compile::corex_to_run(Profile::Release)?);
     let status = command.args(["detach", &instance]).status();
     if !status.context("run corex detach")?.success() {
         bail!("corex could not take off what {instance} left on {interface}; its reason is above");

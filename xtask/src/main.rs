@@ -5,6 +5,7 @@ mod attach;
 mod bench;
 mod compile;
 mod demo;
+mod deny;
 mod fuzz;
 mod privilege;
 mod setup;
@@ -39,6 +40,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Test(test::TestArgs),
     Fuzz(fuzz::FuzzArgs),
+    Deny(deny::DenyArgs),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Deny(args) => deny::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         ui::complain(&format!("{error:#}"));

@@ -12,7 +12,7 @@ use corex_lab::process::which;
 
 use crate::{
     apt,
-    toolchain::{self, Missing, Toolchain},
+    toolchain::{Missing, Toolchain, installed},
     ui::{self, Style},
 };
 
@@ -154,7 +154,7 @@ pub struct SetupArgs {
 pub fn run(args: &SetupArgs) -> Result<()> {
     ui::step("eBPF tool chain");
     let toolchain = ensure_toolchain()?;
-    found("compiler", &toolchain.rustc);
+    found("compiler", &toolchain.compiler.rustc);
     found("bpf-linker", &toolchain.bpf_linker);
     if args.peers {
         ui::step("Peers for the tests");
@@ -186,9 +186,9 @@ pub fn ensure_toolchain() -> Result<Toolchain> {
         Err(missing) => missing,
     };
     apt::refresh();
-    let llvm = match toolchain::compilers()
+    let llvm = match installed::compilers()
         .iter()
-        .filter_map(toolchain::Compiler::llvm)
+        .filter_map(installed::Compiler::llvm)
         .find(|llvm| apt::is_available(&llvm_package(*llvm)))
     {
         Some(llvm) => llvm,
@@ -214,15 +214,15 @@ fn llvm_package(llvm: u32) -> String {
 /// Returns the compiler's LLVM version.
 fn install_debian_compiler() -> Result<u32> {
     // One that is there and too old is brought up to date by the same command.
-    if !toolchain::has_debian() {
+    if !installed::has_debian() {
         apt::install(
             &DEBIAN_COMPILER,
             "a compiler for the eBPF target, with the source of core",
         )?;
     }
-    toolchain::compilers()
+    installed::compilers()
         .iter()
-        .find_map(toolchain::Compiler::llvm)
+        .find_map(installed::Compiler::llvm)
         .context(
             "Debian's rustc-web is installed, but /usr/bin/rustc is too old or doesn't have \
              the source of core; `rustup toolchain install nightly --component rust-src` is \

@@ -1,13 +1,15 @@
-//! `cargo xtask test`: everything.
+//! `cargo xtask test`: the unit tests, and the end-to-end tests beside each other.
 
 use std::{
     path::Path,
     process::{Command, ExitCode},
+    thread,
     time::Instant,
 };
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use corex_lab::process::output_of;
 
 use crate::{
     compile::{self, Profile},
@@ -59,19 +61,21 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
         }
     }
     ui::step("Build");
-    let binary = compile::corex(Profile::Debug)?;
+    let binary = if unit {
+        // Together with the unit tests: they ask more of tokio, so that for corex alone, everything
+        // on top of tokio would be built twice.
+        let mut command = unit_tests();
+        command.arg("--no-run");
+        compile::build_by(command, "corex")?
+    } else {
+        compile::corex(Profile::Debug)?
+    };
 
     let mut failed = Vec::new();
     if unit {
         ui::step("Unit and property tests");
-        let mut command = cargo_test(&binary);
-        command.args([
-            "--workspace",
-            "--exclude",
-            "corex-ebpf",
-            "--exclude",
-            "corex-lab",
-        ]);
+        let mut command = unit_tests();
+        command.env("COREX_BIN", &binary);
         command.arg("--").args(&args.filter);
         if !succeeds(&mut command)? {
             failed.push("unit tests");
@@ -79,10 +83,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     }
     if end_to_end {
         ui::step("End-to-end tests");
-        let mut command = cargo_test(&binary);
-        // One at a time: some of them fill the machine, some measure time.
-        command.args(["--package", "corex-lab", "--", "--test-threads=1"]);
-        if !succeeds(command.args(&args.filter))? {
+        if !end_to_end_tests(&binary, args.filter.as_deref())? {
             failed.push("end-to-end tests");
         }
     }
@@ -101,14 +102,74 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn cargo_test(binary: &Path) -> Command {
+/// In the path of an end-to-end test that bears no other beside it.
+const ALONE: &str = "alone::";
+
+/// How many end-to-end tests run at a time. Most of their time they wait, for calls to end or for
+/// what must not come, so there may be more of them than CPUs.
+fn at_once() -> usize {
+    thread::available_parallelism().map_or(1, usize::from) * 2
+}
+
+/// Runs the end-to-end tests: most of them beside each other, the rest one by one.
+fn end_to_end_tests(binary: &Path, filter: Option<&str>) -> Result<bool> {
+    let mut beside = lab_tests(binary, &[]);
+    beside.arg(format!("--test-threads={}", at_once()));
+    beside.args(["--skip", ALONE]).args(filter);
+    let mut passed = succeeds(&mut beside)?;
+
+    // The harness joins filters by "or", so those that are alone and match are asked for by name.
+    let mut list = lab_tests(binary, &["--test", "*"]);
+    list.args(["--list", "--format", "terse"]).args(filter);
+    let names = output_of(&mut list)?;
+    let mut alone = lab_tests(binary, &["--test", "*"]);
+    alone.args(["--test-threads=1", "--exact"]);
+    let mut any = false;
+    for name in alone_among(&names) {
+        alone.arg(name);
+        any = true;
+    }
+    if any {
+        passed &= succeeds(&mut alone)?;
+    }
+    Ok(passed)
+}
+
+/// A command that runs targets of the laboratory's tests; arguments for these may follow.
+fn lab_tests(binary: &Path, targets: &[&str]) -> Command {
     let mut command = compile::cargo();
+    command.args(["test", "--no-fail-fast", "--package", "corex-lab"]);
+    command.args(targets).arg("--").env("COREX_BIN", binary);
     command
-        .args(["test", "--no-fail-fast"])
-        .env("COREX_BIN", binary);
+}
+
+/// The tests in a list (`--list --format terse`) that bear no other beside them.
+fn alone_among(list: &str) -> impl Iterator<Item = &str> {
+    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    names.filter(|name| name.contains(ALONE))
+}
+
+/// The unit and property tests of all packages.
+fn unit_tests() -> Command {
+    let mut command = compile::cargo();
+    command.args(["test", "--no-fail-fast", "--workspace"]);
+    for package in ["corex-ebpf", "corex-lab"] {
+        command.args(["--exclude", package]);
+    }
     command
 }
 
 fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(command.status().context("run cargo test")?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_bear_no_other_beside_them_are_found_in_a_list() {
+        let list = "calls::pass: test\ntop::alone::keys: test\ntop::alone::speed: benchmark\n";
+        assert_eq!(alone_among(list).collect::<Vec<_>>(), ["top::alone::keys"]);
+    }
 }

@@ -28,7 +28,7 @@ pub struct Program {
 pub enum Mode {
     /// In the driver.
     Native,
-    /// Generic.
+    /// In the stack, behind the driver.
     Skb,
     /// In the NIC.
     Offloaded,

@@ -83,8 +83,9 @@ fn decide(ctx: &TcContext, counters: &mut EgressCounters) -> i32 {
     unsafe { bpf_redirect(detour.peer, 0) as i32 }
 }
 
-/// Whether it is for corex: from a protected socket and long enough, or an ICMP error that quotes
-/// what the hook made of a datagram to one, which isn't for the wire. Counts what isn't.
+/// Whether a packet is for corex: from a protected socket and long enough; or an ICMP error about a
+/// datagram to one, since it quotes what the hook made of that, which must not leave. Other
+/// packets are counted.
 #[inline(always)]
 fn is_ours(ctx: &TcContext, config: &Config, counters: &mut EgressCounters) -> bool {
     let datagram = match locate::<_, true>(ctx) {

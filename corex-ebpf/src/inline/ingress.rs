@@ -10,7 +10,8 @@ use corex_common::{
 use super::{Service, inline, service};
 use crate::{
     maps::{ADDRESSES, CONFIG, SOCKETS, XSKS, counters, socket_counters},
-    packet::{Part, Pass, bytes, destination_v6, locate},
+    packet::{Datagram, Part, Pass, bytes, destination_v6, locate},
+    trust::{Addressee, addressee, is_martian},
 };
 
 /// On the NIC.
@@ -43,7 +44,7 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
             counters.pass_fragment += 1;
             return xdp_action::XDP_PASS;
         }
-        return steer(&ctx, config, inline, counters, None);
+        return steer(&ctx, config, inline, counters, &datagram, None);
     }
     // SAFETY: as above.
     let Some(entry) = (unsafe { SOCKETS.get(&datagram.destination) }) else {
@@ -57,8 +58,7 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         }
         return xdp_action::XDP_PASS;
     }
-    let len = u64::from(datagram.payload_len);
-    steer(&ctx, config, inline, counters, Some((entry, len)))
+    steer(&ctx, config, inline, counters, &datagram, Some(entry))
 }
 
 /// Whether an IPv6 packet is for a protected address.
@@ -94,9 +94,27 @@ fn steer(
     config: &Config,
     inline: &Inline,
     counters: &mut KernelCounters,
-    datagram: Option<(&SocketEntry, u64)>,
+    datagram: &Datagram,
+    socket: Option<&SocketEntry>,
 ) -> u32 {
     let is_closed = inline.closed != 0;
+    // A frame to all is one for the server too: the stack takes it, so it must meet the hook.
+    if addressee(ctx) == Addressee::Other {
+        if is_closed {
+            counters.drop_foreign_mac += 1;
+            return xdp_action::XDP_DROP;
+        }
+        counters.pass_foreign_mac += 1;
+        return xdp_action::XDP_PASS;
+    }
+    if is_martian(ctx, &datagram.source) {
+        if is_closed {
+            counters.drop_martian += 1;
+            return xdp_action::XDP_DROP;
+        }
+        counters.pass_martian += 1;
+        return xdp_action::XDP_PASS;
+    }
     if ctx.data_end() - ctx.data() > config.max_frame_len as usize {
         if is_closed {
             counters.drop_too_long += 1;
@@ -120,7 +138,8 @@ fn steer(
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {
             counters.steered += 1;
-            if let Some((entry, len)) = datagram {
+            if let Some(entry) = socket {
+                let len = u64::from(datagram.payload_len);
                 counters.steered_bytes += len;
                 if let Some(socket) = socket_counters(entry.id) {
                     socket.steered += 1;

@@ -26,8 +26,11 @@ pub struct Envelope {
     pub dst: SocketAddr,
     /// IPv4 time to live or IPv6 hop limit.
     pub ttl: u8,
-    /// DSCP in the upper six bits, ECN in the lower two; that of the datagram that came in,
-    /// when it is forwarded.
+    /// IPv4 identification of a datagram that routers may fragment, which is to differ from that
+    /// of others between the same hosts (RFC 6864 §4.3). `None`: DF is set, and the
+    /// identification is 0, which §4.1 allows for what is never fragmented. IPv6 has neither.
+    pub identification: Option<u16>,
+    /// DSCP in the upper six bits, ECN in the lower two.
     pub traffic_class: u8,
 }
 
@@ -64,8 +67,7 @@ impl Envelope {
 /// gone, and the family may change if there is room. Pass the buffer from its headroom on.
 /// `payload_sum`, if known from [`super::verify_udp`], spares the pass over the payload.
 ///
-/// IPv4 goes out with DF set and identification 0, which RFC 6864 §4.1 allows for datagrams
-/// that are never fragmented. Checksums are written in full, never left to hardware.
+/// Checksums are written in full, never left to hardware.
 /// On an error `buf` is as it was.
 pub fn rewrite_in_place(
     buf: &mut [u8],
@@ -89,7 +91,10 @@ pub fn rewrite_in_place(
             ip[0] = 0x45;
             ip[1] = envelope.traffic_class;
             ip[2..4].copy_from_slice(&total_len);
-            ip[6..8].copy_from_slice(&IPV4_DONT_FRAGMENT.to_be_bytes());
+            match envelope.identification {
+                Some(id) => ip[4..6].copy_from_slice(&id.to_be_bytes()),
+                None => ip[6..8].copy_from_slice(&IPV4_DONT_FRAGMENT.to_be_bytes()),
+            }
             ip[8] = envelope.ttl;
             ip[9] = PROTOCOL_UDP;
             ip[12..16].copy_from_slice(&src.octets());

@@ -1,5 +1,5 @@
-//! ICMP errors of a protected server's stack: what they quote is what the hook made of a message,
-//! which isn't for the wire.
+//! ICMP errors of a protected server's stack: they quote what the hook made of a message, which
+//! must not leave.
 
 use corex_common::ip::{
     ICMP_LEN, IPV4_LEN, IPV6_LEN, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, UDP_LEN,

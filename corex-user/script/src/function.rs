@@ -21,9 +21,9 @@ pub struct Module {
     pub name: &'static str,
     /// What it is for, in one sentence.
     pub doc: &'static str,
-    /// Its functions.
+    /// The functions that scripts can call once it is loaded.
     pub functions: &'static [Function],
-    /// Its parameters.
+    /// What `modparam` can set.
     pub parameters: &'static [Parameter],
     /// Looks at the whole configuration when all of it has been read, whether the module is
     /// loaded or not, and says what doesn't fit together.
@@ -40,7 +40,7 @@ pub struct Module {
 }
 
 impl Module {
-    /// One without anything: what a module doesn't say.
+    /// A module with nothing in it: what the table of a module leaves out is taken from here.
     pub const NONE: Module = Module {
         name: "",
         doc: "",
@@ -59,7 +59,7 @@ impl Module {
 pub struct Modules(&'static [&'static Module]);
 
 impl Modules {
-    /// The table of these.
+    /// A table of these modules.
     pub const fn new(modules: &'static [&'static Module]) -> Modules {
         Modules(modules)
     }
@@ -93,7 +93,7 @@ impl Module {
 /// A function of a module.
 #[derive(Debug)]
 pub struct Function {
-    /// Its name.
+    /// Its name, as configurations write it.
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
@@ -110,11 +110,11 @@ pub struct Function {
 /// A parameter of a module: what `modparam` sets.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Its name.
+    /// Its name, as the second argument of `modparam`.
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
-    /// What it takes, and where that goes.
+    /// What values it takes, and where in the settings they go.
     pub kind: ParameterKind,
     /// What it does, in one or a few sentences, with its default.
     pub doc: &'static str,
@@ -125,28 +125,28 @@ pub struct Parameter {
 pub enum ParameterKind {
     /// An integer.
     Int {
-        /// The least.
+        /// The least that is taken.
         min: i64,
-        /// The most.
+        /// The most that is taken.
         max: i64,
-        /// Takes it.
+        /// Writes the value into the settings.
         set: fn(&mut Settings, i64),
     },
-    /// A string; the error says what is wrong with it.
+    /// A string that is checked.
     Text {
-        /// Takes it.
+        /// Writes the value into the settings, or says what is wrong with it.
         set: fn(&mut Settings, &str) -> Result<(), String>,
-        /// The remedy.
+        /// What a report advises where the value is wrong.
         help: &'static str,
     },
     /// A string, or an integer, which is handed over as its digits.
     Name {
-        /// Takes it.
+        /// Writes the value into the settings.
         set: fn(&mut Settings, &str),
     },
     /// `msg_avp`: the AVP that holds the hook's result.
     MessageAvp,
-    /// Anything; it has no meaning here.
+    /// Anything: a parameter of Kamailio's that has no meaning here.
     Ignored,
 }
 
@@ -155,8 +155,8 @@ pub enum ParameterKind {
 pub struct LanguageLoader {
     /// Reads the scripts and tries them.
     pub load: fn(&Sources<'_>) -> Result<Arc<dyn Language>, LoadError>,
-    /// Whether that starts processes: it is done for a configuration in a file alone, and only
-    /// when nothing else is wrong with it.
+    /// Whether loading starts processes. Then scripts are loaded only for a configuration that is
+    /// read from a file and has no other errors.
     pub starts_processes: bool,
 }
 
@@ -176,8 +176,27 @@ pub struct Sources<'a> {
 pub struct LoadError {
     /// What is wrong.
     pub diagnostic: Box<Diagnostic>,
-    /// Where it is: at the so many-th line, from 0, that sets this parameter of the module.
+    /// Where the mistake is: the name of a parameter of the module, and which of the lines that
+    /// set it is meant, counted from 0.
     pub parameter: Option<(&'static str, usize)>,
+}
+
+/// A constant argument.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Constant {
+    /// A string.
+    Str(Vec<u8>),
+    /// An integer.
+    Int(i64),
+}
+
+/// A call in a route block, as far as its arguments are constant.
+#[derive(Clone, Debug)]
+pub struct ConstantCall {
+    /// The function's own name, whichever of its names is written.
+    pub function: &'static str,
+    /// Its arguments, each with its place. `None`: one that isn't constant.
+    pub arguments: Vec<Option<(Constant, Span)>>,
 }
 
 /// A configuration that has been read to its end, as a module looks at it.
@@ -196,6 +215,9 @@ pub trait Review {
 
     /// Whether there is an AVP for what the hook makes of a message.
     fn has_message_avp(&self) -> bool;
+
+    /// The calls with a constant among their arguments, in order.
+    fn constant_calls(&self) -> &[ConstantCall];
 
     /// Adds to the report.
     fn report(&mut self, diagnostic: Diagnostic);

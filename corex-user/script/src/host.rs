@@ -50,6 +50,12 @@ pub enum SendError {
     /// No listen socket can reach the address: another family or transport.
     #[error("no listen socket of the destination's address family and transport")]
     NoSocket,
+    /// We listen there ourselves.
+    #[error("corex itself listens there: the message would come back")]
+    OwnSocket,
+    /// It came with a TTL (hop limit) of 1 or 0.
+    #[error("the message came with a TTL of 1 or 0: it may go in circles")]
+    Ttl,
     /// More than a datagram carries.
     #[error("the message is larger than a datagram")]
     TooLong,
@@ -88,15 +94,15 @@ pub enum Target<'a> {
 pub struct NextHop<'a> {
     /// Where to: an address wherever it was known already.
     pub to: Target<'a>,
-    /// The transport.
+    /// The transport to send by.
     pub transport: Transport,
     /// The listen socket to send from. For a stream: the one that stands for us in Via.
     pub socket: SocketId,
-    /// Our address.
+    /// Our address on that socket; unspecified where the kernel is to choose.
     pub local: SocketAddr,
 }
 
-/// What a message that leaves is.
+/// What kind of message leaves: it decides under which verdict the one that came in is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// The message that came in, as it is or changed.
@@ -110,14 +116,17 @@ pub enum Purpose {
 /// A message that a script sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Its bytes. The very slice that the script runs on where it sends the message as it is.
+    /// Its bytes. Where the script sends the message as it is, the very slice that it runs on.
     pub payload: &'a [u8],
-    /// What it is.
+    /// Whether it is the message that came in, our reply to it, or something else.
     pub purpose: Purpose,
     /// Where to, from [`Host::next_hop`].
     pub hop: NextHop<'a>,
     /// The connection to send it on, if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether SIP ends a loop that it may be in: a forwarded request has its Max-Forwards counted
+    /// down, and a reply loses a Via at each hop. Else the packet's TTL has to.
+    pub is_hop_counted: bool,
 }
 
 /// Why a file couldn't be read or written.

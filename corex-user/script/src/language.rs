@@ -12,24 +12,24 @@ use super::language_counters::Languages;
 
 /// The scripts of one configuration in one language.
 pub trait Language: Any + Debug + Send + Sync {
-    /// What worker `worker`, counted from 0, runs them by.
+    /// Makes the engine by which a worker, counted from 0, runs the scripts.
     fn attach(self: Arc<Self>, worker: u32) -> Box<dyn Engine>;
 
-    /// Reads them again; workers change over to them when they are loaded. It reads files: to be
-    /// called beside the workers.
+    /// Reads the scripts again; workers change over to them once they are loaded. It reads files,
+    /// so no worker may call it.
     ///
     /// # Errors
-    /// When that is known at once: what is wrong with them. The old ones stay, which is logged
-    /// and counted.
+    /// What is wrong with the scripts, where that is known at once. The old ones stay, which is
+    /// logged and counted.
     fn reload(&self) -> Result<(), ReloadError>;
 
-    /// Counts with these from here on.
+    /// Has calls counted in `counters` from here on.
     fn count_with(&self, counters: &Arc<Languages>);
 }
 
-/// What one worker runs scripts of one language by.
+/// Runs the scripts of one language in one worker.
 pub trait Engine: Any + Send {
-    /// What its memory is called, and how many bytes it has.
+    /// The name of its memory in reports, and how many bytes that has.
     fn memory(&self) -> (&'static str, usize);
 }
 

@@ -58,6 +58,13 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
     differs(
         Parameters,
+        "core",
+        "tos",
+        "Kamailio's default is 0x10, it sets the bits of ECN where the number has them, and it sets \
+         those of TCP connections as well.",
+    ),
+    differs(
+        Parameters,
         "app_lua",
         "max_instructions",
         "a parameter of corex alone: Kamailio lets scripts run for ever, and its process with them.",
@@ -220,7 +227,10 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "Max-Forwards is counted down, and added where there is none (RFC 3261 section 16.6); \
          Kamailio leaves that to the module maxfwd. The request also goes to every branch of \
          append_branch(); Kamailio's forward() knows one destination. A request whose topmost Via \
-         can't be read isn't sent, as nobody could answer it.",
+         can't be read isn't sent, as nobody could answer it. \
+         Kamailio sends a request to itself as often as Max-Forwards lets it; corex refuses that, \
+         as it does with send() and all other functions: what is to be done here again, a route \
+         can do.",
     ),
     differs(
         Functions,

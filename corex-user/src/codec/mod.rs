@@ -58,7 +58,7 @@ impl CodecId {
         (place < CODECS.len()).then_some(Self(place))
     }
 
-    /// Its place.
+    /// Its place in [`CODECS`].
     pub fn place(self) -> usize {
         self.0
     }

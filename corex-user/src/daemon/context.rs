@@ -13,10 +13,11 @@ use crate::{
     pipeline::{
         Listener, PipelineContext,
         files::{FileRoots, Files},
+        own_sockets,
     },
     telemetry::trace::Tap,
 };
-use corex_script::Config;
+use corex_script::{Config, settings::OwnSockets};
 use corex_sip::alias;
 
 /// Makes the context for a configuration; the tap, the knobs and the outbox outlive it.
@@ -32,11 +33,17 @@ pub fn build(
     outbox: AsyncOutbox,
     state_folder: Option<&Path>,
 ) -> anyhow::Result<PipelineContext> {
-    let own = listen::entries(&listeners);
+    let entries = listen::entries(&listeners);
     let aliases = alias::Table::new(
-        own.iter().chain(&config.settings.alias),
+        entries.iter().chain(&config.settings.alias),
         &config.settings.corex.alias_subdomains,
     );
+    let own = if config.settings.corex.inline.is_on {
+        // The addresses are the server's.
+        OwnSockets::default()
+    } else {
+        own_sockets(&listeners)
+    };
     let roots = file_roots(&config, state_folder);
     for root in roots.write.iter().filter(|root| roots.is_guarded(root)) {
         tracing::warn!(
@@ -50,6 +57,7 @@ pub fn build(
     Ok(PipelineContext {
         config,
         listeners,
+        own: Arc::new(own),
         aliases,
         knobs,
         tap,

@@ -51,9 +51,9 @@ impl Signals {
     }
 }
 
-/// The control thread: what it watches, and by what it learns what to do.
+/// The control thread: what it looks after, and what it gets commands by.
 pub struct Control<'a> {
-    /// The workers.
+    /// The running workers, which it looks after.
     pub workers: &'a Workers,
     /// What reads the configuration again.
     pub reloader: &'a Reloader,

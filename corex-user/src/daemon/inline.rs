@@ -292,7 +292,7 @@ impl Drop for Detours {
     }
 }
 
-/// Tells the programs of the protected sockets and of what to go by.
+/// Writes the protected sockets and the settings into the maps that the programs go by.
 fn tell_programs(
     object: &mut Object,
     settings: &settings::Inline,

@@ -86,7 +86,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     };
     let (next_hops, resolver) = routes::next_hops();
     let mut engine = PacketEngine::start(&config.settings, &listeners, options, &next_hops)?;
-    let parts = Parts::new(engine.take_workers(), own)?;
+    let parts = Parts::new(engine.take_workers(), own, &config.settings.datagrams)?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
     let streams = StreamService::start(
         runtime.handle(),

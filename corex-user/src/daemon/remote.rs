@@ -35,7 +35,7 @@ use crate::{
 pub enum ControlCommand {
     /// Read the configuration again; the answer says what is wrong with it.
     Reload(oneshot::Sender<Result<(), String>>),
-    /// Stop.
+    /// Stop corex.
     Stop,
     /// Log the counters, and write the books.
     Books,
@@ -43,22 +43,22 @@ pub enum ControlCommand {
 
 /// The running daemon: answers what remote control asks for, and passes commands on.
 pub struct Remote {
-    /// The engine. Nobody holds the lock for long.
+    /// What packets come by. Nobody holds the lock for long.
     pub engine: Mutex<PacketEngine>,
     /// What the workers go by.
     pub latest: Arc<ArcSwap<PipelineContext>>,
     /// Counters of streams and names.
     pub streams: Arc<StreamCounters>,
-    /// The log.
+    /// What log lines go to; its level can be set.
     pub log: Arc<Log>,
-    /// To those who carry commands out.
+    /// Leads to the control thread, which carries commands out.
     pub commands: mpsc::UnboundedSender<ControlCommand>,
     /// Whether every worker has done a round lately.
     pub is_turning: AtomicBool,
 }
 
 impl Remote {
-    /// The engine.
+    /// What packets come by, locked.
     pub fn engine(&self) -> MutexGuard<'_, PacketEngine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,6 +21,7 @@ use crate::{
     pipeline::{Listener, Pipeline, PipelineContext},
     telemetry::peers::Peers,
 };
+use corex_script::settings::DatagramSettings;
 use corex_sip::Transport;
 
 /// How long a worker may take to stop: it handles what was waiting for a second at most, but ends
@@ -53,14 +54,18 @@ impl Parts {
     ///
     /// # Errors
     /// What the kernel says, with the address.
-    pub fn new(sides: Vec<Option<XdpSide>>, listeners: &[Listener]) -> anyhow::Result<Self> {
+    pub fn new(
+        sides: Vec<Option<XdpSide>>,
+        listeners: &[Listener],
+        datagrams: &DatagramSettings,
+    ) -> anyhow::Result<Self> {
         let part = |side| {
             let (waker, wake) = UnixStream::pair().context("make a wake-up pair")?;
             wake.set_nonblocking(true).context("wake-up pair")?;
             let sockets = listeners
                 .iter()
                 .filter(|l| l.transport == Transport::Udp)
-                .map(|l| KernelSocket::open(l.address))
+                .map(|l| KernelSocket::open(l.address, datagrams))
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(Part {
                 side,

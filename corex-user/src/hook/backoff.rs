@@ -1,16 +1,17 @@
-//! How an engine of another language rests after it ran into its bounds, so that a script that
-//! takes all its time for each message doesn't take the worker's.
+//! How an engine of another language backs off after it ran into its bounds: a script that uses
+//! up its time on every message must not use up the worker's.
 
 use std::time::{Duration, Instant};
 
-/// The first rest, and what the longest one is.
+/// How long the engine backs off after the first failure, and at most.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Says when calls may run. Each failure in a row doubles the rest after it; a success ends that.
+/// Decides when calls may run. Each failure in a row doubles the pause after it; a success resets
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    /// How long the last rest was; zero: nothing has failed since the last success.
+    /// The last pause; zero: nothing has failed since the last success.
     length: Duration,
     /// No call runs before this.
     until: Option<Instant>,
@@ -22,7 +23,8 @@ impl Backoff {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Notes that a call that ended at `now` ran into a bound. How long the engine rests.
+    /// Notes that a call that ended at `now` ran into a bound. Returns how long the engine backs
+    /// off.
     pub fn failed(&mut self, now: Instant) -> Duration {
         self.length = (self.length * 2).clamp(SHORTEST, LONGEST);
         self.until = now.checked_add(self.length);
@@ -53,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_ends_by_itself() {
+    fn a_pause_ends_by_itself() {
         let mut backoff = Backoff::default();
         let start = Instant::now();
         assert_eq!(backoff.failed(start), 100 * MS);
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_double_the_rest_up_to_five_seconds() {
+    fn failures_in_a_row_double_the_pause_up_to_five_seconds() {
         let mut backoff = Backoff::default();
         let mut now = Instant::now();
         let lengths: Vec<u128> = (0..8)
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_makes_the_next_rest_short_again() {
+    fn a_success_makes_the_next_pause_short_again() {
         let mut backoff = Backoff::default();
         let now = Instant::now();
         backoff.failed(now);

@@ -2,6 +2,7 @@
 //! behind it.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -21,11 +22,8 @@ use crate::{
 };
 use corex_packet as packet;
 use corex_packet::{Envelope, UdpFrame};
-use corex_script::SocketId;
+use corex_script::{SocketId, settings::DatagramSettings};
 use corex_xdp::{Frame, FramePool, QueueSocket, Umem};
-
-/// Time to live of what we send: ours is a new packet, not a routed one (Linux's default).
-const TTL: u8 = 64;
 
 /// The way out by kernel sockets.
 pub struct SocketEgress<'a> {
@@ -54,7 +52,9 @@ impl Egress for SocketEgress<'_> {
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
         let local = Some(out.local.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
-        socket.send(out.payload, out.to, local).map_err(kernel)?;
+        socket
+            .send(out.payload, out.to, local, out.ttl)
+            .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())
     }
@@ -68,6 +68,8 @@ pub struct TransmitSide {
     pub pool: FramePool,
     next_hops: NextHops,
     table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
+    /// The identification of the next datagram that may be fragmented.
+    identification: u16,
     /// The batch's time; reading the clock for each packet would cost more than it tells.
     now: Instant,
 }
@@ -80,6 +82,8 @@ impl TransmitSide {
             pool,
             table: Cache::new(next_hops.table()),
             next_hops,
+            // Two workers, or two runs, shall not begin with the same ones.
+            identification: RandomState::new().hash_one(0) as u16,
             now: Instant::now(),
         }
     }
@@ -109,6 +113,12 @@ impl TransmitSide {
             .iter()
             .position(|q| q.bound().ifindex == hop.ifindex)?;
         Some((hop, queue))
+    }
+
+    /// An identification that was not used for the longest time.
+    fn identify(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
     }
 
     /// Publishes what was queued, wakes the kernel where it asks, and takes sent frames back.
@@ -210,9 +220,9 @@ pub struct FrameEgress<'a> {
     sockets: SocketEgress<'a>,
     /// The payload in the received frame.
     original: &'a [u8],
-    /// Its offset there.
+    /// Offset of the payload in that frame.
     offset: usize,
-    traffic_class: u8,
+    settings: DatagramSettings,
     pending: Option<InPlace>,
 }
 
@@ -224,6 +234,7 @@ impl<'a> FrameEgress<'a> {
         sockets: &'a [KernelSocket],
         packet: &'a [u8],
         received: &UdpFrame,
+        settings: DatagramSettings,
     ) -> Self {
         Self {
             side,
@@ -231,7 +242,7 @@ impl<'a> FrameEgress<'a> {
             sockets: SocketEgress { sockets },
             original: received.payload(packet),
             offset: received.payload_range().start,
-            traffic_class: received.traffic_class,
+            settings,
             pending: None,
         }
     }
@@ -298,8 +309,9 @@ impl Egress for FrameEgress<'_> {
             dst_mac: hop.destination_mac,
             src,
             dst: out.to,
-            ttl: TTL,
-            traffic_class: self.traffic_class,
+            ttl: out.ttl,
+            identification: (!self.settings.dont_fragment).then(|| self.side.identify()),
+            traffic_class: self.settings.traffic_class,
         };
         let frame_len = envelope.headers_len() + out.payload.len();
         if frame_len - ETHERNET_LEN > hop.mtu as usize || frame_len > self.umem.capacity() {
@@ -374,6 +386,7 @@ impl InPlace {
             socket: self.socket,
             local: self.local,
             to: self.envelope.dst,
+            ttl: self.envelope.ttl,
         };
         if sockets.transmit(out, counters).is_err() {
             counters.late_send_errors += 1;

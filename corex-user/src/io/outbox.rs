@@ -13,7 +13,10 @@ use super::{
     stream::{Delivery, Streams},
 };
 use crate::{
-    pipeline::outbox::{Address, Deferred, Lookup, Outbox},
+    pipeline::{
+        is_local,
+        outbox::{Address, Deferred, Lookup, Outbox},
+    },
     telemetry::stream_counters::StreamCounters,
 };
 use corex_script::{SendError, Target, limiter::SharedLimiter};
@@ -31,6 +34,8 @@ enum DeferredError {
     Stream(#[from] SendError),
     #[error(transparent)]
     Datagram(#[from] io::Error),
+    #[error("corex itself listens there: the message would come back")]
+    OwnSocket,
 }
 
 /// The streams, the resolver, and sockets for datagrams whose names were looked up. Cheap to clone.
@@ -115,6 +120,7 @@ impl AsyncOutbox {
             DeferredError::Unresolved(_) => |c| &c.drop_unresolved,
             DeferredError::Stream(_) => |c| &c.drop_queue_full,
             DeferredError::Datagram(_) => |c| &c.drop_send_error,
+            DeferredError::OwnSocket => |c| &c.drop_send_self,
         });
         if let Some(held_back) = self.inner.limiter.allow() {
             tracing::warn!(held_back, "to {host} by {}: {error}", message.transport);
@@ -129,13 +135,21 @@ impl AsyncOutbox {
         name: Option<String>,
     ) -> Result<(), DeferredError> {
         let inner = &self.inner;
+        let (ip, port) = (to.ip(), to.port());
+        if message
+            .own
+            .at_address(message.transport, ip, port, is_local)
+            .is_some()
+        {
+            return Err(DeferredError::OwnSocket);
+        }
         if message.transport != Transport::Udp {
             inner.streams.send_counted(delivery(message, to, name))?;
             return Ok(());
         }
         let socket = inner.sockets.get(usize::from(message.socket.0));
         let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        socket.send(&message.payload, to, Some(message.local.ip()))?;
+        socket.send(&message.payload, to, Some(message.local.ip()), message.ttl)?;
         inner.counters.add(|c| &c.delivered);
         Ok(())
     }
@@ -217,7 +231,8 @@ mod tests {
 
     use super::*;
     use crate::io::resolve::Families;
-    use corex_script::SocketId;
+    use crate::pipeline::INITIAL_TTL;
+    use corex_script::{SocketId, settings::OwnSockets};
 
     /// An outbox that knows the name `peer`, with one UDP socket, and what it counts.
     fn outbox() -> (AsyncOutbox, Arc<StreamCounters>) {
@@ -232,7 +247,8 @@ mod tests {
         let servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let families = Families { v4: true, v6: true };
         let resolver = NameResolver::new(servers, Default::default(), hosts, families).unwrap();
-        let socket = KernelSocket::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket =
+            KernelSocket::open("127.0.0.1:0".parse().unwrap(), &Default::default()).unwrap();
         let own = Arc::clone(&counters);
         let outbox = AsyncOutbox::new(handle, streams, Some(resolver), vec![socket], own);
         (outbox, counters)
@@ -249,6 +265,8 @@ mod tests {
             transport,
             socket: SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
+            ttl: INITIAL_TTL,
+            own: Arc::default(),
             connection: None,
         }
     }
@@ -274,6 +292,29 @@ mod tests {
         let mut buffer = [0; 16];
         let len = peer.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..len], b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_us_gets_nothing() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = peer.local_addr().unwrap().port();
+        for listener in ["127.0.0.1", "0.0.0.0"] {
+            let mut own = OwnSockets::default();
+            own.add(Transport::Udp, listener, port);
+            let (outbox, counters) = outbox();
+            let message = Deferred {
+                own: Arc::new(own),
+                ..message("peer", port, Transport::Udp)
+            };
+            outbox.submit(message).unwrap();
+            assert_eq!(
+                at_rest(&counters).await,
+                [("queued", 1), ("drop_send_self", 1)],
+                "{listener}"
+            );
+        }
+        peer.set_nonblocking(true).unwrap();
+        assert!(peer.recv(&mut [0; 16]).is_err());
     }
 
     #[tokio::test]

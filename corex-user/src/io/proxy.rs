@@ -53,8 +53,10 @@ pub fn serve(
         socket,
         transport: Transport::Udp,
         connection: None,
+        ttl: Some(datagram.ttl),
     };
-    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram);
+    let settings = pipeline.context().config.settings.datagrams;
+    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram, settings);
     pipeline.receive(inbound, &mut egress);
     match egress.finish() {
         Some(in_place) => {

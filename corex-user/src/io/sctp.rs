@@ -148,6 +148,7 @@ async fn send(socket: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::INITIAL_TTL;
     use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
     fn tcp() -> Socket {
@@ -161,6 +162,8 @@ mod tests {
             transport: corex_sip::Transport::Sctp,
             socket: corex_script::SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
+            ttl: INITIAL_TTL,
+            own: Arc::default(),
             connection: None,
         }
     }

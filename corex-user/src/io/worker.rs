@@ -1,5 +1,5 @@
-//! A worker: one thread that takes messages from its AF_XDP queues and its kernel sockets
-//! and runs each to completion. It shares no lock with anybody.
+//! A worker: one thread that takes messages from its AF_XDP queues, its kernel sockets and streams,
+//! and runs each to completion.
 
 use std::{
     cell::Cell,
@@ -179,6 +179,7 @@ impl Worker {
                 socket: SocketId(id as u16),
                 transport: Transport::Udp,
                 connection: None,
+                ttl: datagram.ttl,
             };
             pipeline.receive(inbound, &mut egress);
         })
@@ -207,6 +208,7 @@ impl Worker {
                 socket: message.socket,
                 transport: message.transport,
                 connection: Some(message.connection),
+                ttl: None,
             };
             let mut egress = SocketEgress {
                 sockets: &self.sockets,

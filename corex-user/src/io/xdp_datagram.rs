@@ -98,6 +98,7 @@ mod tests {
             src: "10.0.0.9:5070".parse().unwrap(),
             dst: "10.0.0.1:5060".parse().unwrap(),
             ttl: 64,
+            identification: None,
             traffic_class: 0,
         };
         let mut packet = vec![0; 200];

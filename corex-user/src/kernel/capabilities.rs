@@ -22,6 +22,23 @@ pub fn missing() -> Vec<String> {
         .collect()
 }
 
+/// Whether a map can be written through its descriptor only with CAP_BPF: before Linux 5.19
+/// kernel.unprivileged_bpf_disabled, which distributions set, withheld that too (c8644cd0efe7).
+pub fn maps_need_bpf() -> bool {
+    let read = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+    read("unprivileged_bpf_disabled").trim() != "0" && is_older(&read("osrelease"), (5, 19))
+}
+
+/// Whether a kernel's release, as in `6.1.0-18-amd64`, is older than that version. One that can't
+/// be read is.
+fn is_older(release: &str, than: (u32, u32)) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|number| number.parse().ok());
+    let version = numbers.next().zip(numbers.next());
+    version.is_none_or(|version| version < than)
+}
+
 /// CapEff of /proc/self/status (proc(5)); none if that can't be read.
 fn effective() -> u64 {
     fs::read_to_string("/proc/self/status")
@@ -31,4 +48,23 @@ fn effective() -> u64 {
             u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok()
         })
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        for (release, older) in [
+            ("5.10.0-30-amd64\n", true),
+            ("5.18.19", true),
+            ("5.19.0-rc1", false),
+            ("6.1.0", false),
+            ("6.18\n", false),
+            ("", true),
+        ] {
+            assert_eq!(is_older(release, (5, 19)), older, "{release}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use nix::{
 pub struct Interface {
     /// Name, as in `ip link`.
     pub name: String,
-    /// Index.
+    /// Index, by which the kernel knows it.
     pub index: u32,
     /// Receive queues.
     pub queues: u32,

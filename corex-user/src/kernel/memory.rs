@@ -61,7 +61,7 @@ impl<T: Word> Memory<T> {
         Ok(Self(Place::Mapped { start, len }))
     }
 
-    /// The words.
+    /// All the words.
     pub fn words(&self) -> &[T] {
         match &self.0 {
             Place::Heap(words) => words,

@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod confine;
 mod extack;
 pub mod heap;
+pub mod host;
 pub mod inline;
 pub mod interfaces;
 pub mod knobs;

@@ -14,10 +14,11 @@ use aya::{
 use corex_common::{
     INGRESS_PROGRAM,
     counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters},
-    inline, maps,
+    host, inline, maps,
 };
 
 use super::{
+    host::HostMaps,
     inline::Heartbeats,
     knobs::Knobs,
     map_use::{MapUse, map_use},
@@ -48,6 +49,9 @@ pub enum ObjectError {
     /// The object lacks something that this program was built to find in it.
     #[error("the embedded eBPF object has no {0}; build corex again")]
     Missing(&'static str),
+    /// A map's descriptor couldn't be duplicated.
+    #[error("duplicate a map's descriptor")]
+    Descriptor(#[source] std::io::Error),
     /// A map couldn't be mapped into memory.
     #[error("map counters and settings into memory")]
     Mapping(#[source] std::io::Error),
@@ -325,6 +329,29 @@ impl Object {
         Heartbeats::of_map(data.fd().as_fd()).map_err(ObjectError::Mapping)
     }
 
+    /// The maps of the host's MACs and addresses, to be kept in step with it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn host_maps(&self) -> Result<HostMaps> {
+        let macs = HashMap::try_from(self.own_hash(host::HOST_MACS)?);
+        let addresses = HashMap::try_from(self.own_hash(host::HOST_ADDRESSES)?);
+        Ok(HostMaps::new(
+            at(host::HOST_MACS, macs)?,
+            at(host::HOST_ADDRESSES, addresses)?,
+        ))
+    }
+
+    /// A hash by a descriptor of its own.
+    fn own_hash(&self, name: &'static str) -> Result<Map> {
+        let Some(Map::HashMap(data)) = self.ebpf.map(name) else {
+            return Err(ObjectError::Missing(name));
+        };
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(ObjectError::Descriptor)?;
+        Ok(Map::HashMap(at(name, MapData::from_fd(fd))?))
+    }
+
     /// What every map takes, by name.
     pub fn memory(&self) -> Vec<MapUse> {
         let mut uses: Vec<MapUse> = self
@@ -347,6 +374,14 @@ impl Object {
                     }
                     maps::INTERFACES => {
                         let map = HashMap::<_, u32, maps::Interface>::try_from(map);
+                        map.ok().map(|map| map.keys().count() as u64)
+                    }
+                    host::HOST_MACS => {
+                        let map = HashMap::<_, host::HostMac, u32>::try_from(map);
+                        map.ok().map(|map| map.keys().count() as u64)
+                    }
+                    host::HOST_ADDRESSES => {
+                        let map = HashMap::<_, host::HostAddress, u32>::try_from(map);
                         map.ok().map(|map| map.keys().count() as u64)
                     }
                     _ => None,

@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use caps::{CapSet, errors::CapsError};
+use caps::{CapSet, Capability, errors::CapsError};
 use nix::errno::Errno;
 
 /// What can't be given up.
@@ -23,15 +23,22 @@ pub enum PrivilegeError {
 /// # Errors
 /// The first step that the kernel refuses.
 pub fn drop_all() -> Result<(), PrivilegeError> {
+    drop_all_but(&[])
+}
+
+/// Takes every capability but these from the calling thread, as [`drop_all`] does.
+///
+/// # Errors
+/// The first step that the kernel refuses.
+pub fn drop_all_but(kept: &[Capability]) -> Result<(), PrivilegeError> {
     // Only with CAP_SETPCAP; without it there is nothing in the bounding set that could be had.
     let _ = caps::clear(None, CapSet::Bounding);
-    for set in [
-        CapSet::Ambient,
-        CapSet::Inheritable,
-        CapSet::Effective,
-        CapSet::Permitted,
-    ] {
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
         caps::clear(None, set).map_err(PrivilegeError::Capabilities)?;
+    }
+    let kept = kept.iter().copied().collect();
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &kept).map_err(PrivilegeError::Capabilities)?;
     }
     nix::sys::prctl::set_no_new_privs().map_err(PrivilegeError::NoNewPrivileges)
 }

@@ -236,7 +236,12 @@ impl Known {
         };
         match message {
             RouteNetlinkMessage::NewLink(link) => self.link(&link),
-            RouteNetlinkMessage::DelLink(link) => self.links.remove(&link.header.index).is_some(),
+            // A port that leaves its bridge is told of as a deleted link, too.
+            RouteNetlinkMessage::DelLink(link)
+                if link.header.interface_family == AddressFamily::Unspec =>
+            {
+                self.links.remove(&link.header.index).is_some()
+            }
             RouteNetlinkMessage::NewNeighbour(neighbour) => self.neighbour(&neighbour),
             RouteNetlinkMessage::DelNeighbour(neighbour) => {
                 neighbour_key(&neighbour).is_some_and(|key| self.neighbours.remove(&key).is_some())

@@ -6,29 +6,40 @@ use std::{
     ptr,
 };
 
-/// Lets the kernel fragment datagrams that exceed the path MTU, which is what a datagram too
-/// large for AF_XDP needs (ip(7), IP_PMTUDISC_WANT; for IPv6 also RFC 3542 §11.2,
-/// IPV6_DONTFRAG off).
+/// Says who may fragment datagrams: nobody, and what exceeds the path MTU is refused with
+/// EMSGSIZE; or over IPv4 the kernel and every router (no DF), over IPv6 the kernel alone, since
+/// routers never do (ip(7), IP_MTU_DISCOVER; ipv6(7), IPV6_MTU_DISCOVER; RFC 3542 §11.2,
+/// IPV6_DONTFRAG).
 ///
 /// # Errors
 /// What the kernel says.
-pub fn allow_fragmentation(fd: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
+pub fn set_dont_fragment(fd: BorrowedFd<'_>, ipv6: bool, dont_fragment: bool) -> io::Result<()> {
     if ipv6 {
-        set(
-            fd,
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_WANT,
-        )?;
-        set(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)
+        let discover = if dont_fragment {
+            libc::IPV6_PMTUDISC_DO
+        } else {
+            libc::IPV6_PMTUDISC_WANT
+        };
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, discover)?;
+        let dont_fragment = dont_fragment.into();
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, dont_fragment)
     } else {
-        set(
-            fd,
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_WANT,
-        )
+        let discover = if dont_fragment {
+            libc::IP_PMTUDISC_DO
+        } else {
+            libc::IP_PMTUDISC_DONT
+        };
+        set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, discover)
     }
+}
+
+/// Lets the kernel hand over several datagrams of one sender as one, with the length that each
+/// has (udp(7), UDP_GRO).
+///
+/// # Errors
+/// What the kernel says: before 5.0 it can't.
+pub fn receive_coalesced(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
 /// Datagrams that the kernel dropped on this socket (SO_MEMINFO, SK_MEMINFO_DROPS; linux

@@ -144,7 +144,7 @@ const fn write(text: &str, out: &mut [u8], mut at: usize) -> usize {
     at
 }
 
-/// What a worker keeps.
+/// What the module keeps in each worker.
 struct Kept {
     codecs: Result<Codecs, CodecError>,
     log: Limiter,

@@ -9,7 +9,7 @@ use corex_sip::alias::MAX_HOST_LEN;
 use corex_sip::compose::ReturnPath;
 use corex_sip::{Scheme, Transport, Uri, host_ip};
 
-/// A destination: a copy, since the script's buffers may change meanwhile.
+/// Where a message is to go: copied, since the script's buffers may change meanwhile.
 #[expect(
     clippy::large_enum_variant,
     reason = "it lies on the stack for one call; a box would be an allocation per message"
@@ -33,7 +33,7 @@ pub(crate) struct Destination {
 /// Why a message couldn't be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Unsendable {
-    /// The destination is none.
+    /// The text names no destination.
     #[error("{0}")]
     Destination(&'static str),
     /// The host refused it.
@@ -123,7 +123,7 @@ impl Destination {
         Destination::new(path.host, path.port, Some(path.transport), false)
     }
 
-    /// An address.
+    /// The destination at an address.
     pub fn of_address(address: SocketAddr, transport: Transport) -> Destination {
         Destination {
             place: Place::Addr(address),
@@ -155,7 +155,7 @@ impl Destination {
         Destination::new(host, uri.port, transport, secure)
     }
 
-    /// As the host wants it.
+    /// The same, as the trait `Host` takes it.
     pub fn target(&self) -> Target<'_> {
         match &self.place {
             Place::Addr(address) => Target::Addr(*address),

@@ -10,6 +10,7 @@ mod ctl;
 mod destination;
 mod htable;
 mod jsonrpcs;
+mod loops;
 mod maxfwd;
 mod pv;
 mod siputils;

@@ -8,7 +8,10 @@ use std::{
 
 use super::{files::Files, outbox::Outbox};
 use crate::{kernel::knobs::Knobs, telemetry::trace::Tap};
-use corex_script::{Config, SocketId, settings::Corex};
+use corex_script::{
+    Config, SocketId,
+    settings::{Corex, OwnSockets},
+};
 use corex_sip::{Transport, alias};
 
 /// A listen socket, resolved.
@@ -16,7 +19,7 @@ use corex_sip::{Transport, alias};
 pub struct Listener {
     /// Its transport: UDP or TCP.
     pub transport: Transport,
-    /// Its address.
+    /// Its address, which may be a wildcard.
     pub address: SocketAddr,
     /// `advertise` of the listen line: our name towards others, and the port.
     pub advertise: Option<(String, Option<u16>)>,
@@ -28,6 +31,19 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.transport, self.address)
     }
+}
+
+/// What listeners get that is sent to them, or to what they are advertised as.
+pub fn own_sockets(listeners: &[Listener]) -> OwnSockets {
+    let mut own = OwnSockets::default();
+    for listener in listeners {
+        let (transport, address) = (listener.transport, listener.address);
+        own.add(transport, &address.ip().to_string(), address.port());
+        if let Some((host, port)) = &listener.advertise {
+            own.add(transport, host, port.unwrap_or(address.port()));
+        }
+    }
+    own
 }
 
 /// Sets the knobs to what a configuration says. Without a hook no message is too short for it.
@@ -47,9 +63,11 @@ pub struct PipelineContext {
     pub config: Config,
     /// The listen sockets; [`SocketId`] is the index.
     pub listeners: Vec<Listener>,
+    /// Where what is sent comes back to us.
+    pub own: Arc<OwnSockets>,
     /// Host names that are ours.
     pub aliases: alias::Table,
-    /// What may change without a new configuration; it stands before what the configuration says.
+    /// What may change without a new configuration; these values count, not the configuration's.
     pub knobs: Knobs,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,

@@ -19,8 +19,9 @@ use std::{net::SocketAddr, time::SystemTime};
 use corex_common::counters::WorkerCounters;
 
 pub use self::{
-    context::{Listener, PipelineContext, set_knobs},
+    context::{Listener, PipelineContext, own_sockets, set_knobs},
     inline::Intercepted,
+    source::is_local,
 };
 use self::{
     pass::{Failure, Pass},
@@ -37,6 +38,9 @@ use corex_script::limiter::Limiter;
 use corex_script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId};
 use corex_sip::{SipView, StartLine, Transport};
 
+/// Time to live, or hop limit, of datagrams that continue nothing: Linux's default.
+pub const INITIAL_TTL: u8 = 64;
+
 /// A message as it came from the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'m> {
@@ -48,10 +52,12 @@ pub struct Inbound<'m> {
     pub local: SocketAddr,
     /// The listen socket.
     pub socket: SocketId,
-    /// The transport.
+    /// The transport that it came by.
     pub transport: Transport,
     /// The connection that it came on.
     pub connection: Option<ConnectionId>,
+    /// Time to live, or hop limit, of the datagram that it came in.
+    pub ttl: Option<u8>,
 }
 
 /// A message to be transmitted.
@@ -63,8 +69,10 @@ pub struct Outbound<'m> {
     pub socket: SocketId,
     /// Our address, unspecified where the kernel is to choose.
     pub local: SocketAddr,
-    /// Where to.
+    /// Where it goes.
     pub to: SocketAddr,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
 }
 
 /// Why a message didn't leave.
@@ -136,7 +144,8 @@ impl Pipeline {
         memory
     }
 
-    /// Goes on with another configuration, if this is another one: AVPs and `$var()` begin anew.
+    /// Changes over to this configuration, unless it is the one in use: AVPs and `$var()` begin
+    /// anew.
     pub fn follow(&mut self, context: &std::sync::Arc<PipelineContext>) {
         if std::sync::Arc::ptr_eq(context, &self.context) {
             return;
@@ -259,6 +268,8 @@ impl Pipeline {
             _ if consumed > 0 => &mut counters.consumed,
             (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
             (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
+            (Some(Failure::OwnSocket), _) => &mut counters.drop_send_self,
+            (Some(Failure::Ttl), _) => &mut counters.drop_send_ttl,
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
@@ -273,7 +284,7 @@ impl Pipeline {
     }
 }
 
-/// Shows a message to whoever looks.
+/// Shows a message to those who trace messages.
 fn trace(tap: &Tap, env: &Env, direction: Direction, before: &[u8], after: Option<&[u8]>) {
     tap.show(before, after, || Traced {
         at: SystemTime::now(),

@@ -1,11 +1,11 @@
 //! The way out for messages that can't leave at once: by a stream, or to a name that must be
 //! looked up first.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use corex_script::{ConnectionId, SendError, SocketId, Target};
+use corex_script::{ConnectionId, SendError, SocketId, Target, settings::OwnSockets};
 use corex_sip::Transport;
 
 /// What is known of a host name without waiting.
@@ -40,21 +40,26 @@ pub enum Address {
 pub struct Deferred {
     /// Its bytes, behind the outgoing hook.
     pub payload: Bytes,
-    /// Where to.
+    /// Where it goes.
     pub to: Address,
-    /// The transport.
+    /// The transport to send by.
     pub transport: Transport,
     /// The listen socket to send from.
     pub socket: SocketId,
     /// Our address, unspecified where the kernel is to choose.
     pub local: SocketAddr,
+    /// Time to live, or hop limit, where it leaves as a datagram.
+    pub ttl: u8,
+    /// Where what is sent comes back to us: a name may turn out to be there.
+    pub own: Arc<OwnSockets>,
     /// The connection to use if it is still there.
     pub connection: Option<ConnectionId>,
 }
 
 /// Takes messages that can't leave a worker at once. Never blocks.
 pub trait Outbox: Send + Sync {
-    /// What is known of a host name; what isn't is not asked for.
+    /// What is known of a host name already. It may be asked for meanwhile, so that a later message
+    /// finds it.
     fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup;
 
     /// Takes a message over. What goes wrong later is counted and logged there.

@@ -15,7 +15,7 @@ use corex_script::{
 use corex_sip::{Transport, compose::SentBy};
 
 use super::{
-    Egress, Inbound, Listener, Outbound, PipelineContext, TransmitError,
+    Egress, INITIAL_TTL, Inbound, Listener, Outbound, PipelineContext, TransmitError,
     outbox::{Address, Deferred, Lookup},
     source::Sources,
 };
@@ -26,6 +26,8 @@ use crate::{hook, telemetry::peers::Peers};
 pub enum Failure {
     Unresolved,
     NoSocket,
+    OwnSocket,
+    Ttl,
     TooLong,
     HookEmpty,
     HookTooLong,
@@ -104,6 +106,20 @@ impl Pass<'_, '_> {
         (transport != Transport::Udp).then(|| (own, context.listener(own).address))
     }
 
+    /// Whether what is sent there comes back to us.
+    fn is_own(&mut self, to: Target<'_>, transport: Transport) -> bool {
+        let own = &self.context.own;
+        let found = match to {
+            Target::Addr(to) => own.at_address(transport, to.ip(), to.port(), |ip| {
+                self.sources.is_local(ip)
+            }),
+            Target::Name { host, port, .. } => {
+                own.named(transport, host, port.unwrap_or(transport.default_port()))
+            }
+        };
+        found.is_some()
+    }
+
     /// Our address on a socket; for a wildcard the one that the kernel would choose.
     fn address_of(&mut self, id: SocketId, to: Option<SocketAddr>) -> SocketAddr {
         let mut address = self.context.listener(id).address;
@@ -161,8 +177,26 @@ impl Pass<'_, '_> {
         Ok(false)
     }
 
-    /// Sends a datagram at once, and hands over what must wait.
-    fn leave(&mut self, payload: &[u8], out: &Outgoing<'_>) -> Result<(), (Failure, SendError)> {
+    /// Time to live of the datagram that a message leaves in. What SIP doesn't count the hops of
+    /// goes on with what was left, as a routed packet: else two hosts that name each other would
+    /// send it to and fro for ever.
+    fn ttl(&self, out: &Outgoing<'_>) -> Option<u8> {
+        match self.inbound.ttl {
+            Some(ttl) if !out.is_hop_counted && out.hop.transport == Transport::Udp => {
+                ttl.checked_sub(1).filter(|left| *left > 0)
+            }
+            _ => Some(INITIAL_TTL),
+        }
+    }
+
+    /// Sends a datagram at once; what goes by a stream, or to a name that must be looked up, is
+    /// handed to the outbox.
+    fn leave(
+        &mut self,
+        payload: &[u8],
+        out: &Outgoing<'_>,
+        ttl: u8,
+    ) -> Result<(), (Failure, SendError)> {
         let hop = &out.hop;
         let to = match hop.to {
             Target::Addr(to) if hop.transport == Transport::Udp => {
@@ -171,6 +205,7 @@ impl Pass<'_, '_> {
                     socket: hop.socket,
                     local: hop.local,
                     to,
+                    ttl,
                 };
                 return match self.egress.transmit(out, self.counters) {
                     Ok(()) => {
@@ -204,6 +239,8 @@ impl Pass<'_, '_> {
             transport: hop.transport,
             socket: hop.socket,
             local: hop.local,
+            ttl,
+            own: Arc::clone(&self.context.own),
             connection: out.connection,
         };
         match self.context.outbox.submit(message) {
@@ -226,13 +263,22 @@ impl Host for Pass<'_, '_> {
         transport: Option<Transport>,
         forced: Option<SocketId>,
     ) -> Result<NextHop<'t>, SendError> {
+        if self.is_own(to, transport.unwrap_or(Transport::Udp)) {
+            return self.fail(Failure::OwnSocket, SendError::OwnSocket);
+        }
         let (to, transport) = match to {
             Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
             Target::Name { secure, .. } => {
                 match self.context.outbox.lookup(to, transport) {
                     // TLS keeps the name: the certificate must be for it.
                     Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
-                    Lookup::Known(address, transport) => (Target::Addr(address), transport),
+                    Lookup::Known(address, transport) => {
+                        let to = Target::Addr(address);
+                        if self.is_own(to, transport) {
+                            return self.fail(Failure::OwnSocket, SendError::OwnSocket);
+                        }
+                        (to, transport)
+                    }
                     Lookup::Unknown if secure => (to, Transport::Tls),
                     Lookup::Unknown => (to, transport.unwrap_or(Transport::Udp)),
                     Lookup::Failed => return self.fail(Failure::Unresolved, SendError::Unresolved),
@@ -268,6 +314,9 @@ impl Host for Pass<'_, '_> {
     }
 
     fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {
+        let Some(ttl) = self.ttl(&out) else {
+            return self.fail(Failure::Ttl, SendError::Ttl);
+        };
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
         let result = if out.purpose == Purpose::Data {
@@ -285,7 +334,7 @@ impl Host for Pass<'_, '_> {
         }
         let result = result
             .map(|replaced| if replaced { &encoded } else { out.payload })
-            .and_then(|payload| self.leave(payload, &out));
+            .and_then(|payload| self.leave(payload, &out, ttl));
         *self.encoded = encoded;
         match result {
             Ok(()) => {

@@ -6,13 +6,16 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     Egress, Inbound, Listener, Outbound, Pipeline, PipelineContext, TransmitError, WorkerCounters,
-    files::Files, outbox::NoOutbox, set_knobs,
+    files::Files, outbox::NoOutbox, own_sockets, set_knobs,
 };
 use crate::kernel::knobs::Knobs;
 use corex_script::SocketId;
 use corex_sip::{Transport, alias};
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
+const FULL_REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\n\
+    Via: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n\
+    From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 const REPLY: &[u8] = b"SIP/2.0 200 OK\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 const HEAD: &str = "listen=udp:10.0.0.1:5060\nlisten=udp:[fd00::1]:5060\n\
     loadmodule \"corex.so\"\nloadmodule \"codec.so\"\n";
@@ -25,6 +28,7 @@ struct Left {
     from: SocketAddr,
     to: SocketAddr,
     payload: Vec<u8>,
+    ttl: u8,
 }
 
 #[derive(Default)]
@@ -50,6 +54,7 @@ impl Egress for Recorder {
             from: out.local,
             to: out.to,
             payload: out.payload.to_vec(),
+            ttl: out.ttl,
         });
         Ok(())
     }
@@ -59,20 +64,21 @@ fn pipeline(text: &str) -> Pipeline {
     let loaded = corex_script::load_str("test.cfg", text, crate::module::MODULES);
     let report = loaded.report.render(false);
     let config = loaded.config.unwrap_or_else(|| panic!("{report}"));
-    let listeners = config
+    let listeners: Vec<Listener> = config
         .settings
         .listen
         .iter()
         .map(|l| Listener {
             transport: l.transport,
             address: SocketAddr::new(l.host.parse().unwrap(), l.port),
-            advertise: None,
+            advertise: l.advertise.clone(),
             name: None,
         })
         .collect();
     let knobs = Knobs::on_heap();
     set_knobs(&knobs, &config.settings.corex);
     let context = PipelineContext {
+        own: Arc::new(own_sockets(&listeners)),
         aliases: alias::Table::new([], []),
         config,
         listeners,
@@ -84,19 +90,21 @@ fn pipeline(text: &str) -> Pipeline {
     Pipeline::new(Arc::new(context), 0)
 }
 
+fn inbound(message: &[u8]) -> Inbound<'_> {
+    Inbound {
+        payload: message,
+        source: "10.0.0.9:5070".parse().unwrap(),
+        local: "10.0.0.1:5060".parse().unwrap(),
+        socket: SocketId(0),
+        transport: Transport::Udp,
+        connection: None,
+        ttl: Some(17),
+    }
+}
+
 fn pass(text: &str, message: &[u8], egress: &mut Recorder) -> WorkerCounters {
     let mut pipeline = pipeline(text);
-    pipeline.receive(
-        Inbound {
-            payload: message,
-            source: "10.0.0.9:5070".parse().unwrap(),
-            local: "10.0.0.1:5060".parse().unwrap(),
-            socket: SocketId(0),
-            transport: Transport::Udp,
-            connection: None,
-        },
-        egress,
-    );
+    pipeline.receive(inbound(message), egress);
     let counters = pipeline.counters;
     let verdicts: u64 = WorkerCounters::NAMES
         .iter()
@@ -170,6 +178,111 @@ fn without_a_socket_of_the_family_the_message_is_dropped() {
     let text = "listen=udp:10.0.0.1:5060\nloadmodule \"corex.so\"\n\
         request_route { send(\"[fd00::8]:5060\"); }";
     assert_eq!(dropped(text, REQUEST).drop_send_no_socket, 1);
+}
+
+#[test]
+fn what_would_come_back_to_a_listener_of_ours_is_not_sent() {
+    let head = "listen=udp:10.0.0.1:5060 advertise sip.example.org:5080\n\
+        listen=udp:[fd00::1]:5060 advertise 203.0.113.1\nlisten=udp:0.0.0.0:5090\n\
+        listen=tcp:10.0.0.1:5070\nloadmodule \"corex.so\"\nloadmodule \"sl.so\"\n";
+    for (to, is_own) in [
+        ("10.0.0.1:5060", true),
+        // As the message came in, and from another socket of ours.
+        ("[fd00::1]:5060", true),
+        ("[::ffff:10.0.0.1]:5060", true),
+        ("0.0.0.0:5060", true),
+        ("127.3.2.1:5090", true),
+        ("203.0.113.1:5060", true),
+        ("SIP.example.org:5080", true),
+        ("10.0.0.1:5061", false),
+        ("10.0.0.1:5070", false),
+        ("10.0.0.8:5060", false),
+        ("127.3.2.1:5060", false),
+        ("192.0.2.7:5090", false),
+    ] {
+        let urls = [
+            format!("$var(to) = \"{to}\"; $var(ok) = send(\"$var(to)\");"),
+            format!("$var(to) = \"sip:{to}\"; $var(ok) = send_data(\"$var(to)\", \"hello\");"),
+            format!("$du = \"sip:{to}\"; $var(ok) = send();"),
+            format!("$du = \"sip:{to}\"; $var(ok) = forward();"),
+            format!("$ru = \"sip:{to}\"; $var(ok) = forward();"),
+        ];
+        for url in urls {
+            let text =
+                format!("{head}request_route {{ {url} if ($var(ok) < 0) send(\"10.0.0.99\"); }}");
+            let mut egress = Recorder::default();
+            pass(&text, FULL_REQUEST, &mut egress);
+            let to: Vec<_> = egress.left.iter().map(|left| left.to.to_string()).collect();
+            let refused = ["10.0.0.99:5060"];
+            assert_eq!(to == refused, is_own, "{url}: {to:?}");
+            let text = format!("{head}request_route {{ {url} }}");
+            let mut egress = Recorder::default();
+            let counters = pass(&text, FULL_REQUEST, &mut egress);
+            assert_eq!(counters.drop_send_self, u64::from(is_own), "{url}");
+        }
+    }
+}
+
+#[test]
+fn a_reply_to_a_request_that_claims_to_come_from_us_is_not_sent() {
+    let text =
+        format!("{HEAD}loadmodule \"sl.so\"\nrequest_route {{ sl_send_reply(\"200\", \"OK\"); }}");
+    let mut pipeline = pipeline(&text);
+    let mut egress = Recorder::default();
+    let inbound = |source: &str| Inbound {
+        source: source.parse().unwrap(),
+        ..inbound(FULL_REQUEST)
+    };
+    pipeline.receive(inbound("10.0.0.1:5060"), &mut egress);
+    assert_eq!(
+        (pipeline.counters.drop_send_self, egress.left.len()),
+        (1, 0)
+    );
+    pipeline.receive(inbound("10.0.0.9:5060"), &mut egress);
+    assert_eq!((pipeline.counters.replied, egress.left.len()), (1, 1));
+}
+
+#[test]
+fn what_is_sent_as_it_is_has_a_hop_less_and_what_sip_counts_begins_anew() {
+    let ttl_of = |body: &str, ttl: Option<u8>| {
+        let mut pipeline = pipeline(&format!(
+            "{HEAD}loadmodule \"sl.so\"\nrequest_route {{ {body} }}"
+        ));
+        let mut egress = Recorder::default();
+        let inbound = Inbound {
+            ttl,
+            ..inbound(FULL_REQUEST)
+        };
+        pipeline.receive(inbound, &mut egress);
+        let ttls: Vec<u8> = egress.left.iter().map(|left| left.ttl).collect();
+        (ttls, pipeline.counters.drop_send_ttl)
+    };
+    let kept = [
+        "send(\"10.0.0.8\");",
+        "send_data(\"sip:10.0.0.8\", \"$mb\");",
+        "sendx(\"sip:10.0.0.8\", \"\", \"$mb\");",
+    ];
+    for body in kept {
+        assert_eq!(ttl_of(body, Some(17)), (vec![16], 0), "{body}");
+        assert_eq!(ttl_of(body, Some(255)), (vec![254], 0), "{body}");
+        assert_eq!(ttl_of(body, Some(2)), (vec![1], 0), "{body}");
+        assert_eq!(ttl_of(body, Some(1)), (vec![], 1), "{body}");
+        assert_eq!(ttl_of(body, Some(0)), (vec![], 1), "{body}");
+        // By a stream.
+        assert_eq!(ttl_of(body, None), (vec![64], 0), "{body}");
+    }
+    for body in ["forward(\"10.0.0.8\");", "sl_send_reply(\"200\", \"OK\");"] {
+        for ttl in [Some(17), Some(1), None] {
+            assert_eq!(ttl_of(body, ttl), (vec![64], 0), "{body}");
+        }
+    }
+}
+
+#[test]
+fn what_the_hook_replaces_has_a_hop_less_too() {
+    let mut egress = Recorder::default();
+    pass(&hooked("$avp(msg) = $mb + \"x\";"), REQUEST, &mut egress);
+    assert_eq!(egress.left[0].ttl, 16);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }

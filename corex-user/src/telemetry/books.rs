@@ -57,7 +57,7 @@ pub struct SocketLine {
 pub struct WorkerLine {
     /// What it counted.
     pub counters: WorkerCounters,
-    /// The values of [`WorkerGauges`](super::gauges::WorkerGauges).
+    /// The values of [`WorkerGauges`].
     pub gauges: Vec<u64>,
 }
 

@@ -49,6 +49,8 @@ stream_counters! {
     delivered,
     /// Their name had no address.
     drop_unresolved,
+    /// Their name led to where corex itself listens.
+    drop_send_self,
     /// The connection didn't come about.
     drop_connect,
     /// The connection ended before they were written.

@@ -17,8 +17,8 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    XDP_DROP, XDP_PASS, counted,
-    frames::{Extension, Network, Packet, frames},
+    LOOPBACK, XDP_DROP, XDP_PASS, counted,
+    frames::{Extension, Network, PEER_V6, Packet, frames},
     mapping::{
         Verdict::{self, Counted, Steered},
         by_parsing, by_view, protected, same_in_user_space,
@@ -27,9 +27,6 @@ use super::{
 };
 
 const XDP_REDIRECT: u32 = 4;
-/// BPF_PROG_TEST_RUN shows the frame as one of lo's queue 0, the first interface of each network
-/// namespace.
-const LOOPBACK: u32 = 1;
 
 /// A program whose queue has an AF_XDP socket.
 struct Program {
@@ -185,16 +182,35 @@ fn kernel_and_user_space_judge_every_frame_alike() {
         "pass_malformed",
         "pass_no_socket",
     ];
-    let of_proxy = ["pass_ip_options", "drop_probe", "pass_too_long"];
-    let of_open = ["steered, a fragment", "pass_short", "pass_too_long"];
-    let of_closed = ["steered, a fragment", "drop_ext_header", "drop_too_long"];
+    let of_proxy = [
+        "pass_ip_options",
+        "drop_probe",
+        "pass_too_long",
+        "pass_foreign_mac",
+        "pass_martian",
+        "pass_not_local",
+    ];
+    let of_open = [
+        "steered, a fragment",
+        "pass_short",
+        "pass_too_long",
+        "pass_foreign_mac",
+        "pass_martian",
+    ];
+    let of_closed = [
+        "steered, a fragment",
+        "drop_ext_header",
+        "drop_too_long",
+        "drop_foreign_mac",
+        "drop_martian",
+    ];
     for (road, names) in [
-        ("proxy", of_proxy),
-        ("open", of_open),
-        ("closed", of_closed),
+        ("proxy", &of_proxy[..]),
+        ("open", &of_open),
+        ("closed", &of_closed),
     ] {
-        for name in common.into_iter().chain(names) {
-            let times = bench.seen.get(&(road, name)).copied().unwrap_or_default();
+        for name in common.iter().chain(names) {
+            let times = bench.seen.get(&(road, *name)).copied().unwrap_or_default();
             assert!(times >= 5, "{road}: {name} only {times} times");
         }
     }
@@ -203,12 +219,14 @@ fn kernel_and_user_space_judge_every_frame_alike() {
 /// One of each shape, with all headers that are walked.
 fn shapes() -> Vec<Packet> {
     let v4 = |options, word| Network::V4 {
+        from: [10, 0, 0, 9],
         to: ([10, 0, 0, 1], 5060),
         options,
         word,
         protocol: 17,
     };
     let v6 = |chain: &[Extension]| Network::V6 {
+        from: PEER_V6,
         to: (1, 5060),
         chain: chain.to_vec(),
         protocol: 17,
@@ -297,6 +315,7 @@ fn a_routing_header_with_segments_left_carries_no_datagram_past_the_hook() {
             ..Extension::new(43, 2)
         };
         let network = Network::V6 {
+            from: PEER_V6,
             to: (1, 5060),
             chain: vec![Extension::new(0, 0), routing],
             protocol: 17,

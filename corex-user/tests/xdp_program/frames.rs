@@ -1,6 +1,8 @@
 //! Frames for the walks over headers: valid ones of all shapes, and others that are nearly so.
 //! Written byte by byte; nothing here uses what it is to test.
 
+use std::net::IpAddr;
+
 use proptest::{prelude::*, sample::Index};
 
 /// What BPF_PROG_TEST_RUN takes without fragments of a frame, and some to spare.
@@ -9,19 +11,70 @@ const MAX_LEN: usize = 3_000;
 const MIN_LEN: usize = 14;
 
 /// Where a packet goes: to a listener or near it.
-const TO_V4: [([u8; 4], u16); 5] = [
+const TO_V4: [([u8; 4], u16); 6] = [
     ([10, 0, 0, 1], 5060),
     ([10, 0, 0, 1], 5061),
     ([10, 0, 0, 2], 5060),
     ([10, 3, 4, 5], 5070),
+    ([10, 3, 4, 6], 5070),
     ([10, 0, 0, 2], 53),
 ];
 /// The last byte of the address, and the port.
-const TO_V6: [(u8, u16); 4] = [(1, 5060), (1, 5060), (1, 5070), (2, 5060)];
+const TO_V6: [(u8, u16); 6] = [
+    (1, 5060),
+    (1, 5060),
+    (1, 5070),
+    (2, 5060),
+    (1, 5080),
+    (2, 5080),
+];
+
+/// A host on the wire, as a source.
+pub const PEER_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+/// Sources that can't be, but for those that look nearly like them.
+const MARTIANS: [&str; 26] = [
+    "0.0.0.0",
+    "0.1.2.3",
+    "1.0.0.0",
+    "126.255.255.255",
+    "127.0.0.1",
+    "127.255.0.9",
+    "128.0.0.1",
+    "223.255.255.255",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.254",
+    "255.255.255.255",
+    "10.0.0.1",
+    "10.0.0.255",
+    "10.7.7.7",
+    "::",
+    "::1",
+    "::2",
+    "::fffe:10.0.0.9",
+    "::ffff:10.0.0.9",
+    "64:ff9b::10.0.0.9",
+    "fe80::1",
+    "fe80::2",
+    "ff02::1",
+    "fd00::1",
+];
+/// Destinations: of the host, of others, of groups.
+const MACS: [[u8; 6]; 6] = [
+    [2, 0, 0, 0, 0, 2],
+    [0, 0, 0x5e, 0, 1, 7],
+    [0, 0, 0x5e, 0, 1, 8],
+    [2, 0x11, 0x22, 0x33, 0x44, 0x55],
+    [0xff; 6],
+    [1, 0, 0x5e, 0, 0, 1],
+];
 
 /// A UDP datagram, or something like it, and what its headers claim.
 #[derive(Clone, Debug)]
 pub struct Packet {
+    /// Destination MAC.
+    pub mac: [u8; 6],
     /// TPIDs of VLAN tags.
     pub tags: Vec<u16>,
     pub network: Network,
@@ -40,6 +93,7 @@ pub struct Packet {
 #[derive(Clone, Debug)]
 pub enum Network {
     V4 {
+        from: [u8; 4],
         to: ([u8; 4], u16),
         /// Options, in words.
         options: usize,
@@ -48,6 +102,7 @@ pub enum Network {
         protocol: u8,
     },
     V6 {
+        from: [u8; 16],
         to: (u8, u16),
         chain: Vec<Extension>,
         protocol: u8,
@@ -92,6 +147,7 @@ impl Packet {
     /// A datagram to a listener, without anything special.
     pub fn new(network: Network, payload: usize) -> Self {
         Self {
+            mac: MACS[0],
             tags: Vec::new(),
             network,
             payload,
@@ -114,13 +170,15 @@ impl Packet {
     }
 
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+        let mut frame = self.mac.to_vec();
+        frame.extend([2, 0, 0, 0, 0, 1]);
         for (id, tpid) in self.tags.iter().enumerate() {
             frame.extend(tpid.to_be_bytes());
             frame.extend([0, id as u8]);
         }
         match &self.network {
             Network::V4 {
+                from,
                 to,
                 options,
                 word,
@@ -133,12 +191,14 @@ impl Packet {
                 frame.extend(len.to_be_bytes());
                 frame.extend([0, 7]);
                 frame.extend(word.to_be_bytes());
-                frame.extend([64, *protocol, 0, 0, 10, 0, 0, 9]);
+                frame.extend([64, *protocol, 0, 0]);
+                frame.extend(from);
                 frame.extend(to.0);
                 frame.resize(frame.len() + 4 * options, 1);
                 frame.extend(udp);
             }
             Network::V6 {
+                from,
                 to,
                 chain,
                 protocol,
@@ -154,9 +214,8 @@ impl Packet {
                 frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
                 frame.extend(len.to_be_bytes());
                 frame.extend([kinds[0], 64]);
-                for last in [9, to.0] {
-                    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
-                }
+                frame.extend(from);
+                frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, to.0]);
                 frame.extend(behind);
             }
         }
@@ -205,6 +264,29 @@ fn extensions() -> impl Strategy<Value = Extension> {
     })
 }
 
+/// Mostly a host on the wire.
+fn sources_v4() -> impl Strategy<Value = [u8; 4]> {
+    let martians = MARTIANS
+        .iter()
+        .filter_map(|text| match text.parse().unwrap() {
+            IpAddr::V4(ip) => Some(ip.octets()),
+            IpAddr::V6(_) => None,
+        });
+    let martians = prop::sample::select(martians.collect::<Vec<_>>());
+    prop_oneof![6 => Just([10, 0, 0, 9]), 1 => martians]
+}
+
+fn sources_v6() -> impl Strategy<Value = [u8; 16]> {
+    let martians = MARTIANS
+        .iter()
+        .filter_map(|text| match text.parse().unwrap() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(ip.octets()),
+        });
+    let martians = prop::sample::select(martians.collect::<Vec<_>>());
+    prop_oneof![6 => Just(PEER_V6), 1 => martians]
+}
+
 fn networks() -> impl Strategy<Value = Network> {
     let word = prop_oneof![
         6 => prop::sample::select(vec![0u16, 0x4000, 0x8000]),
@@ -213,25 +295,29 @@ fn networks() -> impl Strategy<Value = Network> {
     ];
     let options = prop_oneof![2 => Just(0usize), 1 => 0usize..=10];
     let v4 = (
+        sources_v4(),
         prop::sample::select(TO_V4.to_vec()),
         options,
         word,
         protocols(),
     )
-        .prop_map(|(to, options, word, protocol)| Network::V4 {
+        .prop_map(|(from, to, options, word, protocol)| Network::V4 {
+            from,
             to,
             options,
             word,
             protocol,
         });
     let chain = prop::collection::vec(extensions(), 0..7);
-    let v6 = (prop::sample::select(TO_V6.to_vec()), chain, protocols()).prop_map(
-        |(to, chain, protocol)| Network::V6 {
+    let to = prop::sample::select(TO_V6.to_vec());
+    let v6 = (sources_v6(), to, chain, protocols()).prop_map(|(from, to, chain, protocol)| {
+        Network::V6 {
+            from,
             to,
             chain,
             protocol,
-        },
-    );
+        }
+    });
     prop_oneof![2 => v4, 3 => v6]
 }
 
@@ -243,8 +329,11 @@ fn packets() -> impl Strategy<Value = Packet> {
     let payload = prop_oneof![8 => 0usize..200, 1 => 1_500usize..2_000];
     let cut = prop::option::weighted(0.05, 0usize..12);
     let padding = prop_oneof![3 => Just(0usize), 1 => 0usize..60];
-    (tags, networks(), payload, cut, errors(), errors(), padding).prop_map(
-        |(tags, network, payload, cut, udp_len_error, ip_len_error, padding)| Packet {
+    let mac = prop_oneof![4 => Just(MACS[0]), 1 => prop::sample::select(MACS.to_vec())];
+    let errors = (errors(), errors());
+    (mac, tags, networks(), payload, cut, errors, padding).prop_map(
+        |(mac, tags, network, payload, cut, (udp_len_error, ip_len_error), padding)| Packet {
+            mac,
             tags,
             network,
             payload,

@@ -7,14 +7,19 @@ mod agreement;
 mod frames;
 mod mapping;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use corex_common::{counters::KernelCounters, maps::SocketEntry};
+use corex_common::{
+    counters::KernelCounters,
+    host::{BROADCAST, HostAddress, HostMac, LOCAL},
+    maps::SocketEntry,
+};
 use corex_packet as packet;
 use corex_packet::Envelope;
 use corex_user::kernel::{
     capabilities,
+    host::HostTables,
     object::{Filter, Object, Road},
 };
 
@@ -23,7 +28,22 @@ const XDP_PASS: u32 = 2;
 const PROBE_LEN: u32 = 32;
 const MIN_MSG_LEN: u32 = 64;
 const MAX_FRAME_LEN: u32 = 1792;
-const LISTENERS: [&str; 3] = ["10.0.0.1:5060", "[fd00::1]:5060", "0.0.0.0:5070"];
+const LISTENERS: [&str; 4] = [
+    "10.0.0.1:5060",
+    "[fd00::1]:5060",
+    "0.0.0.0:5070",
+    "[::]:5080",
+];
+/// BPF_PROG_TEST_RUN shows the frame as one of lo, the first interface of each network namespace.
+const LOOPBACK: u32 = 1;
+/// MACs that the host answers to: of the interface, and of one on it.
+const OWN_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 2], [0, 0, 0x5e, 0, 1, 7]];
+/// The host's addresses.
+const LOCALS: [&str; 5] = ["10.0.0.1", "10.7.7.7", "10.3.4.5", "fd00::1", "fe80::1"];
+/// The broadcast address of a subnet of the host.
+const SUBNET_BROADCAST: &str = "10.0.0.255";
+/// A link-local address of another interface.
+const ELSEWHERE: &str = "fe80::2";
 
 /// The loaded programs with the listen sockets, or nothing without the privileges.
 fn object(road: Road) -> Option<Object> {
@@ -33,6 +53,7 @@ fn object(road: Road) -> Option<Object> {
     }
     let mut object = Object::load(road).expect("the verifier accepts the programs");
     configure(&mut object, false);
+    object.host_maps().unwrap().write(&host()).unwrap();
     for (id, address) in LISTENERS.iter().enumerate() {
         let address: SocketAddr = address.parse().unwrap();
         let entry = SocketEntry {
@@ -42,6 +63,38 @@ fn object(road: Road) -> Option<Object> {
         object.add_socket(address, entry).unwrap();
     }
     Some(object)
+}
+
+/// The host as the programs are told of it.
+fn host() -> HostTables {
+    let mac = |mac| {
+        let key = HostMac {
+            ifindex: LOOPBACK,
+            mac,
+            unused: [0; 2],
+        };
+        (key, LOOPBACK)
+    };
+    let address = |text: &str, ifindex, value| {
+        let (addr, family) = match text.parse().unwrap() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                ([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 4)
+            }
+            IpAddr::V6(ip) => (ip.octets(), 6),
+        };
+        (HostAddress::at(addr, family, ifindex), value)
+    };
+    let locals = LOCALS.map(|text| address(text, LOOPBACK, LOCAL));
+    let others = [
+        address(SUBNET_BROADCAST, 0, BROADCAST),
+        address(ELSEWHERE, LOOPBACK + 1, LOCAL),
+    ];
+    HostTables {
+        macs: OWN_MACS.map(mac).into(),
+        addresses: locals.into_iter().chain(others).collect(),
+        overflow: Vec::new(),
+    }
 }
 
 fn configure(object: &mut Object, log: bool) {
@@ -89,6 +142,7 @@ fn frame(to: &str, payload: &[u8]) -> Vec<u8> {
         src: src.parse().unwrap(),
         dst,
         ttl: 64,
+        identification: None,
         traffic_class: 0,
     };
     let mut buf = vec![0; payload.len() + 100];

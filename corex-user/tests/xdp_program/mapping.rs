@@ -4,17 +4,17 @@
 //!
 //! | `parse` | `corex_ingress` |
 //! |---|---|
-//! | `Ok` | by destination and length: `pass_no_socket`, `drop_probe`, `pass_too_long`, or `steered` with a record of the same offsets |
+//! | `Ok` | by destination, MAC, source and length: `pass_no_socket`, `pass_foreign_mac`, `pass_martian`, `pass_not_local`, `drop_probe`, `pass_too_long`, or `steered` with a record of the same offsets |
 //! | `Err(NotIp)`, `Err(VlanDepth)`, … | `pass_not_ip`, `pass_vlan_depth`, …: the counter of that name |
 //!
 //! Inline mode: what `View` shows is what `corex_inline` went by.
 //!
 //! | `View::parse` | `View::udp` | `corex_inline` |
 //! |---|---|---|
-//! | `Ok` | `Ok` | by destination and length: `pass_no_socket`, `pass_short`, `…_too_long`, `steered` with the payload's bytes |
+//! | `Ok` | `Ok` | by destination, length, MAC and source: `pass_no_socket`, `pass_short`, `…_foreign_mac`, `…_martian`, `…_too_long`, `steered` with the payload's bytes |
 //! | `Ok` | `Err(Malformed)` | `pass_malformed` |
 //! | `Ok` | `Err(NotUdp)` | `pass_not_udp` |
-//! | `Ok` | `Err(Fragment)` | of UDP, or of what may be UDP behind other extension headers: by address `pass_fragment`, `…_too_long`, `steered`; `pass_malformed` for a first one without ports; else `pass_not_udp` |
+//! | `Ok` | `Err(Fragment)` | of UDP, or of what may be UDP behind other extension headers: by address `pass_fragment`, `…_foreign_mac`, `…_martian`, `…_too_long`, `steered`; `pass_malformed` for a first one without ports; else `pass_not_udp` |
 //! | `Err(NotIp)`, `Err(VlanDepth)` | | `pass_not_ip`, `pass_vlan_depth` |
 //! | `Err(ExtHeader)`, `Err(Malformed)` | | see below |
 //!
@@ -39,7 +39,7 @@ use corex_common::{
 use corex_packet::{ParseError, UdpFrame, View, parse};
 use proptest::{prelude::*, test_runner::TestCaseError};
 
-use super::{LISTENERS, MAX_FRAME_LEN, MIN_MSG_LEN, PROBE_LEN};
+use super::{LISTENERS, LOCALS, MAX_FRAME_LEN, MIN_MSG_LEN, OWN_MACS, PROBE_LEN, SUBNET_BROADCAST};
 
 /// What a program decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,31 @@ fn listener(wanted: SocketAddr) -> Option<usize> {
     listeners().position(|listener| listener == wanted)
 }
 
+/// Whether it is an address of the host on the interface.
+fn is_local(address: IpAddr) -> bool {
+    LOCALS.iter().any(|text| address == parsed(text))
+}
+
+/// Whether nothing on the wire can have this address.
+fn is_martian(address: IpAddr) -> bool {
+    let is_special = match address {
+        IpAddr::V4(ip) => {
+            ip.octets()[0] == 0 || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast()
+        }
+        IpAddr::V6(ip) => {
+            ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.to_ipv4_mapped().is_some()
+        }
+    };
+    is_special || is_local(address) || address == parsed(SUBNET_BROADCAST)
+}
+
+fn parsed(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 fn is_too_long(frame: &[u8]) -> bool {
     frame.len() > MAX_FRAME_LEN as usize
 }
@@ -89,6 +114,15 @@ pub fn by_parsing(frame: &[u8], cookie: u32) -> (Verdict, Option<FrameMeta>) {
     let Some(socket) = listener(wanted).or_else(|| listener(any)) else {
         return (Counted("pass_no_socket"), None);
     };
+    if !OWN_MACS.iter().any(|mac| frame.starts_with(mac)) {
+        return (Counted("pass_foreign_mac"), None);
+    }
+    if is_martian(datagram.src.ip()) {
+        return (Counted("pass_martian"), None);
+    }
+    if !is_local(wanted.ip()) {
+        return (Counted("pass_not_local"), None);
+    }
     let len = datagram.payload_len;
     if len < PROBE_LEN as usize {
         return (Counted("drop_probe"), None);
@@ -151,10 +185,19 @@ pub fn by_view(frame: &[u8], is_closed: bool) -> Vec<Verdict> {
 
 /// What `corex_inline` must say about a packet that is all there.
 fn shown(view: &View, frame: &[u8], is_closed: bool, is_too_long: bool) -> Verdict {
-    let steered = |bytes| match (is_too_long, is_closed) {
-        (false, _) => Steered { bytes },
-        (true, false) => Counted("pass_too_long"),
-        (true, true) => Counted("drop_too_long"),
+    let or_drop = |passed, dropped| Counted(if is_closed { dropped } else { passed });
+    let is_for_all = frame.first().is_some_and(|first| first & 1 != 0);
+    let is_foreign = !is_for_all && !OWN_MACS.iter().any(|mac| frame.starts_with(mac));
+    let steered = |bytes| {
+        if is_foreign {
+            or_drop("pass_foreign_mac", "drop_foreign_mac")
+        } else if is_martian(view.src) {
+            or_drop("pass_martian", "drop_martian")
+        } else if is_too_long {
+            or_drop("pass_too_long", "drop_too_long")
+        } else {
+            Steered { bytes }
+        }
     };
     match (view.udp(frame), view.fragment) {
         (Ok(datagram), _) => {

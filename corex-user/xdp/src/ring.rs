@@ -17,7 +17,7 @@ pub struct RingMemory<T> {
     pub consumer: NonNull<AtomicU32>,
     /// XDP_RING_NEED_WAKEUP.
     pub flags: NonNull<AtomicU32>,
-    /// The entries.
+    /// The first entry.
     pub entries: NonNull<T>,
     /// How many; a power of two.
     pub size: u32,

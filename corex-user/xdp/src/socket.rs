@@ -44,7 +44,7 @@ fn step<T>(step: &'static str, result: io::Result<T>) -> Result<T, XskError> {
 pub struct Bound {
     /// Interface index.
     pub ifindex: u32,
-    /// Queue.
+    /// Receive queue of that interface.
     pub queue: u32,
     /// The NIC writes into the packet memory itself.
     pub zero_copy: bool,

@@ -89,7 +89,7 @@ impl Umem {
         chunk_size - HEADROOM
     }
 
-    /// The packet.
+    /// The packet in a frame.
     pub fn packet<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.slice(frame, frame.start, frame.len)
     }

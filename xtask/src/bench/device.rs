@@ -18,17 +18,17 @@ pub enum Work {
     Gzip,
 }
 
-/// A device.
+/// Something that sends requests back, and how it is started.
 pub struct Device {
     /// Its line in the table.
     pub name: &'static str,
-    /// The work; none for the bare limits.
+    /// What it does with each message; nothing for the bare limits.
     pub work: Option<Work>,
     /// Starts it and waits until it is ready.
     pub start: fn(&Bench) -> Result<Running>,
 }
 
-/// All of them, in the table's order.
+/// All devices, in the table's order.
 pub const DEVICES: [Device; 10] = [
     Device {
         name: LIMIT_XDP,
@@ -82,20 +82,20 @@ pub const DEVICES: [Device; 10] = [
     },
 ];
 
-/// The limit of a program in the driver.
+/// Name of the limit of what a program in the driver can do.
 pub const LIMIT_XDP: &str = "bare XDP reflector";
-/// The limit of AF_XDP.
+/// Name of the limit of what AF_XDP can do.
 pub const LIMIT_AF_XDP: &str = "bare AF_XDP loop";
 /// What the others are compared with.
 pub const KAMAILIO: &str = "Kamailio";
 
-/// A running device.
+/// A device that answers, and how it is stopped.
 pub enum Running {
-    /// A bare loop.
+    /// corex-bench, without a proxy.
     Bare(Process),
-    /// corex.
+    /// corex with one worker.
     Corex(Corex),
-    /// Kamailio.
+    /// Kamailio with one child.
     Kamailio(Kamailio),
 }
 
@@ -112,7 +112,7 @@ impl Running {
         }
     }
 
-    /// Stops it.
+    /// Stops it, so that the next device has the interface for itself.
     pub fn stop(self) -> Result<()> {
         match self {
             Self::Bare(process) => process.terminate(STOP).map(drop),

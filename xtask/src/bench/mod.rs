@@ -67,12 +67,12 @@ fn seconds(text: &str) -> Result<f64, String> {
 const GENERATOR_CPU: &str = "0";
 const DEVICE_CPU: &str = "1";
 
-/// One measurement.
+/// What one turn of one device gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// Requests that came back, each second.
     pub rate: f64,
-    /// Requests that didn't.
+    /// Requests that didn't come back, in all.
     pub lost: u64,
 }
 
@@ -97,7 +97,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     setup::ensure_tools(&setup::FOR_BENCH)?;
     ui::step("Building");
     let corex = compile::corex(Profile::Release)?;
-    let road = compile::build(Profile::Release, ["--bench", "road"])?;
+    let road = compile::build(Profile::Release, "corex-bench", "corex-bench")?;
     for name in corex_lab::sweep()? {
         ui::say(&format!("removed {name}, left by a run that was killed"));
     }

@@ -20,7 +20,8 @@ use corex_lab::{
 
 use self::wire::Traffic;
 use crate::{
-    compile, privilege, setup,
+    compile::{self, Profile},
+    privilege, setup,
     ui::{self, Style},
 };
 
@@ -38,14 +39,20 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The configurations are in tests/demo: a.cfg and b.cfg; with --inline kamailio/registrar.cfg,
-inline-device.cfg and inline-server.cfg. With COREX_BIN set, that
-binary is shown instead of a fresh release build.
+inline-device.cfg and inline-server.cfg.
+
+corex is built with the profile `demo`: optimised a little, and sooner built than a release; speeds
+are for `cargo xtask bench`. With --release the release build is shown, with COREX_BIN set that
+binary.
 
 Needs root, for the namespaces and XDP. No interface of the machine is touched.")]
 pub struct DemoArgs {
     /// corex in front of an unmodified server, and of an unmodified phone
     #[arg(long)]
     inline: bool,
+    /// Show the release build, as bench measures and attach runs it
+    #[arg(long)]
+    release: bool,
     /// How many calls
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     calls: u64,
@@ -54,16 +61,16 @@ pub struct DemoArgs {
     rate: u64,
 }
 
-/// What happened.
+/// What the demonstration counted.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The caller's count.
+    /// What the caller counted.
     pub calls: SippReport,
     /// From the first call to the last.
     pub took: Duration,
-    /// Between the caller and A.
+    /// Messages between the caller and A.
     pub plain: Traffic,
-    /// Between A and B.
+    /// Messages between A and B.
     pub wire: Traffic,
     /// The books of A and B.
     pub books: [Books; 2],
@@ -80,7 +87,11 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
         setup::ensure_tools(&setup::FOR_DEMO)?;
     }
     setup::ensure_toolchain()?;
-    let binary = compile::corex_to_run()?;
+    let binary = compile::corex_to_run(if args.release {
+        Profile::Release
+    } else {
+        Profile::Demo
+    })?;
     for name in corex_lab::sweep()? {
         ui::say(&format!("removed {name}, left by a run that was killed"));
     }

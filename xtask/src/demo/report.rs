@@ -12,7 +12,7 @@ const LABEL: usize = 34;
 /// Width of a column of numbers.
 const NUMBER: usize = 14;
 
-/// Everything that happened.
+/// Calls, messages and their roads, in columns.
 pub fn table(outcome: &Outcome) -> String {
     let mut out = String::new();
     heading(&mut out, "Calls", &[]);

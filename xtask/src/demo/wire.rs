@@ -10,7 +10,7 @@ const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 /// UDP datagrams between SIP ports, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// How many.
+    /// Datagrams with SIP's port at both ends.
     pub messages: u64,
     /// Bytes of UDP payload.
     pub bytes: u64,

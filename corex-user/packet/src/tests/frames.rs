@@ -23,6 +23,28 @@ fn a_built_ipv4_frame_has_the_headers_of_its_envelope() {
 }
 
 #[test]
+fn what_may_be_fragmented_has_an_identification_and_no_df() {
+    let envelope = Envelope {
+        identification: Some(0x1234),
+        ..v4()
+    };
+    let built = frame(&envelope, b"hello");
+    assert_eq!(built[18..22], [0x12, 0x34, 0, 0]);
+    assert_eq!(naive_sum(&[&built[14..34]]), 0xffff);
+
+    let mut buf = frame(&v4(), b"hello");
+    let payload = parse(&buf).unwrap().payload_range();
+    let range = rewrite_in_place(&mut buf, payload, &envelope, None).unwrap();
+    assert_eq!(buf[range], built, "in place too");
+
+    let v6 = Envelope {
+        identification: Some(0x1234),
+        ..super::v6()
+    };
+    assert_eq!(frame(&v6, b"hello"), frame(&super::v6(), b"hello"));
+}
+
+#[test]
 fn a_built_ipv6_frame_has_the_headers_of_its_envelope() {
     let frame = frame(&v6(), b"hello!");
     assert_eq!(&frame[12..14], [0x86, 0xdd]);

@@ -45,6 +45,7 @@ fn envelope(src: &str, dst: &str) -> Envelope {
         src: src.parse::<SocketAddr>().unwrap(),
         dst: dst.parse::<SocketAddr>().unwrap(),
         ttl: 64,
+        identification: None,
         traffic_class: 0x68,
     }
 }

@@ -16,15 +16,19 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
         any::<[u16; 2]>(),
         any::<[[u8; 6]; 2]>(),
         any::<[u8; 2]>(),
+        any::<Option<u16>>(),
     )
         .prop_map(
-            |((src, dst), ports, [src_mac, dst_mac], [ttl, traffic_class])| Envelope {
-                src_mac,
-                dst_mac,
-                src: SocketAddr::new(src, ports[0]),
-                dst: SocketAddr::new(dst, ports[1]),
-                ttl,
-                traffic_class,
+            |((src, dst), ports, [src_mac, dst_mac], [ttl, traffic_class], identification)| {
+                Envelope {
+                    src_mac,
+                    dst_mac,
+                    src: SocketAddr::new(src, ports[0]),
+                    dst: SocketAddr::new(dst, ports[1]),
+                    ttl,
+                    identification,
+                    traffic_class,
+                }
             },
         )
 }

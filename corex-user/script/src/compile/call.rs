@@ -1,7 +1,7 @@
 //! Calls of functions and of routes.
 
 use super::Checker;
-use crate::function::{Function, Param, ParamKind};
+use crate::function::{Constant, ConstantCall, Function, Param, ParamKind};
 use crate::nearest::nearest;
 use crate::run::program::{Arg, Call, Expr, Lvalue, Transformation};
 use crate::run::value::Value;
@@ -64,11 +64,37 @@ impl Checker {
         for (arg, param) in call.args.iter().zip(*form) {
             args.push(self.arg(arg, param));
         }
+        self.note_constants(call, function, &args);
         let args: Option<Box<[Arg]>> = args.into_iter().collect();
         Some(Expr::Call(Box::new(Call {
             handler: function.handler,
             args: args?,
         })))
+    }
+
+    fn note_constants(
+        &mut self,
+        call: &ast::Call,
+        function: &'static Function,
+        args: &[Option<Arg>],
+    ) {
+        let constant = |(arg, written): (&Option<Arg>, &ast::Expr)| {
+            let constant = match arg {
+                Some(Arg::Value(Expr::Const(Value::Str(text)))) => {
+                    Constant::Str(text.of(&self.pool.bytes).to_vec())
+                }
+                Some(Arg::Value(Expr::Const(Value::Int(number)))) => Constant::Int(*number),
+                _ => return None,
+            };
+            Some((constant, written.span))
+        };
+        let arguments: Vec<_> = args.iter().zip(&call.args).map(constant).collect();
+        if arguments.iter().any(Option::is_some) {
+            self.constant_calls.push(ConstantCall {
+                function: function.name,
+                arguments,
+            });
+        }
     }
 
     fn wrong_count(&mut self, call: &ast::Call, function: &Function, span: Span) {

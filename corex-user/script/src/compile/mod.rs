@@ -23,7 +23,7 @@ use regex::bytes::Regex;
 
 use self::review::{Reviewed, Written};
 use self::route::Declared;
-use crate::function::{Function, Module, Modules, Sources};
+use crate::function::{ConstantCall, Function, Module, Modules, Sources};
 
 use self::names::Names;
 use crate::run::program::{AvpId, Block, Program, Socket, VarId};
@@ -36,7 +36,7 @@ use crate::syntax::diag::{Diagnostic, Report};
 use crate::syntax::span::Span;
 use corex_sip::Transport;
 
-/// What goes through the whole check.
+/// The checker, with what it has gathered of the configuration so far.
 struct Checker {
     report: Report,
     /// All modules that there are.
@@ -54,6 +54,8 @@ struct Checker {
     routes: Vec<Declared>,
     /// Functions that were called, with the index of the block that calls.
     uses: Vec<(usize, &'static Function, Span)>,
+    /// Calls with constants.
+    constant_calls: Vec<ConstantCall>,
     /// Blocks that call blocks.
     calls: Vec<(usize, usize)>,
     /// The block that is being compiled.
@@ -102,8 +104,8 @@ pub(crate) struct Checked {
     pub sound: Option<(Settings, Program)>,
 }
 
-/// Checks what the front end made of a configuration. With `with_processes` scripts are loaded
-/// that start processes.
+/// Checks what the front end made of a configuration. Scripts whose loading starts processes are
+/// loaded only `with_processes`.
 pub(crate) fn check(
     parsed: Parsed,
     folder: &Path,
@@ -153,6 +155,7 @@ impl Checker {
             written: Vec::new(),
             routes: Vec::new(),
             uses: Vec::new(),
+            constant_calls: Vec::new(),
             calls: Vec::new(),
             route: 0,
             loops: 0,
@@ -188,7 +191,7 @@ impl Checker {
         self.program(blocks)
     }
 
-    /// Has every module look at the whole.
+    /// Has every module review the configuration as a whole.
     fn review(&mut self) {
         for module in self.modules.iter() {
             if let Some(review) = module.review {
@@ -200,7 +203,7 @@ impl Checker {
         }
     }
 
-    /// Loads the scripts of modules, in which there may be mistakes too.
+    /// Loads the scripts that modules run, and reports what is wrong with them.
     fn load_scripts(&mut self, program: &mut Program, folder: &Path, with_processes: bool) {
         for module in self.loaded.clone() {
             let Some(loader) = module.language else {
@@ -267,7 +270,7 @@ impl Checker {
         }
     }
 
-    /// What the modules have of one kind that are loaded or need no `loadmodule`.
+    /// Collects what `what` picks of each module that is loaded or needs no `loadmodule`.
     fn of_loaded<T>(&self, what: impl Fn(&Module) -> Option<T>) -> Vec<T> {
         let modules = self.modules.iter();
         modules

@@ -1,7 +1,7 @@
 //! What modules say about the configuration as a whole.
 
 use super::Checker;
-use crate::function::{Review, Routes};
+use crate::function::{ConstantCall, Review, Routes};
 use crate::settings::Settings;
 use crate::syntax::diag::Diagnostic;
 use crate::syntax::span::Span;
@@ -46,6 +46,10 @@ impl Review for Reviewed<'_> {
 
     fn has_message_avp(&self) -> bool {
         self.checker.msg_avp.is_some()
+    }
+
+    fn constant_calls(&self) -> &[ConstantCall] {
+        &self.checker.constant_calls
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

@@ -10,18 +10,18 @@ use crate::syntax::span::Span;
 
 const NETWORK_MSG: &str = "network:msg";
 
-/// What a block is run for.
+/// When a block runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    /// Every request.
+    /// For every request.
     Request,
-    /// Every reply.
+    /// For every reply.
     Reply,
-    /// Every message received or about to be sent.
+    /// For every message received or about to be sent.
     Network,
-    /// Where it is called.
+    /// Where it is called by this name.
     Named(String),
-    /// Nothing here: its statements are checked all the same.
+    /// Never here; its statements are checked all the same.
     Nowhere,
 }
 

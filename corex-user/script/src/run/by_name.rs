@@ -42,7 +42,7 @@ pub enum NamedArg<'a> {
     Str(&'a [u8]),
 }
 
-/// Why something that was asked for by name didn't come about.
+/// Why something that was asked for by name can't be had.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ByNameError {
     /// There is no such thing, or it is used wrongly: a sentence for the script's author.
@@ -371,7 +371,8 @@ impl Exec<'_> {
         }
     }
 
-    /// Back to what was: a script failed, and the message goes on as if it had not run.
+    /// Restores what [`Self::before`] took: after a script has failed, the message goes on as if it
+    /// had not run.
     pub fn undo(&mut self, before: Before) {
         self.rt.store.restore_avps(before.avps);
         self.changes = before.changes;

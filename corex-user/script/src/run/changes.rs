@@ -31,11 +31,11 @@ pub struct Changes {
     pub flags: u32,
     /// Branch flags of the request URI, by bit.
     pub branch_flags: u32,
-    /// Internal flags: msg_iflag_set().
+    /// Internal flags, by bit: what msg_iflag_set() sets.
     pub internal_flags: u32,
-    /// force_rport().
+    /// force_rport() was called: replies go to the port that the request came from.
     pub force_rport: bool,
-    /// add_local_rport().
+    /// add_local_rport() was called: our Via asks for rport.
     pub local_rport: bool,
     /// Max-Forwards was counted down by the script already.
     pub counted_hop: bool,

@@ -64,11 +64,11 @@ pub(crate) enum Flow {
 
 /// One run on one message.
 pub struct Exec<'a> {
-    /// What runs.
+    /// The program that runs.
     pub program: &'a Program,
     /// What lasts from message to message.
     pub rt: &'a mut Runtime,
-    /// Whom the script asks.
+    /// Answers what the script asks of the world.
     pub host: &'a mut dyn Host,
     /// Where the message comes from and goes to.
     pub env: &'a Env,

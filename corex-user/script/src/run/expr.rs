@@ -11,9 +11,9 @@ use crate::run::value::{Decimal, Source, StrRef, Value, integer};
 use corex_sip::{Transport, Uri, host_ip};
 
 impl Exec<'_> {
-    /// Whether a condition holds, as Kamailio takes it: a function or route that returned more
-    /// than 0, an integer above 0, a string that reads as such; and a sum is one of integers here,
-    /// whatever it adds.
+    /// Whether a condition is true by Kamailio's rules: the return code of a function or route, an
+    /// integer, or a string that reads as one, is above 0. Here `+` adds integers, whatever its
+    /// operands are.
     pub fn truth(&mut self, expr: &Expr) -> Result<bool, Halt> {
         match expr {
             Expr::Call(_) | Expr::Route(_) | Expr::Not(_) | Expr::And(_) | Expr::Or(_) => {
@@ -31,8 +31,8 @@ impl Exec<'_> {
         }
     }
 
-    /// Whether an operand of a logical operator holds: the same, but any integer other than 0
-    /// does.
+    /// Whether an operand of a logical operator is true: as [`Self::truth`], but any integer other
+    /// than 0 is.
     fn holds(&mut self, expr: &Expr) -> Result<bool, Halt> {
         match expr {
             Expr::Call(call) => Ok(self.call(call)? > 0),

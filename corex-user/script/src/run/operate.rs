@@ -7,7 +7,7 @@ use crate::run::program::Binary;
 use crate::run::value::{StrRef, Value};
 
 impl Exec<'_> {
-    /// Applies an operator. What `==`, `!=` and `+` do, the type of the left operand says.
+    /// Applies an operator. The type of the left operand decides what `==`, `!=` and `+` do.
     pub(super) fn binary(&mut self, op: Binary, left: Value, right: Value) -> Result<Value, Halt> {
         match op {
             Binary::Equal => return Ok(self.equal(left, right).into()),

@@ -40,7 +40,7 @@ pub enum ParamKind {
     Substitution,
     /// As [`ParamKind::Value`]; a bare word stands for itself.
     Word,
-    /// The same; a constant is checked at the start.
+    /// As [`ParamKind::Value`]; a constant is checked when the configuration is loaded.
     Checked(fn(&[u8]) -> Result<(), String>),
     /// A pseudo-variable that can be written, also in quotation marks.
     Target,
@@ -48,7 +48,7 @@ pub enum ParamKind {
     Choice {
         /// What the word stands for.
         find: fn(&[u8]) -> Option<i64>,
-        /// The words.
+        /// The words, as reports list them.
         words: &'static str,
     },
 }

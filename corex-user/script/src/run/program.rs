@@ -37,18 +37,18 @@ pub struct Program {
     pub reply: Option<RouteId>,
     /// `event_route[network:msg]`.
     pub network: Option<RouteId>,
-    /// `msg_avp`.
+    /// The AVP that holds what the hook makes of a message: `msg_avp` of the module corex.
     pub msg_avp: Option<AvpId>,
     /// Number of different `$var()`.
     pub vars: u16,
-    /// The listen sockets of which the place in the resolved list is certain: those before the
-    /// first that names no IP address, which may stand for several.
+    /// The listen sockets whose place in the resolved list is certain: those before the first
+    /// that doesn't name an IP address, and so may stand for several.
     pub sockets: Vec<Socket>,
     /// The value of Server in our own replies; empty: none.
     pub server: String,
-    /// Whether a message is done with before its route.
+    /// `absorbs` of the loaded modules: whether a message is done with before its route.
     pub absorbs: Vec<fn(&SipView<'_>) -> bool>,
-    /// What happens to a message after its route.
+    /// `after_route` of the loaded modules: what happens to a message after its route.
     pub after_route: Vec<fn(&mut Exec<'_>)>,
     /// When it was loaded, in seconds since 1970.
     pub started: i64,
@@ -56,13 +56,13 @@ pub struct Program {
     pub tables: Tables,
     /// `max_limit` of the module maxfwd.
     pub max_forwards: u32,
-    /// `max_branches`.
+    /// `max_branches`: the most destinations that a request may have.
     pub max_branches: u32,
-    /// `max_while_loops`.
+    /// `max_while_loops`: the most turns of one `while`.
     pub max_while_loops: u32,
-    /// What became of calls into them; the same after a reload.
+    /// Counts calls into scripts of other languages; goes on after a reload.
     pub languages: Arc<Languages>,
-    /// How long hooks take; the same after a reload.
+    /// How long hooks take; goes on after a reload.
     pub latencies: Arc<Latencies>,
     /// What the configuration sets, but for aliases.
     pub settings: Arc<Settings>,
@@ -72,7 +72,7 @@ pub struct Program {
     pub named_routes: HashMap<String, RouteId>,
     /// Makes what modules keep in each worker.
     pub keeps: Vec<Keep>,
-    /// Makes what compiles the texts of scripts in other languages.
+    /// Makes the compiler of what scripts in other languages ask for by name.
     pub make_compiler: MakeCompiler,
     /// Scripts in other languages, with the module that brings each.
     pub scripts: Vec<(&'static str, Arc<dyn Language>)>,
@@ -112,7 +112,7 @@ impl fmt::Debug for Program {
 
 impl Program {
     /// Reads the scripts again that a module brings; each worker goes on with them before its
-    /// next call. It reads files: to be called beside the workers.
+    /// next call. It reads files, so no worker may call it.
     ///
     /// # Errors
     /// What is wrong with them, where that is known at once: the old ones stay. Or that there are
@@ -180,12 +180,12 @@ pub struct Socket {
 
 /// Index in [`Program::routes`].
 pub type RouteId = u16;
-/// A different one for each name of an AVP.
+/// The number of an AVP's name.
 pub type AvpId = u16;
-/// A different one for each name of a `$var()`.
+/// The number of a `$var()`.
 pub type VarId = u16;
 
-/// Statements.
+/// The statements of a route block, or of a part of a statement, in order.
 pub type Block = Box<[Stmt]>;
 
 /// Where a statement begins.

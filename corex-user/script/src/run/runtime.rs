@@ -71,23 +71,23 @@ impl Patterns {
 
 /// The interpreter of one worker: AVPs of the current message, `$var()` that last, buffers.
 pub struct Runtime {
-    /// Counted twice: a run holds on to its program, and workers that all count in the one place
-    /// that they share would slow each other down.
+    /// An `Arc` of this worker's own around the one that all share: each run clones it, and
+    /// workers that all changed the shared count would slow each other down.
     #[expect(clippy::redundant_allocation, reason = "see above")]
     program: Arc<Arc<Program>>,
     /// Its worker's number, from 0.
     pub worker: u32,
     pub(crate) store: Store,
-    /// Copies of the program's: each has its own scratch space, which workers would fight over.
+    /// Copies of the program's: each has scratch space of its own, for which workers would contend.
     pub(crate) regexes: Vec<Regex>,
     pub(crate) patterns: Patterns,
     pub(crate) limits: Limits,
     /// Keeps log lines about messages that can't be sent from becoming a flood.
     pub unsent: Limiter,
     pub(crate) by_name: ByName,
-    /// What runs scripts in other languages, in the order of the program's.
+    /// What runs scripts in other languages, in the order of [`Program::scripts`].
     engines: Vec<Box<dyn Engine>>,
-    /// What modules keep.
+    /// What modules keep from message to message; see [`Self::kept`].
     kept: Vec<Box<dyn Any + Send>>,
     /// What a transformation yields, before it is put into the arena.
     pub(crate) transformed: Vec<u8>,
@@ -95,7 +95,7 @@ pub struct Runtime {
     pub composed: Vec<u8>,
     /// Where changes to such messages are gathered.
     pub scratch: Edits,
-    /// What the last run decided, forgotten: its memory is used again.
+    /// An empty one from the last run, whose memory the next run uses again.
     spare: Changes,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
     pub depth: u32,

@@ -63,7 +63,8 @@ impl Store {
         self.vars.extend(std::iter::repeat_with(var).take(new));
     }
 
-    /// Takes over what `pool` has more than at the last call; nothing, and all is forgotten.
+    /// Takes over the constants that `pool` has gained since the last call. If it has become
+    /// empty, all are forgotten.
     pub fn follow_by_name(&mut self, pool: &[u8]) {
         match pool.get(self.by_name.len()..) {
             Some(new) if !pool.is_empty() => self.by_name.extend_from_slice(new),
@@ -134,7 +135,7 @@ impl Store {
         self.arena.truncate(mark);
     }
 
-    /// Takes the bytes between two marks out of the arena.
+    /// Removes the bytes between two marks from the arena.
     pub fn cut(&mut self, from: usize, upto: usize) {
         if from < upto && upto <= self.arena.len() {
             self.arena.drain(from..upto);

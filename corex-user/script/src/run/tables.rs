@@ -12,7 +12,7 @@ const SHARDS: usize = 16;
 /// Expired entries are looked for after so many writes to a shard.
 const SWEEP: u32 = 256;
 
-/// An entry for somebody to look at.
+/// A copy of an entry, for remote control to show.
 pub struct Listed {
     /// The part of the table that it is in.
     pub part: usize,
@@ -35,7 +35,7 @@ struct Shard {
     writes: u32,
 }
 
-/// One table.
+/// A table that all workers share: one of the module htable, or that of `$shv()`.
 pub struct Table {
     /// How it behaves.
     pub config: TableConfig,

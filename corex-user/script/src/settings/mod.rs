@@ -3,8 +3,10 @@
 //! One file for each room that is set up by it; those rooms read their settings here.
 
 pub mod control;
+mod datagram;
 pub mod log;
 mod lua;
+mod own;
 mod stream;
 mod tables;
 
@@ -16,8 +18,10 @@ use corex_sip::Transport;
 use corex_sip::alias;
 
 pub use control::ControlSettings;
+pub use datagram::DatagramSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
+pub use own::{OwnSocket, OwnSockets};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TableConfig};
 
@@ -176,6 +180,8 @@ pub struct Settings {
     pub children: Option<u32>,
     /// `mhomed`: the socket to send from is looked up by the destination.
     pub mhomed: bool,
+    /// What datagrams say in their headers.
+    pub datagrams: DatagramSettings,
     /// `debug`: Kamailio's log level, -5 (alert) to 3 (debug) and beyond.
     pub debug: i64,
     /// `log_stderror`, `log_facility`, `log_name`: where logs go.
@@ -215,6 +221,7 @@ impl Default for Settings {
             alias: Vec::new(),
             children: None,
             mhomed: false,
+            datagrams: DatagramSettings::default(),
             debug: 2,
             log: LogSettings::default(),
             server: concat!("corex (", env!("CARGO_PKG_VERSION"), ")").to_owned(),

@@ -19,6 +19,7 @@ use crate::{
     io::xdp_side::XdpSide,
     kernel::{
         attach::{self, Attachment, Mode},
+        host::HostFollower,
         knobs::Knobs,
         map_use::MapUse,
         object::Object,
@@ -53,6 +54,8 @@ pub struct PacketEngine {
 
 struct Xdp {
     object: Object,
+    /// Keeps the maps of the host's addresses in step.
+    _host: HostFollower,
     /// Empty after the detachment, and in inline mode.
     attachments: Vec<Attachment>,
     /// Inline mode.

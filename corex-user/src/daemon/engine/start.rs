@@ -22,6 +22,7 @@ use crate::{
     kernel::{
         attach::{self, Attachment, Mode},
         capabilities,
+        host::HostFollower,
         inline::Predecessor,
         interfaces::{self, Interface},
         knobs::Knobs,
@@ -114,6 +115,7 @@ impl PacketEngine {
         let chunk_size = configure(&mut object, &interfaces, inline.is_on, options)?;
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
+        let host = HostFollower::start(object.host_maps()?, &interfaces)?;
         let attached = if inline.is_on {
             attach_inline(&mut object, inline, listeners, interfaces, options)?
         } else {
@@ -185,6 +187,7 @@ impl PacketEngine {
             workers: sides,
             xdp: Some(Xdp {
                 object,
+                _host: host,
                 interfaces: interface_lines(&attached.interfaces, &attached.modes, &lines),
                 attachments: attached.attachments,
                 detours: attached.detours,

@@ -13,7 +13,7 @@ use corex_script::run::{Exec, Halt, ScriptError};
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $op:ident $name:literal,)*) => {
-        /// A question of a script's.
+        /// What a script can ask for.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(super) enum Op {
             $($(#[$doc])* $op,)*
@@ -126,13 +126,13 @@ impl LuaCall<'_, '_> {
         mut args: MultiValue,
     ) -> Result<Value, Wrong> {
         let truth = |holds| Ok(Value::Boolean(holds));
-        let arena = |halt: Halt| self.late(halt.into());
+        let arena = |halt: Halt| self.wrong(halt.into());
         match op {
             Op::Get => {
                 let name = text(args.pop_front())?;
                 let value = exec
                     .get_by_name(&name.as_bytes())
-                    .map_err(|e| self.late(e))?;
+                    .map_err(|e| self.wrong(e))?;
                 Ok(match value {
                     value::Value::Null => Value::Nil,
                     value::Value::Int(number) => Value::Integer(number),
@@ -151,7 +151,7 @@ impl LuaCall<'_, '_> {
                     _ => value::Value::Null,
                 };
                 exec.set_by_name(&name.as_bytes(), value)
-                    .map_err(|e| self.late(e))?;
+                    .map_err(|e| self.wrong(e))?;
                 truth(true)
             }
             Op::Call => {
@@ -171,7 +171,7 @@ impl LuaCall<'_, '_> {
                         &args.as_named(),
                         callable.is_formatted,
                     )
-                    .map_err(|e| self.late(e))?;
+                    .map_err(|e| self.wrong(e))?;
                 if callable.is_truth {
                     return truth(code > 0);
                 }
@@ -182,7 +182,7 @@ impl LuaCall<'_, '_> {
                 let args = Args::new(args);
                 let code = exec
                     .call_by_name(None, &name.to_string_lossy(), &args.as_named(), true)
-                    .map_err(|e| self.late(e))?;
+                    .map_err(|e| self.wrong(e))?;
                 Ok(Value::Integer(code))
             }
             Op::Builtin => {
@@ -210,7 +210,7 @@ impl LuaCall<'_, '_> {
             }
             Op::Route => {
                 let name = text(args.pop_front())?.to_string_lossy();
-                let code = exec.route_by_name(&name).map_err(|e| self.late(e))?;
+                let code = exec.route_by_name(&name).map_err(|e| self.wrong(e))?;
                 Ok(Value::Integer(code))
             }
             Op::Myself => {
@@ -228,9 +228,10 @@ impl LuaCall<'_, '_> {
         }
     }
 
-    /// What ends the configuration's script ends the Lua one first. Its errors don't end the
-    /// configuration's: they are the script's here.
-    fn late(&self, error: ByNameError) -> Wrong {
+    /// Why there is no answer, from why something that was asked for by name can't be had. What
+    /// ends the configuration's script (`exit`, `drop`) ends the Lua script first; an error of the
+    /// configuration becomes one of the Lua script.
+    fn wrong(&self, error: ByNameError) -> Wrong {
         match error {
             ByNameError::Wrong(reason) => Wrong::Use(reason),
             ByNameError::Halt(Halt::Error(error)) => Wrong::Script(error),
@@ -272,7 +273,7 @@ fn text(value: Option<Value>) -> Result<LuaString, Wrong> {
     }
 }
 
-/// Arguments of a function, copied: what it does may make Lua move on.
+/// Arguments of a function, copied: while it runs, Lua may give their memory to others.
 struct Args(Vec<Held>);
 
 enum Held {
@@ -293,10 +294,10 @@ impl Args {
     }
 
     fn as_named(&self) -> Vec<NamedArg<'_>> {
-        let late = self.0.iter().map(|held| match held {
+        let named = self.0.iter().map(|held| match held {
             Held::Int(number) => NamedArg::Int(*number),
             Held::Str(text) => NamedArg::Str(text),
         });
-        late.collect()
+        named.collect()
     }
 }

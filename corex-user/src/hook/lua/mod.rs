@@ -37,12 +37,12 @@ pub(crate) use self::shared::load;
 /// run scripts.
 const MAX_DEPTH: u32 = 8;
 
-/// What one worker runs.
+/// One worker's Lua: a state in which the shared scripts have been run.
 pub(crate) struct LuaEngine {
     shared: Arc<LuaScripts>,
     /// `None` after it was lost: made anew before the next call.
     state: Option<Arc<State>>,
-    /// What `shared` had when the state was made.
+    /// The generation of the scripts in the state.
     generation: u64,
     backoff: Backoff,
     /// How many calls are open.
@@ -55,19 +55,19 @@ impl Engine for LuaEngine {
     }
 }
 
-/// What is to be run.
+/// What a configuration asks to run.
 #[derive(Clone, Copy)]
 pub(crate) enum Call {
-    /// A global function, with strings.
+    /// A global function, whose arguments are strings.
     Function,
-    /// A file.
+    /// The script in a file.
     File,
-    /// A chunk.
+    /// Lua code, given as text.
     Text,
 }
 
 impl LuaEngine {
-    /// One with the scripts loaded.
+    /// An engine with the scripts loaded.
     fn new(shared: Arc<LuaScripts>) -> LuaEngine {
         let mut engine = LuaEngine {
             generation: shared.generation(),
@@ -81,7 +81,7 @@ impl LuaEngine {
         engine
     }
 
-    /// Ends a rest.
+    /// Lets calls run again that the back-off holds up.
     #[cfg(test)]
     pub fn wake(&mut self) {
         self.backoff.succeeded();

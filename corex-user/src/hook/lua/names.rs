@@ -13,7 +13,7 @@ pub(super) struct Callable {
     pub is_formatted: bool,
 }
 
-/// All of them. Their place is what Lua knows them by.
+/// The functions of all modules, under all their names. Lua knows each by its place here.
 pub(super) fn callables(modules: Modules) -> Vec<Callable> {
     let of_module = |module: &'static Module| {
         let callable = move |name| Callable {

@@ -1,4 +1,4 @@
-//! What all workers run the same of.
+//! The scripts of a configuration, of which every worker has its own state.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -20,11 +20,11 @@ use corex_script::settings::LuaSettings;
 /// How many times as much as a call the scripts may take while they are loaded.
 const LOADING: u64 = 10;
 
-/// Lua states that hold the same.
+/// What Lua states are made of: all that one makes hold the same scripts.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
     pub settings: LuaSettings,
-    /// Whose functions scripts can call.
+    /// The modules whose functions scripts can call.
     pub modules: Modules,
     /// Where the configuration is.
     pub folder: PathBuf,
@@ -33,11 +33,11 @@ pub(super) struct Recipe {
     pub sources: Vec<Source>,
 }
 
-/// One of them.
+/// A Lua state with its scripts.
 pub(super) struct State {
     pub lua: Lua,
     pub budget: Arc<Budget>,
-    /// Whose functions scripts can call.
+    /// The modules whose functions scripts can call.
     pub modules: Modules,
     pub callables: Vec<Callable>,
     pub settings: LuaSettings,
@@ -56,10 +56,10 @@ impl Recipe {
         self.make_or(|_, error| error)
     }
 
-    /// The same, with an error that knows the place of the script in `sources`.
+    /// As [`Self::make`]; `wrong` makes the error, and is told the script's place in `sources`.
     ///
     /// # Errors
-    /// The first one's.
+    /// That of the first script that fails.
     pub fn make_or<E>(&self, wrong: impl Fn(usize, mlua::Error) -> E) -> Result<State, E> {
         let state = self.empty().map_err(|error| wrong(0, error))?;
         for (at, source) in self.sources.iter().enumerate() {

@@ -29,7 +29,7 @@ pub(super) enum Broken {
     Io(io::ErrorKind),
 }
 
-/// Our end.
+/// Our end of the socket to a process.
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
@@ -40,7 +40,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// The two ends.
+    /// A new socket: our end, and the process's.
     pub fn pair() -> io::Result<(Channel, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -57,7 +57,7 @@ impl Channel {
         self.stream.as_fd()
     }
 
-    /// Whether nothing has come that nobody asked for, the end included.
+    /// Whether nothing unexpected has come: no bytes, and no end of the stream.
     pub fn is_quiet(&self) -> bool {
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         self.taken == self.filled && matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
@@ -116,7 +116,7 @@ impl Channel {
         Ok(Some(header))
     }
 
-    /// Forgets what was given out.
+    /// Removes from the buffer what has been taken.
     fn compact(&mut self) {
         self.inbox.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;

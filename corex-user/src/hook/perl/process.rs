@@ -18,7 +18,7 @@ pub(super) struct Setup {
     pub script: PathBuf,
     /// Folders that Perl looks for modules in first.
     pub include: Vec<PathBuf>,
-    /// The rest.
+    /// The parameters of the module app_perl.
     pub settings: settings::Perl,
 }
 
@@ -47,7 +47,8 @@ impl Setup {
         text
     }
 
-    /// Starts a process for worker `number`. Its output, of both kinds, is what is read.
+    /// Starts a process for worker `number`. Returns it, the channel to it, and the pipe that its
+    /// standard output and standard error go to.
     pub fn spawn(&self, number: u32) -> io::Result<(Child, Channel, PipeReader)> {
         let (channel, theirs) = Channel::pair()?;
         let (output, input) = io::pipe()?;

@@ -27,12 +27,12 @@ pub(super) enum Order {
 /// The spare process of one worker.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The worker.
+    /// The worker's number, from 0.
     pub number: u32,
     spare: Mutex<Option<Process>>,
     /// Its generation; 0: there is none.
     generation: AtomicU64,
-    /// Nobody is to call it any more.
+    /// Its worker has gone, and nobody is to call the process any more.
     is_left: AtomicBool,
 }
 
@@ -141,7 +141,7 @@ impl Common {
         self.state().slots.iter().any(|slot| slot.number == number)
     }
 
-    /// All slots.
+    /// The slots of all workers.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         self.state().slots.clone()
     }

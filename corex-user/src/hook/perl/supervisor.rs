@@ -25,13 +25,13 @@ use corex_script::limiter::Limiter;
 /// A script must be loaded within this time.
 pub(super) const START: Duration = Duration::from_secs(10);
 
-/// What may end by itself has this long to do so.
+/// How long a process that may end by itself has to do so.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// As many processes load the script at the same time.
+/// The most processes that load the script at the same time.
 const STARTING: usize = 8;
 
-/// How often processes are looked at that don't make themselves heard.
+/// How often the supervisor looks at processes while none of them wakes it.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The same while one is about to end.
@@ -77,9 +77,9 @@ pub(super) struct Supervisor {
     /// By the slot's number.
     care: Vec<(u32, Care)>,
     serial: u64,
-    /// The reading of the script that processes are started for.
+    /// The generation (the reading of the script) that processes are started for.
     wanted: u64,
-    /// The newest that has been loaded by one.
+    /// The newest generation that a process has loaded.
     loaded: u64,
     log: Limiter,
     stopping: bool,
@@ -231,7 +231,7 @@ impl Supervisor {
         }
     }
 
-    /// A process of this generation has not come about.
+    /// Notes that no process of this generation could be started.
     fn failed(&mut self, slot: &Slot, generation: u64, reason: &str) {
         if let Some(care) = self.care(slot.number) {
             care.backoff.failed(Instant::now());

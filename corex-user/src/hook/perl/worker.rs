@@ -21,10 +21,10 @@ use corex_script::settings;
 /// calls the script.
 const MAX_DEPTH: u32 = 8;
 
-/// So many processes are lost in a row before the engine rests.
+/// How many processes are lost in a row before the engine backs off.
 const LOSSES: u32 = 2;
 
-/// What a worker has of the engine.
+/// One worker's side of Perl: the process that it calls.
 #[derive(Debug)]
 pub(crate) struct PerlEngine {
     common: Arc<Common>,

@@ -25,7 +25,7 @@ use corex_script::Direction;
 use corex_sip::Transport;
 use corex_xdp::{Frame, Umem};
 
-/// Between two looks at what has taken too long.
+/// How often incomplete datagrams are looked through for those that have taken too long.
 const EXPIRE: Duration = Duration::from_millis(100);
 
 /// Where packets go that come from one of a worker's queues.
@@ -37,7 +37,7 @@ pub struct End {
     pub to: usize,
     /// Largest IP packet there.
     pub mtu: usize,
-    /// What tells the generic XDP program of the NIC that it has seen the packet.
+    /// Source MAC that marks packets for generic XDP on the NIC, which sees them again.
     pub source_mac: Option<[u8; 6]>,
     /// The queue that they came from.
     pub from: usize,
@@ -197,7 +197,7 @@ struct Road<'a> {
 }
 
 impl Road<'_> {
-    /// The verdict of what went on.
+    /// The counter of packets that were sent on.
     fn arrived<'c>(&self, counters: &'c mut WorkerCounters) -> &'c mut u64 {
         match self.end.way {
             Direction::Incoming => &mut counters.delivered,
@@ -310,6 +310,7 @@ fn judge(
         socket,
         transport: Transport::Udp,
         connection: None,
+        ttl: None,
     };
     // Taken, since its owner is used while it is read.
     let mut replacement = std::mem::take(&mut inline.replacement);

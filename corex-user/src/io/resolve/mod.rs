@@ -56,9 +56,9 @@ pub struct Query<'a> {
 /// Where a message goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Destination {
-    /// The address.
+    /// The address to send to.
     pub address: SocketAddr,
-    /// The transport.
+    /// The transport to send by.
     pub transport: Transport,
 }
 

@@ -2,16 +2,25 @@
 //! the port, and take what XDP passes up.
 
 use std::{
-    io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr, UdpSocket},
-    os::fd::{AsFd, BorrowedFd},
+    io::{self, IoSlice, IoSliceMut},
+    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use nix::{
+    cmsg_space,
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
+        recvmmsg, sendmsg, setsockopt, sockopt as options,
+    },
+};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
-use crate::kernel::sockopt;
+use crate::{kernel::sockopt, pipeline::INITIAL_TTL};
+use corex_script::settings::DatagramSettings;
 
+/// Datagrams that are read at a time.
+const BATCH_SIZE: usize = 32;
 /// Bytes wanted for each socket's buffers; the system's limit may give less.
 const BUFFER: usize = 4 << 20;
 /// The largest UDP payload, and so the largest that GRO puts together.
@@ -42,18 +51,19 @@ fn remedy(error: &io::Error, address: &SocketAddr) -> String {
 /// A listening UDP socket.
 pub struct KernelSocket {
     socket: UdpSocket,
-    state: UdpSocketState,
     address: SocketAddr,
 }
 
 /// A datagram as read.
 pub struct Datagram<'a> {
-    /// The payload.
+    /// The payload, which lies in the receive buffers.
     pub payload: &'a [u8],
     /// Sender.
     pub source: SocketAddr,
     /// Our address that it was sent to, also for a wildcard socket.
     pub local: SocketAddr,
+    /// Time to live, or hop limit, that it came with.
+    pub ttl: Option<u8>,
 }
 
 impl KernelSocket {
@@ -72,23 +82,36 @@ impl KernelSocket {
     ///
     /// # Errors
     /// What the kernel says, with a remedy.
-    pub fn open(address: SocketAddr) -> Result<Self, ListenError> {
-        Self::try_open(address).map_err(|reason| ListenError { address, reason })
+    pub fn open(address: SocketAddr, settings: &DatagramSettings) -> Result<Self, ListenError> {
+        Self::try_open(address, settings).map_err(|reason| ListenError { address, reason })
     }
 
-    fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let socket: UdpSocket = Self::bind(address, true)?.into();
-        let state = UdpSocketState::new((&socket).into())?;
-        sockopt::allow_fragmentation(socket.as_fd(), address.is_ipv6())?;
+    fn try_open(address: SocketAddr, settings: &DatagramSettings) -> io::Result<Self> {
+        let socket = Self::bind(address, true)?;
         // The limits net.core.rmem_max and wmem_max may refuse: then the default holds.
-        let _ = state.set_recv_buffer_size((&socket).into(), BUFFER);
-        let _ = state.set_send_buffer_size((&socket).into(), BUFFER);
+        let _ = socket.set_recv_buffer_size(BUFFER);
+        let _ = socket.set_send_buffer_size(BUFFER);
+        let socket: UdpSocket = socket.into();
+        if address.is_ipv6() {
+            setsockopt(&socket, options::Ipv6RecvPacketInfo, &true)?;
+            setsockopt(&socket, options::Ipv6RecvHopLimit, &true)?;
+            setsockopt(&socket, options::Ipv6Ttl, &INITIAL_TTL.into())?;
+        } else {
+            setsockopt(&socket, options::Ipv4PacketInfo, &true)?;
+            setsockopt(&socket, options::Ipv4RecvTtl, &true)?;
+            setsockopt(&socket, options::Ipv4Ttl, &INITIAL_TTL.into())?;
+        }
+        // Not all kernels can; then datagrams come one by one.
+        let _ = sockopt::receive_coalesced(socket.as_fd());
+        sockopt::set_dont_fragment(socket.as_fd(), address.is_ipv6(), settings.dont_fragment)?;
+        let class = libc::c_int::from(settings.traffic_class);
+        if address.is_ipv6() {
+            setsockopt(&socket, options::Ipv6TClass, &class)?;
+        } else {
+            setsockopt(&socket, options::Ipv4Tos, &class)?;
+        }
         let address = socket.local_addr()?;
-        Ok(Self {
-            socket,
-            state,
-            address,
-        })
+        Ok(Self { socket, address })
     }
 
     /// Another handle of the same socket, for another thread to send by.
@@ -96,12 +119,8 @@ impl KernelSocket {
     /// # Errors
     /// When there are no descriptors left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        let socket = self.socket.try_clone()?;
-        let state = UdpSocketState::new((&socket).into())?;
-        sockopt::allow_fragmentation(socket.as_fd(), self.address.is_ipv6())?;
         Ok(Self {
-            socket,
-            state,
+            socket: self.socket.try_clone()?,
             address: self.address,
         })
     }
@@ -122,22 +141,58 @@ impl KernelSocket {
         Ok(socket)
     }
 
-    /// Sends a datagram; `source` chooses our address when the socket is a wildcard's.
+    /// Sends a datagram; `source` chooses our address when the socket is a wildcard's, and `ttl` is
+    /// its time to live or hop limit.
     ///
     /// # Errors
     /// What the kernel says; `WouldBlock` when its buffer is full.
-    pub fn send(&self, payload: &[u8], to: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        let source = source.filter(|_| self.address.ip().is_unspecified());
-        self.state.try_send(
-            (&self.socket).into(),
-            &Transmit {
-                destination: to,
-                ecn: None,
-                contents: payload,
-                segment_size: None,
-                src_ip: source.filter(|ip| !ip.is_unspecified()),
-            },
-        )
+    pub fn send(
+        &self,
+        payload: &[u8],
+        to: SocketAddr,
+        source: Option<IpAddr>,
+        ttl: u8,
+    ) -> io::Result<()> {
+        let source = source.filter(|ip| self.address.ip().is_unspecified() && !ip.is_unspecified());
+        let (v4, v6);
+        let choice = match source {
+            Some(IpAddr::V4(ip)) => {
+                v4 = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(ip.octets()),
+                    },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                Some(ControlMessage::Ipv4PacketInfo(&v4))
+            }
+            Some(IpAddr::V6(ip)) => {
+                v6 = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: ip.octets(),
+                    },
+                    ipi6_ifindex: 0,
+                };
+                Some(ControlMessage::Ipv6PacketInfo(&v6))
+            }
+            None => None,
+        };
+        let hops = libc::c_int::from(ttl);
+        // Without control messages nothing is allocated.
+        let limit = (ttl != INITIAL_TTL).then_some(if self.address.is_ipv4() {
+            ControlMessage::Ipv4Ttl(&hops)
+        } else {
+            ControlMessage::Ipv6HopLimit(&hops)
+        });
+        let control: Vec<_> = choice.into_iter().chain(limit).collect();
+        sendmsg(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(payload)],
+            &control,
+            MsgFlags::empty(),
+            Some(&SockaddrStorage::from(to)),
+        )?;
+        Ok(())
     }
 
     /// Datagrams that the kernel dropped since the socket was opened, above all because its
@@ -164,42 +219,83 @@ impl KernelSocket {
         buffers: &mut ReceiveBuffers,
         mut each: impl FnMut(Datagram<'_>),
     ) -> bool {
-        let mut slices = buffers.memory.iter_mut().map(|b| IoSliceMut::new(b));
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-        let mut meta = [RecvMeta::default(); BATCH_SIZE];
-        let count = match self
-            .state
-            .recv((&self.socket).into(), &mut slices, &mut meta)
-        {
-            Ok(count) => count,
+        let mut memory = buffers.memory.iter_mut();
+        let mut slices: [[IoSliceMut<'_>; 1]; BATCH_SIZE] = std::array::from_fn(|_| {
+            [IoSliceMut::new(
+                memory.next().map_or(&mut [], |memory| &mut memory[..]),
+            )]
+        });
+        // Not kept from call to call: the kernel writes into it how much of its room it used, and
+        // that would be all the room of the next call.
+        let room = cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::c_int);
+        let mut headers = MultiHeaders::preallocate(BATCH_SIZE, Some(room));
+        let socket = self.socket.as_raw_fd();
+        let flags = MsgFlags::empty();
+        let received = match recvmmsg(socket, &mut headers, &mut slices, flags, None) {
+            Ok(received) => received,
+            Err(nix::Error::EAGAIN) => return false,
             Err(error) => {
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    tracing::debug!(%error, address = %self.address, "receive");
-                }
+                tracing::debug!(%error, address = %self.address, "receive");
                 return false;
             }
         };
-        for (buffer, meta) in slices.iter().zip(&meta).take(count) {
-            let local = SocketAddr::new(
-                meta.dst_ip.unwrap_or(self.address.ip()),
-                self.address.port(),
-            );
-            // An empty datagram has stride 0 and is a datagram all the same.
-            let data = buffer.get(..meta.len).unwrap_or_default();
-            for payload in data
-                .chunks(meta.stride.max(1))
-                .chain(data.is_empty().then_some(data))
-            {
-                each(Datagram {
-                    payload,
-                    source: meta.addr,
-                    local,
-                });
-            }
+        let mut count = 0;
+        for message in received {
+            count += 1;
+            self.divide(&message, &mut each);
         }
         count == BATCH_SIZE
     }
+
+    /// Calls `each` for every datagram of what was read at once.
+    fn divide(
+        &self,
+        message: &RecvMsg<'_, '_, SockaddrStorage>,
+        each: &mut impl FnMut(Datagram<'_>),
+    ) {
+        let Some(source) = message.address.as_ref().and_then(socket_address) else {
+            return;
+        };
+        let data = message.iovs().next().unwrap_or_default();
+        let mut local = self.address;
+        let mut segment = data.len();
+        let mut ttl = None;
+        for control in message.cmsgs().into_iter().flatten() {
+            match control {
+                ControlMessageOwned::Ipv4PacketInfo(info) => {
+                    local.set_ip(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+                }
+                ControlMessageOwned::Ipv6PacketInfo(info) => {
+                    local.set_ip(IpAddr::from(info.ipi6_addr.s6_addr));
+                }
+                ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
+                    ttl = u8::try_from(hops).ok();
+                }
+                ControlMessageOwned::UdpGroSegments(len) => {
+                    segment = usize::try_from(len).unwrap_or_default();
+                }
+                _ => {}
+            }
+        }
+        // An empty datagram is a datagram all the same.
+        for payload in data
+            .chunks(segment.max(1))
+            .chain(data.is_empty().then_some(data))
+        {
+            each(Datagram {
+                payload,
+                source,
+                local,
+                ttl,
+            });
+        }
+    }
+}
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().copied().map(SocketAddrV4::from);
+    let v6 = address.as_sockaddr_in6().copied().map(SocketAddrV6::from);
+    v4.map(SocketAddr::V4).or(v6.map(SocketAddr::V6))
 }
 
 impl AsFd for KernelSocket {
@@ -235,7 +331,7 @@ mod tests {
     use super::*;
 
     fn loopback() -> KernelSocket {
-        KernelSocket::open("127.0.0.1:0".parse().unwrap()).unwrap()
+        KernelSocket::open("127.0.0.1:0".parse().unwrap(), &DatagramSettings::default()).unwrap()
     }
 
     fn receive_all(socket: &KernelSocket) -> Vec<(Vec<u8>, SocketAddr, SocketAddr)> {
@@ -251,8 +347,8 @@ mod tests {
     fn a_datagram_arrives_whole_with_both_addresses() {
         let (a, b) = (loopback(), loopback());
         let payload = vec![7u8; 60_000];
-        a.send(&payload, b.address, None).unwrap();
-        a.send(b"", b.address, None).unwrap();
+        a.send(&payload, b.address, None, INITIAL_TTL).unwrap();
+        a.send(b"", b.address, None, INITIAL_TTL).unwrap();
         let got = receive_all(&b);
         assert_eq!(
             got,
@@ -264,11 +360,34 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_has_the_ttl_that_it_is_sent_with_and_it_is_read() {
+        for (address, wildcard) in [("127.0.0.1:0", "0.0.0.0:0"), ("[::1]:0", "[::]:0")] {
+            let open = |address: &str| {
+                KernelSocket::open(address.parse().unwrap(), &DatagramSettings::default()).unwrap()
+            };
+            let (receiver, wildcard) = (open(address), open(wildcard));
+            let (to, ip) = (receiver.address, receiver.address.ip());
+            let sender = open(address);
+            sender.send(b"1", to, None, INITIAL_TTL).unwrap();
+            sender.send(b"2", to, None, 9).unwrap();
+            wildcard.send(b"3", to, Some(ip), 1).unwrap();
+            wildcard.send(b"4", to, Some(ip), 255).unwrap();
+            let mut got = Vec::new();
+            receiver.receive(&mut ReceiveBuffers::new(), |datagram| {
+                got.push((datagram.payload.to_vec(), datagram.ttl));
+            });
+            let expected = [(b"1", 64), (b"2", 9), (b"3", 1), (b"4", 255)]
+                .map(|(payload, ttl)| (payload.to_vec(), Some(ttl)));
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
     fn what_overflows_the_buffer_is_counted_and_the_rest_is_read() {
         const SENT: u64 = 30_000;
         let (a, b) = (loopback(), loopback());
         for _ in 0..SENT {
-            a.send(&[7; 1000], b.address, None).unwrap();
+            a.send(&[7; 1000], b.address, None, INITIAL_TTL).unwrap();
         }
         let mut buffers = ReceiveBuffers::new();
         let mut read = 0;
@@ -280,16 +399,16 @@ mod tests {
     #[test]
     fn a_closed_intake_keeps_what_waits_and_counts_what_comes() {
         let (a, b) = (loopback(), loopback());
-        a.send(b"waits", b.address, None).unwrap();
+        a.send(b"waits", b.address, None, INITIAL_TTL).unwrap();
         b.close_intake().unwrap();
         for _ in 0..3 {
-            a.send(b"comes", b.address, None).unwrap();
+            a.send(b"comes", b.address, None, INITIAL_TTL).unwrap();
         }
         let got: Vec<_> = receive_all(&b).into_iter().map(|(data, ..)| data).collect();
         assert_eq!(got, [b"waits"]);
         assert_eq!(b.drops(), 3);
         // It still sends.
-        b.send(b"out", a.address, None).unwrap();
+        b.send(b"out", a.address, None, INITIAL_TTL).unwrap();
         assert_eq!(receive_all(&a).len(), 1);
     }
 

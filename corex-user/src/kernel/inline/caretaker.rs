@@ -4,12 +4,13 @@
 
 use std::{io, sync::mpsc, thread};
 
-use caps::{CapSet, Capability};
+use caps::Capability;
 
 use super::{
     links,
     veth::{self, Pair},
 };
+use crate::kernel::privileges;
 
 enum Job {
     Make {
@@ -51,7 +52,10 @@ impl Caretaker {
         thread::Builder::new()
             .name("corex-net".to_owned())
             .spawn(move || {
-                keep_net_admin();
+                // What can't be given up stays.
+                if let Err(error) = privileges::drop_all_but(&[Capability::CAP_NET_ADMIN]) {
+                    tracing::warn!("the thread for the network: {error}");
+                }
                 runtime.spawn(connection);
                 while let Ok((job, answer)) = jobs.recv() {
                     // Who asked waits for the answer, or has died.
@@ -135,20 +139,5 @@ async fn work(handle: &rtnetlink::Handle, job: Job) -> Answer {
             links::detach_filter(&interface, egress, program);
             Ok(None)
         }
-    }
-}
-
-/// All capabilities but one go. What can't be given up is logged.
-fn keep_net_admin() {
-    let only = [Capability::CAP_NET_ADMIN].into_iter().collect();
-    let dropped = caps::clear(None, CapSet::Ambient)
-        .and_then(|()| caps::clear(None, CapSet::Inheritable))
-        .and_then(|()| caps::set(None, CapSet::Effective, &only))
-        .and_then(|()| caps::set(None, CapSet::Permitted, &only));
-    if let Err(error) = dropped {
-        tracing::warn!("the thread for the network keeps its capabilities: {error}");
-    }
-    if let Err(error) = nix::sys::prctl::set_no_new_privs() {
-        tracing::warn!("set no_new_privs: {error}");
     }
 }

@@ -60,7 +60,7 @@ pub enum LinksError {
     Pin {
         /// The pin.
         path: PathBuf,
-        /// What it said.
+        /// The file system's answer.
         reason: String,
     },
 }

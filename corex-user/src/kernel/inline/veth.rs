@@ -51,7 +51,7 @@ pub fn names(instance: &str, nic: u32) -> (String, String) {
 }
 
 /// Makes the pair, or takes over the one that is there. Both ends have `queues` queues, no
-/// addresses and nothing to say of their own.
+/// addresses, and send nothing of their own.
 ///
 /// # Errors
 /// What the kernel says.

@@ -1,7 +1,9 @@
 //! forward(): a request goes on without state (RFC 3261 §16.11).
 
 use crate::module::destination::{Destination, Unsendable, log_unsent, next_hop};
+use crate::module::loops::text;
 use crate::module::sl;
+use corex_script::function::{Constant, ConstantCall};
 use corex_script::run::Arg;
 use corex_script::run::Branch;
 use corex_script::run::{Exec, Halt};
@@ -43,6 +45,19 @@ pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
         sent |= send_to(exec, view, &branch, None, index + 1);
     }
     Ok(if sent { 1 } else { -1 })
+}
+
+/// Where a call leads, if that is a constant.
+pub(super) fn constant_destination(call: &ConstantCall) -> Option<Destination> {
+    if call.function != "forward" {
+        return None;
+    }
+    let port = match call.arguments.get(1) {
+        None => 0,
+        Some(Some((Constant::Int(port), _))) => *port,
+        Some(_) => return None,
+    };
+    Destination::of_parts(text(call, 0)?, port).ok()
 }
 
 /// Sends the request to one of its destinations; `given` is what the script says instead.
@@ -109,6 +124,7 @@ fn try_send_to(
         purpose: Purpose::Message,
         hop,
         connection: None,
+        is_hop_counted: true,
     };
     let sent = exec.host.send(exec.rt, outgoing);
     exec.rt.composed = out;

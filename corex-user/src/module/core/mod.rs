@@ -5,6 +5,7 @@ mod forward;
 mod relay;
 mod uri;
 
+use super::loops;
 use corex_script::function::{CORE, Function, Handler, Module, Param, ParamKind, Routes, value};
 
 pub(super) static MODULE: Module = Module {
@@ -12,6 +13,7 @@ pub(super) static MODULE: Module = Module {
     doc: "Built in, without loadmodule.",
     functions: FUNCTIONS,
     parameters: &[],
+    review: Some(|review| loops::review(review, forward::constant_destination)),
     after_route: Some(relay::relay_reply),
     ..Module::NONE
 };
@@ -39,7 +41,7 @@ const fn function(
 
 #[rustfmt::skip]
 const FUNCTIONS: &[Function] = &[
-    function("forward", &[], &[&[], &[HOST], &[HOST, value("port")]], Routes::REQUEST, forward::forward, "Forwards the request without state: with a Via of ours on top, Max-Forwards counted down, and the changes made that the script asked for; to host:port, else to $du, else to the request URI; and to every branch that append_branch() added. Max-Forwards 0 gets a 483 reply. True if it was sent to one of them at least."),
+    function("forward", &[], &[&[], &[HOST], &[HOST, value("port")]], Routes::REQUEST, forward::forward, "Forwards the request without state: with a Via of ours on top, Max-Forwards counted down, and the changes made that the script asked for; to host:port, else to $du, else to the request URI; and to every branch that append_branch() added. Max-Forwards 0 gets a 483 reply. A destination where corex itself listens is none. True if it was sent to one of them at least."),
     function("setflag", &[], &[&[FLAG]], Routes::ANY, flag::set, "Sets a flag of the message, 0 to 31."),
     function("resetflag", &[], &[&[FLAG]], Routes::ANY, flag::reset, "Resets a flag of the message."),
     function("isflagset", &[], &[&[FLAG]], Routes::ANY, flag::is_set, "Whether a flag of the message is set."),

@@ -1,5 +1,7 @@
 //! Whether the hook's and inline mode's parameters fit the blocks that there are.
 
+use super::send;
+use crate::module::loops;
 use corex_script::function::Review;
 use corex_script::function::Routes;
 use corex_script::syntax::diag::Diagnostic;
@@ -8,6 +10,7 @@ use corex_script::syntax::span::Span;
 pub(super) fn review(review: &mut dyn Review) {
     hook(review);
     inline(review);
+    loops::review(review, send::constant_destination);
 }
 
 /// Whether the hook and the parameters that belong to it are there together.

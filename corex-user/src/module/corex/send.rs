@@ -3,6 +3,8 @@
 use crate::module::destination::{
     Destination, Unsendable, default_destination, log_unsent, next_hop,
 };
+use crate::module::loops::text;
+use corex_script::function::ConstantCall;
 use corex_script::run::Arg;
 use corex_script::run::StrRef;
 use corex_script::run::{Exec, Halt};
@@ -15,6 +17,17 @@ pub(super) fn send(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
 
 pub(super) fn send_tcp(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     send_message(exec, args, "send_tcp", Transport::Tcp)
+}
+
+/// Where a call leads, if that is a constant.
+pub(super) fn constant_destination(call: &ConstantCall) -> Option<Destination> {
+    let given = text(call, 0)?;
+    match call.function {
+        "send" => Destination::parse(given, Transport::Udp).ok(),
+        "send_tcp" => Destination::parse(given, Transport::Tcp).ok(),
+        "send_data" | "sendx" => Destination::of_uri(given).ok(),
+        _ => None,
+    }
 }
 
 /// Sends the message as it was received, by one transport.
@@ -40,6 +53,7 @@ fn send_message(
             purpose: Purpose::Message,
             hop,
             connection: None,
+            is_hop_counted: false,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });
@@ -88,6 +102,7 @@ fn data_to(
             purpose: Purpose::Data,
             hop,
             connection: None,
+            is_hop_counted: false,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });

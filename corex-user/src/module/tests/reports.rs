@@ -85,10 +85,86 @@ fn core_parameters() {
         "1:12 error children is out of range | expected a number from 1 to 4096",
     );
     mistake("children = \"x\"", "children takes a number");
+    mistake("pmtu_discovery = \"x\"", "pmtu_discovery takes yes or no");
+    mistake(
+        "tos = IPTOS_FAST",
+        "1:7 error this is no type of service | expected a number from 0 to 255, or IPTOS_LOWDELAY",
+    );
+    mistake("tos = 256", "no type of service");
+    mistake(
+        "tos = 0xb9",
+        "1:7 warning the two lowest bits are ECN's and sent as 0 | write tos=0xb8",
+    );
     mistake("mhomed = \"x\"", "mhomed takes yes or no");
     mistake(
         "pstn.gw_ip = \"1.2.3.4\"",
         "custom parameters are not supported",
+    );
+}
+
+#[test]
+fn headers_of_datagrams() {
+    let set = |text: &str| {
+        let datagrams = config(text).settings.datagrams;
+        (datagrams.dont_fragment, datagrams.traffic_class)
+    };
+    assert_eq!(set("children=1"), (false, 0));
+    assert_eq!(set("pmtu_discovery=1\ntos=0xb8"), (true, 0xb8));
+    assert_eq!(set("pmtu_discovery=no\ntos=IPTOS_LOWDELAY"), (false, 0x10));
+    assert_eq!(set("tos=\"IPTOS_THROUGHPUT\""), (false, 0x08));
+    assert_eq!(set("tos=iptos_reliability"), (false, 0x04));
+}
+
+#[test]
+fn what_would_come_back_to_corex_itself() {
+    let head = "listen=udp:192.0.2.2:5060 advertise 203.0.113.1:5080\nlisten=tcp:192.0.2.2\n\
+        listen=udp:0.0.0.0:5090\nlisten=udp:sip.example.com\nloadmodule \"corex.so\"\n";
+    for (call, column, socket) in [
+        ("send(\"192.0.2.2\")", 22, "udp:192.0.2.2:5060"),
+        (
+            "send_udp(\"[::ffff:192.0.2.2]:5060\")",
+            26,
+            "udp:192.0.2.2:5060",
+        ),
+        ("send_tcp(\"192.0.2.2:5060\")", 26, "tcp:192.0.2.2:5060"),
+        ("send(\"203.0.113.1:5080\")", 22, "udp:203.0.113.1:5080"),
+        ("send(\"127.0.0.7:5090\")", 22, "udp:0.0.0.0:5090"),
+        ("send(\"sip.example.com\")", 22, "udp:sip.example.com:5060"),
+        (
+            "send_data(\"sip:192.0.2.2\", \"$mb\")",
+            27,
+            "udp:192.0.2.2:5060",
+        ),
+        (
+            "sendx(\"sip:192.0.2.2;transport=tcp\", \"\", \"x\")",
+            23,
+            "tcp:192.0.2.2:5060",
+        ),
+        ("forward(192.0.2.2, 5060)", 25, "udp:192.0.2.2:5060"),
+        ("forward(\"192.0.2.2:5060\")", 25, "udp:192.0.2.2:5060"),
+    ] {
+        mistake(
+            &format!("{head}request_route {{ {call}; }}"),
+            &format!(
+                "6:{column} error what is sent there comes back to corex itself | \
+                 corex listens there, on {socket} | name the host that is to get the message"
+            ),
+        );
+    }
+    for call in [
+        "send(\"192.0.2.2:5061\")",
+        "send(\"192.0.2.3\")",
+        "send_tcp(\"192.0.2.2:5090\")",
+        "forward(\"127.0.0.1\")",
+        "forward(192.0.2.2, 5061)",
+        "send(\"$var(x)\")",
+    ] {
+        config(&format!("{head}request_route {{ {call}; }}"));
+    }
+    // Without a listen line: every IPv4 address of the host.
+    mistake(
+        "loadmodule \"corex.so\"\nrequest_route { send(\"127.0.0.1\"); }",
+        "error what is sent there comes back",
     );
 }
 

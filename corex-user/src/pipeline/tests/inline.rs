@@ -32,6 +32,7 @@ fn inbound(message: &[u8], direction: Direction) -> Inbound<'_> {
         socket: SocketId(0),
         transport: Transport::Udp,
         connection: None,
+        ttl: None,
     }
 }
 

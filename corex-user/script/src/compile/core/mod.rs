@@ -12,7 +12,7 @@ use crate::syntax::ast::{self, HostKind, Setting, SettingValue, SettingValueKind
 use crate::syntax::diag::Diagnostic;
 use corex_sip::Transport;
 use corex_sip::alias;
-use table::{CoreKind, IGNORED, IGNORED_PREFIXES, UNSUPPORTED};
+use table::{CoreKind, IGNORED, IGNORED_PREFIXES, TYPES_OF_SERVICE, UNSUPPORTED};
 
 pub use table::CORE;
 
@@ -37,6 +37,7 @@ impl Checker {
                 CoreKind::Alias => self.alias(value),
                 CoreKind::Facility => self.facility(value),
                 CoreKind::LogName => self.log_name(value),
+                CoreKind::TrafficClass => self.traffic_class(value),
                 CoreKind::Int { min, max, set } => match number(value) {
                     Some(number) if (min..=max).contains(&number) => {
                         set(&mut self.settings, number);
@@ -204,6 +205,40 @@ impl Checker {
                 ),
             ),
         }
+    }
+
+    fn traffic_class(&mut self, value: &SettingValue) {
+        /// The bits that are ECN's (RFC 3168 §5).
+        const ECN: u8 = 0b11;
+        let word = match &value.kind {
+            Value::Word(word) => Some(word.as_bytes()),
+            Value::Str(text) => Some(&text.value[..]),
+            _ => None,
+        };
+        let named = TYPES_OF_SERVICE
+            .iter()
+            .find(|(name, _)| word.is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes())));
+        let byte = match (named, &value.kind) {
+            (Some((_, byte)), _) => Some(*byte),
+            (None, Value::Int(number)) => u8::try_from(*number).ok(),
+            _ => None,
+        };
+        let Some(byte) = byte else {
+            let names: Vec<_> = TYPES_OF_SERVICE.iter().map(|(name, _)| *name).collect();
+            return self.report(
+                Diagnostic::error(value.span, "this is no type of service").label(format!(
+                    "expected a number from 0 to 255, or {}",
+                    names.join(", ")
+                )),
+            );
+        };
+        if byte & ECN != 0 {
+            self.report(
+                Diagnostic::warning(value.span, "the two lowest bits are ECN's and sent as 0")
+                    .help(format!("write tos={:#04x}", byte & !ECN)),
+            );
+        }
+        self.settings.datagrams.traffic_class = byte & !ECN;
     }
 
     fn log_name(&mut self, value: &SettingValue) {

@@ -24,6 +24,8 @@ pub enum CoreKind {
         set: fn(&mut Settings, i64),
     },
     Bool(fn(&mut Settings, bool)),
+    /// The byte of DSCP and ECN: a number, or the name of a type of service.
+    TrafficClass,
     /// A time in whole seconds.
     Seconds(fn(&mut Settings, Duration)),
     /// Where the system's log puts what corex logs.
@@ -85,6 +87,21 @@ pub const CORE: &[CoreParam] = &[
         kind: CoreKind::Bool(|settings, value| settings.mhomed = value),
         doc: "Whether the socket to send from is the one of the address that the kernel would \
               choose for the destination. Default: no.",
+    },
+    CoreParam {
+        name: "pmtu_discovery",
+        kind: CoreKind::Bool(|settings, value| settings.datagrams.dont_fragment = value),
+        doc: "Whether IPv4 datagrams are sent with the bit \"don't fragment\": one that is larger \
+              than a link on its way is lost then. Without it routers fragment it, whether ICMP \
+              gets back to us or not. Default: no.",
+    },
+    CoreParam {
+        name: "tos",
+        kind: CoreKind::TrafficClass,
+        doc: "Type of service of the datagrams that are sent, IPv6's traffic class: a number from 0 to \
+              255, as in 0xb8 for DSCP EF, or IPTOS_LOWDELAY, IPTOS_THROUGHPUT, IPTOS_RELIABILITY or \
+              IPTOS_MINCOST. The two lowest bits, which are ECN's, are sent as 0. What a received \
+              message had is never copied. Default: 0; in Kamailio it is 0x10.",
     },
     CoreParam {
         name: "max_branches",
@@ -162,6 +179,14 @@ pub const CORE: &[CoreParam] = &[
     },
 ];
 
+/// Types of service by name (Linux's netinet/ip.h, RFC 1349).
+pub(super) const TYPES_OF_SERVICE: &[(&str, u8)] = &[
+    ("IPTOS_LOWDELAY", 0x10),
+    ("IPTOS_THROUGHPUT", 0x08),
+    ("IPTOS_RELIABILITY", 0x04),
+    ("IPTOS_MINCOST", 0x02),
+];
+
 /// Core parameters of Kamailio that do no harm and have no meaning here.
 pub(super) const IGNORED: &[&str] = &[
     "async_workers",
@@ -204,7 +229,6 @@ pub(super) const IGNORED: &[&str] = &[
     "onsend_route_reply",
     "open_files_limit",
     "phone2tel",
-    "pmtu_discovery",
     "pv_buffer_size",
     "pv_buffer_slots",
     "pv_cache_action",
@@ -229,7 +253,6 @@ pub(super) const IGNORED: &[&str] = &[
     "stats_name_separator",
     "syn_branch",
     "timer_sched_limit",
-    "tos",
     "uid",
     "unix_sock",
     "use_dns_cache",

@@ -101,7 +101,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Its scheme.
+    /// Scheme of the request URI.
     fn request_scheme(&self) -> Value {
         let Some(string) = self.request_uri() else {
             return Value::Null;
@@ -111,7 +111,7 @@ impl Exec<'_> {
         Value::Str(part_of(string, bytes, scheme))
     }
 
-    /// Its user.
+    /// User of the request URI; `$null` where it is empty.
     pub fn request_user(&self) -> Value {
         self.of_request_uri(|uri| uri.user)
     }

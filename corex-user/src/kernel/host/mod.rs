@@ -1,0 +1,16 @@
+//! What the host looks like now: its links and addresses, as the kernel tells by netlink, and what
+//! follows from them. Today that is the maps by which the XDP programs tell what is for the host.
+
+mod addresses;
+mod changes;
+mod follower;
+mod links;
+mod maps;
+mod snapshot;
+mod tables;
+
+pub use self::{
+    follower::{FollowError, HostFollower},
+    maps::HostMaps,
+    tables::HostTables,
+};

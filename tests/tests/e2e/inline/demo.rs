@@ -1,0 +1,40 @@
+//! What `cargo xtask demo --inline` shows.
+
+use anyhow::{Result, ensure};
+use corex_lab::Registrar;
+
+use super::pair::LIMIT;
+
+#[test]
+fn a_phone_registers_and_calls_by_an_unmodified_server_over_a_wire_without_sip() -> Result<()> {
+    let scene = Registrar::start(None)?;
+    let phone = scene.phone()?;
+    ensure!(
+        phone.registered && phone.established && phone.terminated,
+        "{}\n{}",
+        phone.log,
+        scene.logs()
+    );
+    let calls = 50;
+    let report = scene.calls(calls, 25)?.finish(LIMIT)?;
+    ensure!(report.check(calls).is_ok(), "{report}\n{}", scene.logs());
+    let seen = scene.finish()?;
+    ensure!(seen.wire.sip == 0, "{seen:#?}");
+    // REGISTER, INVITE, ACK and BYE, and the replies to three of them, 100 and 180.
+    ensure!(seen.wire.messages >= 9 * calls, "{seen:#?}");
+    ensure!(
+        seen.stack.sip > 0 && seen.stack.sip == seen.stack.messages,
+        "{seen:#?}"
+    );
+    for books in &seen.books {
+        books.check_balance()?;
+        ensure!(books.get("kernel.steered") > 0, "{:#}", books.0);
+    }
+    // Audio passes, and corex never sees it.
+    ensure!(
+        seen.books[1].get("kernel.passed.no_socket") > 100,
+        "{:#}",
+        seen.books[1].0
+    );
+    Ok(())
+}

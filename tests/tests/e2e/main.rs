@@ -1,0 +1,27 @@
+//! The end-to-end tests: one binary, so that they are linked once and run beside each other. Each
+//! makes the network that it needs, in namespaces of its own.
+
+mod calls;
+mod clients;
+mod configurations;
+mod examples;
+mod files;
+mod inline;
+mod kamailio;
+mod laboratory;
+mod languages;
+mod life;
+mod maps;
+mod peers;
+mod pressure;
+mod proxies;
+mod reload;
+mod remote;
+mod roads;
+mod settings;
+mod stateless;
+mod syslog;
+mod top;
+mod transformations;
+mod trust;
+mod wire;
