@@ -269,7 +269,8 @@ counters! {
         /// Datagrams read from kernel sockets.
         socket_in: input,
         /// Datagrams that the kernel dropped before they could be read, as a kernel socket's
-        /// buffer was full. Not in `socket_in`, and so outside the balance.
+        /// buffer was full, or as corex was stopping. Not in `socket_in`, and so outside the
+        /// balance.
         socket_overflow: plain,
         /// Messages that came by a stream.
         stream_in: input,
@@ -337,6 +338,8 @@ counters! {
         tx_kicks: plain,
         /// Nanoseconds that the worker didn't sleep.
         busy_ns: plain,
+        /// Waited when corex was told to stop, and was still waiting when the time for that was over.
+        drop_stopping: verdict,
         /// AF_XDP: a steered frame whose headers can't be read.
         drop_frame: verdict,
         /// AF_XDP: IPv4 header checksum wrong.

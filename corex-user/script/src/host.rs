@@ -135,6 +135,15 @@ pub enum FileError {
     /// Outside the allowed directories.
     #[error("the path is in none of the allowed directories ({0}); see modparam file_root")]
     Outside(String),
+    /// Configuration or scripts lie there.
+    #[error(
+        "the configuration or its scripts lie in {0}, and nothing there can be written; name \
+         another directory by modparam file_root"
+    )]
+    Guarded(String),
+    /// No directory can be written in.
+    #[error("there is no directory to write in; name one by modparam file_root")]
+    Nowhere,
     /// No file name in it, or a `..`.
     #[error("the path names no file, or has a `..` in it")]
     Path,
@@ -150,6 +159,13 @@ pub enum FileError {
     /// What the system says.
     #[error("{0}")]
     System(Arc<io::Error>),
+}
+
+impl FileError {
+    /// Whether there is no such file.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, FileError::System(error) if error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 impl From<io::Error> for FileError {

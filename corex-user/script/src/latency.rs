@@ -71,7 +71,8 @@ pub struct Histogram {
 impl Histogram {
     /// How many there were.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
+        let all = self.buckets.iter();
+        all.fold(0, |sum: u64, count| sum.saturating_add(*count))
     }
 
     /// The bound that `share` of all stay within, in nanoseconds; `None` where there are none.
@@ -82,9 +83,9 @@ impl Histogram {
             return None;
         }
         let wanted = (count as f64 * share).ceil() as u64;
-        let mut seen = 0;
+        let mut seen: u64 = 0;
         for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
-            seen += bucket;
+            seen = seen.saturating_add(*bucket);
             if seen >= wanted {
                 return Some(bound);
             }
@@ -92,15 +93,16 @@ impl Histogram {
         BOUNDS.last().copied()
     }
 
-    /// What was added since an earlier moment.
+    /// What was added since an earlier moment; 0 where less was counted than then, as after a
+    /// restart.
     pub fn since(&self, earlier: &Histogram) -> Histogram {
         let mut since = Histogram {
-            sum: self.sum.wrapping_sub(earlier.sum),
+            sum: self.sum.saturating_sub(earlier.sum),
             ..Histogram::default()
         };
         let pairs = self.buckets.iter().zip(earlier.buckets);
         for (new, (now, before)) in since.buckets.iter_mut().zip(pairs) {
-            *new = now.wrapping_sub(before);
+            *new = now.saturating_sub(before);
         }
         since
     }
@@ -206,5 +208,18 @@ mod tests {
         assert_eq!(total.sum, 4200);
         let later = total.since(&total);
         assert_eq!(later, Histogram::default());
+    }
+
+    #[test]
+    fn what_went_back_or_is_beyond_counting_is_no_error() {
+        let most = Histogram {
+            buckets: [u64::MAX; BUCKETS],
+            sum: u64::MAX,
+        };
+        let none = Histogram::default();
+        assert_eq!(most.count(), u64::MAX);
+        assert!(most.quantile(0.99).is_some());
+        assert_eq!(none.since(&most), none, "as after a restart");
+        assert_eq!(most.since(&none), most);
     }
 }

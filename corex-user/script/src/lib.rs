@@ -44,6 +44,8 @@ pub use run::{Program, RouteEnd, Runtime, regex};
 pub struct Config {
     /// The directory that its file is in; the working directory for one that isn't in a file.
     pub folder: PathBuf,
+    /// Its files, included ones too, as they were opened.
+    pub files: Vec<PathBuf>,
     /// What it sets.
     pub settings: settings::Settings,
     /// Its route blocks.
@@ -92,9 +94,12 @@ pub fn load_str(name: &str, text: &str, modules: Modules) -> Loaded {
 }
 
 fn checked(parsed: Parsed, folder: PathBuf, modules: Modules, with_processes: bool) -> Loaded {
+    let sources = parsed.report.sources.paths();
+    let files = sources.map(Path::to_owned).collect();
     let Checked { report, sound } = compile::check(parsed, &folder, modules, with_processes);
     let config = sound.map(|(settings, program)| Config {
         folder,
+        files,
         settings,
         program: Arc::new(program),
     });

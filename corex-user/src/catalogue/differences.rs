@@ -264,7 +264,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         Functions,
         "corex",
         "file_write",
-        "only below file_root, through a temporary file that replaces the old one, so that no \
+        "only below file_root, never beside the configuration or its scripts, and through a temporary file that replaces the old one, so that no \
          reader sees half of it.",
     ),
     differs(

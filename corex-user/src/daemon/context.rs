@@ -1,19 +1,27 @@
 //! From a configuration to the context that the pipelines work in.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     kernel::knobs::Knobs,
-    pipeline::{Listener, PipelineContext, files::Files, own_sockets},
+    pipeline::{
+        Listener, PipelineContext,
+        files::{FileRoots, Files},
+        own_sockets,
+    },
     telemetry::trace::Tap,
 };
 use corex_script::{Config, settings::OwnSockets};
 use corex_sip::alias;
 
 /// Makes the context for a configuration; the tap, the knobs and the outbox outlive it.
+/// `state_folder`: where scripts write files unless the configuration says otherwise.
 ///
 /// # Errors
 /// When the thread for files can't be started.
@@ -23,6 +31,7 @@ pub fn build(
     listeners: Vec<Listener>,
     knobs: Knobs,
     outbox: AsyncOutbox,
+    state_folder: Option<&Path>,
 ) -> anyhow::Result<PipelineContext> {
     let entries = listen::entries(&listeners);
     let aliases = alias::Table::new(
@@ -35,7 +44,16 @@ pub fn build(
     } else {
         own_sockets(&listeners)
     };
-    let files = start_files(&config)?;
+    let roots = file_roots(&config, state_folder);
+    for root in roots.write.iter().filter(|root| roots.is_guarded(root)) {
+        tracing::warn!(
+            "file_root {}: configuration or scripts lie there, so file_read() may use it and \
+             file_write() may not",
+            root.display()
+        );
+    }
+    let max_size = config.settings.corex.file_max_size as usize;
+    let files = Files::start(roots, max_size).context("start the thread for files")?;
     Ok(PipelineContext {
         config,
         listeners,
@@ -49,16 +67,45 @@ pub fn build(
 }
 
 /// Where scripts may read and write files.
-pub fn file_roots(config: &Config) -> Vec<PathBuf> {
-    let roots = &config.settings.corex.file_roots;
-    if roots.is_empty() {
-        vec![config.folder.clone(), std::env::temp_dir()]
+pub fn file_roots(config: &Config, state_folder: Option<&Path>) -> FileRoots {
+    let named = &config.settings.corex.file_roots;
+    let (read, write) = if named.is_empty() {
+        let state = state_folder.map(Path::to_owned);
+        (
+            vec![config.folder.clone(), std::env::temp_dir()],
+            state.into_iter().collect(),
+        )
     } else {
-        roots.clone()
+        (named.clone(), named.clone())
+    };
+    FileRoots {
+        read,
+        write,
+        guarded: sources(config),
     }
 }
 
-fn start_files(config: &Config) -> anyhow::Result<Files> {
-    let max_size = config.settings.corex.file_max_size as usize;
-    Files::start(file_roots(config), max_size).context("start the thread for files")
+/// The folders that the configuration is made of: its own, and those of what it includes, of
+/// scripts, and of files that it names.
+fn sources(config: &Config) -> Vec<PathBuf> {
+    let settings = &config.settings;
+    let perl = &settings.perl;
+    let files = settings
+        .lua
+        .load
+        .iter()
+        .chain(&perl.script)
+        .chain(&settings.corex.tls_ca_list)
+        .chain(&settings.control.http_token_file);
+    let parent = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
+    let mut folders = vec![config.folder.clone()];
+    folders.extend(files.filter_map(|file| parent(file)));
+    folders.extend(perl.include.iter().map(|path| config.folder.join(path)));
+    // As they were opened: from the working directory.
+    let included = config.files.iter().filter_map(|file| file.parent());
+    folders.extend(included.map(|folder| match folder {
+        folder if folder.as_os_str().is_empty() => PathBuf::from("."),
+        folder => folder.to_owned(),
+    }));
+    folders
 }

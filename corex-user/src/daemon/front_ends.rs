@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 
 use super::remote::Remote;
 use crate::{
-    http::{Handler, HttpLimits, Method, Request, Response, Router, Server},
+    http::{Handler, HttpAccess, HttpLimits, Method, Request, Response, Router, Server, Token},
     rpc::{Rpc, commands, ctl, json, limits::RpcLimits},
     telemetry::metrics,
 };
@@ -27,6 +28,7 @@ pub struct FrontEnds {
     fifo: Option<json::Fifo>,
     datagrams: Option<json::Datagrams>,
     http: Vec<Http>,
+    access: HttpAccess,
     json: JsonRpcSettings,
 }
 
@@ -70,6 +72,17 @@ impl FrontEnds {
         let metrics = control.metrics.as_ref();
         let mut addresses: Vec<&HostPort> = rpc.into_iter().chain(metrics).collect();
         addresses.dedup();
+        if let (Some(path), false) = (&control.http_token_file, addresses.is_empty()) {
+            let token = Token::read(path)
+                .with_context(|| format!("read the token in {} (http_token_file)", path.display()));
+            ends.access.token = Some(token?);
+        }
+        ends.access.names.clone_from(&control.http_hosts);
+        let is_any = |host: &str| host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+        let configured = addresses.iter().map(|address| address.host.clone());
+        ends.access
+            .names
+            .extend(configured.filter(|host| !is_any(host)));
         for address in addresses {
             let bind = || -> io::Result<Server> { Server::bind(address.resolve()?) };
             let server = bind()
@@ -110,10 +123,13 @@ impl FrontEnds {
             if http.has_metrics {
                 router = router
                     .with(Method::Get, "/metrics", answer(remote, scrape))
-                    .with(Method::Get, "/health", answer(remote, health))
-                    .with(Method::Get, "/ready", answer(remote, ready));
+                    .with_open(Method::Get, "/health", answer(remote, health))
+                    .with_open(Method::Get, "/ready", answer(remote, ready));
             }
-            spawn("HTTP", http.server.serve(router, HttpLimits::default()));
+            let refusals = Arc::clone(&rpc.fronts.counters.http);
+            let access = self.access.clone();
+            let limits = HttpLimits::default();
+            spawn("HTTP", http.server.serve(router, limits, access, refusals));
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{context::file_roots, engine::PacketEngine, options::Options};
-use crate::kernel::{
-    confine::{self, Reach},
-    privileges,
+use super::{engine::PacketEngine, options::Options};
+use crate::{
+    kernel::{
+        confine::{self, Reach},
+        privileges,
+    },
+    pipeline::files::FileRoots,
 };
 use corex_script::{
     Config,
@@ -13,26 +16,31 @@ use corex_script::{
 };
 
 /// Gives up every capability, and the files that nothing here needs: for the calling thread and
-/// all that it starts from now on. What can't be given up is logged, and corex runs on.
-pub fn harden(config: &Config, options: &Options, engine: &PacketEngine) {
+/// all that it starts from now on. Scripts reach files in `roots`. What can't be given up is logged, and corex runs on.
+pub fn harden(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) {
     if let Err(error) = privileges::drop_all() {
         tracing::warn!("{error}");
     }
-    match confine::confine(&reach(config, options, engine)) {
+    match confine::confine(&reach(config, options, engine, roots)) {
         Ok(true) => tracing::debug!("files are confined by Landlock"),
         Ok(false) => tracing::info!("this kernel has no Landlock: files are not confined"),
         Err(error) => tracing::warn!("files are not confined: {error}"),
     }
 }
 
-fn reach(config: &Config, options: &Options, engine: &PacketEngine) -> Reach {
+fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) -> Reach {
     let settings = &config.settings;
     // Lua's require() looks beside the scripts.
     let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
     let mut read: Vec<PathBuf> = vec![config.folder.clone()];
     read.extend(settings.lua.load.iter().filter_map(|file| beside(file)));
     read.extend(settings.corex.tls_ca_list.clone());
-    let mut write = file_roots(config);
+    let (guarded, mut write): (Vec<_>, Vec<_>) = roots
+        .write
+        .iter()
+        .cloned()
+        .partition(|root| roots.is_guarded(root));
+    read.extend(roots.read.into_iter().chain(guarded));
     // The books are written beside their place and then moved there.
     write.extend(
         options

@@ -12,11 +12,15 @@ mod options;
 mod reload;
 mod remote;
 mod service;
+mod state_folder;
 mod stream_service;
 mod threads;
 mod workers;
 
-use std::sync::{Arc, Mutex, atomic::AtomicBool};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -95,14 +99,17 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let front_ends = FrontEnds::bind(&config)?;
     let loader = Loader::start()?;
     engine.open_queues(&listeners)?;
+    let state_folder = state_folder(&config, options);
     // What is started from here on has neither capabilities nor all files.
-    hardening::harden(&config, options, &engine);
+    let roots = context::file_roots(&config, state_folder.as_deref());
+    hardening::harden(&config, options, &engine, roots);
     let context = context::build(
         config,
         Arc::default(),
         listeners,
         engine.knobs(),
         streams.outbox.clone(),
+        state_folder.as_deref(),
     )?;
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
@@ -111,6 +118,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         loader,
         Arc::clone(&latest),
         streams.outbox.clone(),
+        state_folder,
     );
 
     let status = format!(
@@ -168,6 +176,24 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             .with_context(|| format!("write the books to {}", path.display()))?;
     }
     outcome.map(drop)
+}
+
+/// Makes the folder that scripts write in where the configuration names none, if they can.
+fn state_folder(config: &Config, options: &Options) -> Option<PathBuf> {
+    if !config.settings.corex.file_roots.is_empty() || !config.program.has_module("corex") {
+        return None;
+    }
+    let name = options.instance.clone();
+    let name = name.unwrap_or_else(|| pins::instance_of(&options.config));
+    match state_folder::make(&name) {
+        Ok(folder) => Some(folder),
+        Err(error) => {
+            tracing::warn!(
+                "file_write() has no folder to write in: {error}; name one by modparam file_root"
+            );
+            None
+        }
+    }
 }
 
 /// Takes off what an instance left behind: programs, veth pairs, pins. Returns what was done.

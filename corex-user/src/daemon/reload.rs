@@ -19,21 +19,25 @@ pub struct Reloader {
     loader: Loader,
     latest: Arc<ArcSwap<PipelineContext>>,
     outbox: AsyncOutbox,
+    state_folder: Option<PathBuf>,
 }
 
 impl Reloader {
-    /// For the configuration in a file; what the workers go by is in `latest`.
+    /// For the configuration in a file; what the workers go by is in `latest`. `state_folder`:
+    /// where scripts write files unless it says otherwise.
     pub fn new(
         path: PathBuf,
         loader: Loader,
         latest: Arc<ArcSwap<PipelineContext>>,
         outbox: AsyncOutbox,
+        state_folder: Option<PathBuf>,
     ) -> Reloader {
         Reloader {
             path,
             loader,
             latest,
             outbox,
+            state_folder,
         }
     }
 
@@ -73,6 +77,7 @@ impl Reloader {
             listeners,
             old.knobs.clone(),
             self.outbox.clone(),
+            self.state_folder.as_deref(),
         )?;
         self.latest.store(Arc::new(new));
         workers.wake();

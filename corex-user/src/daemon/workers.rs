@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -22,6 +23,12 @@ use crate::{
 };
 use corex_script::settings::DatagramSettings;
 use corex_sip::Transport;
+
+/// How long a worker may take to stop: it handles what was waiting for a second at most, but ends
+/// the message that it is at. Scripts have bounds that are far below.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether all have.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The running workers.
 pub struct Workers {
@@ -153,11 +160,25 @@ impl Workers {
         }
     }
 
-    /// Tells every worker to stop, and waits until all have.
+    /// Tells every worker to stop, and waits until all have, or some are stuck.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.wake();
-        for thread in self.threads {
+        let deadline = Instant::now() + PATIENCE;
+        for (worker, thread) in self.threads.into_iter().enumerate() {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(LOOK);
+            }
+            if !thread.is_finished() {
+                // It ends with the process.
+                tracing::error!(
+                    worker,
+                    "stuck in a message for {} s, and not waited for any longer: what it held is \
+                     lost, and not counted",
+                    PATIENCE.as_secs()
+                );
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a worker had panicked; this is a bug in corex");
             }

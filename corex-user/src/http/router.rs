@@ -69,14 +69,45 @@ impl Method {
 /// The table of paths, with what answers at each.
 #[derive(Clone, Default)]
 pub struct Router {
-    routes: Vec<(Method, &'static str, Handler)>,
+    routes: Vec<Route>,
+}
+
+/// What answers one method at one path.
+#[derive(Clone)]
+pub(super) struct Route {
+    method: Method,
+    path: &'static str,
+    /// Whether it answers who shows no token, too.
+    pub is_open: bool,
+    pub handler: Handler,
 }
 
 impl Router {
-    /// Adds what answers this method at this path.
+    /// Adds what answers this method at this path: who shows the token, where there is one.
     #[must_use]
-    pub fn with(mut self, method: Method, path: &'static str, handler: Handler) -> Router {
-        self.routes.push((method, path, handler));
+    pub fn with(self, method: Method, path: &'static str, handler: Handler) -> Router {
+        self.and(method, path, handler, false)
+    }
+
+    /// Adds what answers everybody.
+    #[must_use]
+    pub fn with_open(self, method: Method, path: &'static str, handler: Handler) -> Router {
+        self.and(method, path, handler, true)
+    }
+
+    fn and(
+        mut self,
+        method: Method,
+        path: &'static str,
+        handler: Handler,
+        is_open: bool,
+    ) -> Router {
+        self.routes.push(Route {
+            method,
+            path,
+            is_open,
+            handler,
+        });
         self
     }
 
@@ -88,12 +119,9 @@ impl Router {
         &self,
         method: Option<Method>,
         path: &str,
-    ) -> Result<&Handler, Vec<&'static str>> {
-        let at_path = || self.routes.iter().filter(|(_, known, _)| *known == path);
-        let found = at_path().find(|(known, _, _)| Some(*known) == method);
-        match found {
-            Some((_, _, handler)) => Ok(handler),
-            None => Err(at_path().map(|(method, _, _)| method.name()).collect()),
-        }
+    ) -> Result<&Route, Vec<&'static str>> {
+        let at_path = || self.routes.iter().filter(|route| route.path == path);
+        let found = at_path().find(|route| Some(route.method) == method);
+        found.ok_or_else(|| at_path().map(|route| route.method.name()).collect())
     }
 }

@@ -8,15 +8,20 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::header::{
+    ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{StatusCode, ext::ReasonPhrase};
+use hyper::{StatusCode, Version, ext::ReasonPhrase};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::access::{HttpAccess, HttpRefusals};
 use super::limits::HttpLimits;
 use super::rates::Rates;
 use super::router::{MAX_BODY, Method, Request, Response, Router};
@@ -57,12 +62,20 @@ impl Server {
     ///
     /// # Errors
     /// When the runtime can't take the socket.
-    pub async fn serve(self, router: Router, limits: HttpLimits) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        router: Router,
+        limits: HttpLimits,
+        access: HttpAccess,
+        refusals: Arc<HttpRefusals>,
+    ) -> io::Result<()> {
         let socket = tokio::net::TcpListener::from_std(self.socket)?;
         let state = Arc::new(ServerState {
             rates: Mutex::new(Rates::new(limits.burst, limits.rate)),
             router,
             limits,
+            access,
+            refusals,
         });
         let mut tasks = JoinSet::new();
         loop {
@@ -84,15 +97,22 @@ impl Server {
 struct ServerState {
     router: Router,
     limits: HttpLimits,
+    access: HttpAccess,
+    refusals: Arc<HttpRefusals>,
     rates: Mutex<Rates<IpAddr>>,
 }
 
 async fn connection(stream: TcpStream, peer: IpAddr, state: Arc<ServerState>) {
     // Replies are written whole.
     let _ = stream.set_nodelay(true);
+    // Gone already.
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let local = local.ip();
     let service = service_fn(|request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(respond(request, peer, &state).await) }
+        async move { Ok::<_, Infallible>(respond(request, (peer, local), &state).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -105,7 +125,11 @@ async fn connection(stream: TcpStream, peer: IpAddr, state: Arc<ServerState>) {
 
 type Reply = hyper::Response<Full<Bytes>>;
 
-async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, state: &ServerState) -> Reply {
+async fn respond(
+    request: hyper::Request<Incoming>,
+    (peer, local): (IpAddr, IpAddr),
+    state: &ServerState,
+) -> Reply {
     let (head, body) = request.into_parts();
     let admitted = state
         .rates
@@ -119,13 +143,27 @@ async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, state: &Server
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         return reply;
     }
+    match asked_by(&head) {
+        Ok(host) if host.is_none_or(|host| state.access.is_ours(host, local)) => {}
+        Ok(_) => {
+            state.refusals.count(|r| &r.host);
+            return finish(Response::text(
+                421,
+                "this server isn't called that; modparam http_host of the module corex names it",
+            ));
+        }
+        Err(reason) => {
+            state.refusals.count(|r| &r.host);
+            return finish(Response::text(400, reason));
+        }
+    }
     let method = match head.method.as_str() {
         "GET" | "HEAD" => Some(Method::Get),
         "POST" => Some(Method::Post),
         _ => None,
     };
-    let handler = match state.router.find(method, head.uri.path()) {
-        Ok(handler) => handler,
+    let route = match state.router.find(method, head.uri.path()) {
+        Ok(route) => route,
         Err(methods) if methods.is_empty() => {
             return finish(Response::text(404, "there is nothing here"));
         }
@@ -139,7 +177,18 @@ async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, state: &Server
     };
     // Browsers say so when a page posts; none has any business here.
     if method == Some(Method::Post) && head.headers.contains_key(ORIGIN) {
+        state.refusals.count(|r| &r.page);
         return finish(Response::text(403, "not for web pages"));
+    }
+    if let Some(token) = state.access.token.as_ref().filter(|_| !route.is_open) {
+        let shown = head.headers.get(AUTHORIZATION);
+        if !shown.is_some_and(|shown| token.is_shown(shown.as_bytes())) {
+            state.refusals.count(|r| &r.token);
+            let mut reply = finish(Response::text(401, "this takes a token"));
+            let scheme = HeaderValue::from_static("Bearer");
+            reply.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            return reply;
+        }
     }
     let body = match timeout(state.limits.request, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => body.to_bytes().to_vec(),
@@ -149,12 +198,31 @@ async fn respond(request: hyper::Request<Incoming>, peer: IpAddr, state: &Server
         Ok(Err(_)) => return finish(Response::text(400, "the body can't be read")),
         Err(_) => return finish(Response::text(408, "the body takes too long")),
     };
-    let response = handler(Request {
+    let response = (route.handler)(Request {
         query: head.uri.query().unwrap_or_default().to_owned(),
         accept: text(&head.headers, ACCEPT),
         body,
     });
     finish(response.await)
+}
+
+/// The host that a request is for; `None`: it names none, as before HTTP/1.1, which no browser
+/// speaks.
+///
+/// # Errors
+/// What is wrong with it (RFC 9112 §3.2).
+fn asked_by(head: &Parts) -> Result<Option<&[u8]>, &'static str> {
+    let mut named = head.headers.get_all(HOST).iter();
+    let header = match (named.next(), named.next()) {
+        (Some(_), Some(_)) => return Err("there is more than one Host"),
+        (header, _) => header.map(HeaderValue::as_bytes),
+    };
+    // A target that is a whole URI counts before the header.
+    match head.uri.authority() {
+        Some(authority) => Ok(Some(authority.as_str().as_bytes())),
+        None if header.is_none() && head.version >= Version::HTTP_11 => Err("there is no Host"),
+        None => Ok(header),
+    }
 }
 
 fn text(headers: &HeaderMap, name: hyper::header::HeaderName) -> String {

@@ -2,6 +2,7 @@
 //! and runs each to completion.
 
 use std::{
+    cell::Cell,
     io::Read as _,
     os::{fd::AsFd as _, unix::net::UnixStream},
     sync::{
@@ -35,6 +36,8 @@ const BATCH: usize = 64;
 const ROUNDS: u32 = 16;
 /// An idle worker wakes up so often to publish the rings' drop counters.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long a worker that was told to stop goes on with what was waiting then.
+const DRAIN: Duration = Duration::from_secs(1);
 /// An idle worker with packets that the kernel didn't take yet offers them again so soon.
 const BACKLOG: Duration = Duration::from_millis(1);
 
@@ -62,15 +65,44 @@ pub struct Worker {
     pub wake: UnixStream,
 }
 
+/// What a worker that is told to stop goes by.
+struct StopClock {
+    stop: Arc<AtomicBool>,
+    /// When it was seen to be told.
+    told: Cell<Option<Instant>>,
+}
+
+impl StopClock {
+    /// Whether the worker is told to stop.
+    fn is_told(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was told longer than [`DRAIN`] ago.
+    fn is_over(&self) -> bool {
+        if !self.is_told() {
+            return false;
+        }
+        let now = Instant::now();
+        let told = self.told.get().unwrap_or(now);
+        self.told.set(Some(told));
+        now.saturating_duration_since(told) >= DRAIN
+    }
+}
+
 impl Worker {
-    /// Runs until told to stop, then handles what has already arrived.
+    /// Runs until told to stop, then handles what has already arrived, for [`DRAIN`] at most.
     pub fn run(mut self) {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;
         let mut statistics_at = Instant::now();
         let mut awake_since = statistics_at;
-        while !self.stop.load(Ordering::Relaxed) {
-            let busy = self.serve_queues();
+        let clock = StopClock {
+            stop: Arc::clone(&self.stop),
+            told: Cell::new(None),
+        };
+        while !clock.is_told() {
+            let busy = self.serve_queues(|| clock.is_told());
             rounds += 1;
             if busy && rounds < ROUNDS {
                 continue;
@@ -101,21 +133,27 @@ impl Worker {
             let ready = self.wait(timeout);
             awake_since = Instant::now();
             for id in ready {
-                self.serve_socket(id, &mut buffers);
+                self.serve_socket(id, &mut buffers, || clock.is_over());
             }
-            self.serve_inbox();
+            self.serve_inbox(|| clock.is_over());
         }
-        self.drain(&mut buffers);
+        self.drain(&mut buffers, &clock);
     }
 
-    /// One batch from each queue. Returns whether there was anything.
-    fn serve_queues(&mut self) -> bool {
+    /// One batch from each queue, or less once `is_over`. Returns whether there was anything.
+    fn serve_queues(&mut self, is_over: impl Fn() -> bool) -> bool {
         self.xdp
             .as_mut()
-            .is_some_and(|xdp| xdp.serve(self.id, &self.sockets, &mut self.pipeline))
+            .is_some_and(|xdp| xdp.serve(self.id, &self.sockets, &mut self.pipeline, is_over))
     }
 
-    fn serve_socket(&mut self, id: usize, buffers: &mut ReceiveBuffers) -> bool {
+    /// A batch of datagrams; once `is_over`, they are dropped. Returns whether there may be more.
+    fn serve_socket(
+        &mut self,
+        id: usize,
+        buffers: &mut ReceiveBuffers,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
         let Some(socket) = self.sockets.get(id) else {
             return false;
         };
@@ -130,6 +168,10 @@ impl Worker {
                 add(&tally.socket_in, 1);
                 add(&tally.socket_in_bytes, datagram.payload.len());
             }
+            if is_over() {
+                pipeline.counters.drop_stopping += 1;
+                return;
+            }
             let inbound = Inbound {
                 payload: datagram.payload,
                 source: datagram.source,
@@ -143,8 +185,9 @@ impl Worker {
         })
     }
 
-    /// A batch of messages from streams. Returns whether there may be more.
-    fn serve_inbox(&mut self) -> bool {
+    /// A batch of messages from streams; once `is_over`, they are dropped. Returns whether there
+    /// may be more.
+    fn serve_inbox(&mut self, is_over: impl Fn() -> bool) -> bool {
         for _ in 0..BATCH {
             let Ok(message) = self.inbox.try_recv() else {
                 return false;
@@ -153,6 +196,10 @@ impl Worker {
             if let Some(tally) = self.link.sockets.get(usize::from(message.socket.0)) {
                 add(&tally.stream_in, 1);
                 add(&tally.stream_in_bytes, message.payload.len());
+            }
+            if is_over() {
+                self.pipeline.counters.drop_stopping += 1;
+                continue;
             }
             let inbound = Inbound {
                 payload: &message.payload,
@@ -245,15 +292,38 @@ impl Worker {
         }
     }
 
-    /// Handles what the rings and sockets hold already, and waits for what is being sent.
-    fn drain(&mut self, buffers: &mut ReceiveBuffers) {
-        while self.serve_queues() {}
-        for id in 0..self.sockets.len() {
-            while self.serve_socket(id, buffers) {}
+    /// Handles what rings, sockets and inbox hold by now, and waits for what is being sent. What
+    /// comes meanwhile stays out, and what takes too long is dropped.
+    fn drain(&mut self, buffers: &mut ReceiveBuffers, clock: &StopClock) {
+        let is_over = || clock.is_over();
+        self.inbox.close();
+        let is_closed: Vec<bool> = self
+            .sockets
+            .iter()
+            .map(|socket| match socket.close_intake() {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "stopping: a socket can't be closed to what comes now");
+                    false
+                }
+            })
+            .collect();
+        while self.serve_queues(is_over) {}
+        for (id, is_closed) in is_closed.into_iter().enumerate() {
+            while (is_closed || !is_over()) && self.serve_socket(id, buffers, is_over) {}
         }
-        while self.serve_inbox() {}
+        while self.serve_inbox(is_over) {}
         if let Some(xdp) = &mut self.xdp {
             xdp.drain(&mut self.pipeline.counters);
+        }
+        let dropped = self.pipeline.counters.drop_stopping;
+        if dropped > 0 {
+            tracing::warn!(
+                worker = self.id,
+                dropped,
+                "stopping: more was waiting than could be handled in {} s",
+                DRAIN.as_secs()
+            );
         }
         self.read_statistics();
         self.publish();

@@ -39,12 +39,14 @@ pub struct XdpSide {
 
 impl XdpSide {
     /// Takes one batch from each queue through `pipeline` and sends what comes of it; what AF_XDP
-    /// can't send leaves by `sockets`. Returns whether there was anything.
+    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. Returns whether
+    /// there was anything.
     pub fn serve(
         &mut self,
         worker: usize,
         sockets: &[KernelSocket],
         pipeline: &mut Pipeline,
+        is_over: impl Fn() -> bool,
     ) -> bool {
         let Self {
             transmit,
@@ -60,6 +62,9 @@ impl XdpSide {
         }
         for queue in 0..transmit.queues.len() {
             for _ in 0..BATCH {
+                if is_over() {
+                    break;
+                }
                 let Some(frame) = transmit.queues[queue].receive(umem) else {
                     break;
                 };
@@ -116,9 +121,18 @@ impl XdpSide {
         }
     }
 
-    /// Drops what is incomplete, and waits for what is being sent.
+    /// Drops what is left in the rings and what is incomplete, and waits for what is being sent.
     pub fn drain(&mut self, counters: &mut WorkerCounters) {
         let deadline = Instant::now() + DRAIN;
+        for queue in 0..self.transmit.queues.len() {
+            // The fill ring gets nothing more, so this ends.
+            while let Some(frame) = self.transmit.queues[queue].receive(&self.umem) {
+                counters.xdp_in += 1;
+                counters.drop_stopping += 1;
+                self.transmit.recycle(&self.umem, queue, frame);
+            }
+            self.transmit.queues[queue].release_received();
+        }
         if let Some(inline) = &mut self.inline {
             inline.give_up(counters);
         }

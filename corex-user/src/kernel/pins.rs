@@ -33,6 +33,20 @@ pub enum PinError {
     /// Another corex has the name.
     #[error("another corex that runs is called `{0}`; give this one a name with --instance")]
     Taken(String),
+    /// The one that has the name was asked to make way, and didn't.
+    #[error(
+        "{who} is called `{instance}`, and hasn't made way in {} s; this one gives up. Where the \
+         other's log says \"SIGUSR2\" it is stopping and will be gone, else it runs on as before. To replace it, end it ({remedy}), then start this one again",
+        PATIENCE.as_secs()
+    )]
+    Stays {
+        /// The name.
+        instance: String,
+        /// The process, in words.
+        who: String,
+        /// How to end it.
+        remedy: String,
+    },
     /// The file system refuses.
     #[error("pin maps in {path}: {source}")]
     Refused {
@@ -87,13 +101,14 @@ impl Pins {
     /// Takes the name from who has it: that one is sent SIGUSR2, and waited for.
     ///
     /// # Errors
-    /// As [`Self::take`], when it doesn't make way.
+    /// [`PinError::Stays`] when it doesn't make way; else as [`Self::take`].
     pub fn take_over(instance: &str) -> Result<Pins, PinError> {
         let first = Self::take(instance);
         if !matches!(first, Err(PinError::Taken(_))) {
             return first;
         }
-        if let Some(pid) = holder(instance) {
+        let holder = holder(instance);
+        if let Some(pid) = holder {
             tracing::info!("taking over from process {pid}");
             // Gone already is as good.
             let _ = kill(pid, Signal::SIGUSR2);
@@ -104,6 +119,7 @@ impl Pins {
                 Err(PinError::Taken(_)) if Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(1));
                 }
+                Err(PinError::Taken(_)) => return Err(stays(instance, holder)),
                 outcome => return outcome,
             }
         }
@@ -166,6 +182,22 @@ impl Drop for Pins {
         }
         self.clear();
         let _ = fs::remove_dir(&self.path);
+    }
+}
+
+fn stays(instance: &str, holder: Option<Pid>) -> PinError {
+    let (who, remedy) = match holder {
+        Some(pid) => (format!("process {pid}"), format!("`kill {pid}`")),
+        // Of another PID namespace: /proc/locks doesn't show it.
+        None => (
+            "a process that isn't seen from here, and so wasn't asked,".to_owned(),
+            "where it was started".to_owned(),
+        ),
+    };
+    PinError::Stays {
+        instance: instance.to_owned(),
+        who,
+        remedy,
     }
 }
 
@@ -254,6 +286,22 @@ mod tests {
         let pins = Pins::take_in(&root, "edge").unwrap();
         drop(pins);
         fs::remove_dir(&root).unwrap();
+    }
+
+    #[test]
+    fn who_stays_is_named_with_what_is_and_what_to_do() {
+        let text = stays("edge", Some(Pid::from_raw(42))).to_string();
+        for part in [
+            "process 42",
+            "`edge`",
+            "15 s",
+            "runs on as before",
+            "`kill 42`",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("--instance"), "{text}");
+        assert!(stays("edge", None).to_string().contains("wasn't asked"));
     }
 
     #[test]

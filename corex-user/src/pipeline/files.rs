@@ -5,7 +5,7 @@
 //! that are allowed, and no symbolic link leads out of them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io::{self, Read as _, Write as _},
     path::{Component, Path, PathBuf},
     sync::{
@@ -31,10 +31,35 @@ const QUEUE: usize = 64;
 /// Files whose content is kept.
 const KEPT: usize = 256;
 
+/// Where files may lie. All that is below a directory is meant.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FileRoots {
+    /// Directories to read in; relative paths start at the first.
+    pub read: Vec<PathBuf>,
+    /// Directories to write and to read in; relative paths of what is written start at the first.
+    pub write: Vec<PathBuf>,
+    /// Directories to write nothing in, as configuration or scripts lie there. One to write in may
+    /// lie below: it was named on purpose.
+    pub guarded: Vec<PathBuf>,
+}
+
+impl FileRoots {
+    /// Whether nothing in this directory can be written.
+    pub fn is_guarded(&self, root: &Path) -> bool {
+        let root = canonical(root);
+        self.guarded.iter().any(|path| canonical(path) == root)
+    }
+}
+
+/// A directory's own path; as it is where it doesn't exist.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// The allowed directories and the thread behind them. Cheap to clone.
 #[derive(Clone)]
 pub struct Files {
-    roots: Arc<[PathBuf]>,
+    roots: Arc<[Root]>,
     max_size: usize,
     jobs: SyncSender<Job>,
     state: Arc<Mutex<State>>,
@@ -46,8 +71,16 @@ struct State {
     slow_until: Option<Instant>,
 }
 
+struct Root {
+    path: PathBuf,
+    is_writable: bool,
+    /// A guarded directory lies there: what is written may yet be refused.
+    is_doubtful: bool,
+}
+
 struct Kept {
-    content: Arc<[u8]>,
+    /// `None`: there is no such file.
+    content: Option<Arc<[u8]>>,
     at: Instant,
 }
 
@@ -62,24 +95,50 @@ struct Job {
 }
 
 impl Files {
-    /// Starts the thread. The first root is where relative paths start.
+    /// Starts the thread.
     ///
     /// # Errors
     /// When the thread can't be started.
-    pub fn start(roots: Vec<PathBuf>, max_size: usize) -> io::Result<Files> {
+    pub fn start(roots: FileRoots, max_size: usize) -> io::Result<Files> {
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
-        let roots: Arc<[PathBuf]> = roots.into();
+        let FileRoots {
+            read,
+            write,
+            guarded,
+        } = roots;
+        let guarded: Vec<PathBuf> = guarded.iter().map(|path| canonical(path)).collect();
+        let only_read = read.iter().filter(|path| !write.contains(path));
+        let roots: Arc<[Root]> = only_read
+            .map(|path| (path, false))
+            .chain(write.iter().map(|path| (path, true)))
+            .map(|(path, is_writable)| Root {
+                path: path.clone(),
+                is_writable,
+                is_doubtful: {
+                    let root = canonical(path);
+                    guarded.iter().any(|path| path.starts_with(&root))
+                },
+            })
+            .collect();
         let state = Arc::new(Mutex::new(State::default()));
-        let (its_roots, its_state) = (Arc::clone(&roots), Arc::clone(&state));
+        let its_state = Arc::clone(&state);
+        let mut disk = Disk {
+            roots: Arc::clone(&roots),
+            guarded,
+            max_size,
+            directories: HashMap::new(),
+        };
         thread::Builder::new()
             .name("corex-files".into())
             .spawn(move || {
-                let mut directories: HashMap<usize, Dir> = HashMap::new();
                 for job in queue {
-                    let result = work(&mut directories, &its_roots, max_size, &job);
+                    let result = disk.work(&job);
                     let mut state = its_state.lock().unwrap_or_else(PoisonError::into_inner);
                     match &result {
-                        Ok(content) => state.keep(job.place.clone(), Arc::clone(content)),
+                        Ok(content) => state.keep(job.place.clone(), Some(Arc::clone(content))),
+                        Err(error) if error.is_absence() && job.content.is_none() => {
+                            state.keep(job.place.clone(), None);
+                        }
                         Err(_) => {
                             state.kept.remove(&job.place);
                         }
@@ -100,21 +159,37 @@ impl Files {
         })
     }
 
-    /// The content of a file.
+    /// The content of a file. A relative path that isn't there is looked for where
+    /// [`Self::write`] would put it.
     ///
     /// # Errors
     /// When it can't be read, or not soon enough and nothing is kept of it.
     pub fn read(&self, path: &Path) -> Result<Arc<[u8]>, FileError> {
-        let place = self.place(path)?;
+        match self.read_at(self.place(path, false)?) {
+            Err(error) if error.is_absence() && path.is_relative() => {
+                match self.place(path, true) {
+                    Ok(written) => self.read_at(written),
+                    Err(_) => Err(error),
+                }
+            }
+            result => result,
+        }
+    }
+
+    fn read_at(&self, place: Place) -> Result<Arc<[u8]>, FileError> {
         let kept = self.with_state(|state| {
             let kept = state.kept.get(&place)?;
-            Some((Arc::clone(&kept.content), kept.at.elapsed() < FRESH))
+            Some((kept.content.clone(), kept.at.elapsed() < FRESH))
         });
+        let absent = || io::Error::from(io::ErrorKind::NotFound).into();
         if let Some((content, true)) = kept {
-            return Ok(content);
+            return content.ok_or_else(absent);
         }
         match self.ask(place, None) {
-            Err(FileError::Slow) => kept.map(|(content, _)| content).ok_or(FileError::Slow),
+            Err(FileError::Slow) => match kept {
+                Some((content, _)) => content.ok_or_else(absent),
+                None => Err(FileError::Slow),
+            },
             result => result,
         }
     }
@@ -128,7 +203,7 @@ impl Files {
         if content.len() > self.max_size {
             return Err(FileError::TooLong(self.max_size));
         }
-        let place = self.place(path)?;
+        let place = self.place(path, true)?;
         match self.ask(place, Some(content.into())) {
             Ok(_) | Err(FileError::Slow) => Ok(()),
             Err(error) => Err(error),
@@ -137,9 +212,10 @@ impl Files {
 
     fn ask(&self, place: Place, content: Option<Arc<[u8]>>) -> Result<Arc<[u8]>, FileError> {
         let (done, answer) = mpsc::sync_channel(1);
-        if let Some(content) = &content {
+        let is_doubtful = self.roots.get(place.0).is_none_or(|root| root.is_doubtful);
+        if let Some(content) = content.as_ref().filter(|_| !is_doubtful) {
             // What was written is what is read from now on, however slow the disk.
-            self.with_state(|state| state.keep(place.clone(), Arc::clone(content)));
+            self.with_state(|state| state.keep(place.clone(), Some(Arc::clone(content))));
         }
         let job = Job {
             place,
@@ -170,20 +246,32 @@ impl Files {
         with(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The root that a path is in, and the path from there.
-    fn place(&self, path: &Path) -> Result<Place, FileError> {
-        let (root, inside) = if path.is_absolute() {
-            self.roots
-                .iter()
-                .enumerate()
-                .find_map(|(at, root)| Some((at, path.strip_prefix(root).ok()?)))
-                .ok_or_else(|| FileError::Outside(self.allowed()))?
-        } else {
-            (0, path)
+    /// The root that a path is in, and the path from there; `to_write`: of those that can be
+    /// written in.
+    fn place(&self, path: &Path, to_write: bool) -> Result<Place, FileError> {
+        let allowed = || {
+            let all = self.roots.iter().enumerate();
+            all.filter(move |(_, root)| root.is_writable || !to_write)
         };
-        if self.roots.is_empty() {
-            return Err(FileError::Outside(self.allowed()));
-        }
+        let outside = || {
+            let paths: Vec<_> = allowed()
+                .map(|(_, r)| r.path.display().to_string())
+                .collect();
+            FileError::Outside(paths.join(", "))
+        };
+        let Some((first, _)) = allowed().next() else {
+            return Err(FileError::Nowhere);
+        };
+        let (root, inside) = if path.is_absolute() {
+            allowed()
+                .filter_map(|(at, root)| Some((at, root, path.strip_prefix(&root.path).ok()?)))
+                // Of several, the innermost: a file has one place.
+                .max_by_key(|(_, root, _)| root.path.components().count())
+                .map(|(at, _, inside)| (at, inside))
+                .ok_or_else(outside)?
+        } else {
+            (first, path)
+        };
         let is_plain =
             |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
         if inside.file_name().is_none() || !inside.components().all(is_plain) {
@@ -191,15 +279,10 @@ impl Files {
         }
         Ok((root, inside.to_owned()))
     }
-
-    fn allowed(&self) -> String {
-        let roots: Vec<_> = self.roots.iter().map(|r| r.display().to_string()).collect();
-        roots.join(", ")
-    }
 }
 
 impl State {
-    fn keep(&mut self, place: Place, content: Arc<[u8]>) {
+    fn keep(&mut self, place: Place, content: Option<Arc<[u8]>>) {
         if self.kept.len() >= KEPT && !self.kept.contains_key(&place) {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.at);
             if let Some(oldest) = oldest.map(|(place, _)| place.clone()) {
@@ -211,55 +294,84 @@ impl State {
     }
 }
 
-/// Does one job, on the thread.
-fn work(
-    directories: &mut HashMap<usize, Dir>,
-    roots: &[PathBuf],
+/// What the thread knows.
+struct Disk {
+    roots: Arc<[Root]>,
+    /// Directories to write nothing in, by their own paths.
+    guarded: Vec<PathBuf>,
     max_size: usize,
-    job: &Job,
-) -> Result<Arc<[u8]>, FileError> {
-    let (root, path) = &job.place;
-    let directory = match directories.entry(*root) {
-        std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-        std::collections::hash_map::Entry::Vacant(entry) => {
-            let root = roots.get(*root).ok_or(FileError::Path)?;
-            entry.insert(Dir::open_ambient_dir(root, ambient_authority())?)
-        }
-    };
-    match &job.content {
-        None => {
-            let file = directory.open(path)?;
-            if !file.metadata()?.is_file() {
-                return Err(io::Error::other("not a regular file").into());
+    directories: HashMap<usize, Dir>,
+}
+
+impl Disk {
+    fn work(&mut self, job: &Job) -> Result<Arc<[u8]>, FileError> {
+        let (at, path) = &job.place;
+        let root = self.roots.get(*at).ok_or(FileError::Path)?;
+        let directory = match self.directories.entry(*at) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(Dir::open_ambient_dir(&root.path, ambient_authority())?)
             }
-            let mut content = Vec::new();
-            file.take(max_size as u64 + 1).read_to_end(&mut content)?;
-            if content.len() > max_size {
-                return Err(FileError::TooLong(max_size));
+        };
+        match &job.content {
+            None => read(directory, path, self.max_size),
+            Some(content) => {
+                guard(directory, &root.path, path, &self.guarded)?;
+                write(directory, path, content)?;
+                Ok(Arc::clone(content))
             }
-            Ok(content.into())
-        }
-        Some(content) => {
-            let name = path.file_name().ok_or(FileError::Path)?;
-            let mut hidden = std::ffi::OsString::from(".");
-            hidden.push(name);
-            hidden.push(format!(".{}", std::process::id()));
-            let temporary = path.with_file_name(hidden);
-            let written = directory
-                .create(&temporary)
-                .and_then(|mut file| {
-                    file.write_all(content)?;
-                    file.sync_all()
-                })
-                .and_then(|()| directory.rename(&temporary, directory, path));
-            if let Err(error) = written {
-                // It may never have come to be.
-                let _ = directory.remove_file(&temporary);
-                return Err(error.into());
-            }
-            Ok(Arc::clone(content))
         }
     }
+}
+
+/// Refuses what would lie beside configuration or scripts, or below, through whatever links.
+fn guard(directory: &Dir, root: &Path, path: &Path, guarded: &[PathBuf]) -> Result<(), FileError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let root = canonical(root);
+    let folder = root.join(directory.canonicalize(parent)?);
+    // A root below a guarded directory was named, or made, to be written in.
+    let mut reached = guarded.iter().filter(|path| path.starts_with(&root));
+    match reached.find(|path| folder.starts_with(path)) {
+        Some(path) => Err(FileError::Guarded(path.display().to_string())),
+        None => Ok(()),
+    }
+}
+
+fn read(directory: &Dir, path: &Path, max_size: usize) -> Result<Arc<[u8]>, FileError> {
+    let file = directory.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file").into());
+    }
+    let mut content = Vec::new();
+    file.take(max_size as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > max_size {
+        return Err(FileError::TooLong(max_size));
+    }
+    Ok(content.into())
+}
+
+fn write(directory: &Dir, path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let name = path.file_name().ok_or(FileError::Path)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(hidden);
+    let written = directory
+        .create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        })
+        .and_then(|()| directory.rename(&temporary, directory, path));
+    if let Err(error) = written {
+        // It may never have come to be.
+        let _ = directory.remove_file(&temporary);
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -278,7 +390,18 @@ mod tests {
         }
 
         fn files(&self, max_size: usize) -> Files {
-            Files::start(vec![self.0.join("in")], max_size).unwrap()
+            self.files_but(max_size, &[])
+        }
+
+        /// But nothing can be written in some directories.
+        fn files_but(&self, max_size: usize, guarded: &[&str]) -> Files {
+            let root = vec![self.0.join("in")];
+            let roots = FileRoots {
+                read: root.clone(),
+                write: root,
+                guarded: guarded.iter().map(|path| self.0.join(path)).collect(),
+            };
+            Files::start(roots, max_size).unwrap()
         }
     }
 
@@ -357,5 +480,81 @@ mod tests {
         ));
         assert!(read(&files, "sub").is_err());
         assert!(read(&files, "absent").is_err());
+    }
+
+    /// As [`read`].
+    fn write(files: &Files, path: impl AsRef<Path>) -> Result<(), FileError> {
+        let path = path.as_ref();
+        files.write(path, b"x")?;
+        // A slow disk writes later: then what is read in the end tells.
+        thread::sleep(FRESH);
+        read(files, path).map(drop)
+    }
+
+    #[test]
+    fn nothing_is_written_beside_configuration_or_scripts_or_below() {
+        let folder = Folder::new("guarded");
+        let files = folder.files_but(100, &["in/sub", "elsewhere"]);
+        fs::create_dir_all(folder.0.join("in/sub/deep")).unwrap();
+        fs::write(folder.0.join("in/sub/edge.cfg"), "c").unwrap();
+        std::os::unix::fs::symlink("sub", folder.0.join("in/link")).unwrap();
+        for path in [
+            "sub/edge.cfg",
+            "sub/new",
+            "sub/deep/new",
+            "./sub/new",
+            "link/new",
+        ] {
+            assert!(write(&files, path).is_err(), "{path}");
+        }
+        let text = files
+            .write(Path::new("sub/new"), b"x")
+            .map_err(|e| e.to_string());
+        if let Err(text) = text {
+            assert!(text.contains("file_root"), "{text}");
+        }
+        assert!(write(&files, folder.0.join("in/sub/edge.cfg")).is_err());
+        assert_eq!(fs::read(folder.0.join("in/sub/edge.cfg")).unwrap(), b"c");
+        assert_eq!(fs::read_dir(folder.0.join("in/sub")).unwrap().count(), 2);
+        // All else can be written, and the guarded read.
+        write(&files, "free").unwrap();
+        assert_eq!(*read(&files, "sub/edge.cfg").unwrap(), *b"c");
+        // So can a folder below that was named for it.
+        let roots = FileRoots {
+            read: Vec::new(),
+            write: vec![folder.0.join("in/sub/deep")],
+            guarded: vec![folder.0.join("in/sub")],
+        };
+        write(&Files::start(roots, 100).unwrap(), "new").unwrap();
+    }
+
+    #[test]
+    fn a_directory_to_read_in_is_not_written_and_what_was_written_is_found() {
+        let folder = Folder::new("two");
+        let (etc, state) = (folder.0.join("in"), folder.0.join("in/sub"));
+        fs::write(etc.join("list"), "theirs").unwrap();
+        let roots = FileRoots {
+            read: vec![etc.clone()],
+            write: vec![state.clone()],
+            guarded: vec![etc.clone()],
+        };
+        let files = Files::start(roots, 100).unwrap();
+        assert!(write(&files, etc.join("list")).is_err());
+        write(&files, "list").unwrap();
+        write(&files, "own").unwrap();
+        assert_eq!(
+            *read(&files, "list").unwrap(),
+            *b"theirs",
+            "the first counts"
+        );
+        assert_eq!(*read(&files, "own").unwrap(), *b"x");
+        assert_eq!(*read(&files, state.join("own")).unwrap(), *b"x");
+        assert_eq!(fs::read(etc.join("list")).unwrap(), b"theirs");
+        assert_eq!(fs::read(state.join("list")).unwrap(), b"x");
+        let none = Files::start(FileRoots::default(), 100).unwrap();
+        assert!(matches!(
+            none.write(Path::new("a"), b""),
+            Err(FileError::Nowhere)
+        ));
     }
 }

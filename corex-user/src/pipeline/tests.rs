@@ -85,7 +85,7 @@ fn pipeline(text: &str) -> Pipeline {
         knobs,
         tap: Arc::default(),
         outbox: Box::new(NoOutbox),
-        files: Files::start(Vec::new(), 0).unwrap(),
+        files: Files::start(super::files::FileRoots::default(), 0).unwrap(),
     };
     Pipeline::new(Arc::new(context), 0)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::http::HttpRefusals;
 
 /// What the front ends count.
 #[derive(Debug, Default)]
@@ -19,11 +21,13 @@ pub struct FrontCounters {
     pub too_slow: AtomicU64,
     /// Replies that could not be delivered.
     pub undelivered: AtomicU64,
+    /// Requests by HTTP that were refused.
+    pub http: Arc<HttpRefusals>,
 }
 
 impl FrontCounters {
     /// The counters with their names.
-    pub fn rows(&self) -> [(&'static str, u64); 6] {
+    pub fn rows(&self) -> [(&'static str, u64); 9] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("requests", read(&self.requests)),
@@ -32,6 +36,9 @@ impl FrontCounters {
             ("refused", read(&self.refused)),
             ("too_slow", read(&self.too_slow)),
             ("undelivered", read(&self.undelivered)),
+            ("http_wrong_host", read(&self.http.host)),
+            ("http_no_token", read(&self.http.token)),
+            ("http_web_page", read(&self.http.page)),
         ]
     }
 }

@@ -27,8 +27,12 @@ stream_counters! {
     connected,
     /// Connections refused or not opened, as there are too many.
     refused_limit,
-    /// Connections closed: no traffic.
+    /// Connections refused or not opened, as there are too many with this peer.
+    refused_peer,
+    /// Connections closed: no traffic, or never a message.
     closed_idle,
+    /// Connections closed: for too long nothing but keep-alives.
+    closed_keepalive,
     /// Connections closed: a message took too long to arrive whole.
     closed_slow,
     /// Connections closed: what came can't be divided into messages.

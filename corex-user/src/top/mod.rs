@@ -8,6 +8,7 @@ pub mod model;
 pub mod plain;
 pub mod sample;
 pub mod screen;
+mod split;
 pub mod units;
 pub mod view;
 

@@ -96,7 +96,12 @@ fn group<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Map<String, Value>> 
 
 fn sum(value: &Value, path: &[&str]) -> u64 {
     let values = group(value, path).into_iter().flat_map(Map::values);
-    values.filter_map(Value::as_u64).sum()
+    total(values.filter_map(Value::as_u64))
+}
+
+/// A sum, or the most that there is: what another process wrote may be any number.
+fn total(values: impl IntoIterator<Item = u64>) -> u64 {
+    values.into_iter().fold(0, u64::saturating_add)
 }
 
 fn series(name: impl Into<String>, total: u64) -> Series {
@@ -154,21 +159,21 @@ fn roads(books: &Value) -> Vec<Series> {
     ];
     let dropped = DROPS.iter().map(|(_, path)| sum(books, path));
     roads.push(series("offloaded", number(books, &["kernel", "offloaded"])));
-    roads.push(series("passed by XDP", passed.iter().sum()));
-    roads.push(series("dropped", dropped.sum()));
+    roads.push(series("passed by XDP", total(passed)));
+    roads.push(series("dropped", total(dropped)));
     roads
 }
 
 fn socket(line: &Value) -> Series {
     let roads = ["steered", "socket_in", "stream_in"];
-    let total = roads.iter().map(|road| number(line, &[road])).sum();
-    series(text(line, "name"), total)
+    let packets = roads.iter().map(|road| number(line, &[road]));
+    series(text(line, "name"), total(packets))
 }
 
 fn peer(line: &Value) -> Series {
     let ways = ["packets_in", "packets_out"];
-    let total = ways.iter().map(|way| number(line, &[way])).sum();
-    series(text(line, "peer"), total)
+    let messages = ways.iter().map(|way| number(line, &[way]));
+    series(text(line, "peer"), total(messages))
 }
 
 fn drops(books: &Value) -> Vec<Series> {
@@ -185,7 +190,7 @@ fn drops(books: &Value) -> Vec<Series> {
 }
 
 fn worker(line: &Value) -> Worker {
-    let all = |names: &[&str]| names.iter().map(|name| number(line, &[name])).sum();
+    let all = |names: &[&str]| total(names.iter().map(|name| number(line, &[name])));
     Worker {
         received: all(&["xdp_in", "socket_in", "stream_in"]),
         sent: all(&["out_xdp", "out_socket", "out_carried"]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::{
     Frame,
-    layout::{Alignment, Constraint, Layout, Rect},
+    layout::{Alignment, Rect},
     style::{Color, Modifier, Style},
     symbols::{bar, border},
     text::{Line, Span},
@@ -13,6 +13,7 @@ use ratatui::{
 
 use super::{
     model::{Action, HookRow, Link, Model, Row, WorkerRow},
+    split::{self, Part},
     units::{amount, span, time},
 };
 
@@ -74,20 +75,10 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let [head, body, foot] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Fill(1),
-        Constraint::Length(1),
-    ])
-    .areas(area);
+    let [head, body, foot] = split::rows(area, [Part::Fixed(1), Part::Rest, Part::Fixed(1)]);
     frame.render_widget(Paragraph::new(headline(model, look, now)), head);
     frame.render_widget(Paragraph::new(keys(model)), foot);
-    let [left, _, right] = Layout::horizontal([
-        Constraint::Fill(1),
-        Constraint::Length(1),
-        Constraint::Fill(1),
-    ])
-    .areas(body);
+    let [left, _, right] = split::columns(body, [Part::Rest, Part::Fixed(1), Part::Rest]);
     let roads = model.roads();
     let sockets = model.sockets();
     let peers = model.peers();
@@ -95,12 +86,14 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
     // Each has half of the rest, and more where the other needs less.
     let of_peers = (peers.len() as u16 + 1).min(rest.div_ceil(2));
     let of_sockets = (sockets.len() as u16 + 1).min(rest - of_peers);
-    let [upper, middle, lower] = Layout::vertical([
-        Constraint::Length(roads.len() as u16 + 1),
-        Constraint::Length(of_sockets),
-        Constraint::Fill(1),
-    ])
-    .areas(left);
+    let [upper, middle, lower] = split::rows(
+        left,
+        [
+            Part::Fixed(roads.len() as u16 + 1),
+            Part::Fixed(of_sockets),
+            Part::Rest,
+        ],
+    );
     rows(frame, upper, "packets by road", &roads, look);
     rows(frame, middle, "packets by socket", &sockets, look);
     rows(frame, lower, "packets by peer", &peers, look);
@@ -110,12 +103,10 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
     let height = right.height;
     let of_hooks = (hooks.len().max(1) as u16 + 1).min(height / 3);
     let of_workers = (workers.len() as u16 + 1).min(height / 3);
-    let [upper, middle, lower] = Layout::vertical([
-        Constraint::Length(of_hooks),
-        Constraint::Fill(1),
-        Constraint::Length(of_workers),
-    ])
-    .areas(right);
+    let [upper, middle, lower] = split::rows(
+        right,
+        [Part::Fixed(of_hooks), Part::Rest, Part::Fixed(of_workers)],
+    );
     draw_hooks(frame, upper, &hooks, look);
     rows(frame, middle, "drops by reason", &model.drops(), look);
     draw_workers(frame, lower, &workers, look);
@@ -200,12 +191,14 @@ fn rows(frame: &mut Frame<'_>, area: Rect, title: &str, rows: &[Row], look: Look
     let most = room.width.saturating_sub(NUMBERS as u16 + CURVE + 1);
     let names = (names.unwrap_or(0) as u16).min(most);
     each(frame, room, rows, |frame, line, row| {
-        let [name, curve, numbers] = Layout::horizontal([
-            Constraint::Length(names + 1),
-            Constraint::Fill(1),
-            Constraint::Length(NUMBERS as u16),
-        ])
-        .areas(line);
+        let [name, curve, numbers] = split::columns(
+            line,
+            [
+                Part::Fixed(names + 1),
+                Part::Rest,
+                Part::Fixed(NUMBERS as u16),
+            ],
+        );
         frame.render_widget(Paragraph::new(cut(&row.name, names, look)), name);
         draw_curve(frame, curve, &row.curve, None, look);
         let text = format!("{:>7} {:>7}", amount(row.rate), amount(row.count as f64));
@@ -274,8 +267,7 @@ fn draw_hooks(frame: &mut Frame<'_>, area: Rect, hooks: &[HookRow], look: Look) 
         let [p50, p90, p99] = numbers;
         let rate = amount(hook.rate);
         let text = format!("{rate:>6} {p50:>6} {p90:>6} {p99:>6}");
-        let [name, numbers] =
-            Layout::horizontal([Constraint::Fill(1), Constraint::Length(27)]).areas(line);
+        let [name, numbers] = split::columns(line, [Part::Rest, Part::Fixed(27)]);
         let fitting = cut(&hook.name, name.width, look);
         frame.render_widget(Paragraph::new(fitting), name);
         frame.render_widget(Paragraph::new(text), numbers);
@@ -286,12 +278,8 @@ fn draw_workers(frame: &mut Frame<'_>, area: Rect, workers: &[WorkerRow], look: 
     let columns = "load   in/s  out/s  drops";
     let room = titled(frame, area, "workers", columns, look);
     each(frame, room, workers, |frame, line, worker| {
-        let [name, curve, numbers] = Layout::horizontal([
-            Constraint::Length(4),
-            Constraint::Fill(1),
-            Constraint::Length(26),
-        ])
-        .areas(line);
+        let [name, curve, numbers] =
+            split::columns(line, [Part::Fixed(4), Part::Rest, Part::Fixed(26)]);
         frame.render_widget(Paragraph::new(worker.worker.to_string()), name);
         draw_curve(frame, curve, &worker.curve, Some(1_000), look);
         let text = format!(

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -439,6 +439,48 @@ fn memory_is_logged_by_those_who_hold_it() -> Result<()> {
     stage.logged("pkg: heap, in bytes worker=0")?;
     stage.logged("pkg: packet memory worker=0")?;
     stage.corex.stop()?.check_balance()
+}
+
+#[test]
+fn http_answers_by_its_own_names_and_who_shows_the_token() -> Result<()> {
+    let work = WorkDir::new()?;
+    let path = work.write("token", "0123456789abcdef0123456789abcdef\n")?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+    let stage = Stage::new(&format!(
+        "modparam(\"corex\", \"metrics\", \"9470\")\n\
+         modparam(\"corex\", \"http_host\", \"edge.example\")\n\
+         modparam(\"corex\", \"http_token_file\", \"{}\")\n",
+        path.display()
+    ))?;
+    let status = |path: &str, host: &str, token: &str| {
+        let url = format!("http://127.0.0.1:9470{path}");
+        let (host, token) = (
+            format!("Host: {host}"),
+            format!("Authorization: Bearer {token}"),
+        );
+        let words = [
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-H",
+            &host,
+            "-H",
+            &token,
+            &url,
+        ];
+        curl(&stage, &words)
+    };
+    let token = "0123456789abcdef0123456789abcdef";
+    ensure!(status("/metrics", "edge.example", token)? == "200");
+    ensure!(status("/metrics", "127.0.0.1:9470", token)? == "200");
+    ensure!(status("/metrics", "evil.example", token)? == "421");
+    ensure!(status("/metrics", "edge.example", "0123456789abcdef")? == "401");
+    ensure!(status("/health", "edge.example", "")? == "200");
+    let counted = stage.kamcmd(&["ctl.stats"])?;
+    ensure!(field(&counted, "http_wrong_host")? == "1", "{counted}");
+    ensure!(field(&counted, "http_no_token")? == "1", "{counted}");
+    stage.corex.stop().map(drop)
 }
 
 #[test]

@@ -278,6 +278,11 @@ pub struct ControlSettings {
     pub json: JsonRpcSettings,
     /// `metrics` of the module `corex`: where metrics and health are served, if they are.
     pub metrics: Option<HostPort>,
+    /// `http_host` of the module `corex`: names and addresses that HTTP is asked by, beside the
+    /// obvious ones.
+    pub http_hosts: Vec<String>,
+    /// `http_token_file` of the module `corex`: holds what clients must show.
+    pub http_token_file: Option<PathBuf>,
 }
 
 impl ControlSettings {

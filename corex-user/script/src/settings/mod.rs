@@ -80,7 +80,7 @@ pub struct Corex {
     /// Whether what `send()` sends goes through the hook. Kamailio's doesn't.
     pub intercept_send: bool,
     /// Directories that scripts may read and write files in; empty: the configuration's and the
-    /// one for temporary files.
+    /// one for temporary files to read, one of corex's own to write.
     pub file_roots: Vec<PathBuf>,
     /// The most bytes of such a file.
     pub file_max_size: u32,

@@ -8,8 +8,18 @@ use std::time::Duration;
 pub struct StreamSettings {
     /// Connections at a time (`tcp_max_connections`).
     pub max_connections: usize,
-    /// A connection without traffic is closed after (`tcp_connection_lifetime`).
+    /// Of these, with one peer and opened by the same side (`tcp_max_per_peer` of the module corex);
+    /// `None`: a quarter.
+    pub per_peer: Option<usize>,
+    /// Of these, for those alone that corex opens (`tcp_reserve` of the module corex); `None`: an
+    /// eighth.
+    pub reserve: Option<usize>,
+    /// A connection without traffic is closed after (`tcp_connection_lifetime`); likewise one that
+    /// never carried a message, whatever keep-alives come.
     pub idle: Duration,
+    /// How long after the last message keep-alives keep a connection open
+    /// (`tcp_keepalive_lifetime` of the module corex).
+    pub keepalive: Duration,
     /// How long a connection may take to come about (`tcp_connect_timeout`).
     pub connect: Duration,
     /// How long a peer may take to accept bytes (`tcp_send_timeout`).
@@ -30,7 +40,11 @@ impl Default for StreamSettings {
     fn default() -> Self {
         Self {
             max_connections: 2048,
+            per_peer: None,
+            reserve: None,
             idle: Duration::from_secs(120),
+            // Twice the usual time between two REGISTER (RFC 3261 §10.2.1.1).
+            keepalive: Duration::from_secs(7200),
             connect: Duration::from_secs(10),
             send: Duration::from_secs(10),
             message: Duration::from_secs(20),
@@ -39,5 +53,18 @@ impl Default for StreamSettings {
             queue_bytes: 4 << 20,
             ca: None,
         }
+    }
+}
+
+impl StreamSettings {
+    /// The most connections with one peer that either side has opened; at least 1.
+    pub fn max_per_peer(&self) -> usize {
+        self.per_peer.unwrap_or(self.max_connections / 4).max(1)
+    }
+
+    /// The most connections at which one more is accepted; at least 1.
+    pub fn max_accepted(&self) -> usize {
+        let reserve = self.reserve.unwrap_or(self.max_connections / 8);
+        self.max_connections.saturating_sub(reserve).max(1)
     }
 }

@@ -14,7 +14,7 @@ use nix::{
         recvmmsg, sendmsg, setsockopt, sockopt as options,
     },
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::{kernel::sockopt, pipeline::INITIAL_TTL};
 use corex_script::settings::DatagramSettings;
@@ -201,6 +201,17 @@ impl KernelSocket {
         sockopt::drops(self.socket.as_fd()).into()
     }
 
+    /// Lets nothing more in: from here on the kernel drops what comes, and counts it among the
+    /// socket's [drops](Self::drops). What waits stays.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn close_intake(&self) -> io::Result<()> {
+        // Of every packet it keeps 0 bytes (socket(7), SO_ATTACH_FILTER).
+        let keep_nothing = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+        SockRef::from(&self.socket).attach_filter(&[keep_nothing])
+    }
+
     /// Reads what is there, up to a batch, and calls `each` for every datagram. Returns
     /// whether the batch was full, so that more may wait.
     pub fn receive(
@@ -383,6 +394,22 @@ mod tests {
         while b.receive(&mut buffers, |_| read += 1) {}
         assert!(b.drops() > 0);
         assert_eq!(read + b.drops(), SENT);
+    }
+
+    #[test]
+    fn a_closed_intake_keeps_what_waits_and_counts_what_comes() {
+        let (a, b) = (loopback(), loopback());
+        a.send(b"waits", b.address, None, INITIAL_TTL).unwrap();
+        b.close_intake().unwrap();
+        for _ in 0..3 {
+            a.send(b"comes", b.address, None, INITIAL_TTL).unwrap();
+        }
+        let got: Vec<_> = receive_all(&b).into_iter().map(|(data, ..)| data).collect();
+        assert_eq!(got, [b"waits"]);
+        assert_eq!(b.drops(), 3);
+        // It still sends.
+        b.send(b"out", a.address, None, INITIAL_TTL).unwrap();
+        assert_eq!(receive_all(&a).len(), 1);
     }
 
     #[test]

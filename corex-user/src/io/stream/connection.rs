@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -55,8 +55,46 @@ pub(super) struct Line {
     pub counters: Arc<StreamCounters>,
     /// Bytes that wait in the queue.
     pub waiting: Arc<AtomicUsize>,
-    /// When something was read or written last.
-    pub last: Mutex<Instant>,
+    /// When what was read or written.
+    pub times: Mutex<Times>,
+}
+
+/// What the end of an idle connection goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// When it came about.
+    opened: Instant,
+    /// When anything was read or written last.
+    traffic: Instant,
+    /// When a whole message was read or written last.
+    message: Option<Instant>,
+}
+
+impl Times {
+    /// For a connection that comes about now.
+    pub fn now() -> Self {
+        let now = Instant::now();
+        Self {
+            opened: now,
+            traffic: now,
+            message: None,
+        }
+    }
+
+    /// When the connection ends unless something comes, and why. Keep-alives put the end off, but
+    /// not for ever, and on a connection that never carried a message not at all.
+    fn end(&self, settings: &StreamSettings) -> (Instant, End) {
+        let idle = self.traffic + settings.idle;
+        let (silent, why) = match self.message {
+            Some(at) => (at + settings.keepalive.max(settings.idle), End::KeepAlive),
+            None => (self.opened + settings.idle, End::Idle),
+        };
+        if silent < idle {
+            (silent, why)
+        } else {
+            (idle, End::Idle)
+        }
+    }
 }
 
 /// How a connection ended.
@@ -66,6 +104,8 @@ pub(super) enum End {
     Closed,
     #[error("idle")]
     Idle,
+    #[error("nothing but keep-alives for too long")]
+    KeepAlive,
     #[error("a message took too long to arrive whole")]
     Slow,
     #[error("the peer takes nothing")]
@@ -91,15 +131,21 @@ impl Line {
     /// The connection has come about.
     pub fn opened(&mut self, local: SocketAddr) {
         self.local = local;
-        self.touch();
+        *self.times() = Times::now();
     }
 
-    fn touch(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last(&self) -> Instant {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Something was read or written; `is_message`: a whole message.
+    fn touch(&self, is_message: bool) {
+        let now = Instant::now();
+        let mut times = self.times();
+        times.traffic = now;
+        if is_message {
+            times.message = Some(now);
+        }
     }
 
     /// Reads and writes until the connection ends. What is in the queue then is left there.
@@ -145,16 +191,16 @@ impl Line {
             buffer.reserve(READ);
             let (deadline, end) = match begun {
                 Some(begun) => (begun + self.settings.message, End::Slow),
-                None => (self.last() + self.settings.idle, End::Idle),
+                None => self.times().end(&self.settings),
             };
             match timeout_at(deadline, from.read_buf(&mut buffer)).await {
                 // Something may have been written meanwhile.
-                Err(_) if begun.is_none() && self.last() + self.settings.idle > deadline => {
+                Err(_) if begun.is_none() && self.times().end(&self.settings).0 > deadline => {
                     continue;
                 }
                 Err(_) => return end,
                 Ok(Ok(0)) => return End::Closed,
-                Ok(Ok(_)) => self.touch(),
+                Ok(Ok(_)) => self.touch(false),
                 Ok(Err(error)) => return End::Io(error),
             }
             loop {
@@ -172,6 +218,7 @@ impl Line {
                     }
                     Ok(Frame::Message(len)) => {
                         begun = None;
+                        self.touch(true);
                         if !self.hand_over(buffer.split_to(len).freeze()).await {
                             return End::Stopping;
                         }
@@ -240,7 +287,7 @@ impl Line {
                 };
             }
             match written {
-                Ok(Ok(())) => self.touch(),
+                Ok(Ok(())) => self.touch(matches!(item, Item::Message(_))),
                 Ok(Err(error)) => return End::Io(error),
                 Err(_) => return End::Stuck,
             }

@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod frame;
+mod places;
 mod registry;
 mod tls;
 

@@ -16,13 +16,14 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::Handle,
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::client::TlsStream;
 
 use super::{
     Delivery, Inbox,
-    connection::{End, Item, Line},
+    connection::{End, Item, Line, Times},
+    places::{NoPlace, Opener, Places},
     tls::Tls,
 };
 use crate::telemetry::stream_counters::StreamCounters;
@@ -51,6 +52,8 @@ struct StreamsInner {
     counters: Arc<StreamCounters>,
     tls: OnceLock<Result<Tls, Arc<io::Error>>>,
     state: Mutex<State>,
+    complaints: SharedLimiter,
+    /// Apart, so that who is refused all the time hides nothing else.
     refusals: SharedLimiter,
     /// Every task has a receiver as long as it runs.
     phase: watch::Sender<Phase>,
@@ -70,6 +73,7 @@ enum Phase {
 struct State {
     connections: HashMap<ConnectionId, Entry>,
     by_peer: HashMap<PeerKey, ConnectionId>,
+    places: Places,
     next: u64,
     stopping: bool,
 }
@@ -78,6 +82,7 @@ struct Entry {
     queue: mpsc::Sender<Item>,
     waiting: Arc<AtomicUsize>,
     key: PeerKey,
+    opener: Opener,
 }
 
 /// What the task of a connection owns.
@@ -114,6 +119,7 @@ impl Streams {
                 counters,
                 tls: OnceLock::new(),
                 state: Mutex::default(),
+                complaints: SharedLimiter::default(),
                 refusals: SharedLimiter::default(),
                 phase: watch::Sender::new(Phase::Running),
             }),
@@ -165,11 +171,14 @@ impl Streams {
             let key = (peer, Transport::Tcp, None);
             // Messages are written whole: there is nothing to wait for.
             let _ = stream.set_nodelay(true);
-            let Some(place) = self.register(key, local, socket) else {
+            let registered = self.register(&mut self.state(), key, local, socket, Opener::Peer);
+            let place = match registered {
+                Ok(place) => place,
                 // Closed by the end of its life here.
-                self.inner.counters.add(|c| &c.refused_limit);
-                self.complain(format_args!("{peer}: too many connections, refused"));
-                continue;
+                Err(why) => {
+                    self.refuse(peer, why);
+                    continue;
+                }
             };
             self.inner.counters.add(|c| &c.accepted);
             let streams = self.clone();
@@ -179,25 +188,27 @@ impl Streams {
         }
     }
 
-    /// Makes a place for a connection; `None` if there are too many.
-    fn register(&self, key: PeerKey, local: SocketAddr, socket: SocketId) -> Option<Place> {
-        self.register_in(&mut self.state(), key, local, socket)
-    }
-
-    fn register_in(
+    /// Makes a place for a connection.
+    ///
+    /// # Errors
+    /// When there are too many; [`None`]: when corex stops.
+    fn register(
         &self,
         state: &mut State,
         key: PeerKey,
         local: SocketAddr,
         socket: SocketId,
-    ) -> Option<Place> {
+        opener: Opener,
+    ) -> Result<Place, Option<NoPlace>> {
         let inner = &self.inner;
-        if state.stopping || state.connections.len() >= inner.settings.max_connections {
-            return None;
+        if state.stopping {
+            return Err(None);
         }
+        let at = (state.next + 1) as usize % inner.inboxes.len().max(1);
+        let inbox = inner.inboxes.get(at).ok_or(None)?.clone();
+        state.places.take(&inner.settings, opener, key.0.ip())?;
         state.next += 1;
         let id = ConnectionId(state.next);
-        let at = state.next as usize % inner.inboxes.len().max(1);
         let (sender, receiver) = mpsc::channel(inner.settings.queue.max(1));
         let waiting = Arc::new(AtomicUsize::new(0));
         let line = Line {
@@ -206,11 +217,11 @@ impl Streams {
             local,
             transport: key.1,
             socket,
-            inbox: inner.inboxes.get(at)?.clone(),
+            inbox,
             settings: Arc::clone(&inner.settings),
             counters: Arc::clone(&inner.counters),
             waiting: Arc::clone(&waiting),
-            last: Mutex::new(Instant::now()),
+            times: Mutex::new(Times::now()),
         };
         state.by_peer.insert(key.clone(), id);
         let pongs = sender.downgrade();
@@ -218,9 +229,10 @@ impl Streams {
             queue: sender,
             waiting,
             key,
+            opener,
         };
         state.connections.insert(id, entry);
-        Some(Place {
+        Ok(Place {
             line,
             queue: receiver,
             pongs,
@@ -244,6 +256,7 @@ impl Streams {
         let counters = &self.inner.counters;
         match &end {
             End::Idle => counters.add(|c| &c.closed_idle),
+            End::KeepAlive => counters.add(|c| &c.closed_keepalive),
             End::Slow => counters.add(|c| &c.closed_slow),
             End::Framing(_) => counters.add(|c| &c.closed_framing),
             End::Closed | End::Io(_) | End::Stuck => counters.add(|c| &c.closed_peer),
@@ -279,7 +292,10 @@ impl Streams {
 
     fn forget(&self, id: ConnectionId) {
         self.unlist(id);
-        self.state().connections.remove(&id);
+        let mut state = self.state();
+        if let Some(entry) = state.connections.remove(&id) {
+            state.places.give_back(entry.opener, entry.key.0.ip());
+        }
     }
 
     /// Puts a message into a connection's queue: the one asked for, else one to the address, else
@@ -335,14 +351,14 @@ impl Streams {
             },
             0,
         );
-        let Some(mut place) = self.register_in(&mut state, key.clone(), any, socket) else {
-            let is_stopping = state.stopping;
-            drop(state);
-            if !is_stopping {
-                inner.counters.add(|c| &c.refused_limit);
-                self.complain(format_args!("{to}: too many connections, none opened"));
+        let registered = self.register(&mut state, key.clone(), any, socket, Opener::Corex);
+        let mut place = match registered {
+            Ok(place) => place,
+            Err(why) => {
+                drop(state);
+                self.refuse(to, why);
+                return Err(SendError::QueueFull);
             }
-            return Err(SendError::QueueFull);
         };
         let put = state
             .connections
@@ -421,10 +437,23 @@ impl Streams {
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts that there is no place for a connection, and logs it, not too often.
+    fn refuse(&self, peer: SocketAddr, why: Option<NoPlace>) {
+        let Some(why) = why else {
+            return;
+        };
+        self.inner.counters.add(match why {
+            NoPlace::InAll(_) => |c| &c.refused_limit,
+            NoPlace::OfPeer(_) => |c| &c.refused_peer,
+        });
+        if let Some(held_back) = self.inner.refusals.allow() {
+            tracing::warn!(held_back, "{peer}: no connection: {why}");
+        }
+    }
+
     /// Logs, not too often.
     fn complain(&self, what: std::fmt::Arguments<'_>) {
-        let allowed = self.inner.refusals.allow();
-        if let Some(held_back) = allowed {
+        if let Some(held_back) = self.inner.complaints.allow() {
             tracing::warn!(held_back, "{what}");
         }
     }

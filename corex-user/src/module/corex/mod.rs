@@ -123,8 +123,9 @@ const FUNCTIONS: &[Function] = &[
         ]],
         routes: Routes::ANY,
         doc: "Puts the content of a file into a variable. The path lies in a directory of \
-              file_root; a relative one starts at the first. A change on disk is seen within a \
-              second.",
+              file_root; a relative one starts at the first. Without file_root it starts at the \
+              configuration's directory; what isn't there is looked for where file_write() \
+              writes. A change on disk is seen within a second.",
         handler: file::read,
     },
     Function {
@@ -132,7 +133,9 @@ const FUNCTIONS: &[Function] = &[
         aliases: &[],
         forms: &[&[value("path"), value("content")]],
         routes: Routes::ANY,
-        doc: "Writes a file, whole or not at all, in a directory of file_root.",
+        doc: "Writes a file, whole or not at all, in a directory of file_root; a relative path \
+              starts at the first. Nothing is written where the configuration or its scripts \
+              lie, nor below.",
         handler: file::write,
     },
 ];
@@ -201,6 +204,44 @@ const PARAMETERS: &[Parameter] = &[
               Default: nowhere.",
     },
     Parameter {
+        name: "http_host",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                if text.is_empty() {
+                    return Err("it is empty".to_owned());
+                }
+                settings.control.http_hosts.push(text.to_owned());
+                Ok(())
+            },
+            help: "write a host name or an address, without a port",
+        },
+        doc: "A name or address that HTTP (metrics, and http_socket of jsonrpcs) may be asked by, \
+              beside localhost, the address that the connection came to, and the host in \
+              `metrics` or `http_socket`. By another one it answers 421: a web page could have \
+              its own name lead here. May be set many times.",
+    },
+    Parameter {
+        name: "http_token_file",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let path = std::path::PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err("it must be an absolute path".to_owned());
+                }
+                settings.control.http_token_file = Some(path);
+                Ok(())
+            },
+            help: "write a file's path, as in \"/etc/corex-http.token\"",
+        },
+        doc: "A file with a token of 16 characters or more that only its owner may read (mode \
+              0600, of root or the user that runs corex). Who asks for /metrics or /RPC must show \
+              it: `Authorization: Bearer TOKEN`; /health and /ready are for everybody. It is read \
+              at the start. Keep it out of the configuration's directory and of file_root, where \
+              scripts may read. Default: none is asked for.",
+    },
+    Parameter {
         name: "max_peers",
         aliases: &[],
         kind: ParameterKind::Int {
@@ -249,9 +290,12 @@ const PARAMETERS: &[Parameter] = &[
             },
             help: "write a directory, as in \"/var/lib/corex\"",
         },
-        doc: "A directory that file_read() and file_write() may use, with all that is below it. \
-              May be set many times. Default: the configuration's directory and the one for \
-              temporary files.",
+        doc: "A directory that file_read() and file_write() may use, with all that is below it; \
+              file_write() not where the configuration, its scripts, or files that it names \
+              lie, nor below such a place. May be set many times. Default: to read, the \
+              configuration's directory and the one for temporary files; to write, a directory \
+              that corex makes for itself: $STATE_DIRECTORY, else /var/lib/corex/INSTANCE, else \
+              corex-UID-INSTANCE in the one for temporary files.",
     },
     Parameter {
         name: "file_max_size",
@@ -275,6 +319,44 @@ const PARAMETERS: &[Parameter] = &[
         },
         doc: "A PEM file with the certificate authorities that a TLS peer's certificate must \
               come from. Default: the system's.",
+    },
+    Parameter {
+        name: "tcp_max_per_peer",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.stream.per_peer = Some(value as usize),
+        },
+        doc: "The most TCP connections with one address (IPv6: one /64) that it opened, and the \
+              most that corex opened to it. More are refused, and counted as refused_peer. \
+              Default: a quarter of tcp_max_connections.",
+    },
+    Parameter {
+        name: "tcp_reserve",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.stream.reserve = Some(value as usize),
+        },
+        doc: "So many of tcp_max_connections are for connections that corex opens: none is \
+              accepted that would take one of them. Default: an eighth.",
+    },
+    Parameter {
+        name: "tcp_keepalive_lifetime",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 1 << 24,
+            set: |settings, value| {
+                settings.stream.keepalive = std::time::Duration::from_secs(value as u64);
+            },
+        },
+        doc: "For so many seconds after the last SIP message, in either direction, keep-alives \
+              (RFC 5626: CRLF) keep a TCP connection open; one that hasn't carried a message yet \
+              they don't keep. Without traffic of any kind it is closed after \
+              tcp_connection_lifetime. Default: 7200.",
     },
     Parameter {
         name: "interface",

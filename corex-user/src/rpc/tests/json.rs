@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use tokio::runtime::Runtime;
 
 use super::{Fake, Folder, run, runtime};
-use crate::http::{HttpLimits, Method, Router, Server};
+use crate::http::{HttpAccess, HttpLimits, Method, Router, Server};
 use crate::rpc::Rpc;
 use crate::rpc::commands;
 use crate::rpc::json::{Datagrams, Fifo, route};
@@ -243,9 +243,12 @@ fn curl_gets_kamailios_status() {
     let url = format!("http://{}/RPC", server.address().unwrap());
     let router =
         Router::default().with(Method::Post, "/RPC", route(Arc::clone(&served.rpc), false));
-    served
-        .runtime
-        .spawn(server.serve(router, HttpLimits::default()));
+    served.runtime.spawn(server.serve(
+        router,
+        HttpLimits::default(),
+        HttpAccess::default(),
+        Arc::default(),
+    ));
     let ask = |document: &str| run("curl", &["-s", "-i", "--data", document, &url]);
     let text = ask(r#"{"jsonrpc":"2.0","method":"core.version","id":1}"#);
     assert!(

@@ -338,6 +338,35 @@ async fn connections_are_limited_and_a_closed_one_makes_room() {
 }
 
 #[tokio::test]
+async fn one_peer_takes_its_share_and_leaves_the_rest_to_others_and_to_corex() {
+    let lab = lab(StreamSettings {
+        max_connections: 8,
+        per_peer: Some(2),
+        reserve: Some(5),
+        ..StreamSettings::default()
+    });
+    let connect = async |from: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(lab.address).await.unwrap()
+    };
+    let (_a, _b) = (connect([127, 0, 0, 1]).await, connect([127, 0, 0, 1]).await);
+    assert_closed(&mut connect([127, 0, 0, 1]).await).await;
+    lab.until("refused_peer", 1).await;
+    assert_eq!(lab.count("refused_limit"), 0);
+    let _c = connect([127, 0, 0, 2]).await;
+    lab.until("accepted", 3).await;
+    // Three of eight are taken, and the rest is for corex.
+    assert_closed(&mut connect([127, 0, 0, 3]).await).await;
+    lab.until("refused_limit", 1).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    lab.send(listener.local_addr().unwrap(), None, "out")
+        .unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert_eq!(read(&mut peer, 3).await, "out");
+}
+
+#[tokio::test]
 async fn a_message_too_long_for_any_queue_opens_no_connection() {
     let lab = lab(StreamSettings {
         max_connections: 1,

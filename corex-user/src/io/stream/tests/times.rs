@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::io::stream::connection::{End, Item, Line};
+use crate::io::stream::connection::{End, Item, Line, Times};
 
 /// A connection without a network.
 struct Bench {
@@ -39,7 +39,7 @@ fn bench(settings: StreamSettings, room: usize) -> Bench {
         settings: Arc::new(settings),
         counters: Arc::clone(&counters),
         waiting: Arc::default(),
-        last: std::sync::Mutex::new(Instant::now()),
+        times: std::sync::Mutex::new(Times::now()),
     };
     let pongs = queue.downgrade();
     let running = tokio::spawn(async move {
@@ -69,6 +69,7 @@ async fn a_connection_without_traffic_ends_after_the_idle_time() {
 #[tokio::test(start_paused = true)]
 async fn traffic_in_either_direction_puts_the_idle_end_off() {
     let mut bench = bench(StreamSettings::default(), 1000);
+    bench.peer.write_all(request("").as_bytes()).await.unwrap();
     tokio::time::sleep(100 * SECOND).await;
     bench.peer.write_all(b"\r\n\r\n").await.unwrap();
     assert_eq!(read(&mut bench.peer, 2).await, "\r\n");
@@ -79,6 +80,48 @@ async fn traffic_in_either_direction_puts_the_idle_end_off() {
     let end = bench.running.await.unwrap();
     assert!(matches!(end, End::Idle), "{end}");
     assert_eq!(bench.begun.elapsed().as_secs(), 320);
+}
+
+/// Sends a keep-alive every 100 seconds until the connection ends. Returns the seconds since it
+/// began, and the end.
+async fn keep_alive(mut bench: Bench) -> (u64, End) {
+    while !bench.running.is_finished() {
+        tokio::time::sleep(100 * SECOND).await;
+        let mut pong = [0; 2];
+        if bench.peer.write_all(b"\r\n\r\n").await.is_err()
+            || bench.peer.read_exact(&mut pong).await.is_err()
+        {
+            break;
+        }
+    }
+    let end = bench.running.await.unwrap();
+    (bench.begun.elapsed().as_secs(), end)
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_alone_hold_no_connection_that_never_carried_a_message() {
+    let bench = bench(StreamSettings::default(), 1000);
+    let (seconds, end) = keep_alive(bench).await;
+    assert!(matches!(end, End::Idle), "{end}");
+    assert!((120..=200).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_hold_a_connection_for_so_long_after_its_last_message() {
+    let mut bench = bench(StreamSettings::default(), 1000);
+    // One that came, and much later one that went.
+    bench.peer.write_all(request("").as_bytes()).await.unwrap();
+    for _ in 0..36 {
+        tokio::time::sleep(100 * SECOND).await;
+        bench.peer.write_all(b"\r\n\r\n").await.unwrap();
+        assert_eq!(read(&mut bench.peer, 2).await, "\r\n");
+    }
+    let item = Item::Message(Bytes::from_static(b"hello"));
+    assert!(bench.queue.send(item).await.is_ok());
+    assert_eq!(read(&mut bench.peer, 5).await, "hello");
+    let (seconds, end) = keep_alive(bench).await;
+    assert!(matches!(end, End::KeepAlive), "{end}");
+    assert!((10_800..=10_900).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+mod properties;
+
 use std::{sync::Arc, time::Duration};
 
 use corex_common::counters::{KernelCounters, SocketCounters, WorkerCounters};

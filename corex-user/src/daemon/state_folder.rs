@@ -1,0 +1,151 @@
+//! The folder that scripts write files in, where the configuration names none.
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::Uid;
+
+/// Where states of services lie: Filesystem Hierarchy Standard 3.0, section 5.8.
+const STATES: &str = "/var/lib/corex";
+/// Bits of a mode that let others write.
+const OTHERS_WRITE: u32 = 0o022;
+/// In a folder with this bit only its owner removes or renames a file (inode(7)).
+const STICKY: u32 = 0o1000;
+
+/// Makes the folder of an instance, or takes the one that is there: what systemd made for the unit
+/// ($STATE_DIRECTORY, systemd.exec(5)), else /var/lib/corex/INSTANCE, else one below the directory
+/// for temporary files. It is ours, and nobody else writes there.
+///
+/// # Errors
+/// Why there is none: above all that somebody else has made what is to be ours.
+pub fn make(instance: &str) -> io::Result<PathBuf> {
+    // Several are divided by colons.
+    let given = env::var("STATE_DIRECTORY").unwrap_or_default();
+    if let Some(first) = given.split(':').next().filter(|first| !first.is_empty()) {
+        return fs::canonicalize(first);
+    }
+    make_in(Path::new(STATES), &env::temp_dir(), instance)
+}
+
+fn make_in(states: &Path, temporary: &Path, instance: &str) -> io::Result<PathBuf> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name: String = instance
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    let own = states.join(&name);
+    let refused = match private(states, 0o755).and_then(|()| private(&own, 0o700)) {
+        Ok(()) => return Ok(own),
+        Err(error) => error,
+    };
+    let user = Uid::effective();
+    let mode = fs::metadata(temporary)?.mode();
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        return Err(io::Error::other(format!(
+            "{}: {refused}; {} is open to everybody",
+            own.display(),
+            temporary.display()
+        )));
+    }
+    let own = temporary.join(format!("corex-{user}-{name}"));
+    private(&own, 0o700)
+        .map(|()| own.clone())
+        .map_err(|error| io::Error::other(format!("{}: {error}", own.display())))
+}
+
+/// Makes a folder, or looks whether the one that is there is ours alone.
+fn private(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Through no symbolic link: somebody else's would lead to anything of ours.
+    let folder: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)?;
+    let found = folder.metadata()?;
+    if found.uid() != Uid::effective().as_raw() {
+        return Err(io::Error::other("it is somebody else's"));
+    }
+    if found.mode() & OTHERS_WRITE != 0 {
+        return Err(io::Error::other("others may write there"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = env::temp_dir().join(format!("corex-state-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(path.join("tmp")).unwrap();
+            fs::set_permissions(path.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+            Folder(path)
+        }
+
+        fn make(&self, instance: &str) -> io::Result<PathBuf> {
+            make_in(&self.0.join("lib"), &self.0.join("tmp"), instance)
+        }
+
+        fn fallback(&self, instance: &str) -> PathBuf {
+            let name = format!("corex-{}-{instance}", Uid::effective());
+            self.0.join("tmp").join(name)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn it_is_made_for_corex_alone_and_found_again() {
+        let folder = Folder::new("made");
+        let made = folder.make("edge").unwrap();
+        assert_eq!(made, folder.0.join("lib/edge"));
+        assert_eq!(fs::metadata(&made).unwrap().mode() & 0o7777, 0o700);
+        fs::write(made.join("kept"), "x").unwrap();
+        assert_eq!(folder.make("edge").unwrap(), made);
+        assert!(made.join("kept").exists());
+    }
+
+    #[test]
+    fn no_name_leads_out() {
+        let folder = Folder::new("name");
+        for name in ["../x", "a/b", "..", "/etc"] {
+            let made = folder.make(name).unwrap();
+            assert_eq!(made.parent(), Some(&*folder.0.join("lib")), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_others_made_is_not_taken() {
+        let folder = Folder::new("others");
+        // There is no place for states.
+        fs::write(folder.0.join("lib"), "a file").unwrap();
+        let open = folder.fallback("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(folder.make("open").is_err());
+        let elsewhere = folder.0.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        symlink(&elsewhere, folder.fallback("link")).unwrap();
+        assert!(folder.make("link").is_err());
+        assert_eq!(folder.make("good").unwrap(), folder.fallback("good"));
+        fs::set_permissions(folder.0.join("tmp"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(folder.make("good").is_err(), "anybody could exchange it");
+    }
+}
