@@ -10,9 +10,9 @@ use serde_json::Value;
 
 /// A snapshot of the counters. Read leniently: what isn't there is zero.
 #[derive(Clone, Debug, Default)]
-pub struct Books(pub Value);
+pub struct ObservedBooks(pub Value);
 
-impl Books {
+impl ObservedBooks {
     /// Reads the file.
     ///
     /// # Errors
@@ -114,8 +114,8 @@ mod tests {
 
     use super::*;
 
-    fn books() -> Books {
-        Books(json!({
+    fn books() -> ObservedBooks {
+        ObservedBooks(json!({
             "engine": "xdp",
             "kernel": {"seen": 10, "steered": 6, "passed": {"not_udp": 3, "fragment": 0}, "dropped": {"probe": 1}},
             "user": {"steered": 6, "socket_in": 2, "sent": 7, "dropped": {"not_sip": 1}},
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn books_without_a_kernel_side_balance_by_the_user_side_alone() {
-        let books = Books(json!({
+        let books = ObservedBooks(json!({
             "kernel": null,
             "user": {"steered": 0, "socket_in": 2, "sent": 2},
         }));

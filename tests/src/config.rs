@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::topology::{Host, PORT, Relay};
+use crate::topology::{LabHost, PORT, Relay};
 
 /// IP version of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Family {
 
 impl Family {
     /// The host's address of that version.
-    pub fn of(self, host: Host) -> IpAddr {
+    pub fn of(self, host: LabHost) -> IpAddr {
         match self {
             Self::V4 => host.v4.into(),
             Self::V6 => host.v6.into(),
@@ -23,7 +23,7 @@ impl Family {
     }
 
     /// As SIP writes it, with the port.
-    fn host_port(self, host: Host) -> String {
+    fn host_port(self, host: LabHost) -> String {
         match self.of(host) {
             IpAddr::V4(address) => format!("{address}:{PORT}"),
             IpAddr::V6(address) => format!("[{address}]:{PORT}"),

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    books::Books,
+    books::ObservedBooks,
     mounts::Mounts,
     namespace::Namespace,
     process::{Process, output_of},
@@ -169,19 +169,19 @@ impl Corex {
     ///
     /// # Errors
     /// It doesn't end, fails, or leaves no books; with its log.
-    pub fn succeeded(self) -> Result<Books> {
+    pub fn succeeded(self) -> Result<ObservedBooks> {
         let status = self.process.wait(Duration::from_secs(15))?;
         if !status.success() {
             bail!("corex ended with {status}:\n{}", self.log());
         }
-        Books::read(&self.books).with_context(|| self.log())
+        ObservedBooks::read(&self.books).with_context(|| self.log())
     }
 
     /// The books as of now.
     ///
     /// # Errors
     /// corex doesn't write them.
-    pub fn books(&self) -> Result<Books> {
+    pub fn books(&self) -> Result<ObservedBooks> {
         // Absent before the first time.
         let _ = fs::remove_file(&self.books);
         self.process.signal(libc::SIGUSR1)?;
@@ -189,7 +189,7 @@ impl Corex {
             if self.process.status()?.is_some() {
                 bail!("corex has ended:\n{}", self.log());
             }
-            Ok(Books::read(&self.books).ok())
+            Ok(ObservedBooks::read(&self.books).ok())
         })
     }
 
@@ -197,14 +197,14 @@ impl Corex {
     ///
     /// # Errors
     /// It doesn't stop, fails, or leaves no books; with its log.
-    pub fn stop(self) -> Result<Books> {
+    pub fn stop(self) -> Result<ObservedBooks> {
         // Books of an earlier moment must not pass for the final ones.
         let _ = fs::remove_file(&self.books);
         let status = self.process.terminate(Duration::from_secs(15))?;
         if !status.success() {
             bail!("corex ended with {status}:\n{}", self.log());
         }
-        Books::read(&self.books).with_context(|| self.log())
+        ObservedBooks::read(&self.books).with_context(|| self.log())
     }
 
     /// Kills it with SIGKILL and waits for the end.

@@ -26,7 +26,7 @@ pub mod topology;
 pub mod wait;
 pub mod workdir;
 
-pub use books::Books;
+pub use books::ObservedBooks;
 pub use capture::Capture;
 pub use corex::Corex;
 pub use frame::{Frame, Parsed};

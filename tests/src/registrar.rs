@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     baresip::{self, PhoneReport},
-    books::Books,
+    books::ObservedBooks,
     capture::{Capture, Captured, Tshark, write_pcap},
     corex::{Corex, CorexOptions},
     kamailio::Kamailio,
@@ -50,7 +50,7 @@ pub struct Seen {
     /// Between corex and the server's socket.
     pub stack: Side,
     /// The books on the device's side and on the server's.
-    pub books: [Books; 2],
+    pub books: [ObservedBooks; 2],
 }
 
 /// Packets of the SIP ports at one place.

@@ -11,14 +11,14 @@ pub const PORT: u16 = 5060;
 
 /// Addresses of one host on one cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Host {
+pub struct LabHost {
     /// Its IPv4 address, in a network of 24 bits.
     pub v4: Ipv4Addr,
     /// Its IPv6 address, in a network of 64 bits.
     pub v6: Ipv6Addr,
 }
 
-impl Host {
+impl LabHost {
     const fn new(net: u8, host: u8) -> Self {
         Self {
             v4: Ipv4Addr::new(10, 0, net, host),
@@ -62,13 +62,13 @@ pub struct Relay {
 
 impl Relay {
     /// 10.0.1.2, fd00:0:0:1::2.
-    pub const UAC: Host = Host::new(1, 2);
+    pub const UAC: LabHost = LabHost::new(1, 2);
     /// 10.0.1.1, fd00:0:0:1::1; on interface `user`.
-    pub const USER_SIDE: Host = Host::new(1, 1);
+    pub const USER_SIDE: LabHost = LabHost::new(1, 1);
     /// 10.0.2.1, fd00:0:0:2::1; on interface `core`.
-    pub const CORE_SIDE: Host = Host::new(2, 1);
+    pub const CORE_SIDE: LabHost = LabHost::new(2, 1);
     /// 10.0.2.2, fd00:0:0:2::2.
-    pub const UAS: Host = Host::new(2, 2);
+    pub const UAS: LabHost = LabHost::new(2, 2);
 
     /// Makes the network.
     ///
@@ -116,19 +116,19 @@ pub struct Chain {
 
 impl Chain {
     /// 10.0.1.2.
-    pub const UAC: Host = Host::new(1, 2);
+    pub const UAC: LabHost = LabHost::new(1, 2);
     /// 10.0.1.1; A's interface `user`.
-    pub const A_USER: Host = Host::new(1, 1);
+    pub const A_USER: LabHost = LabHost::new(1, 1);
     /// 10.0.2.1; A's interface `wire`.
-    pub const A_WIRE: Host = Host::new(2, 1);
+    pub const A_WIRE: LabHost = LabHost::new(2, 1);
     /// 10.0.3.1; B's interface `wire`.
-    pub const B_WIRE: Host = Host::new(3, 1);
+    pub const B_WIRE: LabHost = LabHost::new(3, 1);
     /// 10.0.4.1; B's interface `user`.
-    pub const B_USER: Host = Host::new(4, 1);
+    pub const B_USER: LabHost = LabHost::new(4, 1);
     /// 10.0.4.2.
-    pub const UAS: Host = Host::new(4, 2);
-    const ROUTER_A: Host = Host::new(2, 254);
-    const ROUTER_B: Host = Host::new(3, 254);
+    pub const UAS: LabHost = LabHost::new(4, 2);
+    const ROUTER_A: LabHost = LabHost::new(2, 254);
+    const ROUTER_B: LabHost = LabHost::new(3, 254);
 
     /// Makes the network.
     ///
@@ -188,11 +188,11 @@ pub struct Inline {
 
 impl Inline {
     /// 10.0.1.2, fd00:0:0:1::2.
-    pub const DEVICE: Host = Host::new(1, 2);
+    pub const DEVICE: LabHost = LabHost::new(1, 2);
     /// 10.0.2.2, fd00:0:0:2::2.
-    pub const SERVER: Host = Host::new(2, 2);
-    const ROUTER_D: Host = Host::new(1, 254);
-    const ROUTER_S: Host = Host::new(2, 254);
+    pub const SERVER: LabHost = LabHost::new(2, 2);
+    const ROUTER_D: LabHost = LabHost::new(1, 254);
+    const ROUTER_S: LabHost = LabHost::new(2, 254);
 
     /// Makes the network.
     ///
@@ -236,7 +236,7 @@ impl Inline {
     }
 }
 
-fn default_route(namespace: &Namespace, interface: &str, gateway: Host) -> Result<()> {
+fn default_route(namespace: &Namespace, interface: &str, gateway: LabHost) -> Result<()> {
     for gateway in [gateway.v4.to_string(), gateway.v6.to_string()] {
         let family = if gateway.contains(':') { "-6" } else { "-4" };
         namespace.ip(&format!(

@@ -33,7 +33,7 @@ is mended: the tests run all seeds.")]
 pub struct FuzzArgs {
     /// What is fed; without it, all targets in turn
     #[arg(value_enum)]
-    target: Option<Target>,
+    target: Option<FuzzTarget>,
     /// Seconds for each target
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
@@ -49,7 +49,7 @@ pub struct FuzzArgs {
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
+enum FuzzTarget {
     /// The configuration language: parser and checker.
     Dialect,
     /// SIP messages: every accessor.
@@ -64,50 +64,50 @@ enum Target {
     Inline,
 }
 
-impl Target {
-    const ALL: [Target; 6] = [
-        Target::Dialect,
-        Target::Sip,
-        Target::Compose,
-        Target::Binrpc,
-        Target::Json,
-        Target::Inline,
+impl FuzzTarget {
+    const ALL: [FuzzTarget; 6] = [
+        FuzzTarget::Dialect,
+        FuzzTarget::Sip,
+        FuzzTarget::Compose,
+        FuzzTarget::Binrpc,
+        FuzzTarget::Json,
+        FuzzTarget::Inline,
     ];
 
     fn name(self) -> &'static str {
         match self {
-            Target::Dialect => "dialect",
-            Target::Sip => "sip",
-            Target::Compose => "compose",
-            Target::Binrpc => "binrpc",
-            Target::Json => "json",
-            Target::Inline => "inline",
+            FuzzTarget::Dialect => "dialect",
+            FuzzTarget::Sip => "sip",
+            FuzzTarget::Compose => "compose",
+            FuzzTarget::Binrpc => "binrpc",
+            FuzzTarget::Json => "json",
+            FuzzTarget::Inline => "inline",
         }
     }
 
     /// Words to put into inputs, relative to the workspace.
     fn words(self) -> &'static str {
         match self {
-            Target::Dialect => "corex-user/fuzz/dialect.dict",
-            Target::Sip | Target::Compose => "corex-user/fuzz/sip.dict",
-            Target::Binrpc | Target::Json => "corex-user/fuzz/rpc.dict",
-            Target::Inline => "corex-user/fuzz/frame.dict",
+            FuzzTarget::Dialect => "corex-user/fuzz/dialect.dict",
+            FuzzTarget::Sip | FuzzTarget::Compose => "corex-user/fuzz/sip.dict",
+            FuzzTarget::Binrpc | FuzzTarget::Json => "corex-user/fuzz/rpc.dict",
+            FuzzTarget::Inline => "corex-user/fuzz/frame.dict",
         }
     }
 
     /// Folders of inputs to begin with, relative to the workspace.
     fn seeds(self) -> &'static [&'static str] {
         match self {
-            Target::Dialect => &[
+            FuzzTarget::Dialect => &[
                 "corex-user/fuzz/seeds/dialect",
                 "tests/configs/bad",
                 "tests/demo",
                 "xtask/src/bench",
             ],
-            Target::Sip | Target::Compose => &["corex-user/fuzz/seeds/sip"],
-            Target::Binrpc => &["corex-user/fuzz/seeds/binrpc"],
-            Target::Json => &["corex-user/fuzz/seeds/json"],
-            Target::Inline => &["corex-user/fuzz/seeds/inline"],
+            FuzzTarget::Sip | FuzzTarget::Compose => &["corex-user/fuzz/seeds/sip"],
+            FuzzTarget::Binrpc => &["corex-user/fuzz/seeds/binrpc"],
+            FuzzTarget::Json => &["corex-user/fuzz/seeds/json"],
+            FuzzTarget::Inline => &["corex-user/fuzz/seeds/inline"],
         }
     }
 }
@@ -131,7 +131,7 @@ pub fn run(args: &FuzzArgs) -> Result<ExitCode> {
     }
     let targets = match &args.target {
         Some(target) => std::slice::from_ref(target),
-        None => &Target::ALL,
+        None => &FuzzTarget::ALL,
     };
     let mut failed = false;
     for target in targets {
@@ -182,13 +182,13 @@ fn host() -> Result<String> {
         .context("rustc -vV doesn't say which machine this is")
 }
 
-fn program(programs: &Path, target: Target) -> Command {
+fn program(programs: &Path, target: FuzzTarget) -> Command {
     let mut command = Command::new(programs.join(target.name()));
     command.args(["-timeout=10", "-rss_limit_mb=2048"]);
     command
 }
 
-fn one_input(programs: &Path, target: Target, input: &Path) -> Result<ExitCode> {
+fn one_input(programs: &Path, target: FuzzTarget, input: &Path) -> Result<ExitCode> {
     ui::step(&format!("{}: {}", target.name(), input.display()));
     let status = program(programs, target)
         .arg(input)
@@ -204,7 +204,7 @@ fn one_input(programs: &Path, target: Target, input: &Path) -> Result<ExitCode> 
 }
 
 /// Runs one target; returns whether it survived.
-fn fuzz(programs: &Path, target: Target, seconds: u32) -> Result<bool> {
+fn fuzz(programs: &Path, target: FuzzTarget, seconds: u32) -> Result<bool> {
     let name = target.name();
     ui::step(&format!("{name}: {seconds} s"));
     let workspace = compile::workspace();
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn every_target_has_its_seeds_and_words() {
-        for target in Target::ALL {
+        for target in FuzzTarget::ALL {
             for folder in target.seeds() {
                 assert!(compile::workspace().join(folder).is_dir(), "{folder}");
             }

@@ -26,12 +26,12 @@ use clap::{Parser, Subcommand};
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Task,
 }
 
 // Each subcommand's help is at its arguments.
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Task {
     Setup(setup::SetupArgs),
     Build(compile::BuildArgs),
     Attach(attach::AttachArgs),
@@ -45,15 +45,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Build(args) => compile::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Attach(args) => attach::attach(&args),
-        Command::Detach(args) => attach::detach(&args).map(|()| ExitCode::SUCCESS),
-        Command::Demo(args) => demo::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Test(args) => test::run(&args),
-        Command::Fuzz(args) => fuzz::run(&args),
-        Command::Deny(args) => deny::run(&args),
+        Task::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Build(args) => compile::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Attach(args) => attach::attach(&args),
+        Task::Detach(args) => attach::detach(&args).map(|()| ExitCode::SUCCESS),
+        Task::Demo(args) => demo::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
+        Task::Deny(args) => deny::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         ui::complain(&format!("{error:#}"));

@@ -91,7 +91,7 @@ impl StopClock {
 }
 
 impl Worker {
-    /// Runs until told to stop, then handles what has already arrived, for [`DRAIN`] at most.
+    /// Runs until told to stop, then handles what has already arrived, for `DRAIN` at most.
     pub fn run(mut self) {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;

@@ -61,7 +61,7 @@ impl Sources {
     }
 }
 
-/// Whether an address is this host's, as [`Sources::is_local`], not remembered.
+/// Whether an address is this host's, as `Sources::is_local`, not remembered.
 pub fn is_local(ip: IpAddr) -> bool {
     is_reached_locally(ip, ask_kernel(ip))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use corex_lab::{
-    Books, Capture, WorkDir,
+    Capture, ObservedBooks, WorkDir,
     capture::{Tshark, write_pcap},
     config::{self, Family},
     corex::CorexOptions,
@@ -22,7 +22,7 @@ fn relay_calls(
     hook: &str,
     calls: u64,
     adapt: impl FnOnce(CorexOptions) -> CorexOptions,
-) -> Result<Books> {
+) -> Result<ObservedBooks> {
     let work = WorkDir::new()?;
     let relay = Relay::new()?;
     let config = work.write("corex.cfg", config::relay(family, "", hook))?;

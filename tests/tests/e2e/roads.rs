@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Books, Corex, Frame, RawSocket, WorkDir,
+    Corex, Frame, ObservedBooks, RawSocket, WorkDir,
     config::{self, Family, MARK},
     corex::CorexOptions,
     frame::{Mac, UdpChecksum},
@@ -79,7 +79,7 @@ impl Bench {
         })
     }
 
-    fn sip(family: Family, host: corex_lab::topology::Host) -> SocketAddr {
+    fn sip(family: Family, host: corex_lab::topology::LabHost) -> SocketAddr {
         match family {
             Family::V4 => host.sip(),
             Family::V6 => host.sip6(),
@@ -110,7 +110,7 @@ impl Bench {
     }
 
     /// Checks that nothing else was sent on, and returns the balanced books.
-    fn close(self) -> Result<Books> {
+    fn close(self) -> Result<ObservedBooks> {
         self.answerer
             .set_read_timeout(Some(Duration::from_millis(200)))?;
         let mut buffer = [0; 64];
@@ -129,7 +129,7 @@ fn marked(payload: &[u8]) -> Vec<u8> {
     [payload, MARK.as_bytes()].concat()
 }
 
-fn check(books: &Books, expected: &[(&str, u64)]) -> Result<()> {
+fn check(books: &ObservedBooks, expected: &[(&str, u64)]) -> Result<()> {
     for (path, count) in expected {
         ensure!(
             books.get(path) == *count,

@@ -10,11 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Books, Corex, Frame, RawSocket, WorkDir,
+    Corex, Frame, ObservedBooks, RawSocket, WorkDir,
     config::{self, Family, MARK},
     corex::CorexOptions,
     frame::Mac,
-    topology::{Host, Inline, PORT, Relay},
+    topology::{Inline, LabHost, PORT, Relay},
 };
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -49,7 +49,7 @@ fn arrived(socket: &UdpSocket) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn sip(family: Family, host: Host) -> SocketAddr {
+fn sip(family: Family, host: LabHost) -> SocketAddr {
     SocketAddr::new(family.of(host), PORT)
 }
 
@@ -122,7 +122,7 @@ impl Bench {
 
     /// An address of corex's host on this side that it doesn't have yet.
     fn floating(&self) -> IpAddr {
-        self.family.of(Host {
+        self.family.of(LabHost {
             v4: [10, 0, 1, 77].into(),
             v6: [0xfd00, 0, 0, 1, 0, 0, 0, 0x77].into(),
         })
@@ -134,7 +134,7 @@ impl Bench {
 fn on_both_engines(
     family: Family,
     frames: impl Fn(&Bench) -> Result<Vec<Frame>>,
-) -> Result<(BTreeSet<String>, Books)> {
+) -> Result<(BTreeSet<String>, ObservedBooks)> {
     let mut outcomes = Vec::new();
     for engine in ["xdp", "socket"] {
         let bench = Bench::new(family, engine)?;

@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Result, ensure};
 use corex_lab::{
-    Books, Corex, Frame, RawSocket, WorkDir,
+    Corex, Frame, ObservedBooks, RawSocket, WorkDir,
     capture::Capture,
     config::Family,
     corex::CorexOptions,
     frame::Mac,
     raw::Seen,
-    topology::{Chain, Host},
+    topology::{Chain, LabHost},
 };
 
 const ENGINES: [&str; 2] = ["socket", "xdp"];
@@ -122,7 +122,7 @@ impl Path {
     }
 
     /// What corex sent, and the books.
-    fn close(self) -> Result<(Vec<Seen>, Books)> {
+    fn close(self) -> Result<(Vec<Seen>, ObservedBooks)> {
         let source = sip(self.family, Chain::A_WIRE);
         let frames = self.capture.stop()?.into_iter().map(|it| it.frame);
         let frames = frames
@@ -134,7 +134,7 @@ impl Path {
     }
 }
 
-fn sip(family: Family, host: Host) -> SocketAddr {
+fn sip(family: Family, host: LabHost) -> SocketAddr {
     match family {
         Family::V4 => host.sip(),
         Family::V6 => host.sip6(),
@@ -143,7 +143,7 @@ fn sip(family: Family, host: Host) -> SocketAddr {
 
 /// That the messages left by the road which the engine stands for; before the next hop is known,
 /// they leave by a kernel socket in any case.
-fn check_road(engine: &str, books: &Books) -> Result<()> {
+fn check_road(engine: &str, books: &ObservedBooks) -> Result<()> {
     let road = match engine {
         "xdp" => "user.out_xdp",
         _ => "user.out_socket",

@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use corex_lab::{
-    Books, Registrar, SippReport,
+    ObservedBooks, Registrar, SippReport,
     baresip::PhoneReport,
     registrar::{Seen, Side},
 };
@@ -85,10 +85,10 @@ fn table(phone: &PhoneReport, calls: &SippReport, seen: &Seen) -> String {
         ),
         ("dropped in user space", "user.dropped"),
     ] {
-        let count = |books: &Books| grouped(books.get(path).max(books.sum(path)));
+        let count = |books: &ObservedBooks| grouped(books.get(path).max(books.sum(path)));
         row(&mut out, label, seen.books.iter().map(count));
     }
-    let balance = |books: &Books| match books.check_balance() {
+    let balance = |books: &ObservedBooks| match books.check_balance() {
         Ok(()) => "balanced".to_owned(),
         Err(_) => "NOT BALANCED".to_owned(),
     };

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 use corex_lab::{
-    Books, Capture, Corex, Namespace, Sipp, SippReport, WorkDir, corex::CorexOptions,
+    Capture, Corex, Namespace, ObservedBooks, Sipp, SippReport, WorkDir, corex::CorexOptions,
     sipp::SippOptions, topology::Chain,
 };
 
@@ -73,7 +73,7 @@ pub struct Outcome {
     /// Messages between A and B.
     pub wire: Traffic,
     /// The books of A and B.
-    pub books: [Books; 2],
+    pub books: [ObservedBooks; 2],
 }
 
 /// `cargo xtask demo`

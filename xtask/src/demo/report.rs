@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use corex_lab::Books;
+use corex_lab::ObservedBooks;
 
 use super::{Outcome, wire::Traffic};
 use crate::ui::{self, Style};
@@ -107,7 +107,7 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-fn roads(out: &mut String, books: &[Books; 2]) {
+fn roads(out: &mut String, books: &[ObservedBooks; 2]) {
     row(out, "XDP, as attached", books.iter().map(modes));
     for (label, path) in [
         ("packets seen by XDP", "kernel.seen"),
@@ -131,7 +131,7 @@ fn roads(out: &mut String, books: &[Books; 2]) {
             row(out, what, books.iter().map(|_| "0".to_owned()));
         }
         for reason in reasons {
-            let count = |b: &Books| grouped(b.get(&format!("{path}.{reason}")));
+            let count = |b: &ObservedBooks| grouped(b.get(&format!("{path}.{reason}")));
             let label = format!("{what}: {}", reason.replace('_', " "));
             row(out, &label, books.iter().map(count));
         }
@@ -147,7 +147,7 @@ fn roads(out: &mut String, books: &[Books; 2]) {
 }
 
 /// The reasons that occurred at A or at B.
-fn reasons(books: &[Books; 2], path: &str) -> Vec<String> {
+fn reasons(books: &[ObservedBooks; 2], path: &str) -> Vec<String> {
     let mut names: Vec<String> = books
         .iter()
         .flat_map(|books| books.group(path))
@@ -159,7 +159,7 @@ fn reasons(books: &[Books; 2], path: &str) -> Vec<String> {
 }
 
 /// `native` or `skb`, or both if the interfaces differ.
-fn modes(books: &Books) -> String {
+fn modes(books: &ObservedBooks) -> String {
     let mut modes: Vec<&str> = books
         .0
         .get("interfaces")
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn outcome() -> Outcome {
-        let books = Books(json!({
+        let books = ObservedBooks(json!({
             "interfaces": [{"name": "user", "mode": "native"}, {"name": "wire", "mode": "native"}],
             "kernel": {"seen": 66, "steered": 60, "passed": {"not_ip": 6}, "dropped": {"probe": 0}},
             "user": {"steered": 60, "socket_in": 0, "sent": 60, "out_xdp": 58, "out_socket": 2},

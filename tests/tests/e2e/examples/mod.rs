@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use corex_lab::{Books, WorkDir, corex, corex::CorexOptions, topology::Relay, wait};
+use corex_lab::{ObservedBooks, WorkDir, corex, corex::CorexOptions, topology::Relay, wait};
 
 /// What arrives at all arrives in this time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ impl Stage {
         .with_context(|| format!("{text:?} isn't in\n{}", self.corex.log()))
     }
 
-    fn stop(self) -> Result<Books> {
+    fn stop(self) -> Result<ObservedBooks> {
         let books = self.corex.stop()?;
         books.check_balance()?;
         drop((self.relay, self.work));

@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Books, Corex, Frame, RawSocket, WorkDir, config,
+    Corex, Frame, ObservedBooks, RawSocket, WorkDir, config,
     corex::CorexOptions,
     frame::Mac,
-    topology::{Host, Inline},
+    topology::{Inline, LabHost},
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
@@ -108,7 +108,7 @@ impl Bench {
         self.net.device.udp(addresses(v6)[0])
     }
 
-    pub fn close(self) -> Result<Books> {
+    pub fn close(self) -> Result<ObservedBooks> {
         let books = self.corex.stop()?;
         books.check_balance()?;
         Ok(books)
@@ -117,7 +117,7 @@ impl Bench {
 
 /// The device's and the server's.
 pub fn addresses(v6: bool) -> [SocketAddr; 2] {
-    let of = |host: Host| if v6 { host.sip6() } else { host.sip() };
+    let of = |host: LabHost| if v6 { host.sip6() } else { host.sip() };
     [of(Inline::DEVICE), of(Inline::SERVER)]
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Books, Corex, Mounts, WorkDir, config, corex::CorexOptions, topology::Inline, wait,
+    Corex, Mounts, ObservedBooks, WorkDir, config, corex::CorexOptions, topology::Inline, wait,
 };
 
 use super::pair::LIMIT;
@@ -214,7 +214,7 @@ fn pause() {
 
 /// What an instance that is gone counted, as its successor read it, and what its own programs
 /// counted before its workers served.
-fn unserved(books: &Books, verdict: &str) -> u64 {
+fn unserved(books: &ObservedBooks, verdict: &str) -> u64 {
     ["predecessor.kernel", "kernel"]
         .map(|of| books.get(&format!("{of}.{verdict}.no_xsk")))
         .iter()

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use corex_lab::{Books, Corex, WorkDir, config, corex::CorexOptions, topology::Inline};
+use corex_lab::{Corex, ObservedBooks, WorkDir, config, corex::CorexOptions, topology::Inline};
 
 pub const LIMIT: Duration = Duration::from_secs(60);
 
@@ -17,12 +17,12 @@ pub struct Pair {
 
 /// The books of both.
 pub struct PairBooks {
-    pub device: Books,
-    pub server: Books,
+    pub device: ObservedBooks,
+    pub server: ObservedBooks,
 }
 
 /// All that a host says with SIP's port.
-pub fn protected(host: corex_lab::topology::Host) -> [SocketAddr; 2] {
+pub fn protected(host: corex_lab::topology::LabHost) -> [SocketAddr; 2] {
     [host.sip(), host.sip6()]
 }
 
