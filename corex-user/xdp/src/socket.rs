@@ -4,6 +4,8 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -71,6 +73,27 @@ pub struct QueueSocket {
     fd: OwnedFd,
     /// The rings' memory; dropped after the rings.
     _mappings: [Mapping; 4],
+}
+
+/// How long a queue may stay busy. The kernel lets go of the queue of a process that has ended some
+/// time after it has closed the process's descriptors.
+const RELEASE: Duration = Duration::from_secs(1);
+/// Between two looks whether it has.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Binds, and binds again for [`RELEASE`] where somebody has the queue still.
+fn when_released(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let deadline = Instant::now() + RELEASE;
+    loop {
+        match bind() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline =>
+            {
+                thread::sleep(RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Opens a worker's sockets, one for each of `queues` (interface index, queue), all over the
@@ -178,10 +201,8 @@ impl QueueSocket {
             None if copy => libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP,
             None => libc::XDP_USE_NEED_WAKEUP,
         };
-        step(
-            "bind to the queue",
-            sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner),
-        )?;
+        let bind = || sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner);
+        step("bind to the queue", when_released(bind))?;
         socket.bound.zero_copy = step("bind options", sys::is_zero_copy(socket.fd.as_fd()))?;
         // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
         // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
@@ -347,4 +368,34 @@ fn map_ring<T>(
         size: RING_SIZE,
     };
     Ok((mapping, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Index of `lo` in every network namespace.
+    const LOOPBACK: u32 = 1;
+
+    fn opened() -> Result<Vec<QueueSocket>, XskError> {
+        let (umem, mut pool) = Umem::new(16, 2048).unwrap();
+        open(&umem, &mut pool, &[(LOOPBACK, 0)], true)
+    }
+
+    /// Needs privileges: without them no socket opens, and there is nothing to see.
+    #[test]
+    fn a_queue_that_is_let_go_of_is_waited_for_and_one_that_is_kept_is_not_had() {
+        let Ok(first) = opened() else {
+            eprintln!("skipped: AF_XDP needs CAP_NET_RAW");
+            return;
+        };
+        let refused = opened().map(drop).unwrap_err();
+        assert_eq!(refused.reason.raw_os_error(), Some(libc::EBUSY));
+        let letting_go = thread::spawn(move || {
+            thread::sleep(RETRY * 10);
+            drop(first);
+        });
+        assert!(opened().is_ok());
+        letting_go.join().unwrap();
+    }
 }
