@@ -84,7 +84,7 @@ pub fn log_worker(engine: &PacketEngine, process: &Process) {
                 in_use = heap.in_use(),
                 peak = heap.peak,
                 allocations = heap.allocations,
-                "pkg: heap of the main thread, in bytes; only workers have more to say"
+                "pkg: heap of the thread that answers, in bytes; only workers have more to say"
             );
         }
     }

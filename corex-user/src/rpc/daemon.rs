@@ -1,7 +1,7 @@
 //! What commands need to know of the running daemon, and may make it do.
 //!
 //! Plain data in, plain data out: nothing here knows of a front end. Methods are called on the
-//! control runtime and must be quick; those that wait return a future.
+//! runtime of remote control and must be quick; those that wait return a future.
 
 use std::time::{Duration, SystemTime};
 
