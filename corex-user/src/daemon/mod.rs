@@ -10,11 +10,13 @@ mod loader;
 mod memory;
 mod options;
 mod reload;
+mod reloads;
 mod remote;
 mod runtime;
 mod service;
 mod state_folder;
 mod stream_service;
+mod table_timer;
 mod threads;
 mod workers;
 
