@@ -378,6 +378,8 @@ counters! {
         drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.
         drop_send_queue_full: verdict,
+        /// A reply whose connection is gone: none is opened for replies.
+        drop_send_no_connection: verdict,
         /// The transport can't be had.
         drop_send_no_transport: verdict,
         /// The kernel refused the datagram.

@@ -13,6 +13,7 @@ mod tables;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use corex_sip::Transport;
 use corex_sip::alias;
@@ -23,7 +24,7 @@ pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
 pub use stream::StreamSettings;
-pub use tables::{SharedValue, TableConfig};
+pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
 
 /// One `listen` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -209,6 +210,8 @@ pub struct Settings {
     pub control: ControlSettings,
     /// Hash tables.
     pub tables: Vec<TableConfig>,
+    /// `timer_interval` of the module htable: how often entries whose time is over are looked for.
+    pub table_timer: Duration,
     /// What `$shv()` start as.
     pub shared_values: Vec<(String, SharedValue)>,
 }
@@ -235,6 +238,7 @@ impl Default for Settings {
             stream: StreamSettings::default(),
             control: ControlSettings::default(),
             tables: Vec::new(),
+            table_timer: TABLE_TIMER,
             shared_values: Vec::new(),
         }
     }
