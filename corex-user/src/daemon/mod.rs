@@ -11,6 +11,7 @@ mod memory;
 mod options;
 mod reload;
 mod remote;
+mod reply_keys;
 mod service;
 mod state_folder;
 mod stream_service;
@@ -34,6 +35,7 @@ use self::{
     loader::Loader,
     reload::Reloader,
     remote::Remote,
+    reply_keys::Keyring,
     service::Watchdog,
     stream_service::{StreamService, TcpListeners},
     workers::Parts,
@@ -100,6 +102,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let loader = Loader::start()?;
     engine.open_queues(&listeners)?;
     let state_folder = state_folder(&config, options);
+    let mut keyring = Keyring::new()?;
+    let reply_keys = keyring.of(&config.settings.corex)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
     hardening::harden(&config, options, &engine, roots);
@@ -110,6 +114,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         engine.knobs(),
         streams.outbox.clone(),
         state_folder.as_deref(),
+        reply_keys,
     )?;
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
@@ -119,6 +124,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         Arc::clone(&latest),
         streams.outbox.clone(),
         state_folder,
+        keyring,
     );
 
     let status = format!(
