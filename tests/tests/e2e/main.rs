@@ -17,6 +17,7 @@ mod pressure;
 mod proxies;
 mod reload;
 mod remote;
+mod replies;
 mod roads;
 mod settings;
 mod stateless;

@@ -91,6 +91,10 @@ pub struct Corex {
     pub alias_subdomains: Vec<alias::Entry>,
     /// Peers whose messages each worker counts one by one.
     pub max_peers: u32,
+    /// Whether a reply goes back only if it answers what was forwarded.
+    pub reply_check: bool,
+    /// Where the keys are by which that is seen; `None`: one that is made at the start.
+    pub reply_key_file: Option<PathBuf>,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
     /// Inline mode.
@@ -109,6 +113,8 @@ impl Default for Corex {
             tls_ca_list: None,
             alias_subdomains: Vec::new(),
             max_peers: 100,
+            reply_check: true,
+            reply_key_file: None,
             interfaces: Vec::new(),
             inline: Inline::default(),
         }
