@@ -79,7 +79,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         &listeners
     };
     for listener in own.iter().filter(datagram) {
-        KernelSocket::probe(listener.address)?;
+        KernelSocket::probe(listener)?;
     }
     let tcp = TcpListeners::open(&listeners)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
