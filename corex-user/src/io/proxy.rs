@@ -3,8 +3,9 @@
 use corex_common::meta::FrameMeta;
 
 use super::{
-    egress::{FrameEgress, TransmitSide},
+    egress::FrameEgress,
     socket::KernelSocket,
+    transmit::TransmitSide,
     xdp_datagram::{self, UnreadableFrame},
 };
 use crate::pipeline::{Inbound, Pipeline};

@@ -15,6 +15,7 @@ mod maps;
 mod peers;
 mod pressure;
 mod proxies;
+mod queues;
 mod reload;
 mod remote;
 mod roads;
