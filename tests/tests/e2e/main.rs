@@ -16,6 +16,7 @@ mod maps;
 mod peers;
 mod pressure;
 mod proxies;
+mod queues;
 mod reload;
 mod remote;
 mod replies;
