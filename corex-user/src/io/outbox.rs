@@ -118,6 +118,7 @@ impl AsyncOutbox {
         let Err(error) = result else { return };
         self.inner.counters.add(match error {
             DeferredError::Unresolved(_) => |c| &c.drop_unresolved,
+            DeferredError::Stream(SendError::NoConnection) => |c| &c.drop_no_connection,
             DeferredError::Stream(_) => |c| &c.drop_queue_full,
             DeferredError::Datagram(_) => |c| &c.drop_send_error,
             DeferredError::OwnSocket => |c| &c.drop_send_self,
@@ -162,6 +163,7 @@ fn delivery(message: &Deferred, to: SocketAddr, server_name: Option<String>) -> 
         transport: message.transport,
         server_name: server_name.filter(|_| message.transport == Transport::Tls),
         connection: message.connection,
+        is_reply: message.is_reply,
         socket: message.socket,
     }
 }
@@ -272,6 +274,7 @@ mod tests {
             ttl: INITIAL_TTL,
             own: Arc::default(),
             connection: None,
+            is_reply: false,
         }
     }
 

@@ -12,7 +12,7 @@ use corex_script::{
     Config, SocketId,
     settings::{Corex, OwnSockets, Place},
 };
-use corex_sip::{Transport, alias};
+use corex_sip::{Transport, alias, compose::ReplyKeys};
 
 /// A listen socket, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,8 @@ pub struct PipelineContext {
     pub outbox: Box<dyn Outbox>,
     /// Files for scripts.
     pub files: Files,
+    /// What replies must bring back; `None`: they need nothing.
+    pub reply_keys: Option<ReplyKeys>,
 }
 
 impl PipelineContext {

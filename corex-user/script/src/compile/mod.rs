@@ -26,7 +26,8 @@ use self::route::Declared;
 use crate::function::{ConstantCall, Function, Module, Modules, Sources};
 
 use self::names::Names;
-use crate::run::program::{AvpId, Block, Program, Socket, VarId};
+use crate::run::node::{AvpId, Block, VarId};
+use crate::run::program::{Program, Socket};
 use crate::run::tables::Tables;
 use crate::run::value::{Source, StrRef};
 use crate::settings::{Listen, Settings};

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use corex_sip::Transport;
 use corex_sip::alias;
@@ -24,7 +25,7 @@ pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
 pub use stream::StreamSettings;
-pub use tables::{SharedValue, TableConfig};
+pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
 
 /// One `listen` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,6 +128,10 @@ pub struct Corex {
     pub alias_subdomains: Vec<alias::Entry>,
     /// Peers whose messages each worker counts one by one.
     pub max_peers: u32,
+    /// Whether a reply goes back only if it answers what was forwarded.
+    pub reply_check: bool,
+    /// Where the keys are by which that is seen; `None`: one that is made at the start.
+    pub reply_key_file: Option<PathBuf>,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
     /// Inline mode.
@@ -145,6 +150,8 @@ impl Default for Corex {
             tls_ca_list: None,
             alias_subdomains: Vec::new(),
             max_peers: 100,
+            reply_check: true,
+            reply_key_file: None,
             interfaces: Vec::new(),
             inline: Inline::default(),
         }
@@ -248,6 +255,8 @@ pub struct Settings {
     pub control: ControlSettings,
     /// Hash tables.
     pub tables: Vec<TableConfig>,
+    /// `timer_interval` of the module htable: how often entries whose time is over are looked for.
+    pub table_timer: Duration,
     /// What `$shv()` start as.
     pub shared_values: Vec<(String, SharedValue)>,
 }
@@ -275,6 +284,7 @@ impl Default for Settings {
             stream: StreamSettings::default(),
             control: ControlSettings::default(),
             tables: Vec::new(),
+            table_timer: TABLE_TIMER,
             shared_values: Vec::new(),
         }
     }

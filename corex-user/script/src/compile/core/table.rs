@@ -130,6 +130,16 @@ pub const CORE: &[CoreParam] = &[
         doc: "Whether our own replies have a Server header. Default: yes.",
     },
     CoreParam {
+        name: "tcp_children",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 256,
+            set: |settings, value| settings.stream.children = Some(value as usize),
+        },
+        doc: "Number of threads that read and write TCP and TLS connections, beside the workers; each \
+              connection's messages stay in order. Default: one for each processor.",
+    },
+    CoreParam {
         name: "tcp_max_connections",
         kind: CoreKind::Int {
             min: 0,
