@@ -21,6 +21,7 @@ mod reload;
 mod remote;
 mod replies;
 mod roads;
+mod routes;
 mod settings;
 mod stateless;
 mod syslog;

@@ -12,6 +12,7 @@ mod tables;
 
 pub use self::{
     follower::{FollowError, HostFollower},
+    links::{Link, Links, link_of},
     maps::HostMaps,
     tables::HostTables,
 };
