@@ -4,6 +4,7 @@
 mod calls;
 mod clients;
 mod configurations;
+mod control;
 mod examples;
 mod files;
 mod inline;
