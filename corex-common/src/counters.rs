@@ -364,6 +364,8 @@ counters! {
         drop_request_unrouted: verdict,
         /// A reply that the script didn't send anywhere.
         drop_reply_unrouted: verdict,
+        /// A reply with our Via on top, but not with the key of a request that we forwarded.
+        drop_reply_forged: verdict,
         /// The script failed before it sent the message.
         drop_route_failed: verdict,
         /// A destination that isn't an address, or a name that couldn't be resolved.

@@ -13,6 +13,7 @@ mod reload;
 mod reloads;
 mod remote;
 mod runtime;
+mod reply_keys;
 mod service;
 mod state_folder;
 mod stream_service;
@@ -38,6 +39,7 @@ use self::{
     reload::Reloader,
     remote::Remote,
     runtime::Runtimes,
+    reply_keys::Keyring,
     service::Watchdog,
     stream_service::{StreamService, TcpListeners},
     workers::Parts,
@@ -77,7 +79,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         &listeners
     };
     for listener in own.iter().filter(datagram) {
-        KernelSocket::probe(listener.address)?;
+        KernelSocket::probe(listener)?;
     }
     let tcp = TcpListeners::open(&listeners)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -96,6 +98,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let loader = Loader::start()?;
     engine.open_queues(&listeners)?;
     let state_folder = state_folder(&config, options);
+    let mut keyring = Keyring::new()?;
+    let reply_keys = keyring.of(&config.settings.corex)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
     hardening::harden(&config, options, &engine, roots);
@@ -115,6 +119,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         engine.knobs(),
         streams.outbox.clone(),
         state_folder.as_deref(),
+        reply_keys,
     )?;
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
@@ -124,6 +129,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         Arc::clone(&latest),
         streams.outbox.clone(),
         state_folder,
+        keyring,
     );
 
     let status = format!(

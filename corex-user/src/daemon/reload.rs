@@ -1,11 +1,14 @@
 //! Another configuration while corex runs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 
-use super::{context, loader::Loader, workers::Workers};
+use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     pipeline::{PipelineContext, set_knobs},
@@ -20,6 +23,7 @@ pub struct Reloader {
     latest: Arc<ArcSwap<PipelineContext>>,
     outbox: AsyncOutbox,
     state_folder: Option<PathBuf>,
+    keyring: Mutex<Keyring>,
 }
 
 impl Reloader {
@@ -31,6 +35,7 @@ impl Reloader {
         latest: Arc<ArcSwap<PipelineContext>>,
         outbox: AsyncOutbox,
         state_folder: Option<PathBuf>,
+        keyring: Keyring,
     ) -> Reloader {
         Reloader {
             path,
@@ -38,6 +43,7 @@ impl Reloader {
             latest,
             outbox,
             state_folder,
+            keyring: Mutex::new(keyring),
         }
     }
 
@@ -68,6 +74,12 @@ impl Reloader {
             bail!("the addresses to listen on have changed, which takes a new start");
         }
         // Until here, and in what follows, the old one stays as it is: whatever fails, nothing has changed.
+        let reply_keys = self
+            .keyring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .of(&config.settings.corex)
+            .context("the configuration stays as it was")?;
         config.inherit(&old.config);
         let new = context::build(
             config,
@@ -76,6 +88,7 @@ impl Reloader {
             old.knobs.clone(),
             self.outbox.clone(),
             self.state_folder.as_deref(),
+            reply_keys,
         )?;
         self.take_over(new, log);
         workers.wake();

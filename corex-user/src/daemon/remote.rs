@@ -140,7 +140,7 @@ impl Daemon for Remote {
                 agname: None,
                 mcast: ip.is_multicast(),
                 mhomed,
-                is_virtual: false,
+                is_virtual: listener.is_virtual,
                 sockname: listener.name.clone(),
                 advertise: listener.advertise.as_ref().map(|(host, _)| host.clone()),
             }

@@ -4,7 +4,7 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::Instant,
 };
@@ -51,9 +51,8 @@ impl Egress for SocketEgress<'_> {
             .sockets
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
-        let local = Some(out.local.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
         socket
-            .send(out.payload, out.to, local, out.ttl)
+            .send(out.payload, out.to, Some(out.local), out.ttl)
             .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())
@@ -96,10 +95,7 @@ impl TransmitSide {
     /// The next hop, and the index of the queue socket on its interface. `None`: asked for,
     /// or not ours to send.
     fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(LinkNextHop, usize)> {
-        let path = Path {
-            local: out.local.ip(),
-            remote: out.to.ip(),
-        };
+        let path = Path::new(out.local, out.to);
         let Some(hop) = self.table.load().get(&path).copied() else {
             self.next_hops.request(path);
             return None;

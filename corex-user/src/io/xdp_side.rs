@@ -70,7 +70,9 @@ impl XdpSide {
                 };
                 busy = true;
                 let left = match inline {
-                    None => proxy::serve(transmit, umem, *cookie, sockets, pipeline, frame),
+                    None => {
+                        proxy::serve(transmit, umem, *cookie, sockets, pipeline, (queue, frame))
+                    }
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
                         inline.beat(worker);

@@ -266,6 +266,7 @@ impl Pipeline {
             _ if sent > 0 => &mut counters.sent,
             _ if replied > 0 => &mut counters.replied,
             _ if consumed > 0 => &mut counters.consumed,
+            (Some(Failure::Forged), _) => &mut counters.drop_reply_forged,
             (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
             (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
             (Some(Failure::OwnSocket), _) => &mut counters.drop_send_self,
