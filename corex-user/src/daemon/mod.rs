@@ -12,8 +12,8 @@ mod options;
 mod reload;
 mod reloads;
 mod remote;
-mod runtime;
 mod reply_keys;
+mod runtime;
 mod service;
 mod state_folder;
 mod stream_service;
@@ -38,8 +38,8 @@ use self::{
     loader::Loader,
     reload::Reloader,
     remote::Remote,
-    runtime::Runtimes,
     reply_keys::Keyring,
+    runtime::Runtimes,
     service::Watchdog,
     stream_service::{StreamService, TcpListeners},
     workers::Parts,

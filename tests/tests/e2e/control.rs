@@ -244,6 +244,10 @@ fn a_reload_that_is_refused_changes_nothing_whatever_is_wrong_with_it() -> Resul
                 more("modparam(\"ctl\", \"mode\", 0666)"),
             ),
             (
+                "a file of keys that isn't there",
+                more("modparam(\"corex\", \"reply_key_file\", \"/nonexistent/keys\")"),
+            ),
+            (
                 "another number of peers",
                 more("modparam(\"corex\", \"max_peers\", 7)"),
             ),
