@@ -236,10 +236,15 @@ impl Daemon for Remote {
             let before = rows.len();
             for queue in queues {
                 let copy = if queue.zero_copy { "zero copy" } else { "copy" };
+                let transmits = if queue.transmits() {
+                    ""
+                } else {
+                    ", receives only"
+                };
                 let mut row = own(
                     queue.interface.clone(),
                     queue.queue,
-                    format!("{}, {copy}", queue.mode),
+                    format!("{}, {copy}{transmits}", queue.mode),
                 );
                 let size = u64::from(corex_xdp::RING_SIZE);
                 let gauges = QueueGauges::NAMES.iter().zip(&queue.gauges);

@@ -3,9 +3,10 @@
 use corex_common::meta::FrameMeta;
 
 use super::{
-    egress::{FrameEgress, TransmitSide},
+    egress::FrameEgress,
     listen,
     socket::KernelSocket,
+    transmit::TransmitSide,
     xdp_datagram::{self, UnreadableFrame},
 };
 use crate::pipeline::{Inbound, Pipeline};

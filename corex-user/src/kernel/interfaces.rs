@@ -13,6 +13,8 @@ use nix::{
     sys::socket::SockaddrStorage,
 };
 
+use super::offload;
+
 /// An interface that XDP is to be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -22,6 +24,9 @@ pub struct Interface {
     pub index: u32,
     /// Receive queues.
     pub queues: u32,
+    /// Queues that transmit: those with numbers below this. A NIC may have fewer of them than
+    /// receive queues (virtio-net with an XDP program; `ethtool -L IF tx N`).
+    pub transmit_queues: u32,
     /// MTU in bytes.
     pub mtu: u32,
 }
@@ -44,14 +49,7 @@ impl Interface {
         let c_name = CString::new(name).map_err(|_| unknown())?;
         let index = if_nametoindex(c_name.as_c_str()).map_err(|_| unknown())?;
         let class = format!("/sys/class/net/{name}");
-        // Without sysfs of this network namespace the defaults below hold; a queue too few
-        // shows as pass_no_xsk, never as a loss.
-        let queues = fs::read_dir(format!("{class}/queues")).map_or(1, |entries| {
-            entries
-                .flatten()
-                .filter(|e| e.file_name().to_string_lossy().starts_with("rx-"))
-                .count() as u32
-        });
+        let (queues, transmit_queues) = count_queues(name, index);
         let mtu = fs::read_to_string(format!("{class}/mtu"))
             .ok()
             .and_then(|text| text.trim().parse().ok())
@@ -60,6 +58,7 @@ impl Interface {
             name: name.to_owned(),
             index,
             queues: queues.max(1),
+            transmit_queues: transmit_queues.max(1),
             mtu,
         })
     }
@@ -74,6 +73,27 @@ impl Interface {
         let name = if_indextoname(index)?;
         Ok(name.to_string_lossy().into_owned())
     }
+}
+
+/// Receive and transmit queues in use: by sysfs, which has the kernel's own numbers, or, where that
+/// isn't this network namespace's, as the driver tells. Else one of each; a queue too few shows as
+/// pass_no_xsk, never as a loss.
+fn count_queues(name: &str, index: u32) -> (u32, u32) {
+    let class = format!("/sys/class/net/{name}");
+    let is_it = fs::read_to_string(format!("{class}/ifindex"))
+        .is_ok_and(|text| text.trim() == index.to_string());
+    if is_it && let Ok(entries) = fs::read_dir(format!("{class}/queues")) {
+        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+        let count = |prefix| {
+            let of_kind = names.iter().filter(|name| {
+                let name = name.to_string_lossy();
+                name.starts_with(prefix)
+            });
+            of_kind.count() as u32
+        };
+        return (count("rx-"), count("tx-"));
+    }
+    offload::channels(name).unwrap_or((1, 1))
 }
 
 /// Names of all interfaces.

@@ -81,6 +81,14 @@ pub struct QueueLine {
     pub gauges: Vec<u64>,
 }
 
+impl QueueLine {
+    /// Whether the NIC sends what it is given here, by the gauge of that name.
+    pub fn transmits(&self) -> bool {
+        let mut gauges = QueueGauges::NAMES.iter().zip(&self.gauges);
+        gauges.any(|(name, value)| *name == "transmits" && *value > 0)
+    }
+}
+
 /// How long the hooks of a kind took, on one way.
 #[derive(Clone, Debug)]
 pub struct LatencyLine {

@@ -17,6 +17,7 @@ mod maps;
 mod peers;
 mod pressure;
 mod proxies;
+mod queues;
 mod reload;
 mod remote;
 mod replies;
