@@ -176,6 +176,9 @@ counters! {
         /// Inline, closed: for a protected socket, but from a source address that the wire can't
         /// have.
         drop_martian: verdict,
+        /// Inline, closed: more than two VLAN tags. The stack takes off those that name no VLAN, so the
+        /// server might get it past the hook.
+        drop_vlan_depth: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
         drop_ext_header: verdict,
