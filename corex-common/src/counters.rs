@@ -384,6 +384,8 @@ counters! {
         drop_request_unrouted: verdict,
         /// A reply that the script didn't send anywhere.
         drop_reply_unrouted: verdict,
+        /// A reply with our Via on top, but not with the key of a request that we forwarded.
+        drop_reply_forged: verdict,
         /// The script failed before it sent the message.
         drop_route_failed: verdict,
         /// A destination that isn't an address, or a name that couldn't be resolved.
@@ -398,6 +400,8 @@ counters! {
         drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.
         drop_send_queue_full: verdict,
+        /// A reply whose connection is gone: none is opened for replies.
+        drop_send_no_connection: verdict,
         /// The transport can't be had.
         drop_send_no_transport: verdict,
         /// The kernel refused the datagram.

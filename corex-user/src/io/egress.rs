@@ -1,10 +1,7 @@
 //! The two ways out for a message: by kernel socket, or by AF_XDP with the kernel socket
 //! behind it.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, net::SocketAddr};
 
 use corex_common::{
     counters::WorkerCounters,
@@ -48,9 +45,8 @@ impl Egress for SocketEgress<'_> {
             .sockets
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
-        let local = Some(out.local.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
         socket
-            .send(out.payload, out.to, local, out.ttl)
+            .send(out.payload, out.to, Some(out.local), out.ttl)
             .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())

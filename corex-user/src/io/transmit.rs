@@ -61,10 +61,7 @@ impl TransmitSide {
 
     /// The next hop, and the index of a queue socket on its interface that sends.
     pub fn way(&mut self, out: &Outbound<'_>) -> Way {
-        let path = Path {
-            local: out.local.ip(),
-            remote: out.to.ip(),
-        };
+        let path = Path::new(out.local, out.to);
         let Some(hop) = self.table.load().get(&path).copied() else {
             self.next_hops.request(path);
             return Way::Unknown;

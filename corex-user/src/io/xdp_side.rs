@@ -71,7 +71,9 @@ impl XdpSide {
                 busy = true;
                 transmit.begin(&pipeline.counters);
                 let left = match inline {
-                    None => proxy::serve(transmit, umem, *cookie, sockets, pipeline, frame),
+                    None => {
+                        proxy::serve(transmit, umem, *cookie, sockets, pipeline, (queue, frame))
+                    }
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
                         if transmit.reaches_all() {

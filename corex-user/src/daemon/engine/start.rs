@@ -424,18 +424,15 @@ fn bind(
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
     let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
-        names = interfaces::addresses()
-            .into_iter()
-            .filter(|(name, ip)| {
-                name != "lo"
-                    && listeners
-                        .iter()
-                        .any(|l| l.address.ip() == *ip || l.address.ip().is_unspecified())
-            })
-            .map(|(name, _)| name)
+        names = listeners
+            .iter()
+            .flat_map(|l| interfaces::carrying(l.address, l.may_be_absent))
             .collect();
         if names.is_empty() {
-            bail!("no interface but loopback carries a listen address; name one with --interface");
+            bail!(
+                "no interface but loopback carries a listen address, or is in a network with one \
+                 that is virtual; name one with --interface"
+            );
         }
     }
     names
