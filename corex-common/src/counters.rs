@@ -384,7 +384,7 @@ counters! {
         drop_send_no_transport: verdict,
         /// The kernel refused the datagram.
         drop_send_error: verdict,
-        /// Inline, closed: the hook failed.
+        /// The hook failed, and `on_hook_failure` is "drop"; inline: `on_failure` is "closed".
         drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.
         drop_ring_full: verdict,
