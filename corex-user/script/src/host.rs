@@ -71,6 +71,9 @@ pub enum SendError {
     /// Too much waits to be sent by a stream or to a name already.
     #[error("too much waits to be sent there already")]
     QueueFull,
+    /// It is a reply, its connection is gone, and none is opened for replies.
+    #[error("its connection is gone, and none is opened for replies (modparam tcp_reply_connect)")]
+    NoConnection,
     /// The transport can't be had.
     #[error("{0}")]
     NoTransport(&'static str),
@@ -130,6 +133,8 @@ pub struct Outgoing<'a> {
     pub hop: NextHop<'a>,
     /// The connection to send it on, if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether it is a reply on its way back: a stream must be there for it.
+    pub is_reply: bool,
     /// Whether SIP ends a loop that it may be in: a forwarded request has its Max-Forwards counted
     /// down, and a reply loses a Via at each hop. Else the packet's TTL has to.
     pub is_hop_counted: bool,

@@ -39,8 +39,8 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         Parameters,
         "core",
         "children",
-        "these are threads, and with AF_XDP there is one for each receive queue of the NIC, \
-         however many are asked for.",
+        "these are threads, and with AF_XDP there is one for each receive queue of the NIC \
+         that transmits, too, however many are asked for.",
     ),
     differs(
         Parameters,

@@ -10,11 +10,14 @@ mod loader;
 mod memory;
 mod options;
 mod reload;
+mod reloads;
 mod remote;
 mod reply_keys;
+mod runtime;
 mod service;
 mod state_folder;
 mod stream_service;
+mod table_timer;
 mod threads;
 mod workers;
 
@@ -36,6 +39,7 @@ use self::{
     reload::Reloader,
     remote::Remote,
     reply_keys::Keyring,
+    runtime::Runtimes,
     service::Watchdog,
     stream_service::{StreamService, TcpListeners},
     workers::Parts,
@@ -75,7 +79,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         &listeners
     };
     for listener in own.iter().filter(datagram) {
-        KernelSocket::probe(listener.address)?;
+        KernelSocket::probe(listener)?;
     }
     let tcp = TcpListeners::open(&listeners)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -90,14 +94,6 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let mut engine = PacketEngine::start(&config.settings, &listeners, options, &next_hops)?;
     let parts = Parts::new(engine.take_workers(), own, &config.settings.datagrams)?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
-    let streams = StreamService::start(
-        runtime.handle(),
-        &config.settings,
-        &listeners,
-        tcp,
-        inboxes,
-        parts.first_sockets(),
-    )?;
     let front_ends = FrontEnds::bind(&config)?;
     let loader = Loader::start()?;
     engine.open_queues(&listeners)?;
@@ -107,6 +103,15 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
     hardening::harden(&config, options, &engine, roots);
+    let runtimes = Runtimes::start(&config.settings.stream)?;
+    let streams = StreamService::start(
+        runtimes.streams.handle(),
+        &config.settings,
+        &listeners,
+        tcp,
+        inboxes,
+        parts.first_sockets(),
+    )?;
     let context = context::build(
         config,
         Arc::default(),
@@ -150,7 +155,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         is_turning: AtomicBool::new(true),
     });
     {
-        let _inside = runtime.enter();
+        let _inside = runtimes.control.enter();
         front_ends.serve(&remote);
     }
     let control = Control {
@@ -174,6 +179,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.engine().take_down();
     runtime.block_on(streams.stop());
     let books = remote.books();
+    runtimes.stop();
     last_of_all.extend(remote.engine().take_pins());
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {

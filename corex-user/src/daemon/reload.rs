@@ -73,6 +73,7 @@ impl Reloader {
         if listeners != old.listeners {
             bail!("the addresses to listen on have changed, which takes a new start");
         }
+        // Until here, and in what follows, the old one stays as it is: whatever fails, nothing has changed.
         let reply_keys = self
             .keyring
             .lock()
@@ -80,9 +81,6 @@ impl Reloader {
             .of(&config.settings.corex)
             .context("the configuration stays as it was")?;
         config.inherit(&old.config);
-        log.set_debug(config.settings.debug);
-        log.follow(&config.settings.log);
-        set_knobs(&old.knobs, &config.settings.corex);
         let new = context::build(
             config,
             Arc::clone(&old.tap),
@@ -92,9 +90,28 @@ impl Reloader {
             self.state_folder.as_deref(),
             reply_keys,
         )?;
-        self.latest.store(Arc::new(new));
+        self.take_over(new, log);
         workers.wake();
         Ok(())
+    }
+
+    /// Puts a context in the place of the one that the workers go by. Nothing here can fail.
+    fn take_over(&self, new: PipelineContext, log: &Log) {
+        let settings = &new.config.settings;
+        log.set_debug(settings.debug);
+        log.follow(&settings.log);
+        set_knobs(&new.knobs, &settings.corex);
+        new.config.take_over();
+        self.latest.store(Arc::new(new));
+    }
+
+    /// Reads the scripts again that a module brings. Workers go on with them before their next call.
+    ///
+    /// # Errors
+    /// What is wrong with them, or why they can't be read again; the old ones stay.
+    pub async fn reload_scripts(&self, module: &'static str) -> anyhow::Result<()> {
+        let program = Arc::clone(&self.current().config.program);
+        Ok(self.loader.reload_scripts(program, module).await??)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
-use super::{egress::TransmitSide, inline::InlineSide, proxy, socket::KernelSocket};
+use super::{inline::InlineSide, proxy, socket::KernelSocket, transmit::TransmitSide};
 use crate::{
     pipeline::Pipeline,
     telemetry::gauges::{QueueGauges, WorkerGauges, set},
@@ -69,21 +69,31 @@ impl XdpSide {
                     break;
                 };
                 busy = true;
+                transmit.begin(&pipeline.counters);
                 let left = match inline {
-                    None => proxy::serve(transmit, umem, *cookie, sockets, pipeline, frame),
+                    None => {
+                        proxy::serve(transmit, umem, *cookie, sockets, pipeline, (queue, frame))
+                    }
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
-                        inline.beat(worker);
+                        if transmit.reaches_all() {
+                            inline.beat(worker);
+                        }
                         inline.serve(transmit, umem, pipeline, queue, frame)
                     }
                 };
+                transmit.settle(&pipeline.counters);
                 if let Some(frame) = left {
                     transmit.recycle(umem, queue, frame);
                 }
             }
             transmit.queues[queue].release_received();
         }
-        if let Some(inline) = inline {
+        // A worker that can't send lets the programs take it for hung: what it would get passes
+        // without the hook, or is dropped, as on_failure says.
+        if let Some(inline) = inline
+            && transmit.reaches_all()
+        {
             inline.beat(worker);
         }
         transmit.flush(umem, &mut pipeline.counters);
@@ -114,10 +124,12 @@ impl XdpSide {
     /// Publishes how full rings and packet memory are.
     pub fn publish(&self, gauges: &WorkerGauges) {
         set(&gauges.frames_free, self.transmit.pool.len());
-        for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
+        let queues = self.transmit.queues.iter().enumerate();
+        for ((at, queue), gauges) in queues.zip(&self.gauges) {
             set(&gauges.rx_waiting, queue.waiting());
             set(&gauges.fill, queue.filled());
             set(&gauges.tx_in_flight, queue.in_flight());
+            set(&gauges.transmits, self.transmit.lives(at));
         }
     }
 
@@ -140,5 +152,6 @@ impl XdpSide {
             self.transmit.flush(&self.umem, counters);
             thread::sleep(Duration::from_millis(1));
         }
+        self.transmit.abandon(&self.umem, counters);
     }
 }

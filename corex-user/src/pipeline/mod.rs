@@ -283,6 +283,7 @@ impl Pipeline {
             (Some(Failure::HookFailed), _) => &mut counters.drop_hook_failed,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
             (Some(Failure::QueueFull), _) => &mut counters.drop_send_queue_full,
+            (Some(Failure::NoConnection), _) => &mut counters.drop_send_no_connection,
             (Some(Failure::NoTransport), _) => &mut counters.drop_send_no_transport,
             (Some(Failure::Kernel), _) => &mut counters.drop_send_error,
             (None, RouteEnd::Failed) => &mut counters.drop_route_failed,

@@ -37,6 +37,7 @@ pub enum Failure {
     HookEmpty,
     HookTooLong,
     QueueFull,
+    NoConnection,
     NoTransport,
     Kernel,
 }
@@ -253,6 +254,7 @@ impl Pass<'_, '_> {
             ttl,
             own: Arc::clone(&self.context.own),
             connection: out.connection,
+            is_reply: out.is_reply,
         };
         match self.context.outbox.submit(message) {
             Ok(()) => {
@@ -262,6 +264,7 @@ impl Pass<'_, '_> {
                 Ok(())
             }
             Err(error @ SendError::QueueFull) => Err((Failure::QueueFull, error)),
+            Err(error @ SendError::NoConnection) => Err((Failure::NoConnection, error)),
             Err(error) => Err((Failure::NoTransport, error)),
         }
     }

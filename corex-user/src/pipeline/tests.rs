@@ -70,10 +70,11 @@ fn pipeline(text: &str) -> Pipeline {
         .listen
         .iter()
         .map(|l| Listener {
-            transport: l.transport,
-            address: SocketAddr::new(l.host.parse().unwrap(), l.port),
             advertise: l.advertise.clone(),
-            name: None,
+            ..Listener::new(
+                l.transport,
+                SocketAddr::new(l.host.parse().unwrap(), l.port),
+            )
         })
         .collect();
     let knobs = Knobs::on_heap();

@@ -15,8 +15,8 @@ use crate::{
         options::{EngineChoice, Options},
     },
     io::{
-        egress::TransmitSide,
         inline::{Fragments, InlineSide},
+        transmit::TransmitSide,
         xdp_side::XdpSide,
     },
     kernel::{
@@ -122,7 +122,10 @@ impl PacketEngine {
             attach_proxy(&mut object, interfaces, options)?
         };
         let slots = assign_slots(&mut object, &attached.interfaces)?;
-        let most_queues = attached.interfaces.iter().map(|i| i.queues).max();
+        // A worker for each queue that receives and transmits: those that only receive go to one
+        // of these, which sends for them too.
+        let of_interface = |i: &Interface| i.queues.min(i.transmit_queues);
+        let most_queues = attached.interfaces.iter().map(of_interface).max();
         let workers = options
             .workers
             .or(most_queues)
@@ -282,11 +285,12 @@ fn attach_proxy(
         // Attaching may change the queue count (virtio does).
         *interface = Interface::by_name(&interface.name)?;
         tracing::info!(
-            "{}: XDP attached ({} mode), {} receive queue{}",
+            "{}: XDP attached ({} mode), {} receive queue{}, {} transmit",
             interface.name,
             attachment.mode,
             interface.queues,
-            if interface.queues == 1 { "" } else { "s" }
+            if interface.queues == 1 { "" } else { "s" },
+            interface.transmit_queues
         );
         modes.push((interface.index, attachment.mode));
         attachments.push(attachment);
@@ -420,18 +424,15 @@ fn bind(
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
     let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
-        names = interfaces::addresses()
-            .into_iter()
-            .filter(|(name, ip)| {
-                name != "lo"
-                    && listeners
-                        .iter()
-                        .any(|l| l.address.ip() == *ip || l.address.ip().is_unspecified())
-            })
-            .map(|(name, _)| name)
+        names = listeners
+            .iter()
+            .flat_map(|l| interfaces::carrying(l.address, l.may_be_absent))
             .collect();
         if names.is_empty() {
-            bail!("no interface but loopback carries a listen address; name one with --interface");
+            bail!(
+                "no interface but loopback carries a listen address, or is in a network with one \
+                 that is virtual; name one with --interface"
+            );
         }
     }
     names

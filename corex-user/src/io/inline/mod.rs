@@ -14,7 +14,7 @@ use std::{
 use corex_common::counters::WorkerCounters;
 
 pub use self::fragments::Fragments;
-use super::egress::TransmitSide;
+use super::transmit::TransmitSide;
 use crate::{
     kernel::inline::Heartbeats,
     pipeline::{Inbound, Intercepted, Pipeline},
@@ -125,10 +125,15 @@ impl InlineSide {
         mut frame: Frame,
     ) -> Option<Frame> {
         pipeline.counters.xdp_in += 1;
-        let Some(end) = self.ends.get(queue).copied().flatten() else {
+        let Some(mut end) = self.ends.get(queue).copied().flatten() else {
             pipeline.counters.drop_frame += 1;
             return Some(frame);
         };
+        let Some(to) = side.able(end.to) else {
+            pipeline.counters.drop_tx_stuck += 1;
+            return Some(frame);
+        };
+        end.to = to;
         let mut road = Road { side, umem, end };
         let packet = umem.packet(&frame);
         let view = match View::parse(packet) {

@@ -128,6 +128,7 @@ fn try_send_to(
         purpose: Purpose::Message,
         hop,
         connection: None,
+        is_reply: false,
         is_hop_counted: true,
     };
     let sent = exec.host.send(exec.rt, outgoing);

@@ -67,6 +67,7 @@ fn send_back(
                 purpose: Purpose::Message,
                 hop,
                 connection,
+                is_reply: true,
                 is_hop_counted: true,
             };
             Ok(exec.host.send(exec.rt, outgoing)?)

@@ -412,6 +412,19 @@ const PARAMETERS: &[Parameter] = &[
               accepted that would take one of them. Default: an eighth.",
     },
     Parameter {
+        name: "tcp_reply_connect",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.stream.reply_connect = value != 0,
+        },
+        doc: "Whether a connection is opened for a reply whose own is gone (RFC 3261 \
+              §18.2.2). By default a reply goes by a connection that is there, as in Kamailio after \
+              set_reply_no_connect(), or is dropped and counted as drop_send_no_connection: else a \
+              forged reply would have corex connect to whatever address its Via names. Default: 0.",
+    },
+    Parameter {
         name: "tcp_keepalive_lifetime",
         aliases: &[],
         kind: ParameterKind::Int {
