@@ -412,7 +412,7 @@ counters! {
         /// AF_XDP: handed to a NIC that didn't send it within a second (and so not among those
         /// sent), or inline: to be sent by a NIC that doesn't send.
         drop_tx_stuck: verdict,
-        /// Inline, closed: the hook failed.
+        /// The hook failed, and `on_hook_failure` is "drop"; inline: `on_failure` is "closed".
         drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.
         drop_ring_full: verdict,
