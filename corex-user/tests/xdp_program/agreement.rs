@@ -72,7 +72,7 @@ impl Program {
     /// The verdict on a frame, with the record in front of it. The action is what the verdict
     /// says, all is counted once, and the frame is as it was.
     fn judge(&mut self, frame: &[u8]) -> Result<(Verdict, Option<FrameMeta>), TestCaseError> {
-        let before = self.object.counters().unwrap();
+        let before = self.object.counters();
         let mut out = vec![0; frame.len() + FrameMeta::LEN];
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -80,7 +80,7 @@ impl Program {
             ..TestRunOptions::new()
         };
         let result = self.object.program().unwrap().test_run(options).unwrap();
-        let gained = counted(&before, &self.object.counters().unwrap());
+        let gained = counted(&before, &self.object.counters());
         prop_assert_eq!(gained.seen, 1);
         let mut names = KernelCounters::NAMES
             .into_iter()
