@@ -1,6 +1,7 @@
 //! Chooses the engine and sets it up: kernel sockets alone, or AF_XDP in front of them.
 
 mod books;
+mod host;
 mod start;
 
 use std::{
@@ -55,7 +56,7 @@ pub struct PacketEngine {
 struct Xdp {
     object: Object,
     /// Keeps the maps of the host's addresses in step.
-    _host: HostFollower,
+    host: HostFollower,
     /// Empty after the detachment, and in inline mode.
     attachments: Vec<Attachment>,
     /// Inline mode.

@@ -190,7 +190,7 @@ impl PacketEngine {
             workers: sides,
             xdp: Some(Xdp {
                 object,
-                _host: host,
+                host,
                 interfaces: interface_lines(&attached.interfaces, &attached.modes, &lines),
                 attachments: attached.attachments,
                 detours: attached.detours,

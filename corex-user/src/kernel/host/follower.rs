@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use aya::maps::MapError;
 use caps::Capability;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -48,6 +49,7 @@ pub enum FollowError {
 
 /// The handle of the thread, which ends when this is dropped.
 pub struct HostFollower {
+    latest: Arc<ArcSwap<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,8 +67,10 @@ impl HostFollower {
             .map_err(FollowError::Netlink)?;
         let (stop, stopped) = oneshot::channel();
         let (sender, first) = mpsc::channel();
+        let latest = Arc::<ArcSwap<Snapshot>>::default();
         let mut followed = Followed {
             maps,
+            latest: Arc::clone(&latest),
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             indices: interfaces.iter().map(|i| i.index).collect(),
             snapshot: Snapshot::default(),
@@ -82,9 +86,15 @@ impl HostFollower {
         let gone = |_| FollowError::Netlink(io::Error::other("its thread died; a bug in corex"));
         first.recv().map_err(gone)??;
         Ok(Self {
+            latest,
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// The host as it is now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.latest.load_full()
     }
 }
 
@@ -101,6 +111,7 @@ impl Drop for HostFollower {
 /// What the thread works on.
 struct Followed {
     maps: HostMaps,
+    latest: Arc<ArcSwap<Snapshot>>,
     names: BTreeSet<String>,
     indices: BTreeSet<u32>,
     snapshot: Snapshot,
@@ -245,6 +256,7 @@ impl Followed {
             }
         }
         self.overflow = tables.overflow;
+        self.latest.store(Arc::new(snapshot.clone()));
         self.snapshot = snapshot;
         Ok(())
     }

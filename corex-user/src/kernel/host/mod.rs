@@ -1,5 +1,6 @@
 //! What the host looks like now: its links and addresses, as the kernel tells by netlink, and what
-//! follows from them. Today that is the maps by which the XDP programs tell what is for the host.
+//! follows from them: the maps by which the XDP programs tell what is for the host, and what remote
+//! control shows of it.
 
 mod addresses;
 mod changes;
@@ -7,6 +8,7 @@ mod follower;
 mod leniency;
 mod links;
 mod maps;
+mod report;
 mod snapshot;
 mod tables;
 
@@ -14,5 +16,7 @@ pub use self::{
     follower::{FollowError, HostFollower},
     links::{Link, Links, link_of},
     maps::HostMaps,
+    report::{HostAddressReport, InterfaceReport},
+    snapshot::Snapshot,
     tables::HostTables,
 };
