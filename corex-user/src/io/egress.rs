@@ -17,7 +17,10 @@ use corex_common::{
 
 use super::{socket::KernelSocket, xdp_datagram::XdpDatagram};
 use crate::{
-    kernel::routes::{LinkNextHop, NextHopTable, NextHops, Path},
+    kernel::{
+        host::LiveMtu,
+        routes::{LinkNextHop, NextHopTable, NextHops, Path},
+    },
     pipeline::{Egress, Outbound, TransmitError},
 };
 use corex_packet as packet;
@@ -64,6 +67,9 @@ impl Egress for SocketEgress<'_> {
 pub struct TransmitSide {
     /// One for each interface and queue that the worker serves.
     pub queues: Vec<QueueSocket>,
+    /// The MTUs of their interfaces, in their order. Next hops have them too, but know of a change
+    /// a little later.
+    pub mtus: Vec<LiveMtu>,
     /// Frames that no ring holds.
     pub pool: FramePool,
     next_hops: NextHops,
@@ -76,9 +82,15 @@ pub struct TransmitSide {
 
 impl TransmitSide {
     /// A transmit side that resolves its next hops by `next_hops`.
-    pub fn new(queues: Vec<QueueSocket>, pool: FramePool, next_hops: NextHops) -> Self {
+    pub fn new(
+        queues: Vec<QueueSocket>,
+        mtus: Vec<LiveMtu>,
+        pool: FramePool,
+        next_hops: NextHops,
+    ) -> Self {
         Self {
             queues,
+            mtus,
             pool,
             table: Cache::new(next_hops.table()),
             next_hops,
@@ -314,7 +326,8 @@ impl Egress for FrameEgress<'_> {
             traffic_class: self.settings.traffic_class,
         };
         let frame_len = envelope.headers_len() + out.payload.len();
-        if frame_len - ETHERNET_LEN > hop.mtu as usize || frame_len > self.umem.capacity() {
+        let mtu = self.side.mtus.get(queue).map_or(0, LiveMtu::get);
+        if frame_len - ETHERNET_LEN > hop.mtu.min(mtu) as usize || frame_len > self.umem.capacity() {
             counters.out_socket_too_big += 1;
             return self.sockets.transmit(out, counters);
         }

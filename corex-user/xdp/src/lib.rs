@@ -12,5 +12,5 @@ mod socket;
 mod sys;
 mod umem;
 
-pub use socket::{Bound, QueueSocket, RING_SIZE, Statistics, XskError, open};
+pub use socket::{Bound, QueueSocket, RING_SIZE, Statistics, UnboundSocket, XskError, join, open};
 pub use umem::{Frame, FramePool, Umem};

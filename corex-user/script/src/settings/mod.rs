@@ -92,6 +92,8 @@ pub struct Corex {
     pub max_peers: u32,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
+    /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
+    pub reattach: bool,
     /// Inline mode.
     pub inline: Inline,
 }
@@ -109,6 +111,7 @@ impl Default for Corex {
             alias_subdomains: Vec::new(),
             max_peers: 100,
             interfaces: Vec::new(),
+            reattach: true,
             inline: Inline::default(),
         }
     }

@@ -41,7 +41,7 @@ impl PacketEngine {
                 Ok(counters) => kernel = Some(counters),
                 Err(error) => tracing::error!(%error, "read the XDP program's counters"),
             }
-            if let Some(detours) = &xdp.detours {
+            if let Some(detours) = &xdp.nics.detours {
                 predecessor = detours.predecessor.map(|left| PredecessorLine {
                     kernel: left.kernel,
                     egress: left.egress,
@@ -58,7 +58,7 @@ impl PacketEngine {
                     line.counters = counters;
                 }
             }
-            interfaces.clone_from(&xdp.interfaces);
+            interfaces = xdp.nics.lines(&xdp.queues);
         }
         let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
             latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
