@@ -310,6 +310,8 @@ counters! {
         out_socket_too_big: plain,
         /// Of these, because the AF_XDP transmit ring or the frame pool was exhausted.
         out_socket_ring_full: plain,
+        /// Of these, because no queue of the worker on that interface transmits.
+        out_socket_no_queue: plain,
         /// Transmissions handed over: by a stream, or to a name that must be looked up.
         out_carried: plain,
         /// Hook runs on received messages.
@@ -334,12 +336,14 @@ counters! {
         hook_failed: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
-        /// Transmissions that were accepted and then refused by ring and kernel: none is
-        /// expected, and the message counts as sent.
+        /// Transmissions that were accepted and then refused by ring, kernel or device, as without
+        /// a carrier. Where the message had been counted as sent, it is so no more.
         late_send_errors: plain,
         /// Frames that a NIC hadn't given back when it went away: whether it had sent them isn't
         /// known. Each is part of a message that counts as sent.
         tx_lost: plain,
+        /// Times that a NIC was found to hold on to all frames of a transmit queue for a second.
+        tx_faults: plain,
         /// Wake-ups of the transmit side.
         tx_kicks: plain,
         /// Nanoseconds that the worker didn't sleep.
@@ -370,6 +374,8 @@ counters! {
         drop_request_unrouted: verdict,
         /// A reply that the script didn't send anywhere.
         drop_reply_unrouted: verdict,
+        /// A reply with our Via on top, but not with the key of a request that we forwarded.
+        drop_reply_forged: verdict,
         /// The script failed before it sent the message.
         drop_route_failed: verdict,
         /// A destination that isn't an address, or a name that couldn't be resolved.
@@ -384,10 +390,15 @@ counters! {
         drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.
         drop_send_queue_full: verdict,
+        /// A reply whose connection is gone: none is opened for replies.
+        drop_send_no_connection: verdict,
         /// The transport can't be had.
         drop_send_no_transport: verdict,
         /// The kernel refused the datagram.
         drop_send_error: verdict,
+        /// AF_XDP: handed to a NIC that didn't send it within a second (and so not among those
+        /// sent), or inline: to be sent by a NIC that doesn't send.
+        drop_tx_stuck: verdict,
         /// Inline, closed: the hook failed.
         drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.

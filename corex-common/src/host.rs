@@ -7,7 +7,7 @@ use crate::{ip::is_link_local_v6, maps::FAMILY_V6};
 /// Hash: [`HostMac`] to the index of the interface that has the MAC, which may stand on the one
 /// where frames arrive: macvlan, VLAN, bridge, bond.
 pub const HOST_MACS: &str = "HOST_MACS";
-/// Hash: [`HostAddress`] to [`LOCAL`] or [`BROADCAST`]. Loopback addresses aren't in it: they are
+/// Hash: [`HostAddress`] to [`LOCAL`], [`BROADCAST`] or [`STACKED`]. Loopback addresses aren't in it: they are
 /// none on the wire.
 pub const HOST_ADDRESSES: &str = "HOST_ADDRESSES";
 
@@ -20,6 +20,10 @@ pub const MAX_HOST_ADDRESSES: u32 = 8192;
 pub const LOCAL: u32 = 1;
 /// Value in [`HOST_ADDRESSES`]: the broadcast address of a subnet that the host is in.
 pub const BROADCAST: u32 = 2;
+
+/// Value in [`HOST_ADDRESSES`]: a link-local address of an interface that stands on the one where
+/// packets arrive. It is the host's; which interface is its scope, only the stack knows.
+pub const STACKED: u32 = 3;
 
 /// A destination MAC that means the host, on frames that arrive at an interface.
 #[repr(C)]

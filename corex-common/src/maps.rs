@@ -72,6 +72,9 @@ pub struct SocketKey {
     pub proto: u8,
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     pub family: u8,
+    /// Index of the interface where packets arrive, if the address is an IPv6 link-local one, which
+    /// is another one on each (RFC 4007 §5). Else 0; in inline mode always.
+    pub ifindex: u32,
 }
 
 /// A listen socket.

@@ -324,6 +324,7 @@ fn key(addr: [u8; 16], port: u16, family: u8) -> SocketKey {
         port,
         proto: PROTOCOL_UDP,
         family,
+        ifindex: 0,
     }
 }
 

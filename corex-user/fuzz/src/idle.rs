@@ -168,6 +168,10 @@ impl Daemon for Idle {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    fn reload_scripts(&self, _: &'static str) -> Later<'_, Result<(), NotReloaded>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
         Box::pin(std::future::ready(Err(NotReloaded::Refused(text()))))
     }

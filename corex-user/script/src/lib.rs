@@ -53,11 +53,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Goes on with the values that workers share under the configuration that this one takes the
-    /// place of. To be called before anybody else has the program.
+    /// Shares what workers share under the configuration whose place this one may take, and leaves
+    /// it as it is. To be called before anybody else has the program.
     pub fn inherit(&mut self, old: &Config) {
         if let Some(program) = Arc::get_mut(&mut self.program) {
-            program.tables.inherit(&old.program.tables);
+            program.tables.share(&old.program.tables);
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
             program.latencies = Arc::clone(&old.program.latencies);
@@ -65,6 +65,12 @@ impl Config {
                 language.count_with(&program.languages);
             }
         }
+    }
+
+    /// Says that this one has taken the place of the one that it inherited from: values that are
+    /// new start as it says.
+    pub fn take_over(&self) {
+        self.program.tables.start(&self.settings.shared_values);
     }
 }
 

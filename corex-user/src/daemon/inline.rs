@@ -141,7 +141,7 @@ impl Detours {
     }
 
     /// Makes the pair of a NIC by its number, where it isn't there as it must be, with one queue for
-    /// each worker that has one of the NIC's, of `workers` at most; and attaches the programs.
+    /// each worker that sends by the NIC, of `workers` at most; and attaches the programs.
     ///
     /// # Errors
     /// What the kernel says, with a remedy where one is known. What was done by then stays, and is
@@ -154,7 +154,8 @@ impl Detours {
         workers: u32,
         options: &Options,
     ) -> anyhow::Result<&Detour> {
-        let queues = interface.queues.min(workers);
+        let of = |nic: &Interface| nic.queues.min(nic.transmit_queues).clamp(1, workers.max(1));
+        let queues = of(interface);
         let mut pair = self.lead(object, number, interface, queues)?;
         self.nic_links.forget(interface);
         let xdp = object.program()?;
@@ -164,8 +165,8 @@ impl Detours {
         self.nic_links.tc(classifier, program, interface, true)?;
         // Attaching may change the queue count (virtio does).
         let nic = Interface::by_name(&interface.name)?;
-        if nic.queues < queues {
-            pair = self.lead(object, number, &nic, nic.queues)?;
+        if of(&nic) < queues {
+            pair = self.lead(object, number, &nic, of(&nic))?;
         }
         if self.detours.len() <= number {
             self.detours.resize_with(number + 1, || None);

@@ -1,11 +1,14 @@
 //! Another configuration while corex runs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 
-use super::{context, loader::Loader, workers::Workers};
+use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     pipeline::{PipelineContext, set_knobs},
@@ -20,6 +23,7 @@ pub struct Reloader {
     latest: Arc<ArcSwap<PipelineContext>>,
     outbox: AsyncOutbox,
     state_folder: Option<PathBuf>,
+    keyring: Mutex<Keyring>,
 }
 
 impl Reloader {
@@ -31,6 +35,7 @@ impl Reloader {
         latest: Arc<ArcSwap<PipelineContext>>,
         outbox: AsyncOutbox,
         state_folder: Option<PathBuf>,
+        keyring: Keyring,
     ) -> Reloader {
         Reloader {
             path,
@@ -38,6 +43,7 @@ impl Reloader {
             latest,
             outbox,
             state_folder,
+            keyring: Mutex::new(keyring),
         }
     }
 
@@ -67,10 +73,14 @@ impl Reloader {
         if listeners != old.listeners {
             bail!("the addresses to listen on have changed, which takes a new start");
         }
+        // Until here, and in what follows, the old one stays as it is: whatever fails, nothing has changed.
+        let reply_keys = self
+            .keyring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .of(&config.settings.corex)
+            .context("the configuration stays as it was")?;
         config.inherit(&old.config);
-        log.set_debug(config.settings.debug);
-        log.follow(&config.settings.log);
-        set_knobs(&old.knobs, &config.settings.corex);
         let new = context::build(
             config,
             Arc::clone(&old.tap),
@@ -78,10 +88,30 @@ impl Reloader {
             old.knobs.clone(),
             self.outbox.clone(),
             self.state_folder.as_deref(),
+            reply_keys,
         )?;
-        self.latest.store(Arc::new(new));
+        self.take_over(new, log);
         workers.wake();
         Ok(())
+    }
+
+    /// Puts a context in the place of the one that the workers go by. Nothing here can fail.
+    fn take_over(&self, new: PipelineContext, log: &Log) {
+        let settings = &new.config.settings;
+        log.set_debug(settings.debug);
+        log.follow(&settings.log);
+        set_knobs(&new.knobs, &settings.corex);
+        new.config.take_over();
+        self.latest.store(Arc::new(new));
+    }
+
+    /// Reads the scripts again that a module brings. Workers go on with them before their next call.
+    ///
+    /// # Errors
+    /// What is wrong with them, or why they can't be read again; the old ones stay.
+    pub async fn reload_scripts(&self, module: &'static str) -> anyhow::Result<()> {
+        let program = Arc::clone(&self.current().config.program);
+        Ok(self.loader.reload_scripts(program, module).await??)
     }
 }
 

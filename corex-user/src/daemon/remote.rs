@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     engine::PacketEngine,
     memory,
+    reloads::{Answer, What},
     threads::{describe, threads},
 };
 use crate::{
@@ -33,8 +34,8 @@ use crate::{
 
 /// What remote control has the daemon do.
 pub enum ControlCommand {
-    /// Read the configuration again; the answer says what is wrong with it.
-    Reload(oneshot::Sender<Result<(), String>>),
+    /// Read the configuration or scripts again; the answer says what is wrong with them.
+    Reload(What, Answer),
     /// Stop corex.
     Stop,
     /// Log the counters, and write the books.
@@ -67,6 +68,16 @@ impl Remote {
     pub fn books(&self) -> Books {
         let context = self.latest.load();
         self.engine().books(&context, &self.log, &self.streams)
+    }
+
+    fn read_again(&self, what: What) -> Later<'_, Result<(), NotReloaded>> {
+        let (answer, done) = oneshot::channel();
+        // Without anybody to take the command the answer fails as well.
+        let _ = self.commands.send(ControlCommand::Reload(what, answer));
+        Box::pin(async {
+            let reloaded = done.await.map_err(|_| NotReloaded::Stopping)?;
+            reloaded.map_err(NotReloaded::Refused)
+        })
     }
 
     fn table<R>(&self, name: &str, action: impl FnOnce(&tables::Table) -> R) -> Option<R> {
@@ -126,7 +137,7 @@ impl Daemon for Remote {
                 agname: None,
                 mcast: ip.is_multicast(),
                 mhomed,
-                is_virtual: false,
+                is_virtual: listener.is_virtual,
                 sockname: listener.name.clone(),
                 advertise: listener.advertise.as_ref().map(|(host, _)| host.clone()),
             }
@@ -222,10 +233,15 @@ impl Daemon for Remote {
             let before = rows.len();
             for queue in queues {
                 let copy = if queue.zero_copy { "zero copy" } else { "copy" };
+                let transmits = if queue.transmits() {
+                    ""
+                } else {
+                    ", receives only"
+                };
                 let mut row = own(
                     queue.interface.clone(),
                     queue.queue,
-                    format!("{}, {copy}", queue.mode),
+                    format!("{}, {copy}{transmits}", queue.mode),
                 );
                 let size = u64::from(corex_xdp::RING_SIZE);
                 let gauges = QueueGauges::NAMES.iter().zip(&queue.gauges);
@@ -383,18 +399,16 @@ impl Daemon for Remote {
     }
 
     fn table_flush(&self, table: &str) -> Result<(), TableError> {
-        let flushed = self.table(table, |table| table.retain(|_, _| false));
+        let flushed = self.table(table, |table| table.clear());
         flushed.ok_or(TableError::Unknown)
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
-        let (answer, done) = oneshot::channel();
-        // Without anybody to take the command the answer fails as well.
-        let _ = self.commands.send(ControlCommand::Reload(answer));
-        Box::pin(async {
-            let reloaded = done.await.map_err(|_| NotReloaded::Stopping)?;
-            reloaded.map_err(NotReloaded::Refused)
-        })
+        self.read_again(What::Configuration)
+    }
+
+    fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>> {
+        self.read_again(What::Scripts(module))
     }
 
     fn trace(
@@ -428,7 +442,7 @@ impl Daemon for Remote {
             libc::SIGUSR1 => ControlCommand::Books,
             libc::SIGHUP => {
                 let (answer, _) = oneshot::channel();
-                ControlCommand::Reload(answer)
+                ControlCommand::Reload(What::Configuration, answer)
             }
             _ => ControlCommand::Stop,
         };

@@ -69,7 +69,7 @@ impl Parts {
             let sockets = listeners
                 .iter()
                 .filter(|l| l.transport == Transport::Udp)
-                .map(|l| KernelSocket::open(l.address, datagrams))
+                .map(|l| KernelSocket::open(l, datagrams))
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(Part {
                 side,

@@ -3,6 +3,7 @@
 //! stop a worker: streams ([`stream`], [`sctp`]) and name resolution ([`resolve`]), to which the
 //! [`outbox`] hands messages.
 
+mod departures;
 pub mod egress;
 pub mod inline;
 pub mod listen;
@@ -13,6 +14,7 @@ pub mod resolve;
 pub mod sctp;
 pub mod socket;
 pub mod stream;
+pub mod transmit;
 pub mod worker;
 pub mod xdp_datagram;
 pub mod xdp_side;

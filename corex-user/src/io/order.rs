@@ -90,7 +90,7 @@ impl XdpSide {
             (new.ifindex, new.queue),
             share,
         )?;
-        transmit.mtus.push(new.mtu);
+        transmit.joined(new.mtu);
         self.gauges.push(Arc::clone(&new.gauges));
         let place = transmit.queues.len() - 1;
         if let Some(inline) = &mut self.inline {

@@ -118,6 +118,7 @@ impl AsyncOutbox {
         let Err(error) = result else { return };
         self.inner.counters.add(match error {
             DeferredError::Unresolved(_) => |c| &c.drop_unresolved,
+            DeferredError::Stream(SendError::NoConnection) => |c| &c.drop_no_connection,
             DeferredError::Stream(_) => |c| &c.drop_queue_full,
             DeferredError::Datagram(_) => |c| &c.drop_send_error,
             DeferredError::OwnSocket => |c| &c.drop_send_self,
@@ -149,7 +150,7 @@ impl AsyncOutbox {
         }
         let socket = inner.sockets.get(usize::from(message.socket.0));
         let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        socket.send(&message.payload, to, Some(message.local.ip()), message.ttl)?;
+        socket.send(&message.payload, to, Some(message.local), message.ttl)?;
         inner.counters.add(|c| &c.delivered);
         Ok(())
     }
@@ -162,6 +163,7 @@ fn delivery(message: &Deferred, to: SocketAddr, server_name: Option<String>) -> 
         transport: message.transport,
         server_name: server_name.filter(|_| message.transport == Transport::Tls),
         connection: message.connection,
+        is_reply: message.is_reply,
         socket: message.socket,
     }
 }
@@ -232,6 +234,7 @@ mod tests {
     use super::*;
     use crate::io::resolve::Families;
     use crate::pipeline::INITIAL_TTL;
+    use crate::pipeline::Listener;
     use corex_script::{SocketId, settings::OwnSockets};
 
     /// An outbox that knows the name `peer`, with one UDP socket, and what it counts.
@@ -247,8 +250,11 @@ mod tests {
         let servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let families = Families { v4: true, v6: true };
         let resolver = NameResolver::new(servers, Default::default(), hosts, families).unwrap();
-        let socket =
-            KernelSocket::open("127.0.0.1:0".parse().unwrap(), &Default::default()).unwrap();
+        let socket = KernelSocket::open(
+            &Listener::new(Transport::Udp, "127.0.0.1:0".parse().unwrap()),
+            &Default::default(),
+        )
+        .unwrap();
         let own = Arc::clone(&counters);
         let outbox = AsyncOutbox::new(handle, streams, Some(resolver), vec![socket], own);
         (outbox, counters)
@@ -268,6 +274,7 @@ mod tests {
             ttl: INITIAL_TTL,
             own: Arc::default(),
             connection: None,
+            is_reply: false,
         }
     }
 

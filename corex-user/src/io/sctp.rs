@@ -165,6 +165,7 @@ mod tests {
             ttl: INITIAL_TTL,
             own: Arc::default(),
             connection: None,
+            is_reply: false,
         }
     }
 

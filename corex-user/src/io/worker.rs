@@ -150,8 +150,10 @@ impl Worker {
 
     /// One batch from each queue, or less once `is_over`. Returns whether there was anything.
     fn serve_queues(&mut self, is_over: impl Fn() -> bool) -> bool {
+        let beats = self.xdp.iter().all(|xdp| xdp.transmit.reaches_all());
+        let (sockets, pipeline) = (&self.sockets, &mut self.pipeline);
         self.xdp.iter_mut().fold(false, |busy, xdp| {
-            busy | xdp.serve(self.id, &self.sockets, &mut self.pipeline, &is_over)
+            busy | xdp.serve(self.id, sockets, pipeline, beats, &is_over)
         })
     }
 
@@ -186,7 +188,8 @@ impl Worker {
         let mut side = self.xdp.remove(place);
         let until = Instant::now() + DRAIN;
         let is_over = || Instant::now() >= until;
-        while !is_over() && side.serve(self.id, &self.sockets, &mut self.pipeline, is_over) {}
+        while !is_over() && side.serve(self.id, &self.sockets, &mut self.pipeline, false, is_over) {
+        }
         let counters = &mut self.pipeline.counters;
         side.drain(counters);
         counters.tx_lost += side.in_flight();

@@ -9,7 +9,7 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
-use super::{egress::TransmitSide, inline::InlineSide, proxy, socket::KernelSocket};
+use super::{inline::InlineSide, proxy, socket::KernelSocket, transmit::TransmitSide};
 use crate::{
     pipeline::Pipeline,
     telemetry::gauges::{QueueGauges, set},
@@ -42,13 +42,15 @@ pub struct XdpSide {
 
 impl XdpSide {
     /// Takes one batch from each queue through `pipeline` and sends what comes of it; what AF_XDP
-    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. Returns whether
-    /// there was anything.
+    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. In inline mode it
+    /// shows that the worker lives, unless it can't send by these queues or, as `beats` says, by
+    /// others. Returns whether there was anything.
     pub fn serve(
         &mut self,
         worker: usize,
         sockets: &[KernelSocket],
         pipeline: &mut Pipeline,
+        beats: bool,
         is_over: impl Fn() -> bool,
     ) -> bool {
         let Self {
@@ -72,21 +74,32 @@ impl XdpSide {
                     break;
                 };
                 busy = true;
+                transmit.begin(&pipeline.counters);
                 let left = match inline {
-                    None => proxy::serve(transmit, umem, *cookie, sockets, pipeline, frame),
+                    None => {
+                        proxy::serve(transmit, umem, *cookie, sockets, pipeline, (queue, frame))
+                    }
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
-                        inline.beat(worker);
+                        if beats && transmit.reaches_all() {
+                            inline.beat(worker);
+                        }
                         inline.serve(transmit, umem, pipeline, queue, frame)
                     }
                 };
+                transmit.settle(&pipeline.counters);
                 if let Some(frame) = left {
                     transmit.recycle(umem, queue, frame);
                 }
             }
             transmit.queues[queue].release_received();
         }
-        if let Some(inline) = inline {
+        // A worker that can't send lets the programs take it for hung: what it would get passes
+        // without the hook, or is dropped, as on_failure says.
+        if let Some(inline) = inline
+            && beats
+            && transmit.reaches_all()
+        {
             inline.beat(worker);
         }
         transmit.flush(umem, &mut pipeline.counters);
@@ -122,10 +135,12 @@ impl XdpSide {
 
     /// Publishes how full the rings are.
     pub fn publish(&self) {
-        for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
+        let queues = self.transmit.queues.iter().enumerate();
+        for ((at, queue), gauges) in queues.zip(&self.gauges) {
             set(&gauges.rx_waiting, queue.waiting());
             set(&gauges.fill, queue.filled());
             set(&gauges.tx_in_flight, queue.in_flight());
+            set(&gauges.transmits, self.transmit.lives(at));
         }
     }
 
@@ -145,5 +160,6 @@ impl XdpSide {
             self.transmit.flush(&self.umem, counters);
             thread::sleep(Duration::from_millis(1));
         }
+        self.transmit.abandon(&self.umem, counters);
     }
 }

@@ -245,9 +245,14 @@ impl Object {
     /// # Errors
     /// What the kernel says.
     pub fn add_socket(&mut self, address: SocketAddr, entry: maps::SocketEntry) -> Result<()> {
+        let mut key = key_of(address);
+        if self.road == Road::Inline {
+            // What leaves comes by another interface than what arrives.
+            key.ifindex = 0;
+        }
         let mut map: HashMap<_, maps::SocketKey, maps::SocketEntry> =
             map!(self, HashMap, maps::SOCKETS)?;
-        at(maps::SOCKETS, map.insert(key_of(address), entry, 0))
+        at(maps::SOCKETS, map.insert(key, entry, 0))
     }
 
     /// Tells the program where an interface's queues are in the XSKMAP.
@@ -504,5 +509,9 @@ fn key_of(address: SocketAddr) -> maps::SocketKey {
         port: address.port(),
         proto: corex_common::ip::PROTOCOL_UDP,
         family,
+        ifindex: match address {
+            SocketAddr::V6(address) if address.ip().is_unicast_link_local() => address.scope_id(),
+            _ => 0,
+        },
     }
 }

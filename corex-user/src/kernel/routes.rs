@@ -10,7 +10,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +34,32 @@ pub struct Path {
     pub local: IpAddr,
     /// The peer's address.
     pub remote: IpAddr,
+    /// The interface that it must leave by, since one of the addresses is an IPv6 link-local one;
+    /// else 0.
+    pub scope: u32,
+}
+
+impl Path {
+    /// From one address to another.
+    pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
+        let scope = match (scope_of(remote), scope_of(local)) {
+            (0, of_local) => of_local,
+            (of_remote, _) => of_remote,
+        };
+        Self {
+            local: local.ip(),
+            remote: remote.ip(),
+            scope,
+        }
+    }
+}
+
+/// The scope of a link-local address; else 0.
+fn scope_of(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) if address.ip().is_unicast_link_local() => address.scope_id(),
+        _ => 0,
+    }
 }
 
 /// How to put a packet for a [`Path`] on the wire.
@@ -339,6 +365,9 @@ async fn resolve(handle: &Handle, known: &Known, path: Path) -> Option<LinkNextH
         request
             .attributes
             .push(RouteAttribute::Source(route_address(path.local)));
+    }
+    if path.scope != 0 {
+        request.attributes.push(RouteAttribute::Oif(path.scope));
     }
     let mut replies = std::pin::pin!(handle.route().get(request).execute());
     let route = replies.try_next().await.ok()??;

@@ -54,6 +54,8 @@ pub struct Deferred {
     pub own: Arc<OwnSockets>,
     /// The connection to use if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether it is a reply on its way back: a connection must be there for it.
+    pub is_reply: bool,
 }
 
 /// Takes messages that can't leave a worker at once. Never blocks.

@@ -12,7 +12,10 @@ use corex_script::{
     Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose,
     SendError, SocketId, Target,
 };
-use corex_sip::{Transport, compose::SentBy};
+use corex_sip::{
+    SipView, Transport,
+    compose::{ReplyKeys, SentBy},
+};
 
 use super::{
     Egress, INITIAL_TTL, Inbound, Listener, Outbound, PipelineContext, TransmitError,
@@ -24,6 +27,7 @@ use crate::{hook, telemetry::peers::Peers};
 /// Why the message wasn't sent; the last failure names the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
+    Forged,
     Unresolved,
     NoSocket,
     OwnSocket,
@@ -32,6 +36,7 @@ pub enum Failure {
     HookEmpty,
     HookTooLong,
     QueueFull,
+    NoConnection,
     NoTransport,
     Kernel,
 }
@@ -242,6 +247,7 @@ impl Pass<'_, '_> {
             ttl,
             own: Arc::clone(&self.context.own),
             connection: out.connection,
+            is_reply: out.is_reply,
         };
         match self.context.outbox.submit(message) {
             Ok(()) => {
@@ -251,6 +257,7 @@ impl Pass<'_, '_> {
                 Ok(())
             }
             Err(error @ SendError::QueueFull) => Err((Failure::QueueFull, error)),
+            Err(error @ SendError::NoConnection) => Err((Failure::NoConnection, error)),
             Err(error) => Err((Failure::NoTransport, error)),
         }
     }
@@ -310,6 +317,17 @@ impl Host for Pass<'_, '_> {
             host,
             ip: hop.local.ip(),
             port: port.unwrap_or(listener.address.port()),
+        }
+    }
+
+    fn reply_keys(&self) -> Option<&ReplyKeys> {
+        self.context.reply_keys.as_ref()
+    }
+
+    fn check_reply(&mut self, reply: &SipView<'_>) -> Result<(), SendError> {
+        match self.reply_keys() {
+            Some(keys) if !keys.open(reply) => self.fail(Failure::Forged, SendError::Forged),
+            _ => Ok(()),
         }
     }
 

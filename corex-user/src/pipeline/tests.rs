@@ -1,6 +1,7 @@
 //! One message in, what leaves, and the one verdict that it gets.
 
 mod inline;
+mod replies;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::kernel::knobs::Knobs;
 use corex_script::SocketId;
-use corex_sip::{Transport, alias};
+use corex_sip::{Transport, alias, compose::ReplyKeys};
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
 const FULL_REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\n\
@@ -69,17 +70,20 @@ fn pipeline(text: &str) -> Pipeline {
         .listen
         .iter()
         .map(|l| Listener {
-            transport: l.transport,
-            address: SocketAddr::new(l.host.parse().unwrap(), l.port),
             advertise: l.advertise.clone(),
-            name: None,
+            ..Listener::new(
+                l.transport,
+                SocketAddr::new(l.host.parse().unwrap(), l.port),
+            )
         })
         .collect();
     let knobs = Knobs::on_heap();
     set_knobs(&knobs, &config.settings.corex);
     let context = PipelineContext {
         own: Arc::new(own_sockets(&listeners)),
-        aliases: alias::Table::new([], []),
+        aliases: alias::Table::new(&config.settings.alias, []),
+        reply_keys: (config.settings.corex.reply_check)
+            .then(|| ReplyKeys::of_bytes(b"the key of these tests")),
         config,
         listeners,
         knobs,

@@ -1,7 +1,7 @@
 //! What commands need to know of the running daemon, and may make it do.
 //!
 //! Plain data in, plain data out: nothing here knows of a front end. Methods are called on the
-//! control runtime and must be quick; those that wait return a future.
+//! runtime of remote control and must be quick; those that wait return a future.
 
 use std::time::{Duration, SystemTime};
 
@@ -78,6 +78,11 @@ pub trait Daemon: Send + Sync {
     /// # Errors
     /// Why the old one stays.
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>>;
+    /// Reads the scripts anew that a module brings; workers go on with them before their next call.
+    ///
+    /// # Errors
+    /// Why the old ones stay, where that is known at once.
+    fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>>;
     /// Waits for messages that a regular expression matches, before or after the hook: at most
     /// `most` of them, and no longer than `within`.
     ///

@@ -51,6 +51,8 @@ stream_counters! {
     drop_unresolved,
     /// Their name led to where corex itself listens.
     drop_send_self,
+    /// Replies to a name whose connection is gone: none is opened for replies.
+    drop_no_connection,
     /// The connection didn't come about.
     drop_connect,
     /// The connection ended before they were written.

@@ -9,6 +9,8 @@ use std::{
 };
 
 use super::{
+    flight::{Departed, Flight},
+    progress::{Change, Progress},
     ring::{Consumer, Producer, RingMemory},
     sys::{self, Mapping},
     umem::{Frame, FramePool, Umem},
@@ -68,7 +70,8 @@ pub struct QueueSocket {
     fill: Producer<u64>,
     completion: Consumer<u64>,
     /// Frames handed to the transmit ring and not completed yet.
-    in_flight: u32,
+    flight: Flight,
+    progress: Progress,
     bound: Bound,
     fd: OwnedFd,
     /// The rings' memory; dropped after the rings.
@@ -77,7 +80,7 @@ pub struct QueueSocket {
 
 /// How long a queue may stay busy. The kernel lets go of the queue of a process that has ended some
 /// time after it has closed the process's descriptors.
-const RELEASE: Duration = Duration::from_secs(1);
+const RELEASE: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -222,7 +225,8 @@ impl QueueSocket {
                 tx: Producer::new(tx),
                 fill: Producer::new(fill),
                 completion: Consumer::new(completion),
-                in_flight: 0,
+                flight: Flight::new(umem.chunks()),
+                progress: Progress::default(),
                 bound: Bound {
                     ifindex,
                     queue,
@@ -292,13 +296,33 @@ impl QueueSocket {
         }
     }
 
-    /// Queues a packet for transmission; gives the frame back when the ring is full.
-    pub fn transmit(&mut self, umem: &Umem, frame: Frame) -> Result<(), Frame> {
+    /// Queues a packet for transmission, and says by what name it can be [marked](Self::mark);
+    /// gives the frame back when the ring is full.
+    pub fn transmit(&mut self, umem: &Umem, frame: Frame) -> Result<Departed, Frame> {
         if self.tx.push(umem.descriptor(&frame)).is_err() {
             return Err(frame);
         }
-        self.in_flight += 1;
-        Ok(())
+        Ok(self.flight.depart(&frame))
+    }
+
+    /// Writes on a frame what it is to the sender, for [`Self::take_marks`] to tell.
+    pub fn mark(&mut self, departed: Departed, mark: u8) {
+        self.flight.mark(departed, mark);
+    }
+
+    /// The marks of all frames that the kernel was given to send and hasn't given back. Each is
+    /// told once.
+    pub fn take_marks(&mut self) -> impl Iterator<Item = u8> + '_ {
+        self.flight.take_marks()
+    }
+
+    /// The marks of the frames that the kernel hasn't even taken out of the transmit ring. Each is
+    /// told once.
+    pub fn take_untaken_marks<'a>(&'a mut self, umem: &'a Umem) -> impl Iterator<Item = u8> + 'a {
+        let flight = &mut self.flight;
+        self.tx.untaken().filter_map(move |descriptor| {
+            flight.take_mark(&umem.frame_from_kernel(descriptor.addr, 0)?)
+        })
     }
 
     /// Whether the transmit ring takes another packet.
@@ -306,35 +330,66 @@ impl QueueSocket {
         self.tx.free(1) > 0
     }
 
-    /// Publishes queued packets and wakes the kernel if it asks. Returns whether it did.
-    pub fn flush_transmit(&mut self) -> bool {
-        self.tx.submit();
-        let kick = self.tx.pending() > 0 && self.tx.needs_wakeup();
-        if kick {
-            sys::kick_tx(self.fd.as_fd());
-        }
-        kick
+    /// Whether the NIC sends, as far as is known: it isn't [stuck](Self::is_stuck), nor has it held
+    /// on to its frames for a tenth of a second.
+    pub fn takes_more(&self) -> bool {
+        self.progress.takes_more()
     }
 
-    /// Takes transmitted frames back into the pool.
-    pub fn complete(&mut self, umem: &Umem, pool: &mut FramePool) {
+    /// Whether the NIC has held on to its frames for a second, and to some of them since.
+    pub fn is_stuck(&self) -> bool {
+        self.progress.is_stuck()
+    }
+
+    /// Publishes queued packets and wakes the kernel if it asks. Returns whether it did. `refused`
+    /// is called with the mark of each packet that the device didn't take.
+    pub fn flush_transmit(&mut self, umem: &Umem, mut refused: impl FnMut(Option<u8>)) -> bool {
+        self.tx.submit();
+        if self.is_stuck() {
+            return false;
+        }
+        let mut kicked = false;
+        let mut pending = self.tx.pending();
+        while pending > 0 && self.tx.needs_wakeup() {
+            kicked = true;
+            let is_refused = sys::kick_tx(self.fd.as_fd()) && !self.bound.zero_copy;
+            let left = self.tx.pending();
+            if !is_refused || left == pending {
+                break;
+            }
+            pending = left;
+            let frame = self.tx.last_taken();
+            let frame = frame.and_then(|last| umem.frame_from_kernel(last.addr, 0));
+            refused(frame.and_then(|frame| self.flight.take_mark(&frame)));
+        }
+        kicked
+    }
+
+    /// Takes transmitted frames back into the pool, and tells whether the NIC is found to be stuck,
+    /// or not to be any more.
+    pub fn complete(&mut self, umem: &Umem, pool: &mut FramePool) -> Option<Change> {
+        let mut completed = 0;
         while let Some(addr) = self.completion.pop() {
-            self.in_flight = self.in_flight.saturating_sub(1);
+            completed += 1;
             if let Some(frame) = umem.frame_from_kernel(addr, 0) {
+                self.flight.arrive(&frame);
                 pool.put(frame);
             }
         }
         self.completion.release();
+        let in_flight = self.flight.count();
+        self.progress.look(completed, in_flight, Instant::now)
     }
 
-    /// Whether packets wait in the transmit ring, because the kernel took only some.
+    /// Whether packets wait in the transmit ring, because the kernel took only some, and are worth
+    /// another wake-up.
     pub fn has_backlog(&self) -> bool {
-        self.tx.pending() > 0
+        !self.is_stuck() && self.tx.pending() > 0
     }
 
     /// Frames handed to the kernel and not given back yet.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight
+        self.flight.count()
     }
 
     /// Received packets that wait to be taken.

@@ -1,6 +1,7 @@
 //! The end-to-end tests: one binary, so that they are linked once and run beside each other. Each
 //! makes the network that it needs, in namespaces of its own.
 
+mod addresses;
 mod calls;
 mod clients;
 mod configurations;
@@ -16,8 +17,10 @@ mod nics;
 mod peers;
 mod pressure;
 mod proxies;
+mod queues;
 mod reload;
 mod remote;
+mod replies;
 mod roads;
 mod settings;
 mod stateless;

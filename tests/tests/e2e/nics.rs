@@ -108,7 +108,10 @@ fn change_queues(parameters: &str) -> Result<corex_lab::ObservedBooks> {
     for queues in [QUEUES, 1, 3, QUEUES] {
         // Linux takes no queue away that has an AF_XDP socket.
         if let Err(refused) = bench.ethtool(&format!("-L eth0 rx {queues}")) {
-            ensure!(refused.to_string().contains("existing zerocopy"), "{refused}");
+            ensure!(
+                refused.to_string().contains("existing zerocopy"),
+                "{refused}"
+            );
         }
         bench.check(FLOWS, 0)?;
     }

@@ -26,7 +26,8 @@ use self::route::Declared;
 use crate::function::{ConstantCall, Function, Module, Modules, Sources};
 
 use self::names::Names;
-use crate::run::program::{AvpId, Block, Program, Socket, VarId};
+use crate::run::node::{AvpId, Block, VarId};
+use crate::run::program::{Program, Socket};
 use crate::run::tables::Tables;
 use crate::run::value::{Source, StrRef};
 use crate::settings::{Listen, Settings};
@@ -286,10 +287,12 @@ impl Checker {
             let Ok(ip) = listen.host.parse::<std::net::IpAddr>() else {
                 break;
             };
-            let address = std::net::SocketAddr::new(ip, listen.port);
-            let text = self
-                .pool
-                .add(format!("{}:{address}", listen.transport).as_bytes());
+            let (transport, port) = (listen.transport, listen.port);
+            let text = match &listen.zone {
+                Some(zone) => format!("{transport}:[{ip}%{zone}]:{port}"),
+                None => format!("{transport}:{}", std::net::SocketAddr::new(ip, port)),
+            };
+            let text = self.pool.add(text.as_bytes());
             let name = listen
                 .name
                 .as_ref()

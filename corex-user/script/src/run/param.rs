@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use super::exec::{Exec, Halt};
-use super::program::Arg;
+use super::node::Arg;
 use crate::settings::Settings;
 
 /// The name of what needs no `loadmodule`.

@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Bounds and times. The defaults are Kamailio's where it has the parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSettings {
+    /// Threads that read and write streams (`tcp_children`); `None`: one for each processor.
+    pub children: Option<usize>,
     /// Connections at a time (`tcp_max_connections`).
     pub max_connections: usize,
     /// Of these, with one peer and opened by the same side (`tcp_max_per_peer` of the module corex);
@@ -32,6 +34,9 @@ pub struct StreamSettings {
     pub queue: usize,
     /// Bytes that may wait for one connection (`tcp_conn_wq_max`).
     pub queue_bytes: usize,
+    /// Whether a connection is opened for a reply whose own is gone (`tcp_reply_connect` of the
+    /// module corex).
+    pub reply_connect: bool,
     /// Certificate authorities in PEM; `None`: the system's.
     pub ca: Option<PathBuf>,
 }
@@ -39,6 +44,7 @@ pub struct StreamSettings {
 impl Default for StreamSettings {
     fn default() -> Self {
         Self {
+            children: None,
             max_connections: 2048,
             per_peer: None,
             reserve: None,
@@ -51,6 +57,7 @@ impl Default for StreamSettings {
             max_message: 65_535,
             queue: 1024,
             queue_bytes: 4 << 20,
+            reply_connect: false,
             ca: None,
         }
     }

@@ -11,7 +11,10 @@ use crate::{
         stream_counters::StreamCounters,
     },
 };
-use corex_script::latency;
+use corex_script::{
+    latency,
+    run::tables::{Tables, Use},
+};
 
 impl PacketEngine {
     /// All counters as they are now.
@@ -97,7 +100,18 @@ impl PacketEngine {
                 ("lua", languages.lua.snapshot()),
                 ("perl", languages.perl.snapshot()),
             ],
+            tables: tables(&context.config.program.tables),
             log_lines_dropped: log.dropped(),
         }
     }
+}
+
+/// How much of each table is used, by name.
+fn tables(tables: &Tables) -> Vec<(String, Use)> {
+    let lines = tables
+        .all()
+        .map(|(name, table)| (name.to_owned(), table.used()));
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_by(|(one, _), (other, _)| one.cmp(other));
+    lines
 }

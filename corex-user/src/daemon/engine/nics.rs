@@ -71,10 +71,10 @@ impl Nics {
         }
     }
 
-    /// How many queues each has that is there.
+    /// How many queues each has, of those that are there, that receive and transmit.
     pub fn queues(&self) -> impl Iterator<Item = u32> {
         let on = self.all.iter().filter_map(|nic| nic.on.as_ref());
-        on.map(|on| on.interface.queues)
+        on.map(|on| on.interface.queues.min(on.interface.transmit_queues))
     }
 
     /// Attaches the program to a NIC by its number.
@@ -143,7 +143,8 @@ impl Nics {
     pub fn mtu(&self, index: u32) -> LiveMtu {
         let mut served = self.served();
         let interface = served.find(|(interface, ..)| interface.index == index);
-        self.mtus.of(index, interface.map_or(0, |(interface, ..)| interface.mtu))
+        self.mtus
+            .of(index, interface.map_or(0, |(interface, ..)| interface.mtu))
     }
 
     /// The detour of a NIC by its number.

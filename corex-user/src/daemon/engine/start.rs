@@ -134,6 +134,8 @@ impl PacketEngine {
         if let Some(detours) = &mut nics.detours {
             detours.take_over(interfaces.len() as u32)?;
         }
+        // A worker for each queue that receives and transmits: those that only receive go to one
+        // of these, which sends for them too.
         let most_queues = nics.queues().max();
         nics.workers = options
             .workers
@@ -271,18 +273,15 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
     let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
-        names = interfaces::addresses()
-            .into_iter()
-            .filter(|(name, ip)| {
-                name != "lo"
-                    && listeners
-                        .iter()
-                        .any(|l| l.address.ip() == *ip || l.address.ip().is_unspecified())
-            })
-            .map(|(name, _)| name)
+        names = listeners
+            .iter()
+            .flat_map(|l| interfaces::carrying(l.address, l.may_be_absent))
             .collect();
         if names.is_empty() {
-            bail!("no interface but loopback carries a listen address; name one with --interface");
+            bail!(
+                "no interface but loopback carries a listen address, or is in a network with one \
+                 that is virtual; name one with --interface"
+            );
         }
     }
     names

@@ -12,9 +12,9 @@ use corex_xdp::{Bound, FramePool, QueueSocket, Umem, UnboundSocket};
 use super::nics::{Attached, Nics};
 use crate::{
     io::{
-        egress::TransmitSide,
         inline::{End, Fragments, InlineSide},
         order::NewQueue,
+        transmit::TransmitSide,
         xdp_side::XdpSide,
     },
     kernel::{inline::Heartbeats, routes::NextHops},

@@ -18,7 +18,7 @@ use corex_common::counters::WorkerCounters;
 
 use self::ends::Leg;
 pub use self::{ends::End, fragments::Fragments};
-use super::egress::TransmitSide;
+use super::transmit::TransmitSide;
 use crate::{
     kernel::inline::Heartbeats,
     pipeline::{Inbound, Intercepted, Pipeline},
@@ -123,7 +123,12 @@ impl InlineSide {
         };
         let packet = umem.packet(&frame);
         let view = View::parse(packet).ok();
-        let end = end.leg(pipeline.context(), packet, view.as_ref());
+        let mut end = end.leg(pipeline.context(), packet, view.as_ref());
+        let Some(to) = side.able(end.to) else {
+            pipeline.counters.drop_tx_stuck += 1;
+            return Some(frame);
+        };
+        end.to = to;
         let mut road = Road { side, umem, end };
         if let Some(view) = &view
             && view.fragment.is_some()

@@ -1,13 +1,9 @@
 //! The registry of all connections: accepts and opens them, and queues messages for them.
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -23,7 +19,8 @@ use tokio_rustls::client::TlsStream;
 use super::{
     Delivery, Inbox,
     connection::{End, Item, Line, Times},
-    places::{NoPlace, Opener, Places},
+    places::{NoPlace, Opener},
+    table::{Entry, PeerKey, Table},
     tls::Tls,
 };
 use crate::telemetry::stream_counters::StreamCounters;
@@ -35,9 +32,6 @@ use corex_sip::Transport;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the end of a connection may take that TLS tells its peer.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Who is connected: address, transport, and for TLS the name in its certificate.
-type PeerKey = (SocketAddr, Transport, Option<String>);
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -51,7 +45,7 @@ struct StreamsInner {
     inboxes: Vec<Inbox>,
     counters: Arc<StreamCounters>,
     tls: OnceLock<Result<Tls, Arc<io::Error>>>,
-    state: Mutex<State>,
+    state: Mutex<Table>,
     complaints: SharedLimiter,
     /// Apart, so that who is refused all the time hides nothing else.
     refusals: SharedLimiter,
@@ -67,22 +61,6 @@ enum Phase {
     Stopping,
     /// Connections end at once.
     Over,
-}
-
-#[derive(Default)]
-struct State {
-    connections: HashMap<ConnectionId, Entry>,
-    by_peer: HashMap<PeerKey, ConnectionId>,
-    places: Places,
-    next: u64,
-    stopping: bool,
-}
-
-struct Entry {
-    queue: mpsc::Sender<Item>,
-    waiting: Arc<AtomicUsize>,
-    key: PeerKey,
-    opener: Opener,
 }
 
 /// What the task of a connection owns.
@@ -194,7 +172,7 @@ impl Streams {
     /// When there are too many; [`None`]: when corex stops.
     fn register(
         &self,
-        state: &mut State,
+        state: &mut Table,
         key: PeerKey,
         local: SocketAddr,
         socket: SocketId,
@@ -204,11 +182,11 @@ impl Streams {
         if state.stopping {
             return Err(None);
         }
-        let at = (state.next + 1) as usize % inner.inboxes.len().max(1);
-        let inbox = inner.inboxes.get(at).ok_or(None)?.clone();
+        let inbox = inner.inboxes.get(state.turn % inner.inboxes.len().max(1));
+        let inbox = inbox.ok_or(None)?.clone();
+        let id = state.new_id().ok_or(None)?;
         state.places.take(&inner.settings, opener, key.0.ip())?;
-        state.next += 1;
-        let id = ConnectionId(state.next);
+        state.turn = state.turn.wrapping_add(1);
         let (sender, receiver) = mpsc::channel(inner.settings.queue.max(1));
         let waiting = Arc::new(AtomicUsize::new(0));
         let line = Line {
@@ -278,7 +256,7 @@ impl Streams {
     /// Nothing but replies takes the connection from now on.
     fn unlist(&self, id: ConnectionId) {
         let mut state = self.state();
-        let State {
+        let Table {
             connections,
             by_peer,
             ..
@@ -303,9 +281,10 @@ impl Streams {
     ///
     /// A reply takes the connection of its request whatever transport its Via names (RFC 3261
     /// §18.2.2): where something in front of us ends TLS, the Via says TLS and the connection is TCP.
+    /// None is opened for it unless the settings say so: who forges a reply chooses the address.
     ///
     /// # Errors
-    /// When too much waits already, there are too many connections, or TLS can't be had.
+    /// When a reply finds no connection, too much waits already, there are too many connections, or TLS can't be had.
     pub fn send(&self, delivery: Delivery) -> Result<(), SendError> {
         self.send_counted(delivery)?;
         self.inner.counters.add(|c| &c.queued);
@@ -324,6 +303,7 @@ impl Streams {
             transport,
             server_name,
             connection,
+            is_reply,
             socket,
         } = delivery;
         let key = (to, transport, server_name);
@@ -332,7 +312,10 @@ impl Streams {
             .filter(|id| state.connections.contains_key(id))
             .or_else(|| state.by_peer.get(&key).copied());
         if let Some(entry) = known.and_then(|id| state.connections.get(&id)) {
-            return entry.put(payload, inner);
+            return entry.put(payload, inner.settings.queue_bytes);
+        }
+        if is_reply && !inner.settings.reply_connect {
+            return Err(SendError::NoConnection);
         }
         if transport == Transport::Tls
             && let Some(Err(error)) = inner.tls.get()
@@ -363,7 +346,9 @@ impl Streams {
         let put = state
             .connections
             .get(&place.line.id)
-            .map_or(Err(SendError::QueueFull), |entry| entry.put(payload, inner));
+            .map_or(Err(SendError::QueueFull), |entry| {
+                entry.put(payload, inner.settings.queue_bytes)
+            });
         drop(state);
         let streams = self.clone();
         inner.handle.spawn(async move {
@@ -432,7 +417,7 @@ impl Streams {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Table> {
         let state = &self.inner.state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -468,19 +453,6 @@ impl StreamsInner {
         self.tls
             .get_or_init(|| Tls::new(self.settings.ca.as_deref()).map_err(Arc::new))
             .clone()
-    }
-}
-
-impl Entry {
-    fn put(&self, payload: bytes::Bytes, inner: &StreamsInner) -> Result<(), SendError> {
-        let len = payload.len();
-        let waiting = self.waiting.fetch_add(len, Ordering::Relaxed);
-        let fits = waiting + len <= inner.settings.queue_bytes;
-        if !fits || self.queue.try_send(Item::Message(payload)).is_err() {
-            self.waiting.fetch_sub(len, Ordering::Relaxed);
-            return Err(SendError::QueueFull);
-        }
-        Ok(())
     }
 }
 

@@ -242,6 +242,42 @@ const PARAMETERS: &[Parameter] = &[
               scripts may read. Default: none is asked for.",
     },
     Parameter {
+        name: "reply_check",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.corex.reply_check = value != 0,
+        },
+        doc: "Whether forward() puts a keyed digest into its Via (the parameter k), and a reply with \
+              our Via on top goes back only if it brings one that fits the Via below, Call-ID and \
+              CSeq; else it is dropped, and counted as drop_reply_forged. Without it anybody can have \
+              us send what he likes where he likes, by a reply with two Via. What reply_route \
+              sends itself isn't looked at. Default: 1; 0 is what Kamailio does.",
+    },
+    Parameter {
+        name: "reply_key_file",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let path = std::path::PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err("it must be an absolute path".to_owned());
+                }
+                settings.corex.reply_key_file = Some(path);
+                Ok(())
+            },
+            help: "write a file's path, as in \"/etc/corex-reply.key\"",
+        },
+        doc: "A file with the keys of reply_check, one a line, of 16 characters or more (openssl rand \
+              -hex 32), that only its owner may read (mode 0600, of root or the user that runs \
+              corex). The first one goes into requests, any of them does in a reply: put a new one \
+              first, reload, and take the old one out when nothing is on its way any more. Who \
+              shares the file gets the replies to each other's requests, and a new start gets those \
+              to the old one's. Keep it where scripts can't read. Default: a key that is made at the \
+              start: replies that are on their way then are lost.",
+    },
+    Parameter {
         name: "max_peers",
         aliases: &[],
         kind: ParameterKind::Int {
@@ -356,6 +392,19 @@ const PARAMETERS: &[Parameter] = &[
         },
         doc: "So many of tcp_max_connections are for connections that corex opens: none is \
               accepted that would take one of them. Default: an eighth.",
+    },
+    Parameter {
+        name: "tcp_reply_connect",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.stream.reply_connect = value != 0,
+        },
+        doc: "Whether a connection is opened for a reply whose own is gone (RFC 3261 \
+              §18.2.2). By default a reply goes by a connection that is there, as in Kamailio after \
+              set_reply_no_connect(), or is dropped and counted as drop_send_no_connection: else a \
+              forged reply would have corex connect to whatever address its Via names. Default: 0.",
     },
     Parameter {
         name: "tcp_keepalive_lifetime",

@@ -295,6 +295,18 @@ impl Daemon for Fake {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>> {
+        self.tell(format!("reload {module}"));
+        Box::pin(async move {
+            match module {
+                "app_lua" => Ok(()),
+                _ => Err(NotReloaded::Refused(format!(
+                    "the module {module} is not loaded"
+                ))),
+            }
+        })
+    }
+
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
         self.tell("reload");
         let first = self.told.lock().unwrap().len() == 1;

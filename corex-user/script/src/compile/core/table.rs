@@ -39,9 +39,11 @@ pub const CORE: &[CoreParam] = &[
     CoreParam {
         name: "listen",
         kind: CoreKind::Listen,
-        doc: "[udp:|tcp:]host[:port] [advertise host[:port]] [name \"text\"]: a socket to listen on. The \
-              host is an IP address, an interface or a host name. May be set many times. Default: \
-              every IPv4 address of this host, port 5060.",
+        doc: "[udp:|tcp:]host[:port] [advertise host[:port]] [name \"text\"] [virtual]: a socket to \
+              listen on. The host is an IP address, an interface or a host name; an IPv6 link-local \
+              address has its interface behind it, as in [fe80::1%eth0]. virtual: the address floats \
+              between hosts, and needn't be on this one yet. May be set many times. Default: every \
+              IPv4 address of this host, port 5060.",
     },
     CoreParam {
         name: "alias",
@@ -89,6 +91,12 @@ pub const CORE: &[CoreParam] = &[
               choose for the destination. Default: no.",
     },
     CoreParam {
+        name: "ip_free_bind",
+        kind: CoreKind::Bool(|settings, value| settings.free_bind = value),
+        doc: "Whether addresses to listen on may be missing on this host, as if all listen lines said \
+              virtual. ipfreebind and ip_nonlocal_bind are the same. Default: no.",
+    },
+    CoreParam {
         name: "pmtu_discovery",
         kind: CoreKind::Bool(|settings, value| settings.datagrams.dont_fragment = value),
         doc: "Whether IPv4 datagrams are sent with the bit \"don't fragment\": one that is larger \
@@ -120,6 +128,16 @@ pub const CORE: &[CoreParam] = &[
             }
         }),
         doc: "Whether our own replies have a Server header. Default: yes.",
+    },
+    CoreParam {
+        name: "tcp_children",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 256,
+            set: |settings, value| settings.stream.children = Some(value as usize),
+        },
+        doc: "Number of threads that read and write TCP and TLS connections, beside the workers; each \
+              connection's messages stay in order. Default: one for each processor.",
     },
     CoreParam {
         name: "tcp_max_connections",
@@ -179,6 +197,12 @@ pub const CORE: &[CoreParam] = &[
     },
 ];
 
+/// Other names of core parameters (Kamailio's core/cfg.lex).
+pub(super) const SYNONYMS: &[(&str, &str)] = &[
+    ("ipfreebind", "ip_free_bind"),
+    ("ip_nonlocal_bind", "ip_free_bind"),
+];
+
 /// Types of service by name (Linux's netinet/ip.h, RFC 1349).
 pub(super) const TYPES_OF_SERVICE: &[(&str, u8)] = &[
     ("IPTOS_LOWDELAY", 0x10),
@@ -206,7 +230,6 @@ pub(super) const IGNORED: &[&str] = &[
     "fork_delay",
     "gid",
     "group",
-    "ip_free_bind",
     "latency_cfg_log",
     "latency_limit_action",
     "latency_limit_db",
