@@ -413,7 +413,7 @@ fn remote_control_shows_the_host_as_it_is_now() -> Result<()> {
     this.ip("link set dev eth0 up")?;
     shows(&["state: up"])?;
     let log = corex.log();
-    for change in ["eth0 has an MTU of 1400", "eth0 is down", "eth0 is up"] {
+    for change in ["eth0 has the MTU 1400", "eth0 is down", "eth0 is up"] {
         let line = format!("the host has changed: {change}");
         ensure!(log.contains(&line), "{line}\n{log}");
     }

@@ -43,6 +43,6 @@ impl PacketEngine {
                 addresses: addresses.collect(),
             }
         };
-        xdp.interfaces.iter().map(line).collect()
+        xdp.nics.lines(&xdp.queues).iter().map(line).collect()
     }
 }

@@ -8,14 +8,16 @@ mod follower;
 mod leniency;
 mod links;
 mod maps;
+mod mtus;
 mod report;
 mod snapshot;
 mod tables;
 
 pub use self::{
-    follower::{FollowError, HostFollower},
+    follower::{FollowError, HostFollower, read_link},
     links::{Link, Links, link_of},
     maps::HostMaps,
+    mtus::{LiveMtu, Mtus},
     report::{HostAddressReport, InterfaceReport},
     snapshot::Snapshot,
     tables::HostTables,
