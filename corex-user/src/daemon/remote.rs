@@ -2,12 +2,12 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use corex_common::counters::WorkerCounters;
-use corex_script::{run::tables, settings::SharedValue};
+use corex_script::{quarantine::HeldSender, run::tables, settings::SharedValue};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -202,6 +202,17 @@ impl Daemon for Remote {
     fn peers(&self) -> peers::Summary {
         let links = self.engine().links().to_vec();
         peers::Summary::of(links.iter().map(|link| &*link.peers))
+    }
+
+    fn quarantine(&self) -> Vec<HeldSender> {
+        let context = self.latest.load();
+        let languages = &context.config.program.languages;
+        languages.quarantine.senders(Instant::now())
+    }
+
+    fn release_quarantine(&self) -> usize {
+        let context = self.latest.load();
+        context.config.program.languages.quarantine.release()
     }
 
     fn workers(&self) -> Vec<Worker> {
