@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
+use corex_script::quarantine::HeldSender;
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
@@ -166,6 +167,14 @@ impl Daemon for Idle {
 
     fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn quarantine(&self) -> Vec<HeldSender> {
+        Vec::new()
+    }
+
+    fn release_quarantine(&self) -> usize {
+        1
     }
 
     fn reload_scripts(&self, _: &'static str) -> Later<'_, Result<(), NotReloaded>> {
