@@ -107,6 +107,14 @@ impl Daemon for Idle {
         Summary::default()
     }
 
+    fn quarantine(&self) -> Vec<HeldSender> {
+        Vec::new()
+    }
+
+    fn release_quarantine(&self) -> usize {
+        0
+    }
+
     fn workers(&self) -> Vec<Worker> {
         Vec::new()
     }
