@@ -177,14 +177,6 @@ impl Daemon for Idle {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn quarantine(&self) -> Vec<HeldSender> {
-        Vec::new()
-    }
-
-    fn release_quarantine(&self) -> usize {
-        1
-    }
-
     fn reload_scripts(&self, _: &'static str) -> Later<'_, Result<(), NotReloaded>> {
         Box::pin(async { Ok(()) })
     }
