@@ -142,7 +142,7 @@ impl StreamService {
         };
         let resolver = {
             let _inside = handle.enter();
-            NameResolver::from_system(families)
+            NameResolver::from_system(families, settings.dns.clone(), Arc::clone(&counters))
         };
         let resolver = match resolver {
             Ok(resolver) => Some(resolver),

@@ -112,6 +112,36 @@ pub const CORE: &[CoreParam] = &[
               message had is never copied. Default: 0; in Kamailio it is 0x10.",
     },
     CoreParam {
+        name: "dns_cache_min_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 86_400,
+            set: |settings, value| settings.dns.min_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "The least seconds that an address of a host name is used without asking for it again, \
+              whatever its record says. Default: 1; in Kamailio it is 0.",
+    },
+    CoreParam {
+        name: "dns_cache_max_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.dns.max_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "The most seconds of this kind. In the last fifth of its time an address that is in use \
+              is asked for again, ahead. Default: 3600; in Kamailio there is no bound.",
+    },
+    CoreParam {
+        name: "dns_cache_negative_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 86_400,
+            set: |settings, value| settings.dns.negative_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "For so many seconds it is remembered that a name has no address, or that no name server \
+              answered. Default: 10; in Kamailio it is 60.",
+    },
+    CoreParam {
         name: "max_branches",
         kind: CoreKind::Int {
             min: 1,
