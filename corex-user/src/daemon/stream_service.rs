@@ -128,6 +128,7 @@ impl StreamService {
         let counters = Arc::new(StreamCounters::default());
         let mut stream = settings.stream.clone();
         stream.ca.clone_from(&settings.corex.tls_ca_list);
+        stream.traffic_class = settings.datagrams.traffic_class;
         let streams = Streams::start(
             handle.clone(),
             stream,

@@ -106,7 +106,7 @@ pub const CORE: &[CoreParam] = &[
     CoreParam {
         name: "tos",
         kind: CoreKind::TrafficClass,
-        doc: "Type of service of the datagrams that are sent, IPv6's traffic class: a number from 0 to \
+        doc: "Type of service of what is sent, by UDP and by TCP, IPv6's traffic class: a number from 0 to \
               255, as in 0xb8 for DSCP EF, or IPTOS_LOWDELAY, IPTOS_THROUGHPUT, IPTOS_RELIABILITY or \
               IPTOS_MINCOST. The two lowest bits, which are ECN's, are sent as 0. What a received \
               message had is never copied. Default: 0; in Kamailio it is 0x10.",
