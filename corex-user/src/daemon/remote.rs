@@ -32,6 +32,9 @@ use crate::{
     },
 };
 
+/// Bytes of a table's entries that one answer shows.
+const LISTED: usize = 16 << 20;
+
 /// What remote control has the daemon do.
 pub enum ControlCommand {
     /// Read the configuration or scripts again; the answer says what is wrong with them.
@@ -358,7 +361,7 @@ impl Daemon for Remote {
 
     fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>> {
         self.table(table, |table| {
-            let entries = table.entries(most).into_iter();
+            let entries = table.entries(most, LISTED).into_iter();
             entries
                 .map(|entry| TableEntry {
                     slot: entry.part as u32,

@@ -50,7 +50,7 @@ pub trait Daemon: Send + Sync {
 
     /// The hash tables, the one declared last first, as Kamailio lists them.
     fn tables(&self) -> Vec<Table>;
-    /// The entries of a table, at most `most`; `None`: there is no such table.
+    /// The entries of a table, at most `most`, and no more bytes than one answer may have; `None`: there is no such table.
     fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>>;
     /// One entry of a table.
     ///
