@@ -362,6 +362,9 @@ impl Xdp {
             }
         }
         self.set_phase(unit, Phase::Joining(answers));
+        if let Err(error) = self.nics.renew(&mut self.object, number) {
+            tracing::warn!("{error:#}");
+        }
     }
 
     /// A worker is to have these queues of a NIC as well.
