@@ -45,6 +45,12 @@ pub fn reason(name: &str) -> Option<(&'static str, &str)> {
         .find_map(|(prefix, verdict)| Some((verdict, name.strip_prefix(prefix)?)))
 }
 
+/// A set of counters as it lies in memory: its values in order, and behind them perhaps padding.
+pub trait CounterSet: Copy + Default {
+    /// Adds values in the order of the fields, wrapping; what is missing is 0.
+    fn add_values(&mut self, values: impl Iterator<Item = u64>);
+}
+
 macro_rules! kind {
     (input) => {
         Kind::Input
@@ -64,6 +70,12 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name {
             $($(#[doc = $doc])* pub $field: u64,)*
+        }
+
+        impl CounterSet for $name {
+            fn add_values(&mut self, mut values: impl Iterator<Item = u64>) {
+                $(self.$field = self.$field.wrapping_add(values.next().unwrap_or(0));)*
+            }
         }
 
         impl $name {
@@ -120,6 +132,7 @@ macro_rules! counters {
 
 counters! {
     /// What the XDP program decided; per CPU, map `COUNTERS`.
+    #[repr(align(64))]
     KernelCounters {
         /// Packets that entered the program.
         seen: input,
@@ -179,6 +192,9 @@ counters! {
         /// Inline, closed: for a protected socket, but from a source address that the wire can't
         /// have.
         drop_martian: verdict,
+        /// Inline, closed: more than two VLAN tags. The stack takes off those that name no VLAN, so the
+        /// server might get it past the hook.
+        drop_vlan_depth: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
         drop_ext_header: verdict,
@@ -188,6 +204,7 @@ counters! {
 counters! {
     /// What the TC program decided about packets that leave an interface in inline mode; per
     /// CPU, map `EGRESS_COUNTS`.
+    #[repr(align(64))]
     EgressCounters {
         /// Packets that entered the program.
         seen: input,
@@ -232,6 +249,7 @@ counters! {
 
 counters! {
     /// What the XDP program on corex's end of a detour decided; per CPU, map `DETOUR_COUNTS`.
+    #[repr(align(64))]
     DetourCounters {
         /// Packets that entered the program.
         seen: input,
@@ -248,6 +266,7 @@ counters! {
 
 counters! {
     /// What the XDP program decided for one listen socket; per CPU, map `SOCKET_COUNTS`.
+    #[repr(align(64))]
     SocketCounters {
         /// Packets steered to AF_XDP.
         steered: verdict,
@@ -399,7 +418,7 @@ counters! {
         /// AF_XDP: handed to a NIC that didn't send it within a second (and so not among those
         /// sent), or inline: to be sent by a NIC that doesn't send.
         drop_tx_stuck: verdict,
-        /// Inline, closed: the hook failed.
+        /// The hook failed, and `on_hook_failure` is "drop"; inline: `on_failure` is "closed".
         drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.
         drop_ring_full: verdict,
@@ -444,7 +463,26 @@ mod tests {
     #[test]
     fn a_structure_is_nothing_but_its_counters() {
         assert_eq!(size_of::<WorkerCounters>(), WorkerCounters::LEN * 8);
-        assert_eq!(size_of::<KernelCounters>(), KernelCounters::LEN * 8);
+        // Padded, so that no two CPUs write into one line of the cache.
+        let padded = |len: usize| (len * 8).next_multiple_of(64);
+        assert_eq!(size_of::<KernelCounters>(), padded(KernelCounters::LEN));
+        assert_eq!(size_of::<EgressCounters>(), padded(EgressCounters::LEN));
+        assert_eq!(size_of::<DetourCounters>(), padded(DetourCounters::LEN));
+        assert_eq!(size_of::<SocketCounters>(), padded(SocketCounters::LEN));
+    }
+
+    #[test]
+    fn values_are_added_in_the_order_of_the_fields_and_padding_is_left_out() {
+        let mut c = KernelCounters::default();
+        let words = (1..).take(size_of::<KernelCounters>() / 8);
+        c.add_values(words.clone());
+        c.add_values(words);
+        let values = c.values();
+        assert_eq!((c.seen, c.steered), (2, 4));
+        assert_eq!(
+            values[KernelCounters::LEN - 1],
+            2 * KernelCounters::LEN as u64
+        );
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 /// Hash: [`SocketKey`] to [`SocketEntry`], the listen sockets.
 pub const SOCKETS: &str = "SOCKETS";
-/// Per-CPU array of [`SocketCounters`](crate::counters::SocketCounters), by [`SocketEntry::id`].
+/// Memory-mapped array of [`SocketCounters`](crate::counters::SocketCounters), by [`socket_count`].
 pub const SOCKET_COUNTS: &str = "SOCKET_COUNTS";
-/// Per-CPU array with one [`KernelCounters`](crate::counters::KernelCounters).
+/// Memory-mapped array of [`KernelCounters`](crate::counters::KernelCounters), by CPU.
+///
+/// Not a per-CPU map, as are the other counters not: those can't be mapped, and before Linux 5.19 a
+/// process without capabilities can't read maps any other way.
 pub const COUNTERS: &str = "COUNTERS";
 /// Array with one [`Config`].
 pub const CONFIG: &str = "CONFIG";
@@ -59,6 +62,12 @@ pub const MAX_WORKERS: u32 = 64;
 pub const FAMILY_V4: u8 = 4;
 /// Address family of a [`SocketKey`]: 4 or 6.
 pub const FAMILY_V6: u8 = 6;
+
+/// Where a listen socket's counters of one CPU are in [`SOCKET_COUNTS`].
+#[inline(always)]
+pub const fn socket_count(cpu: u32, id: u32) -> u32 {
+    cpu.wrapping_mul(MAX_SOCKETS).wrapping_add(id)
+}
 
 /// A local address and port.
 #[repr(C)]

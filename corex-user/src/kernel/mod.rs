@@ -4,6 +4,7 @@
 pub mod attach;
 pub mod capabilities;
 pub mod confine;
+pub mod cpu_counters;
 mod extack;
 pub mod heap;
 pub mod host;

@@ -8,16 +8,17 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap},
+    maps::{Array, HashMap, Map, MapData, MapError, XskMap},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use corex_common::{
     INGRESS_PROGRAM,
-    counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters},
+    counters::{CounterSet, DetourCounters, EgressCounters, KernelCounters, SocketCounters},
     host, inline, maps,
 };
 
 use super::{
+    cpu_counters::{self, CpuCounters},
     host::HostMaps,
     inline::Heartbeats,
     knobs::Knobs,
@@ -52,6 +53,9 @@ pub enum ObjectError {
     /// A map's descriptor couldn't be duplicated.
     #[error("duplicate a map's descriptor")]
     Descriptor(#[source] std::io::Error),
+    /// The number of CPUs isn't known.
+    #[error("count the CPUs")]
+    Cpus(#[source] std::io::Error),
     /// A map couldn't be mapped into memory.
     #[error("map counters and settings into memory")]
     Mapping(#[source] std::io::Error),
@@ -80,6 +84,9 @@ pub struct Object {
     ebpf: Ebpf,
     cookie: u32,
     road: Road,
+    counters: CpuCounters<KernelCounters>,
+    socket_counters: CpuCounters<SocketCounters>,
+    inline_counters: (CpuCounters<EgressCounters>, CpuCounters<DetourCounters>),
 }
 
 type Result<T> = std::result::Result<T, ObjectError>;
@@ -122,10 +129,26 @@ impl Object {
     /// # Errors
     /// What the kernel says; the verifier's log is part of it.
     pub fn load(road: Road) -> Result<Self> {
-        let ebpf = EbpfLoader::new().load(OBJECT)?;
+        let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries(maps::SOCKET_COUNTS, cpus * maps::MAX_SOCKETS);
+        for counters in [maps::COUNTERS, inline::EGRESS_COUNTS, inline::DETOUR_COUNTS] {
+            loader.map_max_entries(counters, cpus);
+        }
+        let ebpf = loader.load(OBJECT)?;
         // Any number will do that an older load's leftovers don't have by chance.
         let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
-        let mut object = Self { ebpf, cookie, road };
+        let mut object = Self {
+            cookie,
+            road,
+            counters: cpu_counters(&ebpf, maps::COUNTERS, cpus, 1)?,
+            socket_counters: cpu_counters(&ebpf, maps::SOCKET_COUNTS, cpus, maps::MAX_SOCKETS)?,
+            inline_counters: (
+                cpu_counters(&ebpf, inline::EGRESS_COUNTS, cpus, 1)?,
+                cpu_counters(&ebpf, inline::DETOUR_COUNTS, cpus, 1)?,
+            ),
+            ebpf,
+        };
         object.program()?.load()?;
         if road == Road::Inline {
             object.xdp(inline::DETOUR_PROGRAM)?.load()?;
@@ -345,23 +368,9 @@ impl Object {
     }
 
     /// What the programs of inline mode counted, summed over CPUs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn inline_counters(&mut self) -> Result<(EgressCounters, DetourCounters)> {
-        let mut egress = EgressCounters::default();
-        let map: PerCpuArray<&mut MapData, EgressCounters> =
-            map!(self, PerCpuArray, inline::EGRESS_COUNTS)?;
-        for cpu in at(inline::EGRESS_COUNTS, map.get(&0, 0))?.iter() {
-            egress.add(cpu);
-        }
-        let mut detour = DetourCounters::default();
-        let map: PerCpuArray<&mut MapData, DetourCounters> =
-            map!(self, PerCpuArray, inline::DETOUR_COUNTS)?;
-        for cpu in at(inline::DETOUR_COUNTS, map.get(&0, 0))?.iter() {
-            detour.add(cpu);
-        }
-        Ok((egress, detour))
+    pub fn inline_counters(&self) -> (EgressCounters, DetourCounters) {
+        let (egress, detour) = &self.inline_counters;
+        (egress.sum(0), detour.sum(0))
     }
 
     /// The workers' signs of life, mapped into memory.
@@ -382,9 +391,15 @@ impl Object {
     pub fn host_maps(&self) -> Result<HostMaps> {
         let macs = HashMap::try_from(self.own_hash(host::HOST_MACS)?);
         let addresses = HashMap::try_from(self.own_hash(host::HOST_ADDRESSES)?);
+        let Some(Map::Array(state)) = self.ebpf.map(host::HOST_STATE) else {
+            return Err(ObjectError::Missing(host::HOST_STATE));
+        };
+        let state = own_descriptor(host::HOST_STATE, state)?;
+        let state = Array::try_from(Map::Array(state));
         Ok(HostMaps::new(
             at(host::HOST_MACS, macs)?,
             at(host::HOST_ADDRESSES, addresses)?,
+            at(host::HOST_STATE, state)?,
         ))
     }
 
@@ -393,9 +408,7 @@ impl Object {
         let Some(Map::HashMap(data)) = self.ebpf.map(name) else {
             return Err(ObjectError::Missing(name));
         };
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        let fd = fd.map_err(ObjectError::Descriptor)?;
-        Ok(Map::HashMap(at(name, MapData::from_fd(fd))?))
+        Ok(Map::HashMap(own_descriptor(name, data)?))
     }
 
     /// What every map takes, by name.
@@ -408,7 +421,6 @@ impl Object {
                     Map::Array(data)
                     | Map::HashMap(data)
                     | Map::LruHashMap(data)
-                    | Map::PerCpuArray(data)
                     | Map::RingBuf(data)
                     | Map::XskMap(data) => data,
                     _ => return None,
@@ -440,31 +452,13 @@ impl Object {
     }
 
     /// The program's counters, summed over CPUs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn counters(&mut self) -> Result<KernelCounters> {
-        let map: PerCpuArray<&mut MapData, KernelCounters> =
-            map!(self, PerCpuArray, maps::COUNTERS)?;
-        let mut sum = KernelCounters::default();
-        for cpu in at(maps::COUNTERS, map.get(&0, 0))?.iter() {
-            sum.add(cpu);
-        }
-        Ok(sum)
+    pub fn counters(&self) -> KernelCounters {
+        self.counters.sum(0)
     }
 
     /// The counters of one listen socket, summed over CPUs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn socket_counters(&mut self, id: u32) -> Result<SocketCounters> {
-        let map: PerCpuArray<&mut MapData, SocketCounters> =
-            map!(self, PerCpuArray, maps::SOCKET_COUNTS)?;
-        let mut sum = SocketCounters::default();
-        for cpu in at(maps::SOCKET_COUNTS, map.get(&id, 0))?.iter() {
-            sum.add(cpu);
-        }
-        Ok(sum)
+    pub fn socket_counters(&self, id: usize) -> SocketCounters {
+        self.socket_counters.sum(id)
     }
 
     /// The settings that may be changed while the program runs.
@@ -489,6 +483,26 @@ impl Object {
         WorkerSlots::of_map(data.fd().as_fd(), maps::MAX_WORKERS as usize)
             .map_err(ObjectError::Mapping)
     }
+}
+
+/// The same map by another descriptor.
+fn own_descriptor(name: &'static str, data: &MapData) -> Result<MapData> {
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(ObjectError::Descriptor)?;
+    at(name, MapData::from_fd(fd))
+}
+
+/// A map of counters, mapped into memory.
+fn cpu_counters<C: CounterSet>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    cpus: u32,
+    sets: u32,
+) -> Result<CpuCounters<C>> {
+    let Some(Map::Array(data)) = ebpf.map(name) else {
+        return Err(ObjectError::Missing(name));
+    };
+    CpuCounters::of_map(data.fd().as_fd(), cpus, sets).map_err(ObjectError::Mapping)
 }
 
 /// A local address as the maps have it.

@@ -40,10 +40,7 @@ impl PacketEngine {
             })
             .collect();
         if let Some(xdp) = &mut self.xdp {
-            match xdp.object.counters() {
-                Ok(counters) => kernel = Some(counters),
-                Err(error) => tracing::error!(%error, "read the XDP program's counters"),
-            }
+            kernel = Some(xdp.object.counters());
             if let Some(detours) = &xdp.nics.detours {
                 predecessor = detours.predecessor.map(|left| PredecessorLine {
                     kernel: left.kernel,
@@ -51,15 +48,10 @@ impl PacketEngine {
                     detour: left.detour,
                     in_hand: left.in_hand(),
                 });
-                match xdp.object.inline_counters() {
-                    Ok(counters) => inline = Some(counters),
-                    Err(error) => tracing::error!(%error, "read the counters of inline mode"),
-                }
+                inline = Some(xdp.object.inline_counters());
             }
             for (id, line) in sockets.iter_mut().enumerate() {
-                if let Ok(counters) = xdp.object.socket_counters(id as u32) {
-                    line.counters = counters;
-                }
+                line.counters = xdp.object.socket_counters(id);
             }
             interfaces = xdp.nics.lines(&xdp.queues);
         }
