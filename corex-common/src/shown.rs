@@ -44,6 +44,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ("port", "Port."),
             ("proto", "17: UDP."),
             ("family", "4 or 6."),
+            (
+                "ifindex",
+                "Index of the interface, if the address is an IPv6 link-local one; else 0.",
+            ),
         ],
         value: fields! {
             "id": "Its place among the listen lines, from 0: the index in SOCKET_COUNTS.",

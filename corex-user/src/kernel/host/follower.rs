@@ -262,8 +262,8 @@ impl Followed {
         if snapshot == self.snapshot && flags == self.flags {
             return Ok(());
         }
-        self.mtus.follow(&snapshot.links);
         self.flags = flags;
+        self.mtus.follow(&snapshot.links);
         // One that is made anew under its name has another index.
         let links = &snapshot.links;
         self.indices.retain(|index| links.contains_key(index));
