@@ -65,7 +65,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::COUNTERS,
         kind: "array",
         doc: "What the XDP program decided, by verdict and reason, and by CPU: the sum counts. seen = \
-              steered + offloaded + all pass_ + all drop_.",
+              steered + offloaded + detoured + all pass_ + all drop_.",
         key: &[("", "The CPU's number, from 0.")],
         value: (&KernelCounters::NAMES, &KernelCounters::DOCS),
     },
