@@ -358,8 +358,8 @@ counters! {
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
         /// a carrier. Where the message had been counted as sent, it is so no more.
         late_send_errors: plain,
-        /// Frames that a NIC hadn't given back when it went away: whether it had sent them isn't
-        /// known. Each is part of a message that counts as sent.
+        /// Messages with frames that a NIC hadn't given back when it went away: whether it had sent
+        /// them isn't known, and they count as sent.
         tx_lost: plain,
         /// Times that a NIC was found to hold on to all frames of a transmit queue for a second.
         tx_faults: plain,

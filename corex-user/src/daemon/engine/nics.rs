@@ -10,7 +10,7 @@ use crate::{
         options::Options,
     },
     kernel::{
-        attach::{self, Mode},
+        attach::{self, Mode, ModeChoice},
         host::{LiveMtu, Mtus},
         interfaces::Interface,
         object::Object,
@@ -122,6 +122,27 @@ impl Nics {
             },
         );
         nic.on = Some(attached);
+        Ok(())
+    }
+
+    /// Has a NIC's driver run the program for queues that are new. Drivers of hardware do; that of
+    /// veth doesn't until the program is attached anew (veth_set_channels()).
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn renew(&mut self, object: &mut Object, number: usize) -> anyhow::Result<()> {
+        let Some(on) = self.all.get_mut(number).and_then(|nic| nic.on.as_mut()) else {
+            return Ok(());
+        };
+        if on.mode != Mode::Native || on.interface.is_hardware() {
+            return Ok(());
+        }
+        let choice = ModeChoice::Native;
+        if let Some(detours) = &mut self.detours {
+            return detours.renew(object, &on.interface, choice);
+        }
+        drop(on.link.take());
+        on.link = Some(attach::attach(object.program()?, &on.interface, choice)?.link);
         Ok(())
     }
 
