@@ -42,6 +42,8 @@ pub struct InterfaceLine {
     pub queues: u32,
     /// Whether all of them are bound for zero copy.
     pub zero_copy: bool,
+    /// Why not, where the kernel was asked and refused.
+    pub zero_copy_refusal: Option<String>,
 }
 
 /// A listen socket as the books show it.
@@ -228,6 +230,7 @@ impl Books {
                 "mode": i.mode,
                 "queues": i.queues,
                 "zero_copy": i.zero_copy,
+                "zero_copy_refusal": i.zero_copy_refusal,
             })).collect::<Vec<_>>(),
             "sockets": self.sockets.iter().map(|s| {
                 let mut line = group(&SocketCounters::NAMES, &s.counters.values());

@@ -16,7 +16,7 @@ use crate::{
     },
     io::{
         inline::{Fragments, InlineSide},
-        transmit::TransmitSide,
+        transmit::{TransmitSide, refusal},
         xdp_side::XdpSide,
     },
     kernel::{
@@ -30,6 +30,7 @@ use crate::{
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         routes::NextHops,
+        stacking::Stacking,
         worker_counters::WorkerSlots,
     },
     pipeline::{Listener, set_knobs},
@@ -393,6 +394,7 @@ fn interface_lines(
                 mode: mode.to_string(),
                 queues: of_interface().count() as u32,
                 zero_copy: of_interface().all(|q| q.bound.zero_copy),
+                zero_copy_refusal: of_interface().find_map(|q| q.bound.refusal).map(refusal),
             }
         })
         .collect()
@@ -420,7 +422,7 @@ fn bind(
     }
 }
 
-/// The interfaces asked for, or those that carry listen addresses.
+/// The interfaces asked for, or those that carry listen addresses; or what these stand on.
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
     let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
@@ -435,8 +437,26 @@ fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result
             );
         }
     }
-    names
-        .iter()
-        .map(|name| Interface::by_name(name).map_err(Into::into))
-        .collect()
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for name in &names {
+        let interface = Interface::by_name(name)?;
+        let stacking = Stacking::of(&interface);
+        let what_it_means = stacking.to_string();
+        if !what_it_means.is_empty() {
+            tracing::info!("{what_it_means}");
+        }
+        let found = match stacking.in_its_stead() {
+            None => vec![interface],
+            Some(members) => members
+                .iter()
+                .map(|member| Interface::by_name(member))
+                .collect::<Result<_, _>>()?,
+        };
+        for interface in found {
+            if !interfaces.contains(&interface) {
+                interfaces.push(interface);
+            }
+        }
+    }
+    Ok(interfaces)
 }
