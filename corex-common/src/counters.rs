@@ -189,6 +189,9 @@ counters! {
         /// Inline, closed: for a protected socket, but from a source address that the wire can't
         /// have.
         drop_martian: verdict,
+        /// Inline, closed: more than two VLAN tags. The stack takes off those that name no VLAN, so the
+        /// server might get it past the hook.
+        drop_vlan_depth: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
         drop_ext_header: verdict,
@@ -410,7 +413,7 @@ counters! {
         /// AF_XDP: handed to a NIC that didn't send it within a second (and so not among those
         /// sent), or inline: to be sent by a NIC that doesn't send.
         drop_tx_stuck: verdict,
-        /// Inline, closed: the hook failed.
+        /// The hook failed, and `on_hook_failure` is "drop"; inline: `on_failure` is "closed".
         drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.
         drop_ring_full: verdict,

@@ -8,7 +8,10 @@ use aya_ebpf::{
 };
 use corex_common::{
     counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters},
-    host::{HostAddress, HostMac, MAX_HOST_ADDRESSES, MAX_HOST_MACS},
+    host::{
+        HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
+        MAX_KNOWN_SOURCES,
+    },
     inline::{Address, Detour, FragmentKey, Inline, MAX_FRAGMENTS},
     maps::{
         Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, Queue,
@@ -53,6 +56,16 @@ pub static HOST_MACS: HashMap<HostMac, u32, { MAX_HOST_MACS as usize }> = HashMa
 #[btf_map]
 pub static HOST_ADDRESSES: HashMap<HostAddress, u32, { MAX_HOST_ADDRESSES as usize }> =
     HashMap::new();
+
+#[btf_map]
+pub static HOST_STATE: Array<HostState, 1> = Array::new();
+
+#[btf_map]
+pub static KNOWN_HOST: PerCpuArray<KnownHost, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub static KNOWN_SOURCES: PerCpuArray<KnownSource, { MAX_KNOWN_SOURCES as usize }> =
+    PerCpuArray::new();
 
 #[btf_map]
 pub static INLINE: Array<Inline, 1> = Array::new();

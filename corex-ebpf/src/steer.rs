@@ -13,7 +13,7 @@ use corex_common::{
 use crate::{
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
     packet::Datagram,
-    trust::{Addressee, addressee, is_local, is_martian},
+    trust::{Addressee, Origin, addressee, host_state, is_local, origin},
 };
 
 /// The listen socket that owns the destination: the exact address, else the wildcard.
@@ -67,15 +67,16 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
-    if addressee(ctx) != Addressee::Host {
+    let state = host_state();
+    if addressee(ctx, state) != Addressee::Host {
         counters.pass_foreign_mac += 1;
         return xdp_action::XDP_PASS;
     }
-    if is_martian(ctx, &datagram.source) {
+    if origin(ctx, &datagram.source, state) != Origin::Host {
         counters.pass_martian += 1;
         return xdp_action::XDP_PASS;
     }
-    if !is_local(ctx, &datagram.destination) {
+    if !is_local(ctx, &datagram.destination, state) {
         counters.pass_not_local += 1;
         return xdp_action::XDP_PASS;
     }

@@ -11,7 +11,7 @@ use super::{Service, inline, service};
 use crate::{
     maps::{ADDRESSES, CONFIG, SOCKETS, XSKS, counters, socket_counters},
     packet::{Datagram, Part, Pass, bytes, destination_v6, locate},
-    trust::{Addressee, addressee, is_martian},
+    trust::{Addressee, Origin, addressee, host_state, origin},
 };
 
 /// On the NIC.
@@ -29,6 +29,11 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         Ok(datagram) => datagram,
         Err(Pass::ExtHeader) if inline.closed != 0 && is_for_protected_v6(&ctx) => {
             counters.drop_ext_header += 1;
+            return xdp_action::XDP_DROP;
+        }
+        // Linux takes tags off one by one as long as they name no VLAN (802.1p), and then delivers.
+        Err(Pass::VlanDepth) if inline.closed != 0 => {
+            counters.drop_vlan_depth += 1;
             return xdp_action::XDP_DROP;
         }
         Err(reason) => return crate::pass(reason, counters),
@@ -99,7 +104,8 @@ fn steer(
 ) -> u32 {
     let is_closed = inline.closed != 0;
     // A frame to all is one for the server too: the stack takes it, so it must meet the hook.
-    if addressee(ctx) == Addressee::Other {
+    let state = host_state();
+    if addressee(ctx, state) == Addressee::Other {
         if is_closed {
             counters.drop_foreign_mac += 1;
             return xdp_action::XDP_DROP;
@@ -107,13 +113,18 @@ fn steer(
         counters.pass_foreign_mac += 1;
         return xdp_action::XDP_PASS;
     }
-    if is_martian(ctx, &datagram.source) {
-        if is_closed {
+    match origin(ctx, &datagram.source, state) {
+        Origin::Host => {}
+        _ if is_closed => {
             counters.drop_martian += 1;
             return xdp_action::XDP_DROP;
         }
-        counters.pass_martian += 1;
-        return xdp_action::XDP_PASS;
+        // The server would get it past the hook.
+        Origin::Odd => {}
+        Origin::Refused => {
+            counters.pass_martian += 1;
+            return xdp_action::XDP_PASS;
+        }
     }
     if ctx.data_end() - ctx.data() > config.max_frame_len as usize {
         if is_closed {

@@ -21,6 +21,7 @@ pub mod language_counters;
 pub mod latency;
 pub mod limiter;
 mod nearest;
+pub mod quarantine;
 pub mod run;
 pub mod settings;
 pub mod syntax;
@@ -61,6 +62,9 @@ impl Config {
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
             program.latencies = Arc::clone(&old.program.latencies);
+            // The new scripts may bear what the old ones didn't.
+            let longest = self.settings.corex.hook_quarantine;
+            program.languages.quarantine.set_longest(longest);
             for (_, language) in &program.scripts {
                 language.count_with(&program.languages);
             }

@@ -3,10 +3,12 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
+use tokio::{task, time};
 
 use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
     telemetry::log::Log,
 };
 use corex_script::Config;
+
+/// How often it is looked whether the workers have left a context.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Reads the configuration again and gives it to the workers.
 pub struct Reloader {
@@ -92,6 +97,7 @@ impl Reloader {
         )?;
         self.take_over(new, log);
         workers.wake();
+        tokio::spawn(retire(old));
         Ok(())
     }
 
@@ -113,6 +119,16 @@ impl Reloader {
         let program = Arc::clone(&self.current().config.program);
         Ok(self.loader.reload_scripts(program, module).await??)
     }
+}
+
+/// Keeps a context until no worker goes by it any more, so that none has to clear it up: a table of a
+/// million entries takes its time.
+async fn retire(old: Arc<PipelineContext>) {
+    while Arc::strong_count(&old) > 1 {
+        time::sleep(LOOK).await;
+    }
+    // Nobody waits for it.
+    drop(task::spawn_blocking(move || drop(old)));
 }
 
 /// What can't change while corex runs.

@@ -2,12 +2,12 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use corex_common::counters::WorkerCounters;
-use corex_script::{run::tables, settings::SharedValue};
+use corex_script::{quarantine::HeldSender, run::tables, settings::SharedValue};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -31,6 +31,9 @@ use crate::{
         trace::Traced,
     },
 };
+
+/// Bytes of a table's entries that one answer shows.
+const LISTED: usize = 16 << 20;
 
 /// What remote control has the daemon do.
 pub enum ControlCommand {
@@ -201,6 +204,17 @@ impl Daemon for Remote {
         peers::Summary::of(links.iter().map(|link| &*link.peers))
     }
 
+    fn quarantine(&self) -> Vec<HeldSender> {
+        let context = self.latest.load();
+        let languages = &context.config.program.languages;
+        languages.quarantine.senders(Instant::now())
+    }
+
+    fn release_quarantine(&self) -> usize {
+        let context = self.latest.load();
+        context.config.program.languages.quarantine.release()
+    }
+
     fn workers(&self) -> Vec<Worker> {
         let books = Remote::books(self);
         let threads = threads();
@@ -347,7 +361,7 @@ impl Daemon for Remote {
 
     fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>> {
         self.table(table, |table| {
-            let entries = table.entries(most).into_iter();
+            let entries = table.entries(most, LISTED).into_iter();
             entries
                 .map(|entry| TableEntry {
                     slot: entry.part as u32,

@@ -350,9 +350,15 @@ impl Object {
     pub fn host_maps(&self) -> Result<HostMaps> {
         let macs = HashMap::try_from(self.own_hash(host::HOST_MACS)?);
         let addresses = HashMap::try_from(self.own_hash(host::HOST_ADDRESSES)?);
+        let Some(Map::Array(state)) = self.ebpf.map(host::HOST_STATE) else {
+            return Err(ObjectError::Missing(host::HOST_STATE));
+        };
+        let state = own_descriptor(host::HOST_STATE, state)?;
+        let state = Array::try_from(Map::Array(state));
         Ok(HostMaps::new(
             at(host::HOST_MACS, macs)?,
             at(host::HOST_ADDRESSES, addresses)?,
+            at(host::HOST_STATE, state)?,
         ))
     }
 
@@ -361,9 +367,7 @@ impl Object {
         let Some(Map::HashMap(data)) = self.ebpf.map(name) else {
             return Err(ObjectError::Missing(name));
         };
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        let fd = fd.map_err(ObjectError::Descriptor)?;
-        Ok(Map::HashMap(at(name, MapData::from_fd(fd))?))
+        Ok(Map::HashMap(own_descriptor(name, data)?))
     }
 
     /// What every map takes, by name.
@@ -438,6 +442,13 @@ impl Object {
         WorkerSlots::of_map(data.fd().as_fd(), maps::MAX_WORKERS as usize)
             .map_err(ObjectError::Mapping)
     }
+}
+
+/// The same map by another descriptor.
+fn own_descriptor(name: &'static str, data: &MapData) -> Result<MapData> {
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(ObjectError::Descriptor)?;
+    at(name, MapData::from_fd(fd))
 }
 
 /// A map of counters, mapped into memory.

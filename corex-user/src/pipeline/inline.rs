@@ -64,6 +64,11 @@ impl Pipeline {
             connection: None,
         };
         self.runtime.begin_message();
+        // The server is everybody's: what it sends is held by who gets it.
+        self.runtime.sender = Some(match direction {
+            Direction::Incoming => packet.source,
+            Direction::Outgoing => packet.local,
+        });
         let mut pass = Pass {
             context: &self.context,
             counters: &mut self.counters,

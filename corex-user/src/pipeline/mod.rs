@@ -167,6 +167,7 @@ impl Pipeline {
             return;
         }
         self.runtime.begin_message();
+        self.runtime.sender = Some(inbound.source);
         let mut pass = Pass {
             context: &self.context,
             counters: &mut self.counters,
@@ -213,7 +214,13 @@ impl Pipeline {
                         message = &self.decoded;
                     }
                     HookOutcome::Unset => pass.counters.hook_unset += 1,
-                    HookOutcome::Failed => pass.counters.hook_failed += 1,
+                    HookOutcome::Failed => {
+                        pass.counters.hook_failed += 1;
+                        if corex.drops_on_hook_failure {
+                            pass.counters.drop_hook_failed += 1;
+                            return;
+                        }
+                    }
                     HookOutcome::Empty => {
                         pass.counters.drop_hook_empty += 1;
                         return;
@@ -273,6 +280,7 @@ impl Pipeline {
             (Some(Failure::Ttl), _) => &mut counters.drop_send_ttl,
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
+            (Some(Failure::HookFailed), _) => &mut counters.drop_hook_failed,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
             (Some(Failure::QueueFull), _) => &mut counters.drop_send_queue_full,
             (Some(Failure::NoConnection), _) => &mut counters.drop_send_no_connection,

@@ -33,6 +33,7 @@ pub enum Failure {
     OwnSocket,
     Ttl,
     TooLong,
+    HookFailed,
     HookEmpty,
     HookTooLong,
     QueueFull,
@@ -146,6 +147,7 @@ impl Pass<'_, '_> {
         encoded: &mut Vec<u8>,
     ) -> Result<bool, (Failure, SendError)> {
         let corex = &self.context.config.settings.corex;
+        let drops_on_failure = corex.drops_on_hook_failure;
         if !corex.network_io_intercept || !corex.intercept_send || self.in_hook {
             return Ok(false);
         }
@@ -174,7 +176,12 @@ impl Pass<'_, '_> {
                 return Ok(true);
             }
             HookOutcome::Unset => self.counters.hook_unset += 1,
-            HookOutcome::Failed => self.counters.hook_failed += 1,
+            HookOutcome::Failed => {
+                self.counters.hook_failed += 1;
+                if drops_on_failure {
+                    return Err((Failure::HookFailed, SendError::Hook));
+                }
+            }
             HookOutcome::Empty => return Err((Failure::HookEmpty, SendError::Hook)),
             HookOutcome::TooLong => return Err((Failure::HookTooLong, SendError::Hook)),
         }

@@ -357,6 +357,46 @@ fn an_unset_or_integer_avp_leaves_the_message_as_it_was() {
     }
 }
 
+/// A hook that fails on what comes in, or on what goes out.
+fn failing(direction: &str) -> String {
+    let fails = format!("if ({direction}is_incoming()) {{ $var(z) = 1 / $var(none); }}");
+    hooked(&format!("{fails} $avp(msg) = $mb;"))
+}
+
+#[test]
+fn what_the_hook_fails_on_goes_on_or_is_dropped_as_on_hook_failure_says() {
+    let drops = "modparam(\"corex\", \"on_hook_failure\", \"drop\")\n";
+    let passes = "modparam(\"corex\", \"on_hook_failure\", \"pass\")\n";
+    for direction in ["", "!"] {
+        let text = failing(direction);
+        for parameter in ["", passes] {
+            let mut egress = Recorder::default();
+            let counters = pass(&format!("{text}{parameter}"), REQUEST, &mut egress);
+            let counts = (
+                counters.sent,
+                counters.hook_failed,
+                counters.drop_hook_failed,
+            );
+            assert_eq!((counts, egress.left.len()), ((1, 1, 0), 1), "{direction}");
+        }
+        let counters = dropped(&format!("{text}{drops}"), REQUEST);
+        let counts = (counters.hook_failed, counters.drop_hook_failed);
+        assert_eq!(counts, (1, 1), "{direction}");
+    }
+}
+
+#[test]
+fn an_avp_that_the_script_leaves_unset_is_its_decision() {
+    let drops = "modparam(\"corex\", \"on_hook_failure\", \"drop\")\n";
+    let mut egress = Recorder::default();
+    let counters = pass(
+        &format!("{}{drops}", hooked("$var(x) = 1;")),
+        REQUEST,
+        &mut egress,
+    );
+    assert_eq!((counters.hook_unset, counters.sent), (2, 1));
+}
+
 #[test]
 fn an_empty_avp_drops_the_message_on_either_side() {
     let counters = dropped(&hooked("$avp(msg) = \"\";"), REQUEST);

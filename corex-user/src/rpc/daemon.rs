@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::later::Later;
 use crate::telemetry::{peers::Summary, trace::Traced};
+use corex_script::quarantine::HeldSender;
 
 /// The running daemon as commands see it.
 pub trait Daemon: Send + Sync {
@@ -26,6 +27,10 @@ pub trait Daemon: Send + Sync {
     fn books(&self) -> String;
     /// What was received from and sent to each peer.
     fn peers(&self) -> Summary;
+    /// Senders whose messages are kept from scripts in other languages, the longest held first.
+    fn quarantine(&self) -> Vec<HeldSender>;
+    /// Lets them go. Returns how many senders were known to have failed.
+    fn release_quarantine(&self) -> usize;
     /// The workers, once for each receive queue that they have.
     fn workers(&self) -> Vec<Worker>;
     /// How much memory workers share.
@@ -45,7 +50,7 @@ pub trait Daemon: Send + Sync {
 
     /// The hash tables, the one declared last first, as Kamailio lists them.
     fn tables(&self) -> Vec<Table>;
-    /// The entries of a table, at most `most`; `None`: there is no such table.
+    /// The entries of a table, at most `most`, and no more bytes than one answer may have; `None`: there is no such table.
     fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>>;
     /// One entry of a table.
     ///

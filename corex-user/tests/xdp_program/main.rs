@@ -93,7 +93,7 @@ fn host() -> HostTables {
     HostTables {
         macs: OWN_MACS.map(mac).into(),
         addresses: locals.into_iter().chain(others).collect(),
-        overflow: Vec::new(),
+        ..HostTables::default()
     }
 }
 

@@ -5,6 +5,7 @@ mod addresses;
 mod calls;
 mod clients;
 mod configurations;
+mod control;
 mod examples;
 mod files;
 mod inline;

@@ -24,6 +24,7 @@ use regex::bytes::Regex;
 use self::review::{Reviewed, Written};
 use self::route::Declared;
 use crate::function::{ConstantCall, Function, Module, Modules, Sources};
+use crate::language_counters::Languages;
 
 use self::names::Names;
 use crate::run::node::{AvpId, Block, VarId};
@@ -258,7 +259,7 @@ impl Checker {
             max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
             sockets,
-            languages: Arc::default(),
+            languages: Arc::new(Languages::new(self.settings.corex.hook_quarantine)),
             latencies: Arc::default(),
             make_compiler: self.make_compiler(&settings),
             settings,

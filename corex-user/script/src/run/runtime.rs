@@ -1,6 +1,7 @@
 //! One worker's interpreter: what lasts from message to message.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -100,6 +101,11 @@ pub struct Runtime {
     spare: Changes,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
     pub depth: u32,
+    /// Who sent the message in hand, or for one of the protected server's who gets it; `None`: that
+    /// isn't known, and nobody is held for what it does to scripts.
+    pub sender: Option<SocketAddr>,
+    /// A script in another language failed, or wasn't run, since the hook began.
+    pub language_failed: bool,
 }
 
 impl Runtime {
@@ -124,6 +130,8 @@ impl Runtime {
             scratch: Edits::default(),
             spare: Changes::default(),
             depth: 0,
+            sender: None,
+            language_failed: false,
             program: Arc::new(program),
         }
     }
@@ -155,6 +163,7 @@ impl Runtime {
         self.store.begin_message();
         self.by_name.begin_message(&mut self.store);
         self.depth = 0;
+        self.sender = None;
     }
 
     /// Runs `request_route` or `reply_route` on a message, whichever fits it.
@@ -244,6 +253,7 @@ impl NetworkHook for Runtime {
             return HookOutcome::Unchanged;
         };
         let began = Instant::now();
+        self.language_failed = false;
         let end = self.run(
             &program,
             Some(route),
@@ -280,6 +290,7 @@ impl NetworkHook for Runtime {
                     HookOutcome::Replaced
                 }
             }
+            _ if self.language_failed => HookOutcome::Failed,
             unset => {
                 if let Some(held_back) = self.limits.unset.allow() {
                     let state = match unset {

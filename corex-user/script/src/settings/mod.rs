@@ -128,6 +128,11 @@ pub struct Corex {
     pub alias_subdomains: Vec<alias::Entry>,
     /// Peers whose messages each worker counts one by one.
     pub max_peers: u32,
+    /// The longest that a sender's messages are kept from scripts that they cost too much of; zero:
+    /// they aren't.
+    pub hook_quarantine: Duration,
+    /// Whether a message that the hook failed on is dropped; else it goes on as it was.
+    pub drops_on_hook_failure: bool,
     /// Whether a reply goes back only if it answers what was forwarded.
     pub reply_check: bool,
     /// Where the keys are by which that is seen; `None`: one that is made at the start.
@@ -150,6 +155,8 @@ impl Default for Corex {
             tls_ca_list: None,
             alias_subdomains: Vec::new(),
             max_peers: 100,
+            hook_quarantine: Duration::from_secs(10),
+            drops_on_hook_failure: false,
             reply_check: true,
             reply_key_file: None,
             interfaces: Vec::new(),

@@ -34,6 +34,8 @@ pub struct StreamSettings {
     pub queue: usize,
     /// Bytes that may wait for one connection (`tcp_conn_wq_max`).
     pub queue_bytes: usize,
+    /// Bytes that may wait for all connections together (`tcp_wq_max`).
+    pub all_queue_bytes: usize,
     /// Whether a connection is opened for a reply whose own is gone (`tcp_reply_connect` of the
     /// module corex).
     pub reply_connect: bool,
@@ -57,6 +59,7 @@ impl Default for StreamSettings {
             max_message: 65_535,
             queue: 1024,
             queue_bytes: 4 << 20,
+            all_queue_bytes: 64 << 20,
             reply_connect: false,
             ca: None,
         }

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use super::{
     Delivery, Inbox,
     connection::{End, Item, Line, Times},
     places::{NoPlace, Opener},
-    table::{Entry, PeerKey, Table},
+    table::{Entry, PeerKey, Table, Waiting},
     tls::Tls,
 };
 use crate::telemetry::stream_counters::StreamCounters;
@@ -188,7 +188,7 @@ impl Streams {
         state.places.take(&inner.settings, opener, key.0.ip())?;
         state.turn = state.turn.wrapping_add(1);
         let (sender, receiver) = mpsc::channel(inner.settings.queue.max(1));
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::new(Arc::clone(&state.waiting)));
         let line = Line {
             id,
             peer: key.0,
@@ -312,7 +312,7 @@ impl Streams {
             .filter(|id| state.connections.contains_key(id))
             .or_else(|| state.by_peer.get(&key).copied());
         if let Some(entry) = known.and_then(|id| state.connections.get(&id)) {
-            return entry.put(payload, inner.settings.queue_bytes);
+            return entry.put(payload, &inner.settings);
         }
         if is_reply && !inner.settings.reply_connect {
             return Err(SendError::NoConnection);
@@ -347,7 +347,7 @@ impl Streams {
             .connections
             .get(&place.line.id)
             .map_or(Err(SendError::QueueFull), |entry| {
-                entry.put(payload, inner.settings.queue_bytes)
+                entry.put(payload, &inner.settings)
             });
         drop(state);
         let streams = self.clone();

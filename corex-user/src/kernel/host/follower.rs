@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, sync::oneshot, time};
 
 use super::{
     changes,
+    leniency::Leniency,
     maps::HostMaps,
     snapshot::{Applied, Snapshot},
     tables::HostTables,
@@ -69,6 +70,8 @@ impl HostFollower {
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             indices: interfaces.iter().map(|i| i.index).collect(),
             snapshot: Snapshot::default(),
+            leniency: Leniency::open(interfaces),
+            flags: 0,
             overflow: Vec::new(),
             is_first: true,
         };
@@ -101,6 +104,8 @@ struct Followed {
     names: BTreeSet<String>,
     indices: BTreeSet<u32>,
     snapshot: Snapshot,
+    leniency: Leniency,
+    flags: u32,
     overflow: Vec<&'static str>,
     is_first: bool,
 }
@@ -214,9 +219,11 @@ async fn read(handle: &Handle) -> Result<Snapshot, FollowError> {
 impl Followed {
     /// Brings the maps in step, and says what has changed.
     fn take(&mut self, snapshot: Snapshot) -> Result<(), FollowError> {
-        if snapshot == self.snapshot {
+        let flags = self.leniency.flags();
+        if snapshot == self.snapshot && flags == self.flags {
             return Ok(());
         }
+        self.flags = flags;
         // One that is made anew under its name has another index.
         let links = &snapshot.links;
         self.indices.retain(|index| links.contains_key(index));
@@ -224,7 +231,8 @@ impl Followed {
             .iter()
             .filter(|(_, link)| self.names.contains(&link.name));
         self.indices.extend(named.map(|(index, _)| *index));
-        let tables = HostTables::of(&snapshot, &self.indices);
+        let mut tables = HostTables::of(&snapshot, &self.indices);
+        tables.flags = flags;
         self.maps.write(&tables)?;
         if !self.is_first
             && let Some(line) = changes::told(&self.snapshot, &snapshot, &self.indices)

@@ -4,6 +4,7 @@
 mod addresses;
 mod changes;
 mod follower;
+mod leniency;
 mod links;
 mod maps;
 mod snapshot;

@@ -23,6 +23,8 @@ pub struct HostTables {
     pub macs: BTreeMap<HostMac, u32>,
     /// What is in HOST_ADDRESSES.
     pub addresses: BTreeMap<HostAddress, u32>,
+    /// Flags of HOST_STATE.
+    pub flags: u32,
     /// Why there is less in them than the host has.
     pub overflow: Vec<&'static str>,
 }

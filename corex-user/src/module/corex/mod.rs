@@ -242,6 +242,38 @@ const PARAMETERS: &[Parameter] = &[
               scripts may read. Default: none is asked for.",
     },
     Parameter {
+        name: "on_hook_failure",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                settings.corex.drops_on_hook_failure = word(text, "pass", "drop")?;
+                Ok(())
+            },
+            help: "write \"pass\" or \"drop\"",
+        },
+        doc: "Proxy mode: what becomes of a message when event_route[network:msg] fails: by an error \
+              of its own, or since a script in Lua or Perl that it called failed or wasn't run, and \
+              msg_avp is not set. \"pass\": it goes on as it was. \"drop\": it is dropped, and \
+              counted as drop_hook_failed. Default: \"pass\". In inline mode on_failure says it.",
+    },
+    Parameter {
+        name: "hook_quarantine",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 86_400,
+            set: |settings, value| {
+                settings.corex.hook_quarantine = std::time::Duration::from_secs(value as u64);
+            },
+        },
+        doc: "Who sends a message that costs Lua or Perl all the time or memory that a call may take, or \
+              its process (Perl: two such messages), is kept from that language for 100 ms, and twice \
+              as long each time up to so many seconds: calls are false. It is the sender's \
+              address and port, from four ports on the address (IPv6: the /64); only when eight \
+              addresses do so within ten seconds all calls rest. 0: they always do. corex.quarantine \
+              shows who is held. Default: 10.",
+    },
+    Parameter {
         name: "reply_check",
         aliases: &[],
         kind: ParameterKind::Int {

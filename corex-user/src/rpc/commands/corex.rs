@@ -9,6 +9,7 @@ use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
 use crate::telemetry::peers::Counts;
+use corex_script::quarantine::HeldSender;
 
 /// What Kamailio prints where there is nothing.
 const NONE: &str = "-";
@@ -87,6 +88,29 @@ const ALL: &[RpcCommand] = &[
         ],
         result: Answer::Nothing,
         handler: Handler::Now(pkg_summary),
+    },
+    RpcCommand {
+        name: "corex.quarantine",
+        doc: &[
+            "Lists the senders whose messages skip Lua or Perl, since they cost too much (the parameter \
+             hook_quarantine), the longest held first.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(quarantine),
+    },
+    RpcCommand {
+        name: "corex.quarantine_release",
+        doc: &[
+            "Lets all senders go that corex.quarantine lists, and forgets what they did.",
+            "Shows how many senders it had noted.",
+        ],
+        params: &[],
+        result: Answer::One(Kind::Int),
+        handler: Handler::Now(|call| {
+            let count = call.daemon.release_quarantine();
+            Ok(Reply::one(i64::try_from(count).unwrap_or(i64::MAX)))
+        }),
     },
     RpcCommand {
         name: "corex.reload",
@@ -230,6 +254,18 @@ fn peers(call: Call<'_>) -> Outcome {
         ])
     };
     Ok(summary.rows().into_iter().map(row).collect())
+}
+
+fn quarantine(call: Call<'_>) -> Outcome {
+    let row = |held: HeldSender| {
+        Value::fields([
+            ("sender", held.sender.as_str().into()),
+            ("language", held.language.into()),
+            ("failures", u64::from(held.failures).into()),
+            ("seconds_left", Value::Double(held.left.as_secs_f64())),
+        ])
+    };
+    Ok(call.daemon.quarantine().into_iter().map(row).collect())
 }
 
 fn debug(call: Call<'_>) -> Outcome {

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
+use corex_script::quarantine::HeldSender;
 
 /// What a [`Fake`] was told to do, in words.
 #[derive(Default)]
@@ -151,6 +152,20 @@ impl Daemon for Fake {
 
     fn books(&self) -> String {
         "{}".to_owned()
+    }
+
+    fn quarantine(&self) -> Vec<HeldSender> {
+        vec![HeldSender {
+            sender: "192.0.2.1:5060".to_owned(),
+            language: "perl",
+            failures: 3,
+            left: Duration::from_millis(1500),
+        }]
+    }
+
+    fn release_quarantine(&self) -> usize {
+        self.tell("release the quarantine");
+        1
     }
 
     fn peers(&self) -> Summary {

@@ -187,6 +187,15 @@ pub const CORE: &[CoreParam] = &[
         doc: "Bytes that may wait to be sent by one TCP connection. Default: 4194304.",
     },
     CoreParam {
+        name: "tcp_wq_max",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 1 << 40,
+            set: |settings, value| settings.stream.all_queue_bytes = value as usize,
+        },
+        doc: "Bytes that may wait to be sent by all TCP connections together. Default: 67108864.",
+    },
+    CoreParam {
         name: "max_while_loops",
         kind: CoreKind::Int {
             min: 1,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::shard::{Entry, Freed, Shard, cost};
+use super::shard::{Entry, Freed, PER_ENTRY, Shard, cost};
 use crate::settings::{SharedValue, TableConfig};
 
 /// Locks that a table is divided among: workers rarely meet, and when a part grows, few entries
@@ -235,16 +235,19 @@ impl Table {
         }
     }
 
-    /// At most `most` entries.
-    pub fn entries(&self, most: usize) -> Vec<Listed> {
+    /// At most `most` entries, and of those no more than `bytes` bytes hold.
+    pub fn entries(&self, most: usize, bytes: usize) -> Vec<Listed> {
         let now = Instant::now();
         let mut found = Vec::new();
+        let mut bytes = bytes;
         for (part, shard) in self.shards.iter().enumerate() {
             // By key, since one may take another position between two steps.
             let mut of_part: HashMap<Box<[u8]>, Listed> = HashMap::new();
             let room = most.saturating_sub(found.len());
             self.walk(shard, now, |key, entry| {
-                if of_part.len() < room {
+                let size = cost(key, &entry.value);
+                if of_part.len() < room && size <= bytes {
+                    bytes -= size;
                     let left = entry.expires.map(|at| at.saturating_duration_since(now));
                     let listed = Listed {
                         part,
@@ -257,7 +260,7 @@ impl Table {
                 true
             });
             found.extend(of_part.into_values());
-            if found.len() >= most {
+            if found.len() >= most || bytes < PER_ENTRY {
                 break;
             }
         }

@@ -241,7 +241,19 @@ fn memory_is_given_back_when_most_entries_have_gone() {
     let used = table.used();
     assert_eq!((used.entries, used.bytes), (1, PER_ENTRY + 4));
     assert_eq!(table.parts().iter().sum::<usize>(), 1);
-    assert_eq!(table.entries(10).len(), 1);
+    assert_eq!(table.entries(10, usize::MAX).len(), 1);
+}
+
+#[test]
+fn what_is_listed_is_bounded_in_bytes_too() {
+    let table = table(TableConfig::default());
+    for n in 0..100u32 {
+        table.set(&n.to_be_bytes(), text(1000));
+    }
+    let size = PER_ENTRY + 4 + 1000;
+    assert_eq!(table.entries(1000, 7 * size + 10).len(), 7);
+    assert_eq!(table.entries(5, usize::MAX).len(), 5);
+    assert_eq!(table.used().entries, 100);
 }
 
 #[derive(Clone, Debug)]
@@ -290,7 +302,7 @@ proptest! {
             prop_assert!(used.entries <= 50 && used.bytes <= 6000, "{used:?}");
         }
         // Takes out what is over.
-        let listed = table.entries(usize::MAX);
+        let listed = table.entries(usize::MAX, usize::MAX);
         let bytes: usize = listed.iter().map(|e| cost(&e.key, &e.value)).sum();
         let used = table.used();
         prop_assert_eq!((used.entries, used.bytes), (listed.len(), bytes));
