@@ -17,6 +17,7 @@ const DISPATCHER: &str = "xdp_dispatcher";
 /// A program, and who has to do with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct XdpOwner {
+    interface: String,
     id: u32,
     name: String,
     uid: Option<u32>,
@@ -27,9 +28,10 @@ pub struct XdpOwner {
 
 impl XdpOwner {
     /// That of the program on an interface. `None`: there is none, or the kernel doesn't tell.
-    pub fn of(ifindex: u32) -> Option<Self> {
+    pub fn of(interface: &str, ifindex: u32) -> Option<Self> {
         let id = program_on(ifindex)?;
         let mut owner = Self {
+            interface: interface.to_owned(),
             id,
             processes: holders(Path::new("/proc"), id),
             ..Self::default()
@@ -70,7 +72,8 @@ impl fmt::Display for XdpOwner {
             write!(
                 f,
                 "; it is libxdp's and calls other programs, which corex can't join: `xdp-loader \
-                 status` lists them, `xdp-loader unload IF --all` takes them off"
+                 status` lists them, `xdp-loader unload {} --all` takes them off",
+                self.interface
             )?;
         }
         Ok(())
@@ -154,6 +157,7 @@ mod tests {
     #[test]
     fn it_says_what_is_known_and_for_libxdp_what_to_do() {
         let owner = XdpOwner {
+            interface: "eth0".to_owned(),
             id: 42,
             name: "probe".to_owned(),
             uid: Some(0),
@@ -163,6 +167,7 @@ mod tests {
         let text = "program 42 `probe`, loaded 9 s ago by user 0, held by a (7), b (8)";
         assert_eq!(owner.to_string(), text);
         let dispatcher = XdpOwner {
+            interface: "eth0".to_owned(),
             id: 3,
             name: DISPATCHER.to_owned(),
             ..XdpOwner::default()
@@ -172,10 +177,11 @@ mod tests {
             text.contains("held by no process; it is libxdp's"),
             "{text}"
         );
+        assert!(text.contains("`xdp-loader unload eth0 --all`"), "{text}");
     }
 
     #[test]
     fn an_interface_without_a_program_has_no_owner() {
-        assert_eq!(XdpOwner::of(u32::MAX), None);
+        assert_eq!(XdpOwner::of("none", u32::MAX), None);
     }
 }

@@ -122,3 +122,35 @@ fn messages_come_by_xdp_on_what_carries_others_and_leave_by_kernel_sockets() -> 
     }
     Ok(())
 }
+
+#[test]
+fn where_another_program_is_attached_it_is_said_whose_and_it_stays() -> Result<()> {
+    let (corex, peer, work) = (
+        Namespace::new("corex")?,
+        Namespace::new("peer")?,
+        WorkDir::new()?,
+    );
+    veth((&corex, "nic"), (&peer, "eth0"))?;
+    corex.address("nic", "10.0.7.1/24")?;
+    let options = |port: u16| -> Result<CorexOptions> {
+        let text = format!("listen=udp:10.0.7.1:{port}\nrequest_route {{ drop; }}\n");
+        let file = work.write(&format!("corex{port}.cfg"), text)?;
+        Ok(CorexOptions::new(&file).engine("xdp").interface("nic"))
+    };
+    let first = options(5060)?.start(&corex, work.path(), "first")?;
+    let program = corex.xdp_program("nic")?;
+    let binary = corex_lab::corex::binary()?;
+    let second = options(5070)?.spawn(corex.command(binary), work.path(), "second")?;
+    ensure!(!second.process.wait(LIMIT)?.success());
+    let log = second.log();
+    let holder = format!("corex ({})", first.process.pid());
+    for part in [
+        "another XDP program is attached",
+        "`corex_ingress`, loaded",
+        &holder,
+    ] {
+        ensure!(log.contains(part), "{part}: {log}");
+    }
+    ensure!(program.is_some() && corex.xdp_program("nic")? == program);
+    first.stop()?.check_balance()
+}

@@ -134,6 +134,9 @@ impl PacketEngine {
             .clamp(1, maps::MAX_WORKERS);
         let links = worker_links(workers, settings, listeners);
 
+        // Generic XDP never gets packets that the NIC wrote into packet memory.
+        let is_generic = |(_, mode): &(u32, Mode)| *mode == Mode::Skb;
+        let copy = options.copy || attached.modes.iter().any(is_generic);
         let heartbeats = object.heartbeats()?;
         let fragments = Arc::<Fragments>::default();
         let mut sides = Vec::new();
@@ -150,7 +153,7 @@ impl PacketEngine {
                 continue;
             }
             let queues: Vec<(u32, u32)> = mine.iter().map(|s| (s.ifindex, s.queue)).collect();
-            let (umem, pool, sockets) = bind(&queues, chunk_size, options.copy)?;
+            let (umem, pool, sockets) = bind(&queues, chunk_size, copy)?;
             packet_memory += umem.size();
             let mut gauges = Vec::new();
             for (slot, socket) in mine.iter().zip(&sockets) {
