@@ -6,6 +6,7 @@ mod engine;
 mod front_ends;
 mod hardening;
 mod inline;
+mod keeper;
 mod loader;
 mod memory;
 mod options;
@@ -35,6 +36,7 @@ use self::{
     control::Control,
     engine::{Ending, PacketEngine},
     front_ends::FrontEnds,
+    keeper::Keeper,
     loader::Loader,
     reload::Reloader,
     remote::Remote,
@@ -93,6 +95,10 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let (next_hops, resolver) = routes::next_hops();
     let mut engine = PacketEngine::start(&config.settings, &listeners, options, &next_hops)?;
     let parts = Parts::new(engine.take_workers(), own, &config.settings.datagrams)?;
+    engine
+        .set_wakers(&parts.wakers())
+        .context("duplicate a wake-up pair")?;
+    let mut keeper = Keeper::start(&engine)?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
     let front_ends = FrontEnds::bind(&config)?;
     let loader = Loader::start()?;
@@ -168,11 +174,15 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         watchdog: Watchdog::new(),
         turns: Vec::new(),
     };
+    if let Some(keeper) = &mut keeper {
+        keeper.keep(&remote);
+    }
     tracing::info!("ready: {status}");
     service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));
     service::stopping();
     let ending = *outcome.as_ref().unwrap_or(&Ending::Stop);
+    drop(keeper);
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach(ending, is_closed);
     workers.stop();

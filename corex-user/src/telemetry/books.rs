@@ -36,7 +36,7 @@ pub struct InterfaceLine {
     pub index: u32,
     /// Name.
     pub name: String,
-    /// `native` or `skb`.
+    /// `native` or `skb`; `none` while it is gone.
     pub mode: String,
     /// Queues that are served by AF_XDP.
     pub queues: u32,
@@ -44,6 +44,8 @@ pub struct InterfaceLine {
     pub zero_copy: bool,
     /// Why not, where the kernel was asked and refused.
     pub zero_copy_refusal: Option<String>,
+    /// How often the program was attached to it again, as it had been removed and made anew.
+    pub reattached: u64,
 }
 
 /// A listen socket as the books show it.
@@ -231,6 +233,7 @@ impl Books {
                 "queues": i.queues,
                 "zero_copy": i.zero_copy,
                 "zero_copy_refusal": i.zero_copy_refusal,
+                "reattached": i.reattached,
             })).collect::<Vec<_>>(),
             "sockets": self.sockets.iter().map(|s| {
                 let mut line = group(&SocketCounters::NAMES, &s.counters.values());

@@ -151,6 +151,7 @@ fn the_dashboard_asks_for_nothing_that_is_not_there() {
         queues: 1,
         zero_copy: false,
         zero_copy_refusal: None,
+        reattached: 2,
     });
     books.queues.push(QueueLine {
         interface: "eth0".to_owned(),
