@@ -44,6 +44,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ("port", "Port."),
             ("proto", "17: UDP."),
             ("family", "4 or 6."),
+            (
+                "ifindex",
+                "Of an IPv6 link-local address: index of the interface where packets arrive. Else 0.",
+            ),
         ],
         value: fields! {
             "id": "Its place among the listen lines, from 0: the index in SOCKET_COUNTS.",
