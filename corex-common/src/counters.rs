@@ -329,7 +329,8 @@ counters! {
         out_socket_too_big: plain,
         /// Of these, because the AF_XDP transmit ring or the frame pool was exhausted.
         out_socket_ring_full: plain,
-        /// Of these, because no queue of the worker on that interface transmits.
+        /// Of these, because the worker has no queue that transmits on the interface that the route
+        /// names: without XDP there, or a bridge, bond or VLAN device above its NIC.
         out_socket_no_queue: plain,
         /// Transmissions handed over: by a stream, or to a name that must be looked up.
         out_carried: plain,

@@ -24,6 +24,7 @@ mod remote;
 mod replies;
 mod roads;
 mod settings;
+mod stacking;
 mod stateless;
 mod syslog;
 mod top;

@@ -9,6 +9,7 @@ use crate::{
         inline::{Detour, Detours},
         options::Options,
     },
+    io::transmit::refusal,
     kernel::{
         attach::{self, Mode, ModeChoice},
         host::{LiveMtu, Mtus},
@@ -195,6 +196,7 @@ impl Nics {
                 mode: mode.to_string(),
                 queues: of_interface().count() as u32,
                 zero_copy: of_interface().all(|q| q.bound.zero_copy),
+                zero_copy_refusal: of_interface().find_map(|q| q.bound.refusal).map(refusal),
                 reattached,
             }
         };
@@ -212,6 +214,7 @@ impl Nics {
             mode: "none".to_owned(),
             queues: 0,
             zero_copy: false,
+            zero_copy_refusal: None,
             reattached: nic.reattached,
         });
         there.chain(gone).collect()
