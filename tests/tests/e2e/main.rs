@@ -23,6 +23,7 @@ mod reload;
 mod remote;
 mod replies;
 mod roads;
+mod routes;
 mod settings;
 mod stacking;
 mod stateless;

@@ -2,6 +2,7 @@
 
 mod books;
 mod follow;
+mod host;
 mod nics;
 mod refusal;
 mod slots;
