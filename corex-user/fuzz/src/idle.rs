@@ -9,8 +9,8 @@ use corex_script::quarantine::HeldSender;
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
-    Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet, Process,
-    Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
+    Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotReloaded, NotSet,
+    Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
@@ -105,6 +105,10 @@ impl Daemon for Idle {
 
     fn peers(&self) -> Summary {
         Summary::default()
+    }
+
+    fn host(&self) -> Vec<HostInterface> {
+        Vec::new()
     }
 
     fn quarantine(&self) -> Vec<HeldSender> {
