@@ -107,6 +107,10 @@ impl Daemon for Idle {
         Summary::default()
     }
 
+    fn host(&self) -> Vec<HostInterface> {
+        Vec::new()
+    }
+
     fn quarantine(&self) -> Vec<HeldSender> {
         Vec::new()
     }

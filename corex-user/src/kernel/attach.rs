@@ -8,7 +8,7 @@ use aya::programs::{
     xdp::XdpMode,
 };
 
-use super::{extack, interfaces::Interface, offload};
+use super::{extack, interfaces::Interface, offload, xdp_owner::XdpOwner};
 
 /// Which attachment the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -130,11 +130,18 @@ fn attach_in(
                 .ok()
                 .and_then(|fd| extack::why_not(interface.index, fd.as_fd(), mode == Mode::Native));
             let errno = errno(&error);
+            let remedy = remedy(errno, words.as_deref(), interface);
+            let mut reason = words.unwrap_or_else(|| describe(&error));
+            if remedy == Some(OCCUPIED)
+                && let Some(owner) = XdpOwner::of(&interface.name, interface.index)
+            {
+                reason = format!("{reason}: {owner}");
+            }
             Err(AttachError {
                 interface: interface.name.clone(),
                 mode,
-                remedy: remedy(errno, words.as_deref(), interface),
-                reason: words.unwrap_or_else(|| describe(&error)),
+                remedy,
+                reason,
             })
         }
     }

@@ -21,4 +21,6 @@ pub mod pins;
 pub mod privileges;
 pub mod routes;
 pub mod sockopt;
+pub mod stacking;
 pub mod worker_counters;
+mod xdp_owner;

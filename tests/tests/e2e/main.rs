@@ -25,6 +25,7 @@ mod replies;
 mod roads;
 mod routes;
 mod settings;
+mod stacking;
 mod stateless;
 mod syslog;
 mod top;
