@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use corex_user::{
     catalogue::Chapter,
     daemon::EngineChoice,
-    kernel::{attach::ModeChoice, inline::TcChoice},
+    kernel::{attach::ModeChoice, inline::TcChoice, root_files::Kept},
 };
 
 /// eBPF/XDP-accelerated SIP interception proxy.
@@ -20,6 +20,14 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: CliCommand,
+}
+
+/// The command line of the process that keeps root's files.
+#[derive(Debug, Parser)]
+pub struct RootFilesCli {
+    /// What it does.
+    #[command(flatten)]
+    pub kept: Kept,
 }
 
 const EXIT_CODES: &str = "\
@@ -138,6 +146,18 @@ Examples:
   corex completion bash > /etc/bash_completion.d/corex
   corex completion zsh > /usr/share/zsh/vendor-completions/_corex";
 
+/// Who to go on as.
+#[derive(Debug, Default, Args)]
+pub struct RunAsArgs {
+    /// User that root goes on as once corex is set up, by name or number. Default: what the
+    /// configuration says, else corex, else nobody
+    #[arg(long, short = 'u', value_name = "USER")]
+    pub user: Option<String>,
+    /// Group that goes with it. Default: the user's
+    #[arg(long, short = 'g', value_name = "GROUP")]
+    pub group: Option<String>,
+}
+
 /// `corex run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -179,6 +199,9 @@ pub struct RunArgs {
     /// Let the XDP program log rare events (a packet for a queue without a worker)
     #[arg(long)]
     pub ebpf_log: bool,
+    /// Who to go on as.
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 }
 
 fn instance(name: &str) -> Result<String, String> {
@@ -203,6 +226,9 @@ pub struct CheckArgs {
     /// Configuration file, in Kamailio's syntax
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: PathBuf,
+    /// Who to load scripts as.
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 }
 
 /// What `corex list` lists.

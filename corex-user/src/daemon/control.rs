@@ -24,7 +24,7 @@ use super::{
     table_timer,
     workers::Workers,
 };
-use crate::kernel::routes::NextHopResolver;
+use crate::kernel::{root_files, routes::NextHopResolver};
 
 /// How often the workers are looked after, and the XDP program's log is read.
 const PULSE: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl Control<'_> {
         let books = self.remote.books();
         tracing::info!("{}", books.summary());
         if let Some(path) = &self.options.books
-            && let Err(error) = books.write(path)
+            && let Err(error) = root_files::replace(path, books.text().as_bytes())
         {
             tracing::error!(%error, "write the books to {}", path.display());
         }

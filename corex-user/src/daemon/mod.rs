@@ -50,7 +50,7 @@ use crate::{
     io::{listen, socket::KernelSocket},
     kernel::{
         pins::{self, Pins},
-        routes,
+        privileges, root_files, routes,
     },
     pipeline::Listener,
     telemetry::log::Log,
@@ -66,6 +66,7 @@ use corex_sip::Transport;
 pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
     // Goes last: a successor that gets the name finds the ports free, too.
     let mut last_of_all = Vec::new();
+    service::connect();
     let listeners = listen::resolve(&config.settings)?;
     if options.take_over && !config.settings.corex.inline.is_on {
         // It has the ports; in inline mode there are none, and it goes on until all is ready.
@@ -108,7 +109,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let reply_keys = keyring.of(&config.settings.corex)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
-    hardening::harden(&config, options, &engine, roots);
+    hardening::harden(&config, options, &engine, roots)?;
     let runtimes = Runtimes::start(&config.settings.stream)?;
     let streams = StreamService::start(
         runtimes.streams.handle(),
@@ -193,8 +194,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     last_of_all.extend(remote.engine().take_pins());
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {
-        books
-            .write(path)
+        root_files::replace(path, books.text().as_bytes())
             .with_context(|| format!("write the books to {}", path.display()))?;
     }
     outcome.map(drop)
@@ -207,7 +207,7 @@ fn state_folder(config: &Config, options: &Options) -> Option<PathBuf> {
     }
     let name = options.instance.clone();
     let name = name.unwrap_or_else(|| pins::instance_of(&options.config));
-    match state_folder::make(&name) {
+    match state_folder::make(&name, privileges::identity()) {
         Ok(folder) => Some(folder),
         Err(error) => {
             tracing::warn!(

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use anyhow::Context as _;
 
-use crate::http::read_secret;
+use crate::{http::secret_in, kernel::root_files};
 use corex_script::settings;
 use corex_sip::compose::ReplyKeys;
 
@@ -46,7 +46,7 @@ impl Keyring {
             return Ok(Some(self.own.clone()));
         };
         let what = || format!("read the keys in {} (reply_key_file)", path.display());
-        let keys = match (read_secret(path), &self.last) {
+        let keys = match (root_files::open(path).and_then(secret_in), &self.last) {
             (Err(error), Some((known, keys)))
                 if error.kind() == io::ErrorKind::PermissionDenied && known == path =>
             {

@@ -21,6 +21,8 @@ use nix::{
     unistd::Pid,
 };
 
+use super::root_files;
+
 /// Where the kernel's documentation and bpftool expect the file system for pins.
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -170,7 +172,7 @@ impl Pins {
     pub fn clear(&self) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             // What can't be removed is in the way of its successor, which then says so.
-            let _ = fs::remove_file(entry.path());
+            let _ = root_files::remove_file(&entry.path());
         }
     }
 }
@@ -181,7 +183,7 @@ impl Drop for Pins {
             return;
         }
         self.clear();
-        let _ = fs::remove_dir(&self.path);
+        let _ = root_files::remove_dir(&self.path);
     }
 }
 

@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Group, User, mkfifo};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::kernel::root_files;
 use corex_script::settings::control::Access;
 
 /// Connections that the kernel holds until they are accepted.
@@ -37,7 +38,7 @@ impl Drop for SocketFile {
         let identity = fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
         if identity.is_ok_and(|identity| identity == self.identity) {
             // A folder that is gone took the file with it.
-            let _ = fs::remove_file(&self.path);
+            let _ = root_files::remove_file(&self.path);
         }
     }
 }

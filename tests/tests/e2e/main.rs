@@ -17,6 +17,7 @@ mod maps;
 mod nics;
 mod peers;
 mod pressure;
+mod privileges;
 mod proxies;
 mod queues;
 mod reload;

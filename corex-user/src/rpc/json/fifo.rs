@@ -1,8 +1,8 @@
 //! JSON-RPC over a FIFO: documents one after the other, replies into the client's own FIFO.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::answer::{Answered, answer};
 use super::parse::{Piece, next_document};
+use crate::kernel::root_files;
 use crate::rpc::limits::Client;
 use crate::rpc::service::Rpc;
 use crate::rpc::socket_file::{self, SocketFile};
@@ -156,11 +157,7 @@ async fn deliver(path: &Path, body: &[u8]) -> io::Result<()> {
         if !fs::symlink_metadata(path)?.file_type().is_fifo() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let opened = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
-            .open(path);
-        match opened {
+        match root_files::open_fifo(path) {
             // The runtime looks whether it is a pipe once more.
             Ok(file) => return pipe::Sender::from_file(file)?.write_all(body).await,
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => sleep(LOOK).await,
