@@ -2,7 +2,7 @@
 //! Their meaning stands in `corex_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, XskMap},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, XskMap},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };

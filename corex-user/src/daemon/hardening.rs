@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{engine::PacketEngine, options::Options};
+use super::{engine::PacketEngine, handover::Offer, options::Options};
 use crate::{
     kernel::{
         confine::{self, Reach},
@@ -17,18 +17,30 @@ use corex_script::{
 
 /// Gives up every capability, and the files that nothing here needs: for the calling thread and
 /// all that it starts from now on. Scripts reach files in `roots`. What can't be given up is logged, and corex runs on.
-pub fn harden(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) {
+pub fn harden(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: FileRoots,
+) {
     if let Err(error) = privileges::drop_all() {
         tracing::warn!("{error}");
     }
-    match confine::confine(&reach(config, options, engine, roots)) {
+    match confine::confine(&reach(config, options, engine, offer, roots)) {
         Ok(true) => tracing::debug!("files are confined by Landlock"),
         Ok(false) => tracing::info!("this kernel has no Landlock: files are not confined"),
         Err(error) => tracing::warn!("files are not confined: {error}"),
     }
 }
 
-fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) -> Reach {
+fn reach(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: FileRoots,
+) -> Reach {
     let settings = &config.settings;
     // Lua's require() looks beside the scripts.
     let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
@@ -65,6 +77,11 @@ fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileR
     if let DatagramAddress::Unix(path) = &json.datagram {
         write.extend(path.parent().map(Path::to_owned));
     }
+    write.extend(
+        offer
+            .and_then(|offer| offer.path().parent())
+            .map(Path::to_owned),
+    );
     write.extend(engine.pins().and_then(Path::parent).map(Path::to_owned));
     Reach { read, write }
 }

@@ -61,6 +61,8 @@ pub struct Worker {
     pub link: Arc<WorkerLink>,
     /// The worker stops when this is set.
     pub stop: Arc<AtomicBool>,
+    /// The worker [parks](Self::run) when this is set.
+    pub pause: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
     pub wake: UnixStream,
 }
@@ -92,7 +94,10 @@ impl StopClock {
 
 impl Worker {
     /// Runs until told to stop, then handles what has already arrived, for `DRAIN` at most.
-    pub fn run(mut self) {
+    ///
+    /// Or until told to pause: then it is returned between two messages, with what waits in rings and
+    /// sockets left there, for another thread or another process to go on.
+    pub fn run(mut self) -> Option<Self> {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;
         let mut statistics_at = Instant::now();
@@ -101,8 +106,13 @@ impl Worker {
             stop: Arc::clone(&self.stop),
             told: Cell::new(None),
         };
+        let pause = Arc::clone(&self.pause);
+        let is_paused = || pause.load(Ordering::Acquire);
         while !clock.is_told() {
-            let busy = self.serve_queues(|| clock.is_told());
+            if is_paused() {
+                return Some(self.park());
+            }
+            let busy = self.serve_queues(|| clock.is_told() || is_paused());
             rounds += 1;
             if busy && rounds < ROUNDS {
                 continue;
@@ -138,6 +148,19 @@ impl Worker {
             self.serve_inbox(|| clock.is_over());
         }
         self.drain(&mut buffers, &clock);
+        None
+    }
+
+    /// What streams have brought is in no descriptor, so it is handled; what is to be sent is told
+    /// the kernel.
+    fn park(mut self) -> Self {
+        while self.serve_inbox(|| false) {}
+        if let Some(xdp) = &mut self.xdp {
+            xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
+        }
+        self.read_statistics();
+        self.publish();
+        self
     }
 
     /// One batch from each queue, or less once `is_over`. Returns whether there was anything.

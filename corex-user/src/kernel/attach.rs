@@ -1,14 +1,24 @@
 //! Attaches the XDP program to interfaces: native where the driver can, else generic.
 
-use std::{fmt, os::fd::AsFd as _};
-
-use aya::programs::{
-    ProgramError, Xdp,
-    links::{FdLink, LinkError},
-    xdp::{XdpLinkId, XdpMode},
+use std::{
+    fmt, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
-use super::{extack, interfaces::Interface, offload};
+use aya::{
+    programs::{
+        ProgramError, Xdp,
+        links::{FdLink, LinkError},
+        xdp::{XdpLinkId, XdpMode},
+    },
+    sys::SyscallError,
+};
+
+use super::{extack, interfaces::Interface, offload, xdp_link::XdpLink};
+
+/// Flags of linux/if_link.h: generic XDP, and in the driver.
+const XDP_FLAGS_SKB_MODE: u32 = 2;
+const XDP_FLAGS_DRV_MODE: u32 = 4;
 
 /// Which attachment the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -57,19 +67,67 @@ pub struct Attachment {
     pub interface: Interface,
     /// How it is attached.
     pub mode: Mode,
-    link: XdpLinkId,
+    link: Link,
+}
+
+/// What holds an attachment.
+enum Link {
+    /// A descriptor that can be handed to another process.
+    Own(XdpLink),
+    /// What aya has made: pinned in inline mode, and on Linux before 5.9 no link at all.
+    Aya(XdpLinkId),
+}
+
+/// Who is to hold an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This process, and whom it hands the descriptor to.
+    Process,
+    /// A pin, which is made of [`Attachment::into_link`].
+    Pin,
 }
 
 impl Attachment {
-    /// The link alone, which then is the attachment.
+    /// The link alone, which then is the attachment; of one that [a pin](Holder::Pin) is to hold.
     ///
     /// # Errors
     /// Where the kernel has no links for XDP (before Linux 5.9).
     pub fn into_link(self, program: &mut Xdp) -> Result<FdLink, LinkError> {
+        let Link::Aya(link) = self.link else {
+            return Err(LinkError::InvalidLink);
+        };
         program
-            .take_link(self.link)
+            .take_link(link)
             .map_err(|_| LinkError::InvalidLink)?
             .try_into()
+    }
+
+    /// The attachment that another process hands over.
+    pub fn received(interface: Interface, mode: Mode, link: OwnedFd) -> Attachment {
+        Attachment {
+            interface,
+            mode,
+            link: Link::Own(XdpLink::received(link)),
+        }
+    }
+
+    /// The descriptor of the link, to be handed over. `None`: there is none.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.link {
+            Link::Own(link) => Some(link.as_fd()),
+            Link::Aya(_) => None,
+        }
+    }
+
+    /// Puts a program in the place of the one that is attached.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn replace(&self, program: &Xdp) -> io::Result<()> {
+        let Link::Own(link) = &self.link else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        link.update(program.fd().map_err(io::Error::other)?.as_fd())
     }
 }
 
@@ -92,6 +150,7 @@ pub fn attach(
     program: &mut Xdp,
     interface: &Interface,
     choice: ModeChoice,
+    holder: Holder,
 ) -> Result<Attachment, AttachError> {
     let name = &interface.name;
     if offload::strips_tags_of_vlans(name) {
@@ -101,7 +160,7 @@ pub fn attach(
         );
     }
     if choice != ModeChoice::Skb {
-        match attach_in(program, interface, Mode::Native) {
+        match attach_in(program, interface, Mode::Native, holder) {
             Ok(attachment) => return Ok(attachment),
             Err(error) if choice == ModeChoice::Auto && error.worth_a_fallback() => {
                 tracing::warn!("{error}; falling back to skb mode, which is slower");
@@ -109,19 +168,16 @@ pub fn attach(
             Err(error) => return Err(error),
         }
     }
-    attach_in(program, interface, Mode::Skb)
+    attach_in(program, interface, Mode::Skb, holder)
 }
 
 fn attach_in(
     program: &mut Xdp,
     interface: &Interface,
     mode: Mode,
+    holder: Holder,
 ) -> Result<Attachment, AttachError> {
-    let flag = match mode {
-        Mode::Native => XdpMode::Driver,
-        Mode::Skb => XdpMode::Skb,
-    };
-    match program.attach_to_if_index(interface.index, flag) {
+    match link(program, interface.index, mode, holder) {
         Ok(link) => Ok(Attachment {
             interface: interface.clone(),
             mode,
@@ -144,6 +200,29 @@ fn attach_in(
     }
 }
 
+fn link(program: &mut Xdp, ifindex: u32, mode: Mode, holder: Holder) -> Result<Link, ProgramError> {
+    if holder == Holder::Process {
+        let flags = match mode {
+            Mode::Native => XDP_FLAGS_DRV_MODE,
+            Mode::Skb => XDP_FLAGS_SKB_MODE,
+        };
+        match XdpLink::create(program.fd()?.as_fd(), ifindex, flags) {
+            Ok(link) => return Ok(Link::Own(link)),
+            // No links, or a refusal that aya gives likewise.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(io_error) => {
+                let call = "bpf_link_create";
+                return Err(SyscallError { call, io_error }.into());
+            }
+        }
+    }
+    let flag = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Skb => XdpMode::Skb,
+    };
+    program.attach_to_if_index(ifindex, flag).map(Link::Aya)
+}
+
 impl AttachError {
     /// A foreign program in the way stays in the way in any mode.
     fn worth_a_fallback(&self) -> bool {
@@ -156,7 +235,11 @@ impl AttachError {
 /// # Errors
 /// What the kernel says.
 pub fn detach(program: &mut Xdp, attachment: Attachment) -> Result<(), ProgramError> {
-    program.detach(attachment.link)
+    match attachment.link {
+        // Closing the only descriptor does it.
+        Link::Own(_) => Ok(()),
+        Link::Aya(link) => program.detach(link),
+    }
 }
 
 fn errno(error: &ProgramError) -> Option<i32> {

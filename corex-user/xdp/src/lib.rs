@@ -16,5 +16,5 @@ mod umem;
 
 pub use flight::Departed;
 pub use progress::Change;
-pub use socket::{Bound, QueueSocket, RING_SIZE, Statistics, XskError, open};
+pub use socket::{Bound, QueueSocket, RING_SIZE, RingLedger, Statistics, XskError, open};
 pub use umem::{Frame, FramePool, Umem};

@@ -25,6 +25,7 @@ mod roads;
 mod settings;
 mod stateless;
 mod syslog;
+mod takeover;
 mod top;
 mod transformations;
 mod trust;

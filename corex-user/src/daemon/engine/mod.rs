@@ -1,6 +1,7 @@
 //! Chooses the engine and sets it up: kernel sockets alone, or AF_XDP in front of them.
 
 mod books;
+mod heritage;
 mod start;
 
 use std::{
@@ -38,8 +39,10 @@ use crate::{
 pub enum Ending {
     /// For good.
     Stop,
-    /// A successor takes over.
+    /// A successor takes over when this one has ended.
     HandOver,
+    /// A successor has taken over.
+    HandedOver,
 }
 
 /// The engine, set up.
@@ -50,6 +53,10 @@ pub struct PacketEngine {
     /// What each worker gets; taken when they start.
     workers: Vec<Option<XdpSide>>,
     xdp: Option<Xdp>,
+    /// Packets that the predecessor's program had steered, and that the workers find in the rings.
+    taken_over: u64,
+    /// Packets that the program had steered, and that are in the rings for the successor.
+    handed_over: u64,
 }
 
 struct Xdp {
@@ -214,6 +221,11 @@ impl PacketEngine {
         let Some(xdp) = &mut self.xdp else {
             return false;
         };
+        if ending == Ending::HandedOver {
+            // The successor has the links, and its own programs in them.
+            xdp.attachments.clear();
+            return true;
+        }
         if let (Some(detours), Some(pins)) = (&mut xdp.detours, &mut xdp.pins)
             && (ending == Ending::HandOver || is_closed)
         {

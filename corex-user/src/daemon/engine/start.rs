@@ -11,6 +11,7 @@ use corex_xdp::{FramePool, QueueSocket, Umem};
 use super::{BoundQueue, PacketEngine, Xdp};
 use crate::{
     daemon::{
+        handover::Heir,
         inline::{self, Detours},
         options::{EngineChoice, Options},
     },
@@ -20,7 +21,7 @@ use crate::{
         xdp_side::XdpSide,
     },
     kernel::{
-        attach::{self, Attachment, Mode},
+        attach::{self, Attachment, Holder, Mode},
         capabilities,
         host::HostFollower,
         inline::Predecessor,
@@ -46,27 +47,32 @@ const FRAMES_TO_SEND: u32 = 2048;
 const LINK_HEADERS: u32 = MAX_LINK_LEN as u32;
 
 impl PacketEngine {
-    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
+    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet. From an heir come
+    /// the interfaces and queues that a predecessor serves until it is told to stop.
     ///
     /// # Errors
-    /// With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
+    /// With an heir, what can't be taken over, and why. With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
     pub fn start(
         settings: &Settings,
         listeners: &[Listener],
         options: &Options,
         next_hops: &NextHops,
+        mut heir: Option<&mut Heir>,
     ) -> anyhow::Result<Self> {
         if settings.corex.inline.is_on {
             if options.engine == EngineChoice::Socket {
                 bail!("inline mode needs AF_XDP: leave `--engine socket` out");
             }
-            return Self::start_xdp(settings, listeners, options, next_hops)
+            return Self::start_xdp(settings, listeners, options, next_hops, None)
                 .context("inline mode, which needs AF_XDP");
         }
         let has_datagrams = listeners.iter().any(|l| l.transport == Transport::Udp);
         if options.engine != EngineChoice::Socket && has_datagrams {
-            match Self::start_xdp(settings, listeners, options, next_hops) {
+            let of_heir = heir.as_deref_mut().filter(|heir| heir.has_xdp());
+            let is_heir = of_heir.is_some();
+            match Self::start_xdp(settings, listeners, options, next_hops, of_heir) {
                 Ok(engine) => return Ok(engine),
+                Err(error) if is_heir => return Err(error),
                 Err(error) if options.engine == EngineChoice::Xdp => return Err(error),
                 Err(error) => tracing::warn!("no AF_XDP: {error:#}; using kernel sockets alone"),
             }
@@ -76,6 +82,9 @@ impl PacketEngine {
             .workers
             .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
             .clamp(1, maps::MAX_WORKERS);
+        if let Some(heir) = heir {
+            heir.check_workers(workers)?;
+        }
         let knobs = Knobs::on_heap();
         set_knobs(&knobs, &settings.corex);
         Ok(Self {
@@ -84,6 +93,8 @@ impl PacketEngine {
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| None).collect(),
             xdp: None,
+            taken_over: 0,
+            handed_over: 0,
         })
     }
 
@@ -93,6 +104,7 @@ impl PacketEngine {
         listeners: &[Listener],
         options: &Options,
         next_hops: &NextHops,
+        mut heir: Option<&mut Heir>,
     ) -> anyhow::Result<Self> {
         let missing = capabilities::missing();
         if !missing.is_empty() {
@@ -119,7 +131,10 @@ impl PacketEngine {
         let attached = if inline.is_on {
             attach_inline(&mut object, inline, listeners, interfaces, options)?
         } else {
-            attach_proxy(&mut object, interfaces, options)?
+            match heir.as_deref_mut() {
+                Some(heir) => succeed(interfaces, heir)?,
+                None => attach_proxy(&mut object, interfaces, options)?,
+            }
         };
         let slots = assign_slots(&mut object, &attached.interfaces)?;
         // A worker for each queue that receives and transmits: those that only receive go to one
@@ -131,6 +146,9 @@ impl PacketEngine {
             .or(most_queues)
             .unwrap_or(1)
             .clamp(1, maps::MAX_WORKERS);
+        if let Some(heir) = heir.as_deref_mut() {
+            heir.check_workers(workers)?;
+        }
         let links = worker_links(workers, settings, listeners);
 
         let heartbeats = object.heartbeats()?;
@@ -149,7 +167,13 @@ impl PacketEngine {
                 continue;
             }
             let queues: Vec<(u32, u32)> = mine.iter().map(|s| (s.ifindex, s.queue)).collect();
-            let (umem, pool, sockets) = bind(&queues, chunk_size, options.copy)?;
+            let (umem, pool, sockets) = match heir.as_deref_mut() {
+                Some(heir) => {
+                    let (umem, sockets) = heir.queues(worker as usize, &queues, chunk_size)?;
+                    (umem, FramePool::empty(), sockets)
+                }
+                None => bind(&queues, chunk_size, options.copy)?,
+            };
             packet_memory += umem.size();
             let mut gauges = Vec::new();
             for (slot, socket) in mine.iter().zip(&sockets) {
@@ -188,6 +212,8 @@ impl PacketEngine {
             knobs,
             links,
             workers: sides,
+            taken_over: 0,
+            handed_over: 0,
             xdp: Some(Xdp {
                 object,
                 _host: host,
@@ -281,7 +307,8 @@ fn attach_proxy(
     let mut modes = Vec::new();
     let mut attachments = Vec::new();
     for interface in &mut interfaces {
-        let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
+        let (program, choice) = (object.program()?, options.xdp_mode);
+        let attachment = attach::attach(program, interface, choice, Holder::Process)?;
         // Attaching may change the queue count (virtio does).
         *interface = Interface::by_name(&interface.name)?;
         tracing::info!(
@@ -301,6 +328,25 @@ fn attach_proxy(
         attachments,
         detours: None,
         pins,
+    })
+}
+
+/// The interfaces that a predecessor has its program on; ours takes its place later.
+fn succeed(interfaces: Vec<Interface>, heir: &mut Heir) -> anyhow::Result<Attached> {
+    let mut modes = Vec::new();
+    let mut attachments = Vec::new();
+    for interface in &interfaces {
+        let (mode, link) = heir.link(interface)?;
+        modes.push((interface.index, mode));
+        attachments.push(Attachment::received(interface.clone(), mode, link));
+    }
+    heir.check_links()?;
+    Ok(Attached {
+        interfaces,
+        modes,
+        attachments,
+        detours: None,
+        pins: None,
     })
 }
 

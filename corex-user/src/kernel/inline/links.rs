@@ -13,7 +13,7 @@ use aya::programs::{
 };
 
 use crate::kernel::{
-    attach::{self, AttachError, Mode, ModeChoice},
+    attach::{self, AttachError, Holder, Mode, ModeChoice},
     interfaces::Interface,
 };
 
@@ -150,7 +150,7 @@ impl Links {
             // Of an interface that is gone, or attached in the other mode.
             let _ = fs::remove_file(&path);
         }
-        let attachment = attach::attach(program, interface, choice)?;
+        let attachment = attach::attach(program, interface, choice, Holder::Pin)?;
         let mode = attachment.mode;
         let link = attachment.into_link(program)?;
         self.hold(link, self.place(&xdp_name(interface, mode)))?;
