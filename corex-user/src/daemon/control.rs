@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     engine::Ending,
-    handover::{self, Estate, Farewell, Frozen, Step},
+    handover::{self, Estate, Farewell, Frozen, Step, TableSnapshot},
     options::Options,
     reload::Reloader,
     reloads::{self, What},
@@ -78,6 +78,8 @@ pub struct Control<'a> {
     pub steps: mpsc::UnboundedReceiver<Step>,
     /// What doesn't change of all that a successor can be given.
     pub fixtures: Estate,
+    /// What scripts kept when a successor was told; `None`: too much to be told.
+    pub told: Option<TableSnapshot>,
 }
 
 impl Control<'_> {
@@ -175,11 +177,18 @@ impl Control<'_> {
     ///
     /// # Errors
     /// When the workers can't go on.
-    fn take(&self, step: Step) -> anyhow::Result<bool> {
+    fn take(&mut self, step: Step) -> anyhow::Result<bool> {
         match step {
             Step::Look(answer) => {
                 let estate = self.workers.park().and_then(|()| self.estate());
                 self.workers.resume()?;
+                self.told = self.snapshot();
+                let none = TableSnapshot::default();
+                let tables = self.told.as_ref().map(|now| now.since(&none));
+                let estate = estate.map(|estate| Estate {
+                    tables: tables.unwrap_or_default(),
+                    ..estate
+                });
                 // It is gone already when nobody takes it.
                 let _ = answer.send(estate);
             }
@@ -189,8 +198,10 @@ impl Control<'_> {
                     let ledgers = |workers: &mut [Worker]| {
                         workers.iter().filter_map(handover::ledger).collect()
                     };
+                    let changes = |now: TableSnapshot| Some(now.since(self.told.as_ref()?));
                     Frozen {
                         workers: self.workers.parked(ledgers),
+                        tables: self.snapshot().and_then(changes).unwrap_or_default(),
                     }
                 });
                 if answer.send(frozen).is_err() {
@@ -205,6 +216,16 @@ impl Control<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// What scripts keep.
+    fn snapshot(&self) -> Option<TableSnapshot> {
+        let context = self.reloader.current();
+        let snapshot = TableSnapshot::take(&context.config.program.tables);
+        if snapshot.is_none() {
+            tracing::warn!("$sht and $shv hold too much to be handed over: they begin anew");
+        }
+        snapshot
     }
 
     /// All that can be handed over; the workers are parked.

@@ -57,7 +57,7 @@ use crate::{
     pipeline::Listener,
     telemetry::log::Log,
 };
-use corex_script::{Config, settings::Settings};
+use corex_script::{Config, run::tables::Tables, settings::Settings};
 use corex_sip::Transport;
 
 /// Runs corex until SIGTERM or SIGINT.
@@ -136,7 +136,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     match &mut heir {
         None => engine.open_queues(&listeners)?,
         Some(heir) => {
-            match succeed(heir, &name, &mut engine, &listeners, &mut parts) {
+            let tables = &config.program.tables;
+            match succeed(heir, &name, &mut engine, &listeners, &mut parts, tables) {
                 Err(error) if heir.is_gone() => return Err(start_anew(&error)),
                 outcome => outcome.context("take over; the corex that runs goes on")?,
             }
@@ -227,6 +228,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         turns: Vec::new(),
         steps,
         fixtures,
+        told: None,
     };
     tracing::info!("ready: {status}");
     service::ready(&status);
@@ -237,7 +239,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.engine().detach(ending, is_closed);
     workers.stop();
     remote.engine().take_down();
-    runtime.block_on(streams.stop());
+    let connections = runtime.block_on(streams.stop());
+    workers.give_up_inboxes();
     let books = remote.books();
     let pins = remote.engine().take_pins();
     if ending == Ending::HandedOver {
@@ -247,6 +250,12 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         }
         // Dropped, it would remove the files of sockets that the successor has.
         std::mem::forget(runtimes);
+        if connections > 0 {
+            tracing::warn!(
+                connections,
+                "TCP and TLS connections can't be handed over: closed"
+            );
+        }
         tracing::info!("handed over: {}", books.summary());
     } else {
         runtimes.stop();
@@ -327,10 +336,19 @@ fn succeed(
     engine: &mut PacketEngine,
     listeners: &[Listener],
     parts: &mut Parts,
+    tables: &Tables,
 ) -> anyhow::Result<()> {
+    let mut lost = handover::write_tables(tables, &heir.tables());
     let frozen = heir.freeze().context("have it stop")?;
     for (worker, side) in parts.sides() {
         handover::restore(worker, side, &frozen)?;
+    }
+    lost += handover::write_tables(tables, &frozen.tables);
+    if lost > 0 {
+        tracing::warn!(
+            entries = lost,
+            "$sht: no table or no room for entries of the predecessor"
+        );
     }
     engine.open_queues(listeners)?;
     engine.replace_programs()?;

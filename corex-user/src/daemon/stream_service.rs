@@ -190,8 +190,8 @@ impl StreamService {
         })
     }
 
-    /// Writes what waits, for a bounded time.
-    pub async fn stop(&self) {
-        self.streams.stop(DRAIN).await;
+    /// Writes what waits, for a bounded time. Returns how many connections it ends.
+    pub async fn stop(&self) -> usize {
+        self.streams.stop(DRAIN).await
     }
 }

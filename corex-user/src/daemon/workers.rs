@@ -263,8 +263,17 @@ impl Workers {
         }
     }
 
+    /// Counts what streams brought to parked workers: nobody handles it.
+    pub fn give_up_inboxes(&self) {
+        self.parked(|workers| {
+            for worker in workers {
+                worker.give_up_inbox();
+            }
+        });
+    }
+
     /// Tells every worker to stop, and waits until all have, or some are stuck. Parked ones have.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.wake();
         let Crew::Running(threads) = &mut *self.crew() else {

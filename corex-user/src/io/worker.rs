@@ -163,6 +163,13 @@ impl Worker {
         self
     }
 
+    /// Drops and counts what streams brought after it has parked.
+    pub fn give_up_inbox(&mut self) {
+        self.inbox.close();
+        while self.serve_inbox(|| true) {}
+        self.publish();
+    }
+
     /// One batch from each queue, or less once `is_over`. Returns whether there was anything.
     fn serve_queues(&mut self, is_over: impl Fn() -> bool) -> bool {
         self.xdp

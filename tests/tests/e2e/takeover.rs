@@ -387,3 +387,41 @@ fn what_can_not_be_taken_over_is_ended_first_and_said() -> Result<()> {
     lab.none_lost_while(|received| more(received, 50))?;
     second.stop()?.check_balance()
 }
+
+#[test]
+fn what_scripts_keep_and_remote_control_go_along() -> Result<()> {
+    for engine in ENGINES {
+        let work = WorkDir::new()?;
+        let control = work.join("ctl");
+        let parameters = format!(
+            "loadmodule \"htable.so\"\nloadmodule \"ctl.so\"\n\
+             modparam(\"htable\", \"htable\", \"calls=>size=4;\")\n\
+             modparam(\"ctl\", \"binrpc\", \"unix:{}\")\n",
+            control.display()
+        );
+        let lab = Lab::new(engine, &parameters)?;
+        let rpc = |words: &[&str]| {
+            let binary = corex_lab::corex::binary()?.display().to_string();
+            let socket = format!("unix:{}", control.display());
+            let command = [&binary, "rpc", "--socket", &socket];
+            lab.mounts.run(&[&command, words].concat())
+        };
+        let mut last = lab.start("first")?;
+        rpc(&["htable.seti", "calls", "alice", "1"])?;
+        for (number, name) in ["second", "third"].into_iter().enumerate() {
+            let next = lab.take_over(name)?;
+            last.succeeded()?;
+            last = next;
+            let found = rpc(&["htable.get", "calls", "alice"])?;
+            let wanted = number + 1;
+            ensure!(found.contains(&format!("value: {wanted}")), "{found}");
+            rpc(&["htable.seti", "calls", "alice", &(number + 2).to_string()])?;
+        }
+        last.stop()?;
+        ensure!(
+            !control.exists(),
+            "the socket of remote control goes with the last one"
+        );
+    }
+    Ok(())
+}

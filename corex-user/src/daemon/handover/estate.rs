@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
+use super::tables::TableCopy;
 use crate::daemon::reply_keys;
 
 /// Goes up with every change that an older or newer corex would take for something else.
@@ -69,6 +70,8 @@ pub struct Estate {
     pub items: Vec<(Item, OwnedFd)>,
     /// The key that replies are told by, where no file has it.
     pub reply_key: [u8; reply_keys::LEN],
+    /// What scripts keep, as it is now.
+    pub tables: Vec<TableCopy>,
 }
 
 impl Estate {
@@ -77,7 +80,7 @@ impl Estate {
         self.items.push((item, descriptor));
     }
 
-    /// The same items, with copies of the descriptors.
+    /// The same items, with copies of the descriptors; without tables.
     ///
     /// # Errors
     /// When there are no descriptors left.
@@ -87,6 +90,7 @@ impl Estate {
         Ok(Estate {
             items: items.collect::<io::Result<_>>()?,
             reply_key: self.reply_key,
+            tables: Vec::new(),
         })
     }
 
@@ -130,6 +134,8 @@ pub enum Tell {
         items: Vec<Item>,
         /// [`Estate::reply_key`].
         reply_key: [u8; reply_keys::LEN],
+        /// [`Estate::tables`].
+        tables: Vec<TableCopy>,
     },
     /// Nothing is handed over.
     Refused {
@@ -149,6 +155,8 @@ pub enum Tell {
 pub struct Frozen {
     /// Those with packet memory.
     pub workers: Vec<WorkerLedger>,
+    /// What scripts have changed since [`Estate::tables`].
+    pub tables: Vec<TableCopy>,
 }
 
 /// Who has which frame of a worker's packet memory: these are free, and the rest is in the rings or

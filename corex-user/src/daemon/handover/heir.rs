@@ -18,6 +18,7 @@ use nix::{
 use super::{
     estate::{Ask, Estate, Farewell, Frozen, Item, Tell, VERSION},
     place,
+    tables::TableCopy,
     wire::Connection,
 };
 use crate::{
@@ -77,6 +78,7 @@ impl Heir {
                     corex,
                     items,
                     reply_key,
+                    tables,
                 },
                 descriptors,
             ) => {
@@ -91,7 +93,11 @@ impl Heir {
                 Ok(Heir {
                     connection,
                     pid,
-                    estate: Estate { items, reply_key },
+                    estate: Estate {
+                        items,
+                        reply_key,
+                        tables,
+                    },
                 })
             }
             (Tell::Refused { why }, _) => bail!(why),
@@ -129,6 +135,11 @@ impl Heir {
     /// The key that replies to what the predecessor forwarded bring.
     pub fn reply_key(&self) -> [u8; reply_keys::LEN] {
         self.estate.reply_key
+    }
+
+    /// What scripts kept when the predecessor was asked.
+    pub fn tables(&mut self) -> Vec<TableCopy> {
+        std::mem::take(&mut self.estate.tables)
     }
 
     /// The lock of the instance's name.

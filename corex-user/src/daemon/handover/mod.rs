@@ -23,9 +23,11 @@ mod heir;
 mod inventory;
 mod offer;
 mod place;
+mod tables;
 mod wire;
 
 pub use estate::{Estate, Farewell, Frozen, Item};
 pub use heir::Heir;
 pub use inventory::{add_worker, ledger, restore};
 pub use offer::{Offer, Step};
+pub use tables::{TableSnapshot, write as write_tables};

@@ -174,6 +174,7 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         corex: env!("CARGO_PKG_VERSION").to_owned(),
         items,
         reply_key: estate.reply_key,
+        tables: estate.tables,
     };
     connection.send(&words, &descriptors)?;
     drop(descriptors);

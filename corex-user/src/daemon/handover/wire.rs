@@ -97,6 +97,7 @@ mod tests {
             corex: corex.clone(),
             items: items.clone(),
             reply_key: [7; 32],
+            tables: Vec::new(),
         };
         std::thread::scope(|scope| {
             scope.spawn(|| {
