@@ -140,6 +140,9 @@ counters! {
         steered: verdict,
         /// Packets transmitted or redirected by the kernel side alone.
         offloaded: verdict,
+        /// Inline: packets of a queue without an AF_XDP socket, led to a worker by the veth pair:
+        /// the detour's XDP counts them once more.
+        detoured: verdict,
         /// Payload bytes of the packets steered.
         steered_bytes: plain,
         /// Neither IPv4 nor IPv6.
@@ -360,6 +363,9 @@ counters! {
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
         /// a carrier. Where the message had been counted as sent, it is so no more.
         late_send_errors: plain,
+        /// Frames that a NIC hadn't given back when it went away: whether it had sent them isn't
+        /// known. Each is part of a message that counts as sent.
+        tx_lost: plain,
         /// Times that a NIC was found to hold on to all frames of a transmit queue for a second.
         tx_faults: plain,
         /// Wake-ups of the transmit side.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
+use corex_script::quarantine::HeldSender;
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
@@ -104,6 +105,14 @@ impl Daemon for Idle {
 
     fn peers(&self) -> Summary {
         Summary::default()
+    }
+
+    fn quarantine(&self) -> Vec<HeldSender> {
+        Vec::new()
+    }
+
+    fn release_quarantine(&self) -> usize {
+        0
     }
 
     fn workers(&self) -> Vec<Worker> {

@@ -104,6 +104,12 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     differs(
         Parameters,
         "corex",
+        "reattach",
+        "a parameter of corex alone.",
+    ),
+    differs(
+        Parameters,
+        "corex",
         "probe_len",
         "a parameter of corex alone. Kamailio drops datagrams of fewer than 32 bytes without a \
          trace; here they are counted.",

@@ -194,6 +194,7 @@ impl Control<'_> {
             }
             Step::Freeze(answer) => {
                 tracing::info!("making way for a successor, which is ready");
+                self.remote.engine().freeze(true);
                 let frozen = self.workers.park().map(|()| {
                     let ledgers = |workers: &mut [Worker]| {
                         workers.iter().filter_map(handover::ledger).collect()
@@ -205,10 +206,10 @@ impl Control<'_> {
                     }
                 });
                 if answer.send(frozen).is_err() {
-                    self.workers.resume()?;
+                    self.go_on()?;
                 }
             }
-            Step::Resume => self.workers.resume()?,
+            Step::Resume => self.go_on()?,
             Step::Leave(answer) => {
                 let in_rings = self.remote.engine().count_handed_over();
                 let _ = answer.send(Farewell { in_rings });
@@ -216,6 +217,12 @@ impl Control<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Nothing came of a successor.
+    fn go_on(&self) -> io::Result<()> {
+        self.remote.engine().freeze(false);
+        self.workers.resume()
     }
 
     /// What scripts keep.

@@ -7,6 +7,7 @@ mod front_ends;
 mod handover;
 mod hardening;
 mod inline;
+mod keeper;
 mod loader;
 mod memory;
 mod options;
@@ -39,6 +40,7 @@ use self::{
     engine::{Ending, PacketEngine},
     front_ends::FrontEnds,
     handover::{Estate, Heir, Offer},
+    keeper::Keeper,
     loader::Loader,
     reload::Reloader,
     remote::Remote,
@@ -118,6 +120,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     tcp.add_to(&mut fixtures).context("copy a socket")?;
     let sides = engine.take_workers();
     let mut parts = Parts::new(sides, own, &config.settings.datagrams, heir.as_mut())?;
+    engine
+        .set_wakers(&parts.wakers())
+        .context("duplicate a wake-up pair")?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
     let mut front_ends = FrontEnds::bind(&config, heir.as_mut())?;
     front_ends.add_to(&mut fixtures).context("copy a socket")?;
@@ -145,6 +150,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             offer.iter_mut().for_each(Offer::own);
         }
     }
+    let mut keeper = Keeper::start(&engine)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
     hardening::harden(&config, options, &engine, offer.as_ref(), roots);
@@ -230,11 +236,15 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         fixtures,
         told: None,
     };
+    if let Some(keeper) = &mut keeper {
+        keeper.keep(&remote);
+    }
     tracing::info!("ready: {status}");
     service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));
     service::stopping();
     let ending = *outcome.as_ref().unwrap_or(&Ending::Stop);
+    drop(keeper);
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach(ending, is_closed);
     workers.stop();

@@ -14,7 +14,11 @@ use std::{
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
-use super::{engine::PacketEngine, handover::Heir, stream_service};
+use super::{
+    engine::{PacketEngine, WorkerSide},
+    handover::Heir,
+    stream_service,
+};
 use crate::{
     io::{socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
     kernel::limits,
@@ -23,6 +27,7 @@ use crate::{
 };
 use corex_script::settings::DatagramSettings;
 use corex_sip::Transport;
+use corex_xdp::Statistics;
 
 /// How long a worker may take to stop: it handles what was waiting for a second at most, but ends
 /// the message that it is at. Scripts have bounds that are far below.
@@ -52,7 +57,7 @@ pub struct Parts {
 }
 
 struct Part {
-    side: Option<XdpSide>,
+    side: WorkerSide,
     sockets: Vec<KernelSocket>,
     wake: UnixStream,
     waker: UnixStream,
@@ -64,7 +69,7 @@ impl Parts {
     /// # Errors
     /// What the kernel says, with the address.
     pub fn new(
-        sides: Vec<Option<XdpSide>>,
+        sides: Vec<WorkerSide>,
         listeners: &[Listener],
         datagrams: &DatagramSettings,
         mut heir: Option<&mut Heir>,
@@ -99,7 +104,7 @@ impl Parts {
     /// The AF_XDP parts, with the workers' numbers.
     pub fn sides(&mut self) -> impl Iterator<Item = (usize, &mut XdpSide)> {
         let workers = self.workers.iter_mut().enumerate();
-        workers.filter_map(|(id, part)| Some((id, part.side.as_mut()?)))
+        workers.flat_map(|(id, part)| part.side.sides.iter_mut().map(move |side| (id, side)))
     }
 
     /// The ends by which the workers are woken, in order.
@@ -136,7 +141,9 @@ impl Parts {
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
                 inbox,
-                xdp: part.side,
+                xdp: part.side.sides,
+                orders: part.side.orders,
+                retired: Statistics::default(),
                 slots: engine.slots(),
                 link,
                 stop: Arc::clone(&stop),

@@ -170,7 +170,9 @@ impl Egress for FrameEgress<'_> {
             traffic_class: self.settings.traffic_class,
         };
         let frame_len = envelope.headers_len() + out.payload.len();
-        if frame_len - ETHERNET_LEN > hop.mtu as usize || frame_len > self.umem.capacity() {
+        let mtu = self.side.mtu(queue);
+        if frame_len - ETHERNET_LEN > hop.mtu.min(mtu) as usize || frame_len > self.umem.capacity()
+        {
             counters.out_socket_too_big += 1;
             return self.sockets.transmit(out, counters);
         }

@@ -7,6 +7,7 @@ mod departures;
 pub mod egress;
 pub mod inline;
 pub mod listen;
+pub mod order;
 pub mod outbox;
 mod proxy;
 pub mod resolve;

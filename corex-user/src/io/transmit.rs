@@ -13,6 +13,7 @@ use corex_common::counters::WorkerCounters;
 use super::departures::{Departures, take_back};
 use crate::{
     kernel::{
+        host::LiveMtu,
         interfaces::Interface,
         routes::{LinkNextHop, NextHopTable, NextHops, Path},
     },
@@ -24,6 +25,9 @@ use corex_xdp::{Change, Frame, FramePool, QueueSocket, Umem};
 pub struct TransmitSide {
     /// One for each interface and queue that the worker serves.
     pub queues: Vec<QueueSocket>,
+    /// The MTUs of their interfaces, in their order. Next hops have them too, but know of a change
+    /// a little later.
+    mtus: Vec<LiveMtu>,
     /// Frames that no ring holds.
     pub pool: FramePool,
     /// In the order of the queues: whether the NIC can send from there.
@@ -39,10 +43,16 @@ pub struct TransmitSide {
 
 impl TransmitSide {
     /// A transmit side that resolves its next hops by `next_hops`.
-    pub fn new(queues: Vec<QueueSocket>, pool: FramePool, next_hops: NextHops) -> Self {
+    pub fn new(
+        queues: Vec<QueueSocket>,
+        mtus: Vec<LiveMtu>,
+        pool: FramePool,
+        next_hops: NextHops,
+    ) -> Self {
         let has_transmit = queues.iter().map(has_transmit).collect();
         Self {
             queues,
+            mtus,
             pool,
             has_transmit,
             departures: Departures::default(),
@@ -52,6 +62,18 @@ impl TransmitSide {
             identification: RandomState::new().hash_one(0) as u16,
             now: Instant::now(),
         }
+    }
+
+    /// The last of the queues was added: on an interface with that MTU.
+    pub fn joined(&mut self, mtu: LiveMtu) {
+        self.has_transmit
+            .extend(self.queues.last().map(has_transmit));
+        self.mtus.push(mtu);
+    }
+
+    /// Largest IP packet that leaves by a queue.
+    pub fn mtu(&self, queue: usize) -> u32 {
+        self.mtus.get(queue).map_or(0, LiveMtu::get)
     }
 
     /// Takes the time for the packets of a batch.

@@ -12,9 +12,9 @@ use corex_common::counters::WorkerCounters;
 use super::{inline::InlineSide, proxy, socket::KernelSocket, transmit::TransmitSide};
 use crate::{
     pipeline::Pipeline,
-    telemetry::gauges::{QueueGauges, WorkerGauges, set},
+    telemetry::gauges::{QueueGauges, set},
 };
-use corex_xdp::Umem;
+use corex_xdp::{Statistics, Umem};
 
 /// Frames taken from a queue before the others get their turn.
 const BATCH: usize = 64;
@@ -23,8 +23,11 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Frames kept for sending; the rest waits in fill rings.
 const SEND_RESERVE: usize = 512;
 
-/// The AF_XDP part of a worker.
+/// AF_XDP queues of a worker over one packet memory. In inline mode it has one for each NIC, since
+/// nothing goes from NIC to NIC; in proxy mode one for all.
 pub struct XdpSide {
+    /// Its number, by which it is told apart from the worker's others.
+    pub unit: u32,
     /// Rings, free frames, next hops.
     pub transmit: TransmitSide,
     /// Packet memory; behind the rings, so that it goes last.
@@ -39,13 +42,15 @@ pub struct XdpSide {
 
 impl XdpSide {
     /// Takes one batch from each queue through `pipeline` and sends what comes of it; what AF_XDP
-    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. Returns whether
-    /// there was anything.
+    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. In inline mode it
+    /// shows that the worker lives, unless it can't send by these queues or, as `beats` says, by
+    /// others. Returns whether there was anything.
     pub fn serve(
         &mut self,
         worker: usize,
         sockets: &[KernelSocket],
         pipeline: &mut Pipeline,
+        beats: bool,
         is_over: impl Fn() -> bool,
     ) -> bool {
         let Self {
@@ -76,7 +81,7 @@ impl XdpSide {
                     }
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
-                        if transmit.reaches_all() {
+                        if beats && transmit.reaches_all() {
                             inline.beat(worker);
                         }
                         inline.serve(transmit, umem, pipeline, queue, frame)
@@ -92,6 +97,7 @@ impl XdpSide {
         // A worker that can't send lets the programs take it for hung: what it would get passes
         // without the hook, or is dropped, as on_failure says.
         if let Some(inline) = inline
+            && beats
             && transmit.reaches_all()
         {
             inline.beat(worker);
@@ -108,22 +114,27 @@ impl XdpSide {
         self.transmit.queues.iter().any(|q| q.has_backlog())
     }
 
-    /// Reads what the kernel dropped at the rings (XDP_STATISTICS).
-    pub fn read_statistics(&self, counters: &mut WorkerCounters) {
-        counters.drop_rx_ring_full = 0;
-        counters.drop_rx_dropped = 0;
+    /// Frames that were handed to the kernel and not given back.
+    pub fn in_flight(&self) -> u64 {
+        let queues = self.transmit.queues.iter();
+        queues.map(|queue| u64::from(queue.in_flight())).sum()
+    }
+
+    /// Reads what the kernel dropped at the rings (XDP_STATISTICS), and publishes it by queue.
+    pub fn statistics(&self) -> Statistics {
+        let mut sum = Statistics::default();
         for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
             let statistics = queue.statistics();
             set(&gauges.rx_ring_full, statistics.rx_ring_full);
             set(&gauges.rx_dropped, statistics.rx_dropped);
-            counters.drop_rx_ring_full += statistics.rx_ring_full;
-            counters.drop_rx_dropped += statistics.rx_dropped;
+            sum.rx_ring_full += statistics.rx_ring_full;
+            sum.rx_dropped += statistics.rx_dropped;
         }
+        sum
     }
 
-    /// Publishes how full rings and packet memory are.
-    pub fn publish(&self, gauges: &WorkerGauges) {
-        set(&gauges.frames_free, self.transmit.pool.len());
+    /// Publishes how full the rings are.
+    pub fn publish(&self) {
         let queues = self.transmit.queues.iter().enumerate();
         for ((at, queue), gauges) in queues.zip(&self.gauges) {
             set(&gauges.rx_waiting, queue.waiting());
@@ -133,7 +144,7 @@ impl XdpSide {
         }
     }
 
-    /// Drops what is left in the rings and what is incomplete, and waits for what is being sent.
+    /// Drops what is left in the rings, and waits for what is being sent.
     pub fn drain(&mut self, counters: &mut WorkerCounters) {
         let deadline = Instant::now() + DRAIN;
         for queue in 0..self.transmit.queues.len() {
@@ -144,9 +155,6 @@ impl XdpSide {
                 self.transmit.recycle(&self.umem, queue, frame);
             }
             self.transmit.queues[queue].release_received();
-        }
-        if let Some(inline) = &mut self.inline {
-            inline.give_up(counters);
         }
         while self.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline {
             self.transmit.flush(&self.umem, counters);

@@ -1,15 +1,12 @@
 //! Attaches the XDP program to interfaces: native where the driver can, else generic.
 
-use std::{
-    fmt, io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-};
+use std::{fmt, io, os::fd::AsFd as _};
 
 use aya::{
     programs::{
         ProgramError, Xdp,
         links::{FdLink, LinkError},
-        xdp::{XdpLinkId, XdpMode},
+        xdp::XdpMode,
     },
     sys::SyscallError,
 };
@@ -60,75 +57,50 @@ impl fmt::Display for Mode {
     }
 }
 
-/// An attachment. The kernel takes the program off when the process ends, however it ends:
-/// the link is a file descriptor (bpf_link, Linux 5.9).
-pub struct Attachment {
-    /// The interface.
-    pub interface: Interface,
+/// An attachment, which ends when this is dropped. The kernel takes the program off when the
+/// process ends, however it ends: the link is a file descriptor (bpf_link, Linux 5.9).
+pub struct Attachment<L> {
     /// How it is attached.
     pub mode: Mode,
-    link: Link,
+    /// What it is attached by.
+    pub link: L,
 }
 
-/// What holds an attachment.
-enum Link {
-    /// A descriptor that can be handed to another process.
-    Own(XdpLink),
-    /// What aya has made: pinned in inline mode, and on Linux before 5.9 no link at all.
-    Aya(XdpLinkId),
+/// How a link is made: of a program to an interface by its index.
+pub type MakeLink<L> = fn(&mut Xdp, u32, Mode) -> Result<L, ProgramError>;
+
+/// Makes a link that can be pinned.
+///
+/// # Errors
+/// What the kernel says.
+pub fn pinnable(program: &mut Xdp, ifindex: u32, mode: Mode) -> Result<FdLink, ProgramError> {
+    let flag = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Skb => XdpMode::Skb,
+    };
+    let link = program.attach_to_if_index(ifindex, flag)?;
+    let link = program.take_link(link)?;
+    FdLink::try_from(link).map_err(|_: LinkError| no_links())
 }
 
-/// Who is to hold an attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// This process, and whom it hands the descriptor to.
-    Process,
-    /// A pin, which is made of [`Attachment::into_link`].
-    Pin,
+/// Makes a link that another process can be handed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn own(program: &mut Xdp, ifindex: u32, mode: Mode) -> Result<XdpLink, ProgramError> {
+    let flags = match mode {
+        Mode::Native => XDP_FLAGS_DRV_MODE,
+        Mode::Skb => XDP_FLAGS_SKB_MODE,
+    };
+    XdpLink::create(program.fd()?.as_fd(), ifindex, flags).map_err(|io_error| {
+        let call = "bpf_link_create";
+        SyscallError { call, io_error }.into()
+    })
 }
 
-impl Attachment {
-    /// The link alone, which then is the attachment; of one that [a pin](Holder::Pin) is to hold.
-    ///
-    /// # Errors
-    /// Where the kernel has no links for XDP (before Linux 5.9).
-    pub fn into_link(self, program: &mut Xdp) -> Result<FdLink, LinkError> {
-        let Link::Aya(link) = self.link else {
-            return Err(LinkError::InvalidLink);
-        };
-        program
-            .take_link(link)
-            .map_err(|_| LinkError::InvalidLink)?
-            .try_into()
-    }
-
-    /// The attachment that another process hands over.
-    pub fn received(interface: Interface, mode: Mode, link: OwnedFd) -> Attachment {
-        Attachment {
-            interface,
-            mode,
-            link: Link::Own(XdpLink::received(link)),
-        }
-    }
-
-    /// The descriptor of the link, to be handed over. `None`: there is none.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match &self.link {
-            Link::Own(link) => Some(link.as_fd()),
-            Link::Aya(_) => None,
-        }
-    }
-
-    /// Puts a program in the place of the one that is attached.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn replace(&self, program: &Xdp) -> io::Result<()> {
-        let Link::Own(link) = &self.link else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        link.update(program.fd().map_err(io::Error::other)?.as_fd())
-    }
+fn no_links() -> ProgramError {
+    let text = "XDP has links that end with corex from Linux 5.9 on";
+    io::Error::new(io::ErrorKind::Unsupported, text).into()
 }
 
 /// Why no attachment was possible.
@@ -146,12 +118,12 @@ pub struct AttachError {
 ///
 /// # Errors
 /// The last refusal.
-pub fn attach(
+pub fn attach<L>(
     program: &mut Xdp,
     interface: &Interface,
     choice: ModeChoice,
-    holder: Holder,
-) -> Result<Attachment, AttachError> {
+    make: MakeLink<L>,
+) -> Result<Attachment<L>, AttachError> {
     let name = &interface.name;
     if offload::strips_tags_of_vlans(name) {
         tracing::warn!(
@@ -160,7 +132,7 @@ pub fn attach(
         );
     }
     if choice != ModeChoice::Skb {
-        match attach_in(program, interface, Mode::Native, holder) {
+        match attach_in(program, interface, Mode::Native, make) {
             Ok(attachment) => return Ok(attachment),
             Err(error) if choice == ModeChoice::Auto && error.worth_a_fallback() => {
                 tracing::warn!("{error}; falling back to skb mode, which is slower");
@@ -168,21 +140,17 @@ pub fn attach(
             Err(error) => return Err(error),
         }
     }
-    attach_in(program, interface, Mode::Skb, holder)
+    attach_in(program, interface, Mode::Skb, make)
 }
 
-fn attach_in(
+fn attach_in<L>(
     program: &mut Xdp,
     interface: &Interface,
     mode: Mode,
-    holder: Holder,
-) -> Result<Attachment, AttachError> {
-    match link(program, interface.index, mode, holder) {
-        Ok(link) => Ok(Attachment {
-            interface: interface.clone(),
-            mode,
-            link,
-        }),
+    make: MakeLink<L>,
+) -> Result<Attachment<L>, AttachError> {
+    match make(program, interface.index, mode) {
+        Ok(link) => Ok(Attachment { mode, link }),
         Err(error) => {
             // bpf_link doesn't return the driver's own words; netlink does.
             let words = program
@@ -200,45 +168,10 @@ fn attach_in(
     }
 }
 
-fn link(program: &mut Xdp, ifindex: u32, mode: Mode, holder: Holder) -> Result<Link, ProgramError> {
-    if holder == Holder::Process {
-        let flags = match mode {
-            Mode::Native => XDP_FLAGS_DRV_MODE,
-            Mode::Skb => XDP_FLAGS_SKB_MODE,
-        };
-        match XdpLink::create(program.fd()?.as_fd(), ifindex, flags) {
-            Ok(link) => return Ok(Link::Own(link)),
-            // No links, or a refusal that aya gives likewise.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            Err(io_error) => {
-                let call = "bpf_link_create";
-                return Err(SyscallError { call, io_error }.into());
-            }
-        }
-    }
-    let flag = match mode {
-        Mode::Native => XdpMode::Driver,
-        Mode::Skb => XdpMode::Skb,
-    };
-    program.attach_to_if_index(ifindex, flag).map(Link::Aya)
-}
-
 impl AttachError {
     /// A foreign program in the way stays in the way in any mode.
     fn worth_a_fallback(&self) -> bool {
         self.remedy != Some(OCCUPIED)
-    }
-}
-
-/// Takes the program off an interface.
-///
-/// # Errors
-/// What the kernel says.
-pub fn detach(program: &mut Xdp, attachment: Attachment) -> Result<(), ProgramError> {
-    match attachment.link {
-        // Closing the only descriptor does it.
-        Link::Own(_) => Ok(()),
-        Link::Aya(link) => program.detach(link),
     }
 }
 

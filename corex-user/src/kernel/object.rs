@@ -110,6 +110,19 @@ fn at<T>(name: &'static str, result: std::result::Result<T, MapError>) -> Result
     result.map_err(|source| ObjectError::Map { name, source })
 }
 
+/// What isn't there needn't be removed: a socket that ends leaves its slot.
+fn gone(removed: std::result::Result<(), MapError>) -> std::result::Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 impl Object {
     /// Loads program and maps; nothing is attached yet.
     ///
@@ -217,6 +230,14 @@ impl Object {
         self.cookie
     }
 
+    /// The kernel's id of the XDP program for interfaces.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn program_id(&mut self) -> Result<u32> {
+        Ok(self.program()?.info()?.id())
+    }
+
     /// Instructions that the verifier walked (the kernel's limit is a million); `None`
     /// before Linux 5.16.
     pub fn verified_instructions(&mut self) -> Option<u32> {
@@ -266,6 +287,15 @@ impl Object {
         at(maps::INTERFACES, map.insert(ifindex, interface, 0))
     }
 
+    /// An interface that had queues there is gone.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_interface(&mut self, ifindex: u32) -> Result<()> {
+        let mut map: HashMap<_, u32, maps::Interface> = map!(self, HashMap, maps::INTERFACES)?;
+        at(maps::INTERFACES, gone(map.remove(&ifindex)))
+    }
+
     /// Opens a slot: packets of that queue are steered to the socket from now on.
     ///
     /// # Errors
@@ -288,7 +318,9 @@ impl Object {
     /// What the kernel says.
     pub fn remove_queue(&mut self, slot: u32) -> Result<()> {
         let mut xsks: XskMap<_> = map!(self, XskMap, maps::XSKS)?;
-        at(maps::XSKS, xsks.unset(slot))
+        at(maps::XSKS, gone(xsks.unset(slot)))?;
+        let mut info: Array<_, maps::Queue> = map!(self, Array, maps::QUEUES)?;
+        at(maps::QUEUES, info.set(slot, maps::Queue::default(), 0))
     }
 
     /// Tells the programs of inline mode what to go by.
@@ -310,6 +342,15 @@ impl Object {
             at(inline::DETOURS, map.insert(ifindex, detour, 0))?;
         }
         Ok(())
+    }
+
+    /// A NIC that had a detour is gone.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_detour(&mut self, nic: u32) -> Result<()> {
+        let mut map: HashMap<_, u32, inline::Detour> = map!(self, HashMap, inline::DETOURS)?;
+        at(inline::DETOURS, gone(map.remove(&nic)))
     }
 
     /// Adds an address of which fragments are steered, with the number of sockets on it.

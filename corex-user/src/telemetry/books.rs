@@ -36,12 +36,14 @@ pub struct InterfaceLine {
     pub index: u32,
     /// Name.
     pub name: String,
-    /// `native` or `skb`.
+    /// `native` or `skb`; `none` while it is gone.
     pub mode: String,
     /// Queues that are served by AF_XDP.
     pub queues: u32,
     /// Whether all of them are bound for zero copy.
     pub zero_copy: bool,
+    /// How often the program was attached to it again, as it had been removed and made anew.
+    pub reattached: u64,
 }
 
 /// A listen socket as the books show it.
@@ -228,6 +230,7 @@ impl Books {
                 "mode": i.mode,
                 "queues": i.queues,
                 "zero_copy": i.zero_copy,
+                "reattached": i.reattached,
             })).collect::<Vec<_>>(),
             "sockets": self.sockets.iter().map(|s| {
                 let mut line = group(&SocketCounters::NAMES, &s.counters.values());

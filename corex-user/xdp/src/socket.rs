@@ -105,6 +105,28 @@ fn when_released(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A socket that isn't bound yet. Making it is what takes privileges: binding it takes none.
+#[derive(Debug)]
+pub struct UnboundSocket(OwnedFd);
+
+impl UnboundSocket {
+    /// Makes one; needs CAP_NET_RAW.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn new() -> Result<Self, XskError> {
+        let fd = step("AF_XDP socket", sys::xsk_socket())?;
+        // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
+        // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
+        let size: libc::c_int = 16 << 20;
+        let set = |name| sys::set_option(fd.as_fd(), libc::SOL_SOCKET, name, &size);
+        if set(libc::SO_SNDBUFFORCE).is_err() {
+            step("send buffer", set(libc::SO_SNDBUF))?;
+        }
+        Ok(Self(fd))
+    }
+}
+
 /// Opens a worker's sockets, one for each of `queues` (interface index, queue), all over the
 /// same packet memory so that a frame received on one can be sent by another. Fill rings are
 /// filled from `pool` before the bind, evenly.
@@ -123,23 +145,44 @@ pub fn open(
     let mut sockets: Vec<QueueSocket> = Vec::with_capacity(queues.len());
     for &(ifindex, queue) in queues {
         let owner = sockets.first().map(|first| first.fd.as_raw_fd());
-        let socket = QueueSocket::open(umem, pool, share, ifindex, queue, copy, owner)?;
+        let unbound = UnboundSocket::new()?;
+        let socket = QueueSocket::bind(unbound, umem, pool, share, (ifindex, queue), copy, owner)?;
         sockets.push(socket);
     }
     Ok(sockets)
 }
 
+/// Binds one more socket, to `queue` (interface index, queue), over the packet memory that
+/// `sockets` have already; in the mode that they have. It gets `frames` of the pool's at most.
+///
+/// # Errors
+/// The first step that failed, with the kernel's reason.
+pub fn join(
+    sockets: &mut Vec<QueueSocket>,
+    umem: &Umem,
+    pool: &mut FramePool,
+    unbound: UnboundSocket,
+    queue: (u32, u32),
+    frames: usize,
+) -> Result<(), XskError> {
+    let owner = sockets.first().map(|first| first.fd.as_raw_fd());
+    let share = frames.min(RING_SIZE as usize);
+    sockets.push(QueueSocket::bind(
+        unbound, umem, pool, share, queue, false, owner,
+    )?);
+    Ok(())
+}
+
 impl QueueSocket {
-    fn open(
+    fn bind(
+        UnboundSocket(fd): UnboundSocket,
         umem: &Umem,
         pool: &mut FramePool,
         fill_frames: usize,
-        ifindex: u32,
-        queue: u32,
+        (ifindex, queue): (u32, u32),
         copy: bool,
         umem_owner: Option<i32>,
     ) -> Result<Self, XskError> {
-        let fd = step("AF_XDP socket", sys::xsk_socket())?;
         let option = |name, what| {
             step(
                 what,
@@ -186,27 +229,6 @@ impl QueueSocket {
         let bind = || sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner);
         step("bind to the queue", when_released(bind))?;
         socket.bound.zero_copy = step("bind options", sys::is_zero_copy(socket.fd.as_fd()))?;
-        // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
-        // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
-        let send_buffer: libc::c_int = 16 << 20;
-        if sys::set_option(
-            socket.fd.as_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUFFORCE,
-            &send_buffer,
-        )
-        .is_err()
-        {
-            step(
-                "send buffer",
-                sys::set_option(
-                    socket.fd.as_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_SNDBUF,
-                    &send_buffer,
-                ),
-            )?;
-        }
         Ok(socket)
     }
 

@@ -14,6 +14,7 @@ mod laboratory;
 mod languages;
 mod life;
 mod maps;
+mod nics;
 mod peers;
 mod pressure;
 mod proxies;

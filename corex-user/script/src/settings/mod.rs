@@ -139,6 +139,8 @@ pub struct Corex {
     pub reply_key_file: Option<PathBuf>,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
+    /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
+    pub reattach: bool,
     /// Inline mode.
     pub inline: Inline,
 }
@@ -160,6 +162,7 @@ impl Default for Corex {
             reply_check: true,
             reply_key_file: None,
             interfaces: Vec::new(),
+            reattach: true,
             inline: Inline::default(),
         }
     }

@@ -41,7 +41,7 @@ impl PacketEngine {
             .collect();
         if let Some(xdp) = &mut self.xdp {
             kernel = Some(xdp.object.counters());
-            if let Some(detours) = &xdp.detours {
+            if let Some(detours) = &xdp.nics.detours {
                 predecessor = detours.predecessor.map(|left| PredecessorLine {
                     kernel: left.kernel,
                     egress: left.egress,
@@ -53,7 +53,7 @@ impl PacketEngine {
             for (id, line) in sockets.iter_mut().enumerate() {
                 line.counters = xdp.object.socket_counters(id);
             }
-            interfaces.clone_from(&xdp.interfaces);
+            interfaces = xdp.nics.lines(&xdp.queues);
         }
         let mut user = self.slots.total();
         user.taken_over = self.taken_over;

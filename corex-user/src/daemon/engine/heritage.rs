@@ -1,6 +1,6 @@
 //! What an engine takes from the one before it, and gives to the one behind it.
 
-use std::io;
+use std::{io, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 
@@ -14,25 +14,30 @@ impl PacketEngine {
     /// Names what the engine holds beside the workers.
     ///
     /// # Errors
-    /// When there are no descriptors left; or where what holds the program can't be handed over.
+    /// When there are no descriptors left.
     pub fn add_to(&self, estate: &mut Estate) -> io::Result<()> {
         let Some(xdp) = &self.xdp else {
             return Ok(());
         };
-        for attachment in &xdp.attachments {
-            let link = attachment.descriptor().ok_or_else(|| {
-                io::Error::other("this kernel has no links for XDP (Linux 5.9 has)")
-            })?;
+        for on in xdp.nics.all.iter().filter_map(|nic| nic.on.as_ref()) {
+            let Some(link) = &on.link else { continue };
             let item = Item::Link {
-                ifindex: attachment.interface.index,
-                is_native: attachment.mode == Mode::Native,
+                ifindex: on.interface.index,
+                is_native: on.mode == Mode::Native,
             };
-            estate.add(item, link.try_clone_to_owned()?);
+            estate.add(item, link.as_fd().try_clone_to_owned()?);
         }
         if let Some(pins) = &xdp.pins {
             estate.add(Item::Name, pins.lock()?);
         }
         Ok(())
+    }
+
+    /// Nothing is changed any more, as a successor is about to have it; or that may be done again.
+    pub fn freeze(&mut self, is_frozen: bool) {
+        if let Some(xdp) = &mut self.xdp {
+            xdp.is_frozen = is_frozen;
+        }
     }
 
     /// Puts the programs in the places of the predecessor's.
@@ -43,11 +48,13 @@ impl PacketEngine {
         let Some(xdp) = &mut self.xdp else {
             return Ok(());
         };
-        for attachment in &xdp.attachments {
-            let name = &attachment.interface.name;
-            attachment
-                .replace(xdp.object.program()?)
-                .with_context(|| format!("{name}: put the program in the place of the old one"))?;
+        for on in xdp.nics.all.iter().filter_map(|nic| nic.on.as_ref()) {
+            let Some(link) = &on.link else { continue };
+            let program = xdp.object.program()?.fd()?;
+            link.update(program.as_fd()).with_context(|| {
+                let name = &on.interface.name;
+                format!("{name}: put the program in the place of the old one")
+            })?;
         }
         Ok(())
     }

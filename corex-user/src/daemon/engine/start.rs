@@ -1,27 +1,30 @@
 //! Sets AF_XDP up: interfaces, programs, pins, and the sockets of each worker.
 
-use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc},
+};
 
 use anyhow::{Context as _, bail};
 use corex_common::{ip::MAX_LINK_LEN, maps};
-use corex_script::settings::{self, Settings};
+use corex_script::settings::Settings;
 use corex_sip::Transport;
-use corex_xdp::{FramePool, QueueSocket, Umem};
+use corex_xdp::Umem;
 
-use super::{BoundQueue, PacketEngine, Xdp};
+use super::{
+    PacketEngine, WorkerSide, Xdp,
+    follow::{Hand, Unit},
+    nics::Nics,
+    slots::Slots,
+    units::{self, Builder, InlineParts},
+};
 use crate::{
     daemon::{
         handover::Heir,
         inline::{self, Detours},
         options::{EngineChoice, Options},
     },
-    io::{
-        inline::{Fragments, InlineSide},
-        transmit::TransmitSide,
-        xdp_side::XdpSide,
-    },
     kernel::{
-        attach::{self, Attachment, Holder, Mode},
         capabilities,
         host::HostFollower,
         inline::Predecessor,
@@ -34,15 +37,9 @@ use crate::{
         worker_counters::WorkerSlots,
     },
     pipeline::{Listener, set_knobs},
-    telemetry::{
-        books::InterfaceLine,
-        gauges::{QueueGauges, WorkerLink},
-    },
+    telemetry::gauges::WorkerLink,
 };
 
-/// Frames of packet memory for each queue and for sending.
-const FRAMES_PER_QUEUE: u32 = 2048;
-const FRAMES_TO_SEND: u32 = 2048;
 /// In front of what an MTU counts.
 const LINK_HEADERS: u32 = MAX_LINK_LEN as u32;
 
@@ -91,7 +88,7 @@ impl PacketEngine {
             knobs,
             links: worker_links(workers, settings, listeners),
             slots: WorkerSlots::on_heap(workers as usize),
-            workers: (0..workers).map(|_| None).collect(),
+            workers: (0..workers).map(|_| WorkerSide::sockets_alone()).collect(),
             xdp: None,
             taken_over: 0,
             handed_over: 0,
@@ -128,102 +125,108 @@ impl PacketEngine {
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
-        let attached = if inline.is_on {
-            attach_inline(&mut object, inline, listeners, interfaces, options)?
-        } else {
-            match heir.as_deref_mut() {
-                Some(heir) => succeed(interfaces, heir)?,
-                None => attach_proxy(&mut object, interfaces, options)?,
-            }
+        let (pins, predecessor) = match &heir {
+            // It has the name still.
+            Some(_) => (None, None),
+            None => pin(&object, options)?,
         };
-        let slots = assign_slots(&mut object, &attached.interfaces)?;
+        let mut nics = Nics::new(&interfaces, host.mtus());
+        if inline.is_on {
+            let before = (pins.as_ref(), predecessor);
+            nics.detours = Some(Detours::start(
+                &mut object,
+                inline,
+                listeners,
+                before,
+                options,
+            )?);
+        } else if let Some(pins) = &pins {
+            inline::clean(pins)?;
+        }
+        nics.workers = options.workers.unwrap_or(maps::MAX_WORKERS);
+        for (number, interface) in interfaces.iter().enumerate() {
+            match heir.as_deref_mut() {
+                Some(heir) => nics.succeed(number, interface, heir)?,
+                None => nics.attach(&mut object, number, interface, options)?,
+            }
+        }
+        if let Some(heir) = &heir {
+            heir.check_links()?;
+        }
+        if let Some(detours) = &mut nics.detours {
+            detours.take_over(interfaces.len() as u32)?;
+        }
         // A worker for each queue that receives and transmits: those that only receive go to one
         // of these, which sends for them too.
-        let of_interface = |i: &Interface| i.queues.min(i.transmit_queues);
-        let most_queues = attached.interfaces.iter().map(of_interface).max();
-        let workers = options
+        let most_queues = nics.queues().max();
+        nics.workers = options
             .workers
             .or(most_queues)
             .unwrap_or(1)
             .clamp(1, maps::MAX_WORKERS);
-        if let Some(heir) = heir.as_deref_mut() {
-            heir.check_workers(workers)?;
+        if let Some(heir) = &heir {
+            heir.check_workers(nics.workers)?;
         }
-        let links = worker_links(workers, settings, listeners);
 
-        let heartbeats = object.heartbeats()?;
-        let fragments = Arc::<Fragments>::default();
-        let mut sides = Vec::new();
-        let mut lines = Vec::new();
-        let mut packet_memory = 0;
-        for worker in 0..workers {
-            let mine: Vec<Slot> = slots
-                .iter()
-                .filter(|slot| slot.queue % workers == worker)
-                .copied()
-                .collect();
-            if mine.is_empty() {
-                sides.push(None);
-                continue;
-            }
-            let queues: Vec<(u32, u32)> = mine.iter().map(|s| (s.ifindex, s.queue)).collect();
-            let (umem, pool, sockets) = match heir.as_deref_mut() {
-                Some(heir) => {
-                    let (umem, sockets) = heir.queues(worker as usize, &queues, chunk_size)?;
-                    (umem, FramePool::empty(), sockets)
+        let builder = Builder {
+            chunk_size,
+            copy: options.copy,
+            next_hops: next_hops.clone(),
+            cookie: object.cookie(),
+            inline: match inline.is_on {
+                false => None,
+                true => Some(InlineParts {
+                    fragments: Arc::default(),
+                    tells_too_big: inline.tells_too_big,
+                    heartbeats: object.heartbeats()?,
+                }),
+            },
+        };
+        let mut workers = Vec::new();
+        let mut hands = Vec::new();
+        let mut queues = Vec::new();
+        let mut memory = Vec::new();
+        for worker in 0..nics.workers {
+            let mut sides = Vec::new();
+            for unit in units::all(&nics) {
+                let heir = heir.as_deref_mut();
+                if let Some((side, lines)) = builder.side(&nics, unit, worker, heir)? {
+                    memory.push((unit, side.umem.size()));
+                    queues.extend(lines);
+                    sides.push(side);
                 }
-                None => bind(&queues, chunk_size, options.copy)?,
-            };
-            packet_memory += umem.size();
-            let mut gauges = Vec::new();
-            for (slot, socket) in mine.iter().zip(&sockets) {
-                let own = Arc::<QueueGauges>::default();
-                gauges.push(Arc::clone(&own));
-                lines.push(BoundQueue {
-                    gauges: own,
-                    slot: slot.number,
-                    worker,
-                    bound: socket.bound(),
-                    fd: socket
-                        .as_fd()
-                        .try_clone_to_owned()
-                        .context("duplicate a socket descriptor")?,
-                });
             }
-            let side = attached.detours.as_ref().map(|detours| {
-                InlineSide::new(
-                    detours.ends(&queues),
-                    Arc::clone(&fragments),
-                    inline.tells_too_big,
-                    heartbeats.clone(),
-                    object.cookie().rotate_left(worker),
-                )
+            let (orders, receiver) = mpsc::channel();
+            hands.push(Hand {
+                orders,
+                waker: None,
             });
-            sides.push(Some(XdpSide {
-                umem,
-                transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
-                cookie: object.cookie(),
-                gauges,
-                inline: side,
-            }));
+            workers.push(WorkerSide {
+                sides,
+                orders: receiver,
+            });
         }
         Ok(Self {
             slots: object.worker_slots()?,
             knobs,
-            links,
-            workers: sides,
+            links: worker_links(nics.workers, settings, listeners),
+            workers,
             taken_over: 0,
             handed_over: 0,
             xdp: Some(Xdp {
                 object,
-                _host: host,
-                interfaces: interface_lines(&attached.interfaces, &attached.modes, &lines),
-                attachments: attached.attachments,
-                detours: attached.detours,
-                modes: attached.modes,
-                queues: lines,
-                packet_memory,
-                pins: attached.pins,
+                host,
+                units: units::all(&nics).map(|_| Unit::served()).collect(),
+                nics,
+                builder,
+                options: options.clone(),
+                may_attach: settings.corex.reattach,
+                slots: Slots::default(),
+                queues,
+                hands,
+                memory,
+                pins,
+                is_frozen: false,
             }),
         })
     }
@@ -254,134 +257,6 @@ fn configure(
         log: options.ebpf_log,
     })?;
     Ok(chunk_size)
-}
-
-/// The interfaces with a program on them, and what keeps it there.
-struct Attached {
-    interfaces: Vec<Interface>,
-    /// In the order of the interfaces: their indices, and how.
-    modes: Vec<(u32, Mode)>,
-    attachments: Vec<Attachment>,
-    detours: Option<Detours>,
-    pins: Option<Pins>,
-}
-
-fn attach_inline(
-    object: &mut Object,
-    settings: &settings::Inline,
-    listeners: &[Listener],
-    interfaces: Vec<Interface>,
-    options: &Options,
-) -> anyhow::Result<Attached> {
-    let (pins, predecessor) = pin(object, options)?;
-    let before = (pins.as_ref(), predecessor);
-    let detours = Detours::start(object, settings, listeners, interfaces, before, options)?;
-    let mut attached = Attached {
-        interfaces: Vec::new(),
-        modes: Vec::new(),
-        attachments: Vec::new(),
-        detours: None,
-        pins,
-    };
-    for nic in &detours.nics {
-        let own = &nic.pair.own;
-        attached.modes.push((nic.interface.index, nic.mode));
-        attached.modes.push((own.index, Mode::Native));
-        attached
-            .interfaces
-            .extend([nic.interface.clone(), own.clone()]);
-    }
-    attached.detours = Some(detours);
-    Ok(attached)
-}
-
-fn attach_proxy(
-    object: &mut Object,
-    mut interfaces: Vec<Interface>,
-    options: &Options,
-) -> anyhow::Result<Attached> {
-    let (pins, _) = pin(object, options)?;
-    if let Some(pins) = &pins {
-        inline::clean(pins)?;
-    }
-    let mut modes = Vec::new();
-    let mut attachments = Vec::new();
-    for interface in &mut interfaces {
-        let (program, choice) = (object.program()?, options.xdp_mode);
-        let attachment = attach::attach(program, interface, choice, Holder::Process)?;
-        // Attaching may change the queue count (virtio does).
-        *interface = Interface::by_name(&interface.name)?;
-        tracing::info!(
-            "{}: XDP attached ({} mode), {} receive queue{}, {} transmit",
-            interface.name,
-            attachment.mode,
-            interface.queues,
-            if interface.queues == 1 { "" } else { "s" },
-            interface.transmit_queues
-        );
-        modes.push((interface.index, attachment.mode));
-        attachments.push(attachment);
-    }
-    Ok(Attached {
-        interfaces,
-        modes,
-        attachments,
-        detours: None,
-        pins,
-    })
-}
-
-/// The interfaces that a predecessor has its program on; ours takes its place later.
-fn succeed(interfaces: Vec<Interface>, heir: &mut Heir) -> anyhow::Result<Attached> {
-    let mut modes = Vec::new();
-    let mut attachments = Vec::new();
-    for interface in &interfaces {
-        let (mode, link) = heir.link(interface)?;
-        modes.push((interface.index, mode));
-        attachments.push(Attachment::received(interface.clone(), mode, link));
-    }
-    heir.check_links()?;
-    Ok(Attached {
-        interfaces,
-        modes,
-        attachments,
-        detours: None,
-        pins: None,
-    })
-}
-
-/// A place in the XSKMAP for a queue.
-#[derive(Clone, Copy)]
-struct Slot {
-    number: u32,
-    ifindex: u32,
-    queue: u32,
-}
-
-/// Gives every queue that can be served a slot, and tells the programs.
-fn assign_slots(object: &mut Object, interfaces: &[Interface]) -> anyhow::Result<Vec<Slot>> {
-    let mut slots = Vec::new();
-    let mut first_slot = 0;
-    for interface in interfaces {
-        let ifindex = interface.index;
-        let queues = interface.queues.min(maps::MAX_QUEUES - first_slot);
-        if queues < interface.queues {
-            tracing::warn!(
-                "{}: {} of {} queues are served; the rest doesn't go by AF_XDP",
-                interface.name,
-                queues,
-                interface.queues
-            );
-        }
-        object.add_interface(ifindex, maps::Interface { first_slot, queues })?;
-        slots.extend((0..queues).map(|queue| Slot {
-            number: first_slot + queue,
-            ifindex,
-            queue,
-        }));
-        first_slot += queues;
-    }
-    Ok(slots)
 }
 
 fn worker_links(workers: u32, settings: &Settings, listeners: &[Listener]) -> Vec<Arc<WorkerLink>> {
@@ -420,49 +295,6 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
             tracing::warn!("maps are not pinned: {error}");
             Ok((None, None))
         }
-    }
-}
-
-fn interface_lines(
-    interfaces: &[Interface],
-    modes: &[(u32, Mode)],
-    queues: &[BoundQueue],
-) -> Vec<InterfaceLine> {
-    interfaces
-        .iter()
-        .zip(modes)
-        .map(|(interface, (_, mode))| {
-            let of_interface = || queues.iter().filter(|q| q.bound.ifindex == interface.index);
-            InterfaceLine {
-                index: interface.index,
-                name: interface.name.clone(),
-                mode: mode.to_string(),
-                queues: of_interface().count() as u32,
-                zero_copy: of_interface().all(|q| q.bound.zero_copy),
-            }
-        })
-        .collect()
-}
-
-/// Binds a worker's queues: for zero copy where all drivers can, else in copy mode.
-fn bind(
-    queues: &[(u32, u32)],
-    chunk_size: u32,
-    copy: bool,
-) -> anyhow::Result<(Umem, FramePool, Vec<QueueSocket>)> {
-    let attempt = |copy| -> anyhow::Result<_> {
-        let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
-        let (umem, mut pool) = Umem::new(frames, chunk_size).context("packet memory")?;
-        let sockets = corex_xdp::open(&umem, &mut pool, queues, copy)?;
-        Ok((umem, pool, sockets))
-    };
-    match attempt(copy) {
-        Err(error) if !copy && queues.len() > 1 => {
-            // Sockets that share memory share the mode; one driver may not have zero copy.
-            tracing::info!("{error:#}; trying copy mode");
-            attempt(true)
-        }
-        outcome => outcome,
     }
 }
 

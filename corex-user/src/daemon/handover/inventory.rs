@@ -27,8 +27,10 @@ pub fn add_worker(worker: &Worker, estate: &mut Estate) -> io::Result<()> {
         };
         estate.add(item, socket.as_fd().try_clone_to_owned()?);
     }
-    let Some(side) = &worker.xdp else {
-        return Ok(());
+    let side = match &worker.xdp[..] {
+        [] => return Ok(()),
+        [side] => side,
+        _ => return Err(io::Error::other("queues in several packet memories")),
     };
     let item = Item::PacketMemory {
         worker: worker.id,
@@ -51,7 +53,7 @@ pub fn add_worker(worker: &Worker, estate: &mut Estate) -> io::Result<()> {
 
 /// Who has which of a parked worker's frames. `None`: it has no packet memory.
 pub fn ledger(worker: &Worker) -> Option<WorkerLedger> {
-    let side = worker.xdp.as_ref()?;
+    let side = worker.xdp.first()?;
     let queues = side.transmit.queues.iter().zip(&side.gauges);
     let of_queue = |(queue, gauges): (&QueueSocket, &Arc<QueueGauges>)| {
         // As it has published them.
@@ -87,8 +89,12 @@ pub fn restore(worker: usize, side: &mut XdpSide, frozen: &Frozen) -> anyhow::Re
     if queues.len() != ledger.queues.len() {
         bail!("the queues are others by now");
     }
-    for (queue, known) in queues.iter_mut().zip(&ledger.queues) {
+    for queue in queues.iter_mut() {
         let bound = queue.bound();
+        let is_it =
+            |known: &&QueueLedger| (known.ifindex, known.queue) == (bound.ifindex, bound.queue);
+        let known = ledger.queues.iter().find(is_it);
+        let known = known.context("the queues are others by now")?;
         let rings = RingLedger {
             ring_size: known.ring_size,
             out: known.out.clone(),
@@ -97,8 +103,8 @@ pub fn restore(worker: usize, side: &mut XdpSide, frozen: &Frozen) -> anyhow::Re
                 rx_ring_full: known.rx_ring_full,
             },
         };
-        if (bound.ifindex, bound.queue) != (known.ifindex, known.queue) || !queue.resume(&rings) {
-            bail!("the queues are others by now");
+        if !queue.resume(&rings) {
+            bail!("the rings have another size");
         }
     }
     // No frame is somewhere twice.

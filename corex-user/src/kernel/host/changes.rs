@@ -10,7 +10,7 @@ use super::{
 /// Changes that a line tells at most; of more it tells the number.
 const MAX_TOLD: usize = 8;
 
-/// What is new of the addresses and MACs of these interfaces and of those that stand on them.
+/// What is new of the names, MACs, MTUs and addresses of these interfaces and of those that stand on them.
 /// `None`: nothing.
 pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Option<String> {
     let mut changes = Vec::new();
@@ -19,9 +19,17 @@ pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Optio
         match (before, after) {
             (None, Some(link)) => changes.push(format!("{} is new", link.name)),
             (Some(link), None) => changes.push(format!("{} is gone", link.name)),
-            (Some(before), Some(after)) if before.mac != after.mac => {
-                let mac = after.mac.map_or_else(|| "none".to_owned(), mac_text);
-                changes.push(format!("{} has the MAC {mac}", after.name));
+            (Some(before), Some(after)) => {
+                if before.name != after.name {
+                    changes.push(format!("{} is called {}", before.name, after.name));
+                }
+                if before.mac != after.mac {
+                    let mac = after.mac.map_or_else(|| "none".to_owned(), mac_text);
+                    changes.push(format!("{} has the MAC {mac}", after.name));
+                }
+                if before.mtu != after.mtu {
+                    changes.push(format!("{} has the MTU {}", after.name, after.mtu));
+                }
             }
             _ => {}
         }
@@ -107,6 +115,14 @@ mod tests {
             Some("eth0 has the MAC 02:00:00:00:00:fe, eth0 got 10.0.0.3, eth0 lost 10.0.0.2")
         );
         assert_eq!(told(&old, &old, &[2].into()), None);
+        let mut other = old.clone();
+        let link = other.links.get_mut(&2).unwrap();
+        link.name = "wan".to_owned();
+        link.mtu = 1300;
+        assert_eq!(
+            told(&old, &other, &[2].into()).as_deref(),
+            Some("eth0 is called wan, wan has the MTU 1300")
+        );
         assert_eq!(
             told(&host(1, &[]), &host(1, &[(3, "10.1.0.1")]), &[2].into()),
             None

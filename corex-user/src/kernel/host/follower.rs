@@ -3,23 +3,29 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use aya::maps::MapError;
 use caps::Capability;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection, sys::SocketAddr};
-use tokio::{runtime::Runtime, sync::oneshot, time};
+use tokio::{
+    runtime::Runtime,
+    sync::{oneshot, watch},
+    time,
+};
 
 use super::{
     changes,
     leniency::Leniency,
+    links::{Link, Links, link_of},
     maps::HostMaps,
+    mtus::Mtus,
     snapshot::{Applied, Snapshot},
     tables::HostTables,
 };
@@ -48,6 +54,8 @@ pub enum FollowError {
 
 /// The handle of the thread, which ends when this is dropped.
 pub struct HostFollower {
+    links: watch::Receiver<Arc<Links>>,
+    mtus: Mtus,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,6 +73,7 @@ impl HostFollower {
             .map_err(FollowError::Netlink)?;
         let (stop, stopped) = oneshot::channel();
         let (sender, first) = mpsc::channel();
+        let (told, links) = watch::channel(Arc::default());
         let mut followed = Followed {
             maps,
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
@@ -74,7 +83,10 @@ impl HostFollower {
             flags: 0,
             overflow: Vec::new(),
             is_first: true,
+            told,
+            mtus: Mtus::default(),
         };
+        let mtus = followed.mtus.clone();
         let thread = thread::Builder::new()
             .name("corex-host".to_owned())
             .spawn(move || follow(&runtime, &mut followed, stopped, &sender))
@@ -82,9 +94,21 @@ impl HostFollower {
         let gone = |_| FollowError::Netlink(io::Error::other("its thread died; a bug in corex"));
         first.recv().map_err(gone)??;
         Ok(Self {
+            links,
+            mtus,
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// The host's links, as they are and as they become.
+    pub fn links(&self) -> watch::Receiver<Arc<Links>> {
+        self.links.clone()
+    }
+
+    /// The MTUs, as they are at any time.
+    pub fn mtus(&self) -> Mtus {
+        self.mtus.clone()
     }
 }
 
@@ -108,6 +132,8 @@ struct Followed {
     flags: u32,
     overflow: Vec<&'static str>,
     is_first: bool,
+    told: watch::Sender<Arc<Links>>,
+    mtus: Mtus,
 }
 
 type First = mpsc::Sender<Result<(), FollowError>>;
@@ -196,6 +222,19 @@ async fn run(
     }
 }
 
+/// The link with that index as it is now; `None` if there is none.
+///
+/// # Errors
+/// When the kernel doesn't answer.
+pub async fn read_link(handle: &Handle, index: u32) -> Result<Option<Link>, rtnetlink::Error> {
+    let mut found = handle.link().get().match_index(index).execute();
+    match found.try_next().await {
+        Ok(message) => Ok(message.as_ref().and_then(link_of).map(|(_, link)| link)),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Gives up what following the host doesn't take. What can't be given up is logged.
 fn harden() {
     let kept: &[Capability] = if capabilities::maps_need_bpf() {
@@ -224,6 +263,7 @@ impl Followed {
             return Ok(());
         }
         self.flags = flags;
+        self.mtus.follow(&snapshot.links);
         // One that is made anew under its name has another index.
         let links = &snapshot.links;
         self.indices.retain(|index| links.contains_key(index));
@@ -245,6 +285,9 @@ impl Followed {
             }
         }
         self.overflow = tables.overflow;
+        if self.snapshot.links != snapshot.links {
+            self.told.send_replace(Arc::new(snapshot.links.clone()));
+        }
         self.snapshot = snapshot;
         Ok(())
     }

@@ -50,6 +50,7 @@ mod tests {
             name: "no-such-device".to_owned(),
             index: 0,
             queues: 1,
+            transmit_queues: 1,
             mtu: 1500,
         };
         let of_all = Leniency::open(&[]).flags();

@@ -7,11 +7,14 @@ mod follower;
 mod leniency;
 mod links;
 mod maps;
+mod mtus;
 mod snapshot;
 mod tables;
 
 pub use self::{
-    follower::{FollowError, HostFollower},
+    follower::{FollowError, HostFollower, read_link},
+    links::{Link, Links},
     maps::HostMaps,
+    mtus::{LiveMtu, Mtus},
     tables::HostTables,
 };

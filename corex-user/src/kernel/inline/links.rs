@@ -13,7 +13,7 @@ use aya::programs::{
 };
 
 use crate::kernel::{
-    attach::{self, AttachError, Holder, Mode, ModeChoice},
+    attach::{self, AttachError, Mode, ModeChoice},
     interfaces::Interface,
 };
 
@@ -76,11 +76,31 @@ pub struct Filter {
     pub program: &'static str,
 }
 
+/// A link, with its pin.
+struct Held {
+    /// Of the interface.
+    index: u32,
+    place: Option<PathBuf>,
+    link: FdLink,
+}
+
+impl Held {
+    fn end(self) {
+        if let Some(path) = &self.place {
+            // A pin that stays keeps the program attached: worth a word.
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!("{}: {error}", path.display());
+            }
+        }
+        drop(self.link);
+    }
+}
+
 /// Attachments that end together: the links that are held, with their pins, and the filters.
 pub struct Links {
     /// Where links are pinned; `None`: they end with the process.
     folder: Option<PathBuf>,
-    held: Vec<(Option<PathBuf>, FdLink)>,
+    held: Vec<Held>,
     filters: Vec<Filter>,
     choice: TcChoice,
 }
@@ -104,7 +124,7 @@ impl Links {
         self.folder.as_ref().map(|folder| folder.join(name))
     }
 
-    fn hold(&mut self, link: FdLink, place: Option<PathBuf>) -> Result<(), LinksError> {
+    fn hold(&mut self, index: u32, link: FdLink, place: Option<PathBuf>) -> Result<(), LinksError> {
         let link = match &place {
             Some(path) if !path.exists() => {
                 let pinned = link.pin(path).map_err(|error| LinksError::Pin {
@@ -115,7 +135,7 @@ impl Links {
             }
             _ => link,
         };
-        self.held.push((place, link));
+        self.held.push(Held { index, place, link });
         Ok(())
     }
 
@@ -144,16 +164,16 @@ impl Links {
                 && let Ok(id) = program.attach_to_link(link)
                 && let Ok(link) = program.take_link(id)
             {
-                self.hold(link.try_into()?, Some(path))?;
+                self.hold(interface.index, link.try_into()?, Some(path))?;
                 return Ok(mode);
             }
             // Of an interface that is gone, or attached in the other mode.
             let _ = fs::remove_file(&path);
         }
-        let attachment = attach::attach(program, interface, choice, Holder::Pin)?;
+        let attachment = attach::attach(program, interface, choice, attach::pinnable)?;
         let mode = attachment.mode;
-        let link = attachment.into_link(program)?;
-        self.hold(link, self.place(&xdp_name(interface, mode)))?;
+        let place = self.place(&xdp_name(interface, mode));
+        self.hold(interface.index, attachment.link, place)?;
         Ok(mode)
     }
 
@@ -189,7 +209,7 @@ impl Links {
                     && let Ok(id) = program.attach_to_link(link)
                     && let Ok(link) = program.take_link(id)
                 {
-                    return self.hold(link.try_into()?, place);
+                    return self.hold(interface.index, link.try_into()?, place);
                 }
                 let _ = fs::remove_file(path);
             }
@@ -197,7 +217,7 @@ impl Links {
             match program.attach_with_options(&interface.name, hook, order) {
                 Ok(id) => {
                     let link = program.take_link(id).map_err(refused)?;
-                    return self.hold(link.try_into()?, place);
+                    return self.hold(interface.index, link.try_into()?, place);
                 }
                 Err(error) if self.choice == TcChoice::Tcx => return Err(refused(error)),
                 Err(_) => {}
@@ -235,17 +255,17 @@ impl Links {
         Ok(())
     }
 
+    /// Ends those to an interface that is gone, with the filters on it.
+    pub fn forget(&mut self, interface: &Interface) {
+        let of_interface = |held: &mut Held| held.index == interface.index;
+        self.held.extract_if(.., of_interface).for_each(Held::end);
+        self.filters
+            .retain(|filter| filter.interface != interface.name);
+    }
+
     /// Ends all attachments but clsact filters, which are returned.
     pub fn end(&mut self) -> Vec<Filter> {
-        for (path, link) in self.held.drain(..) {
-            if let Some(path) = path {
-                // A pin that stays keeps the program attached: worth a word.
-                if let Err(error) = fs::remove_file(&path) {
-                    tracing::warn!("{}: {error}", path.display());
-                }
-            }
-            drop(link);
-        }
+        self.held.drain(..).for_each(Held::end);
         if let Some(folder) = &self.folder {
             let _ = fs::remove_dir(folder);
         }
@@ -275,7 +295,7 @@ pub fn detach_filter(interface: &str, egress: bool, program: &str) {
 pub fn clear(folder: &Path, kept: &[&Links]) -> Vec<u32> {
     let held: Vec<&PathBuf> = kept
         .iter()
-        .flat_map(|links| links.held.iter().filter_map(|(path, _)| path.as_ref()))
+        .flat_map(|links| links.held.iter().filter_map(|held| held.place.as_ref()))
         .collect();
     let index = |path: &Path| -> Option<u32> {
         let name = path.file_name()?.to_str()?;

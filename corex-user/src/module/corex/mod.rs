@@ -322,6 +322,20 @@ const PARAMETERS: &[Parameter] = &[
               for a minute makes room. 0: none. Default: 100.",
     },
     Parameter {
+        name: "reattach",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.corex.reattach = value != 0,
+        },
+        doc: "Whether programs and AF_XDP sockets follow an interface that is removed and made \
+              again, that loses its program, or that gets more receive queues. One thread keeps \
+              CAP_NET_ADMIN and CAP_NET_RAW for it. 0: none does, and until the next start the \
+              packets of such an interface go by kernel sockets (inline: they pass the hook by), \
+              and those of further queues by kernel sockets (inline: by the veth pair). Default: 1.",
+    },
+    Parameter {
         name: "probe_len",
         aliases: &[],
         kind: ParameterKind::Int {

@@ -74,6 +74,16 @@ impl Collector for Scrape {
                 (labels, f64::from(interface.queues))
             }),
         )?;
+        out.counters(
+            "interface_reattached",
+            "How often the XDP program was attached to an interface again",
+            books.interfaces.iter().map(|interface| {
+                (
+                    labels([("interface", &interface.name)]),
+                    interface.reattached,
+                )
+            }),
+        )?;
         self.counted(&mut out)?;
         self.gauged(&mut out)?;
         self.peers(&mut out)?;
