@@ -62,9 +62,6 @@ impl Config {
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
             program.latencies = Arc::clone(&old.program.latencies);
-            // The new scripts may bear what the old ones didn't.
-            let longest = self.settings.corex.hook_quarantine;
-            program.languages.quarantine.set_longest(longest);
             for (_, language) in &program.scripts {
                 language.count_with(&program.languages);
             }
@@ -72,9 +69,16 @@ impl Config {
     }
 
     /// Says that this one has taken the place of the one that it inherited from: values that are
-    /// new start as it says.
+    /// new start as it says, and who was held is let go: the new scripts may bear what the old ones
+    /// didn't.
+    /// new start as it says, and nobody is held for what the old scripts choked on.
     pub fn take_over(&self) {
+        let longest = self.settings.corex.hook_quarantine;
+        self.program.languages.quarantine.set_longest(longest);
         self.program.tables.start(&self.settings.shared_values);
+        // The new scripts may bear what the old ones didn't.
+        let longest = self.settings.corex.hook_quarantine;
+        self.program.languages.quarantine.set_longest(longest);
     }
 }
 

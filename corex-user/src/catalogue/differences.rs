@@ -60,8 +60,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         Parameters,
         "core",
         "tos",
-        "Kamailio's default is 0x10, it sets the bits of ECN where the number has them, and it sets \
-         those of TCP connections as well.",
+        "Kamailio's default is 0x10, and it sets the bits of ECN where the number has them.",
     ),
     differs(
         Parameters,

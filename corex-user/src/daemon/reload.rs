@@ -140,6 +140,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     if old.stream != new.stream || old.corex.tls_ca_list != new.corex.tls_ca_list {
         bail!("the parameters of TCP or TLS have changed, which takes a new start");
     }
+    if old.dns != new.dns {
+        bail!("the parameters of DNS have changed, which takes a new start");
+    }
     if old.datagrams != new.datagrams {
         bail!("pmtu_discovery or tos has changed, which takes a new start");
     }

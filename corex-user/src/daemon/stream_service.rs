@@ -148,6 +148,7 @@ impl StreamService {
         let counters = Arc::new(StreamCounters::default());
         let mut stream = settings.stream.clone();
         stream.ca.clone_from(&settings.corex.tls_ca_list);
+        stream.traffic_class = settings.datagrams.traffic_class;
         let streams = Streams::start(
             handle.clone(),
             stream,
@@ -162,7 +163,7 @@ impl StreamService {
         };
         let resolver = {
             let _inside = handle.enter();
-            NameResolver::from_system(families)
+            NameResolver::from_system(families, settings.dns.clone(), Arc::clone(&counters))
         };
         let resolver = match resolver {
             Ok(resolver) => Some(resolver),

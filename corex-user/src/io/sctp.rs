@@ -157,6 +157,7 @@ mod tests {
 
     fn message(to: Address) -> Deferred {
         Deferred {
+            sender: "127.0.0.2".parse().unwrap(),
             payload: Bytes::from_static(b"hello"),
             to,
             transport: corex_sip::Transport::Sctp,

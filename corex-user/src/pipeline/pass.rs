@@ -252,6 +252,7 @@ impl Pass<'_, '_> {
             socket: hop.socket,
             local: hop.local,
             ttl,
+            sender: self.inbound.source.ip(),
             own: Arc::clone(&self.context.own),
             connection: out.connection,
             is_reply: out.is_reply,
@@ -283,7 +284,8 @@ impl Host for Pass<'_, '_> {
         let (to, transport) = match to {
             Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
             Target::Name { secure, .. } => {
-                match self.context.outbox.lookup(to, transport) {
+                let sender = self.inbound.source.ip();
+                match self.context.outbox.lookup(to, transport, sender) {
                     // TLS keeps the name: the certificate must be for it.
                     Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
                     Lookup::Known(address, transport) => {

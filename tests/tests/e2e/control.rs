@@ -419,3 +419,31 @@ fn nothing_is_opened_for_a_reply_that_was_never_asked_for() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_table_without_room_refuses_what_is_new_and_the_books_say_so() -> Result<()> {
+    let mut stage = Stage::new("socket")?;
+    let most = "x".repeat(19_000);
+    stage.kamcmd(&["htable.sets", "seen", "big", &most])?;
+    let fault = stage.fault(&["htable.sets", "seen", "more", &"x".repeat(1000)])?;
+    ensure!(fault.contains("error: 500"), "{fault}");
+    // Smaller ones still fit, messages go on, and what was there has stayed.
+    ensure!(stage.ask()?.starts_with("first"));
+    ensure!(
+        stage
+            .kamcmd(&["htable.get", "seen", "all"])?
+            .contains("once")
+    );
+    ensure!(
+        stage
+            .kamcmd(&["htable.get", "seen", "big"])?
+            .contains(&most)
+    );
+    let books = stage.corex.books()?;
+    let used = ["entries", "refused"].map(|name| books.get(&format!("tables.seen.{name}")));
+    ensure!(used == [2, 1], "{:#}", books.0);
+    ensure!(books.get("tables.seen.bytes") < 20_000, "{:#}", books.0);
+    let counters = stage.kamcmd(&["corex.counters", "htable.seen"])?;
+    ensure!(counters.contains("refused: 1"), "{counters}");
+    stage.corex.stop()?.check_balance()
+}

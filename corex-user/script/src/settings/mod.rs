@@ -4,6 +4,7 @@
 
 pub mod control;
 mod datagram;
+mod dns;
 pub mod log;
 mod lua;
 mod own;
@@ -21,6 +22,7 @@ use corex_sip::alias;
 
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
+pub use dns::DnsSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
@@ -261,6 +263,8 @@ pub struct Settings {
     pub lua: LuaSettings,
     /// Bounds and times of TCP.
     pub stream: StreamSettings,
+    /// How host names are looked up.
+    pub dns: DnsSettings,
     /// Remote control.
     pub control: ControlSettings,
     /// Hash tables.
@@ -292,6 +296,7 @@ impl Default for Settings {
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),
+            dns: DnsSettings::default(),
             control: ControlSettings::default(),
             tables: Vec::new(),
             table_timer: TABLE_TIMER,

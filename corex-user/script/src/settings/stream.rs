@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Bounds and times. The defaults are Kamailio's where it has the parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSettings {
+    /// The byte of DSCP and ECN of what is sent, as for datagrams (`tos`).
+    pub traffic_class: u8,
     /// Threads that read and write streams (`tcp_children`); `None`: one for each processor.
     pub children: Option<usize>,
     /// Connections at a time (`tcp_max_connections`).
@@ -46,6 +48,7 @@ pub struct StreamSettings {
 impl Default for StreamSettings {
     fn default() -> Self {
         Self {
+            traffic_class: 0,
             children: None,
             max_connections: 2048,
             per_peer: None,

@@ -3,10 +3,15 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{Ipv4Tos, Ipv6TClass},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -111,6 +116,9 @@ impl Streams {
         let _inside = handle.enter();
         for (socket, listener) in listeners {
             listener.set_nonblocking(true)?;
+            // What it accepts inherits it.
+            let class = streams.inner.settings.traffic_class;
+            mark(&listener, listener.local_addr()?, class)?;
             let listener = TcpListener::from_std(listener)?;
             let mut phase = streams.inner.phase.subscribe();
             let accepting = streams.clone().accept(socket, listener);
@@ -383,7 +391,7 @@ impl Streams {
 
     /// Connects, and shakes hands where the transport is TLS. With our address.
     async fn open(&self, (to, transport, name): PeerKey) -> io::Result<(SocketAddr, Opened)> {
-        let stream = connect(to).await?;
+        let stream = connect(to, self.inner.settings.traffic_class).await?;
         let local = stream.local_addr()?;
         if transport != Transport::Tls {
             return Ok((local, Opened::Tcp(stream)));
@@ -464,12 +472,24 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
-async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+/// Has a socket send all its packets with this byte of DSCP and ECN, its handshake included.
+fn mark(socket: &impl AsFd, address: SocketAddr, class: u8) -> io::Result<()> {
+    let class = class.into();
+    if address.is_ipv6() {
+        setsockopt(socket, Ipv6TClass, &class)?;
+    } else {
+        setsockopt(socket, Ipv4Tos, &class)?;
+    }
+    Ok(())
+}
+
+async fn connect(to: SocketAddr, class: u8) -> io::Result<TcpStream> {
     let socket = match to {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_nodelay(true)?;
+    mark(&socket, to, class)?;
     socket.connect(to).await
 }
 

@@ -242,6 +242,45 @@ const PARAMETERS: &[Parameter] = &[
               scripts may read. Default: none is asked for.",
     },
     Parameter {
+        name: "dns_stale_ttl",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 604_800,
+            set: |settings, value| {
+                settings.dns.stale_ttl = std::time::Duration::from_secs(value as u64);
+            },
+        },
+        doc: "So many seconds longer than its time an address of a host name is used when no name \
+              server answers (RFC 8767); it is asked for again every 30 seconds. 0: no longer. \
+              Default: 86400.",
+    },
+    Parameter {
+        name: "dns_max_lookups",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 4,
+            max: 65_535,
+            set: |settings, value| settings.dns.max_lookups = value as usize,
+        },
+        doc: "Host names that are looked up at a time. A quarter of these places is for names that had \
+              an address before; of the others a zone (example.com, example.co.uk) has a quarter at \
+              most. What finds none is dropped, and counted as dns_refused or dns_refused_zone. \
+              Default: 256.",
+    },
+    Parameter {
+        name: "dns_max_per_source",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 65_535,
+            set: |settings, value| settings.dns.max_per_source = value as usize,
+        },
+        doc: "Of the host names that are looked up at a time and had no address before, so many may be \
+              for messages of one IPv4 address or IPv6 /64. More are dropped, and counted as \
+              dns_refused_source. Default: 16.",
+    },
+    Parameter {
         name: "on_hook_failure",
         aliases: &[],
         kind: ParameterKind::Text {

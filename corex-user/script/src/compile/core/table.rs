@@ -106,10 +106,40 @@ pub const CORE: &[CoreParam] = &[
     CoreParam {
         name: "tos",
         kind: CoreKind::TrafficClass,
-        doc: "Type of service of the datagrams that are sent, IPv6's traffic class: a number from 0 to \
+        doc: "Type of service of what is sent, by UDP and by TCP, IPv6's traffic class: a number from 0 to \
               255, as in 0xb8 for DSCP EF, or IPTOS_LOWDELAY, IPTOS_THROUGHPUT, IPTOS_RELIABILITY or \
               IPTOS_MINCOST. The two lowest bits, which are ECN's, are sent as 0. What a received \
               message had is never copied. Default: 0; in Kamailio it is 0x10.",
+    },
+    CoreParam {
+        name: "dns_cache_min_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 86_400,
+            set: |settings, value| settings.dns.min_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "The least seconds that an address of a host name is used without asking for it again, \
+              whatever its record says. Default: 1; in Kamailio it is 0.",
+    },
+    CoreParam {
+        name: "dns_cache_max_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.dns.max_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "The most seconds of this kind. In the last fifth of its time an address that is in use \
+              is asked for again, ahead. Default: 3600; in Kamailio there is no bound.",
+    },
+    CoreParam {
+        name: "dns_cache_negative_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 86_400,
+            set: |settings, value| settings.dns.negative_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "For so many seconds it is remembered that a name has no address, or that no name server \
+              answered. Default: 10; in Kamailio it is 60.",
     },
     CoreParam {
         name: "max_branches",
