@@ -334,7 +334,8 @@ counters! {
         out_socket_too_big: plain,
         /// Of these, because the AF_XDP transmit ring or the frame pool was exhausted.
         out_socket_ring_full: plain,
-        /// Of these, because no queue of the worker on that interface transmits.
+        /// Of these, because the worker has no queue that transmits on the interface that the route
+        /// names: without XDP there, or a bridge, bond or VLAN device above its NIC.
         out_socket_no_queue: plain,
         /// Transmissions handed over: by a stream, or to a name that must be looked up.
         out_carried: plain,
@@ -363,8 +364,8 @@ counters! {
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
         /// a carrier. Where the message had been counted as sent, it is so no more.
         late_send_errors: plain,
-        /// Frames that a NIC hadn't given back when it went away: whether it had sent them isn't
-        /// known. Each is part of a message that counts as sent.
+        /// Messages with frames that a NIC hadn't given back when it went away: whether it had sent
+        /// them isn't known, and they count as sent.
         tx_lost: plain,
         /// Times that a NIC was found to hold on to all frames of a transmit queue for a second.
         tx_faults: plain,

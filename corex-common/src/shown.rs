@@ -44,6 +44,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ("port", "Port."),
             ("proto", "17: UDP."),
             ("family", "4 or 6."),
+            (
+                "ifindex",
+                "Index of the interface, if the address is an IPv6 link-local one; else 0.",
+            ),
         ],
         value: fields! {
             "id": "Its place among the listen lines, from 0: the index in SOCKET_COUNTS.",
@@ -61,7 +65,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::COUNTERS,
         kind: "array",
         doc: "What the XDP program decided, by verdict and reason, and by CPU: the sum counts. seen = \
-              steered + offloaded + all pass_ + all drop_.",
+              steered + offloaded + detoured + all pass_ + all drop_.",
         key: &[("", "The CPU's number, from 0.")],
         value: (&KernelCounters::NAMES, &KernelCounters::DOCS),
     },

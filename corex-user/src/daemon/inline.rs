@@ -209,6 +209,21 @@ impl Detours {
         Ok(pair)
     }
 
+    /// Attaches a NIC's XDP program anew.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn renew(
+        &mut self,
+        object: &mut Object,
+        interface: &Interface,
+        choice: ModeChoice,
+    ) -> anyhow::Result<()> {
+        self.nic_links.forget_xdp(interface);
+        self.nic_links.xdp(object.program()?, interface, choice)?;
+        Ok(())
+    }
+
     /// A NIC is gone. Its pair stays, for when it is back.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use caps::Capability;
+use caps::{CapSet, Capability};
 use tokio::{
     sync::{oneshot, watch},
     time,
@@ -103,10 +103,14 @@ fn harden(may_attach: bool, pins: Option<PathBuf>) {
     let mut kept = Vec::new();
     if may_attach {
         kept.extend([Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]);
+        // For packet memory, where it isn't RLIMIT_MEMLOCK that allows for it.
+        kept.push(Capability::CAP_IPC_LOCK);
     }
     if capabilities::maps_need_bpf() {
         kept.push(Capability::CAP_BPF);
     }
+    // Who runs corex may have given it less.
+    kept.retain(|kept| caps::has_cap(None, CapSet::Permitted, *kept).unwrap_or(false));
     if let Err(error) = privileges::drop_all_but(&kept) {
         tracing::warn!("the thread that keeps the NICs: {error}");
     }

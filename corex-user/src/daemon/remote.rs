@@ -20,9 +20,9 @@ use crate::{
     pipeline::PipelineContext,
     rpc::{
         daemon::{
-            Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet,
-            Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable,
-            Worker,
+            Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotReloaded,
+            NotSet, Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError,
+            Variable, Worker,
         },
         later::Later,
     },
@@ -65,6 +65,12 @@ impl Remote {
     /// What packets come by, locked.
     pub fn engine(&self) -> MutexGuard<'_, PacketEngine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The interfaces that XDP programs are on, as they are now.
+    pub fn host(&self) -> Vec<HostInterface> {
+        let context = self.latest.load();
+        self.engine().host(&context.listeners)
     }
 
     /// All counters as they are now.
@@ -215,8 +221,13 @@ impl Daemon for Remote {
         context.config.program.languages.quarantine.release()
     }
 
+    fn host(&self) -> Vec<HostInterface> {
+        Remote::host(self)
+    }
+
     fn workers(&self) -> Vec<Worker> {
         let books = Remote::books(self);
+        let host = self.host();
         let threads = threads();
         let uptime = SystemTime::now()
             .duration_since(self.identity().started)
@@ -229,10 +240,15 @@ impl Daemon for Remote {
             let counters = &worker.counters;
             let name = format!("corex-w{id}");
             let thread = threads.iter().find(|(_, thread)| *thread == name);
+            let link_of = |interface: &str| {
+                let found = host.iter().find(|line| line.name == interface);
+                found.map_or(String::new(), |line| line.state.clone())
+            };
             let own = |interface: String, queue: u32, mode: String| Worker {
                 worker: id as u32,
                 pid: thread.map_or(0, |(id, _)| *id),
                 cpu: cpus.get(id % cpus.len().max(1)).map(|cpu| *cpu as u32),
+                link: link_of(&interface),
                 interface,
                 queue,
                 engine: books.engine.to_owned(),

@@ -3,6 +3,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    io,
     sync::Arc,
     time::Instant,
 };
@@ -50,6 +51,7 @@ impl TransmitSide {
         next_hops: NextHops,
     ) -> Self {
         let has_transmit = queues.iter().map(has_transmit).collect();
+        queues.iter().for_each(tell_of_copying);
         Self {
             queues,
             mtus,
@@ -92,10 +94,9 @@ impl TransmitSide {
             self.next_hops.request(path);
             return Way::Unknown;
         }
-        let of_interface = || self.of_interface(hop.ifindex);
-        match of_interface().find(|at| self.sends(*at)) {
+        let mut of_interface = self.of_interface(hop.ifindex);
+        match of_interface.find(|at| self.sends(*at)) {
             Some(queue) => Way::Queue(hop, queue),
-            None if of_interface().next().is_none() => Way::Unknown,
             None => Way::NoQueue,
         }
     }
@@ -269,7 +270,7 @@ impl TransmitSide {
 pub enum Way {
     /// By that queue.
     Queue(LinkNextHop, usize),
-    /// The next hop isn't known yet, or not to be reached from this worker's queues.
+    /// The next hop isn't known yet.
     Unknown,
     /// None of the worker's queues on the interface sends.
     NoQueue,
@@ -295,6 +296,28 @@ fn has_transmit(queue: &QueueSocket) -> bool {
         );
     }
     transmits
+}
+
+/// Says why packets are copied although zero copy was asked for.
+fn tell_of_copying(queue: &QueueSocket) {
+    let bound = queue.bound();
+    if let Some(errno) = bound.refusal {
+        tracing::info!(
+            "{} queue {}: no zero copy, packets are copied; the kernel says: {}",
+            name_of(queue),
+            bound.queue,
+            refusal(errno)
+        );
+    }
+}
+
+/// Why there is no zero copy, in words.
+pub fn refusal(errno: i32) -> String {
+    match errno {
+        libc::EOPNOTSUPP => "the driver has none".to_owned(),
+        libc::EINVAL => "the driver has it, but not as the NIC is set up now (EINVAL)".to_owned(),
+        errno => io::Error::from_raw_os_error(errno).to_string(),
+    }
 }
 
 /// Drops the messages with these marks, and returns how many.

@@ -222,7 +222,7 @@ impl Worker {
         }
         let counters = &mut self.pipeline.counters;
         side.drain(counters);
-        counters.tx_lost += side.in_flight();
+        counters.tx_lost += side.take_unknown();
         let statistics = side.statistics();
         self.retired.rx_ring_full += statistics.rx_ring_full;
         self.retired.rx_dropped += statistics.rx_dropped;

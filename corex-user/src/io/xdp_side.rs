@@ -114,10 +114,10 @@ impl XdpSide {
         self.transmit.queues.iter().any(|q| q.has_backlog())
     }
 
-    /// Frames that were handed to the kernel and not given back.
-    pub fn in_flight(&self) -> u64 {
-        let queues = self.transmit.queues.iter();
-        queues.map(|queue| u64::from(queue.in_flight())).sum()
+    /// The messages with frames that the kernel has taken and not given back, each told once.
+    pub fn take_unknown(&mut self) -> u64 {
+        let queues = self.transmit.queues.iter_mut();
+        queues.map(|queue| queue.take_marks().count() as u64).sum()
     }
 
     /// Reads what the kernel dropped at the rings (XDP_STATISTICS), and publishes it by queue.

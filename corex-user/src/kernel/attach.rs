@@ -11,7 +11,7 @@ use aya::{
     sys::SyscallError,
 };
 
-use super::{extack, interfaces::Interface, offload, xdp_link::XdpLink};
+use super::{extack, interfaces::Interface, offload, xdp_link::XdpLink, xdp_owner::XdpOwner};
 
 /// Flags of linux/if_link.h: generic XDP, and in the driver.
 const XDP_FLAGS_SKB_MODE: u32 = 2;
@@ -158,11 +158,18 @@ fn attach_in<L>(
                 .ok()
                 .and_then(|fd| extack::why_not(interface.index, fd.as_fd(), mode == Mode::Native));
             let errno = errno(&error);
+            let remedy = remedy(errno, words.as_deref(), interface);
+            let mut reason = words.unwrap_or_else(|| describe(&error));
+            if remedy == Some(OCCUPIED)
+                && let Some(owner) = XdpOwner::of(&interface.name, interface.index)
+            {
+                reason = format!("{reason}: {owner}");
+            }
             Err(AttachError {
                 interface: interface.name.clone(),
                 mode,
-                remedy: remedy(errno, words.as_deref(), interface),
-                reason: words.unwrap_or_else(|| describe(&error)),
+                remedy,
+                reason,
             })
         }
     }

@@ -5,6 +5,7 @@ use std::{
     ffi::CString,
     fs, io,
     net::{IpAddr, SocketAddr},
+    path::Path,
 };
 
 use nix::{
@@ -65,6 +66,14 @@ impl Interface {
 }
 
 impl Interface {
+    /// Whether there is a device behind it, hardware or what a hypervisor shows as such.
+    pub fn is_hardware(&self) -> bool {
+        Path::new("/sys/class/net")
+            .join(&self.name)
+            .join("device")
+            .exists()
+    }
+
     /// The name of the interface with that index.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ pub fn map_use(name: &str, fd: BorrowedFd<'_>, entries: Option<u64>) -> MapUse {
         kind: match number("map_type") {
             1 => "hash".to_owned(),
             2 => "array".to_owned(),
+            6 => "percpu_array".to_owned(),
             9 => "lru_hash".to_owned(),
             17 => "xskmap".to_owned(),
             27 => "ringbuf".to_owned(),

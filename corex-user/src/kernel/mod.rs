@@ -22,5 +22,7 @@ pub mod pins;
 pub mod privileges;
 pub mod routes;
 pub mod sockopt;
+pub mod stacking;
 pub mod worker_counters;
 pub mod xdp_link;
+mod xdp_owner;

@@ -421,6 +421,7 @@ impl Object {
                     Map::Array(data)
                     | Map::HashMap(data)
                     | Map::LruHashMap(data)
+                    | Map::PerCpuArray(data)
                     | Map::RingBuf(data)
                     | Map::XskMap(data) => data,
                     _ => return None,

@@ -33,6 +33,8 @@ pub trait Daemon: Send + Sync {
     fn release_quarantine(&self) -> usize;
     /// The workers, once for each receive queue that they have.
     fn workers(&self) -> Vec<Worker>;
+    /// The interfaces that XDP programs are on, as they are now.
+    fn host(&self) -> Vec<HostInterface>;
     /// How much memory workers share.
     fn memory(&self) -> SharedMemory;
     /// Has the memory that workers share written to the log.
@@ -201,6 +203,8 @@ pub struct Worker {
     pub cpu: Option<u32>,
     /// The interface; empty with kernel sockets alone.
     pub interface: String,
+    /// That interface as it is now, as in [`HostInterface::state`]; empty as above.
+    pub link: String,
     /// The receive queue.
     pub queue: u32,
     /// `xdp` or `socket`.
@@ -217,6 +221,27 @@ pub struct Worker {
     pub drops: Vec<(String, u64)>,
     /// The share of time that it was busy, 0 to 1.
     pub busy: f64,
+}
+
+/// An interface that an XDP program is on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: String,
+    /// Its index when the program was attached.
+    pub index: u32,
+    /// `up`, `down`, `gone`; or `replaced` by another one of the same name.
+    pub state: String,
+    /// Largest IP packet, in bytes.
+    pub mtu: u32,
+    /// Its MAC.
+    pub mac: Option<String>,
+    /// Queues that AF_XDP sockets serve.
+    pub queues: u32,
+    /// How the program is attached: `native` or `skb`.
+    pub mode: String,
+    /// Addresses that are listened on, and the road of their packets: `AF_XDP` or `kernel socket`.
+    pub addresses: Vec<(String, String)>,
 }
 
 /// Memory that workers share, in bytes.

@@ -42,6 +42,8 @@ pub struct InterfaceLine {
     pub queues: u32,
     /// Whether all of them are bound for zero copy.
     pub zero_copy: bool,
+    /// Why not, where the kernel was asked and refused.
+    pub zero_copy_refusal: Option<String>,
     /// How often the program was attached to it again, as it had been removed and made anew.
     pub reattached: u64,
 }
@@ -230,6 +232,7 @@ impl Books {
                 "mode": i.mode,
                 "queues": i.queues,
                 "zero_copy": i.zero_copy,
+                "zero_copy_refusal": i.zero_copy_refusal,
                 "reattached": i.reattached,
             })).collect::<Vec<_>>(),
             "sockets": self.sockets.iter().map(|s| {

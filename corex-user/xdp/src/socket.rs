@@ -56,6 +56,9 @@ pub struct Bound {
     pub queue: u32,
     /// The NIC writes into the packet memory itself.
     pub zero_copy: bool,
+    /// Why the kernel refused zero copy (errno, as bind(2) gave it). `None`: it didn't, or wasn't
+    /// asked.
+    pub refusal: Option<i32>,
 }
 
 /// Packets that the kernel dropped on this socket although XDP had steered them.
@@ -131,7 +134,8 @@ impl UnboundSocket {
 /// same packet memory so that a frame received on one can be sent by another. Fill rings are
 /// filled from `pool` before the bind, evenly.
 ///
-/// `copy` forces copy mode; otherwise zero copy is used where every driver concerned can.
+/// `copy` forces copy mode; otherwise zero copy is asked for, and what the kernel answers is in
+/// [`Bound`].
 ///
 /// # Errors
 /// The first step that failed, with the kernel's reason.
@@ -146,7 +150,11 @@ pub fn open(
     for &(ifindex, queue) in queues {
         let owner = sockets.first().map(|first| first.fd.as_raw_fd());
         let unbound = UnboundSocket::new()?;
-        let socket = QueueSocket::bind(unbound, umem, pool, share, (ifindex, queue), copy, owner)?;
+        let mut socket =
+            QueueSocket::bind(unbound, umem, pool, share, (ifindex, queue), copy, owner)?;
+        if let Some(first) = sockets.first() {
+            socket.bound.refusal = first.bound.refusal;
+        }
         sockets.push(socket);
     }
     Ok(sockets)
@@ -212,6 +220,7 @@ impl QueueSocket {
             ifindex,
             queue,
             zero_copy: false,
+            refusal: None,
         };
         let mut socket = Self::map(fd, bound, umem)?;
         // Before the bind: some drivers leak buffers when the fill ring is empty at bind.
@@ -220,14 +229,24 @@ impl QueueSocket {
             socket.refill(umem, pool, frame);
         }
         socket.fill.submit();
-        let flags = match umem_owner {
-            // The kernel takes the owner's flags.
-            Some(_) => libc::XDP_SHARED_UMEM,
-            None if copy => libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP,
-            None => libc::XDP_USE_NEED_WAKEUP,
+        let bind = |flags| {
+            let bind = || sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner);
+            when_released(bind)
         };
-        let bind = || sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner);
-        step("bind to the queue", when_released(bind))?;
+        let bound = match umem_owner {
+            // The kernel takes the owner's flags.
+            Some(_) => bind(libc::XDP_SHARED_UMEM),
+            None if copy => bind(libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP),
+            // Asked for by itself, since a kernel that may choose doesn't say why it copies.
+            None => match bind(libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP) {
+                Err(error) if error.raw_os_error() != Some(libc::EBUSY) => {
+                    socket.bound.refusal = error.raw_os_error();
+                    bind(libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP)
+                }
+                outcome => outcome,
+            },
+        };
+        step("bind to the queue", bound)?;
         socket.bound.zero_copy = step("bind options", sys::is_zero_copy(socket.fd.as_fd()))?;
         Ok(socket)
     }

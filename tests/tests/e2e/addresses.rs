@@ -370,3 +370,52 @@ fn a_zone_that_is_no_interface_is_named_with_its_place_and_those_that_there_are(
     }
     Ok(())
 }
+
+#[test]
+fn remote_control_shows_the_host_as_it_is_now() -> Result<()> {
+    let pair = Pair::new()?;
+    let (ip, own) = (IpAddr::V4(VIRTUAL.v4), IpAddr::V4(host(2).v4));
+    let listen = format!(
+        "listen=udp:{ip}:{PORT} virtual\nlisten=udp:{own}:{PORT}\nloadmodule \"corex.so\"\n\
+         modparam(\"corex\", \"metrics\", \"127.0.0.1:9470\")"
+    );
+    let corex = pair.start(0, &listen, "xdp")?;
+    let this = &pair.hosts[0];
+    let shows = |words: &[&str]| {
+        wait::until(&format!("corex.host shows {words:?}"), LIMIT, || {
+            let text = pair.ask(0, "corex.host")?;
+            Ok(words.iter().all(|word| text.contains(word)).then_some(text))
+        })
+    };
+    let ready = || this.exec("curl", &["-s", "http://127.0.0.1:9470/ready"]);
+    let mac = this.mac("eth0")?.to_string();
+    let text = shows(&[
+        "eth0",
+        "state: up",
+        "mtu: 1500",
+        &mac,
+        "native",
+        "queues: 1",
+    ])?;
+    ensure!(text.contains(&format!("{own}: AF_XDP")), "{text}");
+    ensure!(!text.contains(&ip.to_string()), "{text}");
+    ensure!(pair.ask(0, "corex.workers")?.contains("link: up"));
+    ensure!(ready()?.trim() == "ready");
+    pair.assign(0, ip)?;
+    shows(&[&format!("{ip}: AF_XDP")])?;
+    this.ip("link set dev eth0 mtu 1400")?;
+    shows(&["mtu: 1400"])?;
+    this.ip("link set dev eth0 down")?;
+    shows(&["state: down", &format!("{ip}: kernel socket")])?;
+    ensure!(pair.ask(0, "corex.workers")?.contains("link: down"));
+    let said = ready()?;
+    ensure!(said.contains("no interface is up: eth0 is down"), "{said}");
+    this.ip("link set dev eth0 up")?;
+    shows(&["state: up"])?;
+    let log = corex.log();
+    for change in ["eth0 has the MTU 1400", "eth0 is down", "eth0 is up"] {
+        let line = format!("the host has changed: {change}");
+        ensure!(log.contains(&line), "{line}\n{log}");
+    }
+    Ok(())
+}

@@ -214,8 +214,8 @@ fn once_it_runs_no_thread_and_no_child_has_any_privilege() -> Result<()> {
 
 #[test]
 fn only_the_thread_that_keeps_nics_has_the_privileges_for_it() -> Result<()> {
-    // CAP_NET_ADMIN is the twelfth, CAP_NET_RAW the thirteenth.
-    check_privileges("", "0000000000003000")
+    // CAP_NET_ADMIN is the twelfth, then CAP_NET_RAW and CAP_IPC_LOCK.
+    check_privileges("", "0000000000007000")
 }
 
 /// Looks what privileges the threads have, of which `corex-nics` may have `kept`.

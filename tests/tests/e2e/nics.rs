@@ -13,6 +13,7 @@ use corex_lab::{
     topology::{Inline, LabHost, PORT, Relay},
     wait,
 };
+use serde_json::Value;
 
 /// How long anything may take on a machine that has much else to do.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -154,6 +155,69 @@ fn inline_queues_that_come_get_sockets() -> Result<()> {
     })?;
     bench.stop()?;
     Ok(())
+}
+
+#[test]
+fn inline_queues_of_a_native_veth_that_come_meet_the_hook() -> Result<()> {
+    let net = Inline::with_queues(QUEUES)?;
+    // In native mode a veth has at least as many queues as its peer sends by.
+    net.internet.exec("ethtool", &["-L", "s", "tx", "1"])?;
+    net.server.exec("ethtool", &["-L", "eth0", "rx", "1"])?;
+    let mut bench = Protected::new(net, "", "native")?;
+    bench.check(3, 0)?;
+    bench.ethtool(&format!("-L eth0 rx {QUEUES}"))?;
+    let said = format!("eth0: {QUEUES} receive queues in place of 1");
+    bench.corex.process.wait_for_output(&said, LIMIT)?;
+    bench
+        .net
+        .internet
+        .exec("ethtool", &["-L", "s", "tx", "4"])?;
+    bench.check(FLOWS, 0)?;
+    bench.stop()?;
+    Ok(())
+}
+
+/// Takes corex's XDP program off an interface, and off others that have it, as somebody might.
+fn take_off(corex: &Corex, namespace: &Namespace, interface: &str) -> Result<()> {
+    let text = namespace.ip(&format!("-details -json link show dev {interface}"))?;
+    let shown: Value = serde_json::from_str(&text)?;
+    let program = &shown[0]["xdp"]["prog"]["id"];
+    let links: Value = serde_json::from_str(&corex.beside(&["bpftool", "-j", "link", "show"])?)?;
+    let links = links.as_array().context("no links")?.iter();
+    // bpftool of Debian 12 doesn't say which interface an XDP link is on.
+    let of_program: Vec<_> = links.filter(|link| link["prog_id"] == *program).collect();
+    ensure!(!of_program.is_empty(), "{text}");
+    for link in of_program {
+        let id = link["id"].to_string();
+        corex.beside(&["bpftool", "link", "detach", "id", &id])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn inline_a_program_that_somebody_takes_off_is_attached_again() -> Result<()> {
+    let mut bench = Protected::new(Inline::new()?, "", "auto")?;
+    take_off(&bench.corex, &bench.net.server, "eth0")?;
+    let process = &bench.corex.process;
+    process.wait_for_output("eth0 has lost corex's program", LIMIT)?;
+    wait::until("the workers serve it", LIMIT, || {
+        let books = bench.corex.books()?;
+        let is_back = books.get("interfaces.eth0.reattached") == 1;
+        Ok((is_back && books.get("interfaces.eth0.queues") > 0).then_some(()))
+    })?;
+    bench.check(3, 0)?;
+    bench.stop()?;
+    Ok(())
+}
+
+#[test]
+fn proxy_a_program_that_somebody_takes_off_is_attached_again() -> Result<()> {
+    let mut bench = Proxy::new()?;
+    take_off(&bench.corex, &bench.relay.corex, "user")?;
+    let process = &bench.corex.process;
+    process.wait_for_output("user has lost corex's program", LIMIT)?;
+    bench.until_fast()?;
+    bench.stop()
 }
 
 fn set_mtu(ends: [(&Namespace, &str); 2], mtu: u32) -> Result<()> {

@@ -342,10 +342,7 @@ impl Xdp {
             return;
         }
         on.interface.queues = queues;
-        tracing::info!(
-            "{}: {queues} receive queues in place of {before}; the new ones get AF_XDP sockets",
-            on.interface.name
-        );
+        let name = on.interface.name.clone();
         let unit = units::of_nic(&self.nics, number);
         let mut answers = Vec::new();
         for worker in 0..self.nics.workers {
@@ -358,10 +355,18 @@ impl Xdp {
             match self.extend(number, unit, worker, &mine) {
                 Ok(Some(answer)) => answers.push((worker, answer)),
                 Ok(None) => {}
-                Err(error) => tracing::warn!("queues {mine:?} have no AF_XDP socket: {error:#}"),
+                Err(error) => {
+                    tracing::warn!("{name}: queues {mine:?} have no AF_XDP socket: {error:#}");
+                }
             }
         }
         self.set_phase(unit, Phase::Joining(answers));
+        if let Err(error) = self.nics.renew(&mut self.object, number) {
+            tracing::warn!("{error:#}");
+        }
+        tracing::info!(
+            "{name}: {queues} receive queues in place of {before}; the new ones get AF_XDP sockets"
+        );
     }
 
     /// A worker is to have these queues of a NIC as well.

@@ -3,6 +3,7 @@
 mod books;
 mod follow;
 mod heritage;
+mod host;
 mod nics;
 mod refusal;
 mod slots;

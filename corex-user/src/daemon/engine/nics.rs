@@ -9,8 +9,9 @@ use crate::{
         inline::{Detour, Detours},
         options::Options,
     },
+    io::transmit::refusal,
     kernel::{
-        attach::{self, Mode},
+        attach::{self, Mode, ModeChoice},
         host::{LiveMtu, Mtus},
         interfaces::Interface,
         object::Object,
@@ -148,6 +149,27 @@ impl Nics {
         Ok(())
     }
 
+    /// Has a NIC's driver run the program for queues that are new. Drivers of hardware do; that of
+    /// veth doesn't until the program is attached anew (veth_set_channels()).
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn renew(&mut self, object: &mut Object, number: usize) -> anyhow::Result<()> {
+        let Some(on) = self.all.get_mut(number).and_then(|nic| nic.on.as_mut()) else {
+            return Ok(());
+        };
+        if on.mode != Mode::Native || on.interface.is_hardware() {
+            return Ok(());
+        }
+        let choice = ModeChoice::Native;
+        if let Some(detours) = &mut self.detours {
+            return detours.renew(object, &on.interface, choice);
+        }
+        drop(on.link.take());
+        on.link = Some(attach::attach(object.program()?, &on.interface, choice, attach::own)?.link);
+        Ok(())
+    }
+
     /// A NIC is gone, or its program.
     ///
     /// # Errors
@@ -197,6 +219,7 @@ impl Nics {
                 mode: mode.to_string(),
                 queues: of_interface().count() as u32,
                 zero_copy: of_interface().all(|q| q.bound.zero_copy),
+                zero_copy_refusal: of_interface().find_map(|q| q.bound.refusal).map(refusal),
                 reattached,
             }
         };
@@ -214,6 +237,7 @@ impl Nics {
             mode: "none".to_owned(),
             queues: 0,
             zero_copy: false,
+            zero_copy_refusal: None,
             reattached: nic.reattached,
         });
         there.chain(gone).collect()

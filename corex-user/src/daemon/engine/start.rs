@@ -34,6 +34,7 @@ use crate::{
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         routes::NextHops,
+        stacking::Stacking,
         worker_counters::WorkerSlots,
     },
     pipeline::{Listener, set_knobs},
@@ -298,7 +299,7 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
     }
 }
 
-/// The interfaces asked for, or those that carry listen addresses.
+/// The interfaces asked for, or those that carry listen addresses; or what these stand on.
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
     let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
@@ -313,8 +314,26 @@ fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result
             );
         }
     }
-    names
-        .iter()
-        .map(|name| Interface::by_name(name).map_err(Into::into))
-        .collect()
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for name in &names {
+        let interface = Interface::by_name(name)?;
+        let stacking = Stacking::of(&interface);
+        let what_it_means = stacking.to_string();
+        if !what_it_means.is_empty() {
+            tracing::info!("{what_it_means}");
+        }
+        let found = match stacking.in_its_stead() {
+            None => vec![interface],
+            Some(members) => members
+                .iter()
+                .map(|member| Interface::by_name(member))
+                .collect::<Result<_, _>>()?,
+        };
+        for interface in found {
+            if !interfaces.contains(&interface) {
+                interfaces.push(interface);
+            }
+        }
+    }
+    Ok(interfaces)
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use corex_xdp::{Bound, FramePool, QueueSocket, Umem, UnboundSocket};
 
-use super::nics::{Attached, Nics};
+use super::nics::{Attached, Nic, Nics};
 use crate::{
     daemon::handover::Heir,
     io::{
@@ -18,7 +18,7 @@ use crate::{
         transmit::TransmitSide,
         xdp_side::XdpSide,
     },
-    kernel::{inline::Heartbeats, routes::NextHops},
+    kernel::{attach::Mode, inline::Heartbeats, routes::NextHops},
     telemetry::gauges::QueueGauges,
 };
 
@@ -144,12 +144,17 @@ impl Builder {
         if queues.is_empty() {
             return Ok(None);
         }
+        // Generic XDP never gets packets that the NIC wrote into packet memory.
+        let is_generic = |nic: &Nic| nic.on.as_ref().is_some_and(|on| on.mode == Mode::Skb);
+        let mut of_unit = nics.all.iter().enumerate();
+        let copy = self.copy
+            || of_unit.any(|(number, nic)| of_nic(nics, number) == unit && is_generic(nic));
         let (umem, pool, sockets) = match heir {
             Some(heir) => {
                 let (umem, sockets) = heir.queues(worker as usize, &queues, self.chunk_size)?;
                 (umem, FramePool::empty(), sockets)
             }
-            None => self.bind(&queues)?,
+            None => self.bind(&queues, copy)?,
         };
         let mut lines = Vec::new();
         for socket in &sockets {
@@ -191,15 +196,19 @@ impl Builder {
     }
 
     /// For zero copy where all drivers can, else in copy mode.
-    fn bind(&self, queues: &[(u32, u32)]) -> anyhow::Result<(Umem, FramePool, Vec<QueueSocket>)> {
+    fn bind(
+        &self,
+        queues: &[(u32, u32)],
+        copy: bool,
+    ) -> anyhow::Result<(Umem, FramePool, Vec<QueueSocket>)> {
         let attempt = |copy| -> anyhow::Result<_> {
             let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
             let (umem, mut pool) = Umem::new(frames, self.chunk_size).context("packet memory")?;
             let sockets = corex_xdp::open(&umem, &mut pool, queues, copy)?;
             Ok((umem, pool, sockets))
         };
-        match attempt(self.copy) {
-            Err(error) if !self.copy && queues.len() > 1 => {
+        match attempt(copy) {
+            Err(error) if !copy && queues.len() > 1 => {
                 // Sockets that share memory share the mode; one driver may not have zero copy.
                 tracing::info!("{error:#}; trying copy mode");
                 attempt(true)

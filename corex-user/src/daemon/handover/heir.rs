@@ -253,6 +253,7 @@ impl Heir {
                 ifindex: *ifindex,
                 queue: *queue,
                 zero_copy,
+                refusal: None,
             };
             sockets.push(
                 QueueSocket::attach(socket, bound, &umem).context("attach an AF_XDP socket")?,

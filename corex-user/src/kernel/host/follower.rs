@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use aya::maps::MapError;
 use caps::Capability;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -54,6 +55,7 @@ pub enum FollowError {
 
 /// The handle of the thread, which ends when this is dropped.
 pub struct HostFollower {
+    latest: Arc<ArcSwap<Snapshot>>,
     links: watch::Receiver<Arc<Links>>,
     mtus: Mtus,
     stop: Option<oneshot::Sender<()>>,
@@ -73,9 +75,11 @@ impl HostFollower {
             .map_err(FollowError::Netlink)?;
         let (stop, stopped) = oneshot::channel();
         let (sender, first) = mpsc::channel();
+        let latest = Arc::<ArcSwap<Snapshot>>::default();
         let (told, links) = watch::channel(Arc::default());
         let mut followed = Followed {
             maps,
+            latest: Arc::clone(&latest),
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             indices: interfaces.iter().map(|i| i.index).collect(),
             snapshot: Snapshot::default(),
@@ -94,11 +98,17 @@ impl HostFollower {
         let gone = |_| FollowError::Netlink(io::Error::other("its thread died; a bug in corex"));
         first.recv().map_err(gone)??;
         Ok(Self {
+            latest,
             links,
             mtus,
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// The host as it is now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.latest.load_full()
     }
 
     /// The host's links, as they are and as they become.
@@ -125,6 +135,7 @@ impl Drop for HostFollower {
 /// What the thread works on.
 struct Followed {
     maps: HostMaps,
+    latest: Arc<ArcSwap<Snapshot>>,
     names: BTreeSet<String>,
     indices: BTreeSet<u32>,
     snapshot: Snapshot,
@@ -285,6 +296,7 @@ impl Followed {
             }
         }
         self.overflow = tables.overflow;
+        self.latest.store(Arc::new(snapshot.clone()));
         if self.snapshot.links != snapshot.links {
             self.told.send_replace(Arc::new(snapshot.links.clone()));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_route::{
     AddressFamily,
-    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
 };
 
 /// A link.
@@ -16,6 +16,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Its MTU, in bytes.
     pub mtu: u32,
+    /// Whether it carries packets: it is up, and so is what is below it.
+    pub is_up: bool,
     /// The ids of the XDP programs that are attached to it.
     pub programs: Vec<u32>,
     /// Index of the bridge, bond or VRF that it is a part of.
@@ -33,7 +35,11 @@ pub fn link_of(message: &LinkMessage) -> Option<(u32, Link)> {
     if message.header.interface_family != AddressFamily::Unspec {
         return None;
     }
-    let mut link = Link::default();
+    let carries = LinkFlags::Up | LinkFlags::LowerUp;
+    let mut link = Link {
+        is_up: message.header.flags.contains(carries),
+        ..Link::default()
+    };
     let mut is_whole = false;
     let mut under = None;
     let mut shares_frames = false;

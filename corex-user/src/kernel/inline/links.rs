@@ -80,6 +80,8 @@ pub struct Filter {
 struct Held {
     /// Of the interface.
     index: u32,
+    /// Of an XDP program; else of a TC one.
+    is_xdp: bool,
     place: Option<PathBuf>,
     link: FdLink,
 }
@@ -124,7 +126,12 @@ impl Links {
         self.folder.as_ref().map(|folder| folder.join(name))
     }
 
-    fn hold(&mut self, index: u32, link: FdLink, place: Option<PathBuf>) -> Result<(), LinksError> {
+    fn hold(
+        &mut self,
+        (index, is_xdp): (u32, bool),
+        link: FdLink,
+        place: Option<PathBuf>,
+    ) -> Result<(), LinksError> {
         let link = match &place {
             Some(path) if !path.exists() => {
                 let pinned = link.pin(path).map_err(|error| LinksError::Pin {
@@ -135,7 +142,12 @@ impl Links {
             }
             _ => link,
         };
-        self.held.push(Held { index, place, link });
+        self.held.push(Held {
+            index,
+            is_xdp,
+            place,
+            link,
+        });
         Ok(())
     }
 
@@ -164,7 +176,7 @@ impl Links {
                 && let Ok(id) = program.attach_to_link(link)
                 && let Ok(link) = program.take_link(id)
             {
-                self.hold(interface.index, link.try_into()?, Some(path))?;
+                self.hold((interface.index, true), link.try_into()?, Some(path))?;
                 return Ok(mode);
             }
             // Of an interface that is gone, or attached in the other mode.
@@ -173,7 +185,7 @@ impl Links {
         let attachment = attach::attach(program, interface, choice, attach::pinnable)?;
         let mode = attachment.mode;
         let place = self.place(&xdp_name(interface, mode));
-        self.hold(interface.index, attachment.link, place)?;
+        self.hold((interface.index, true), attachment.link, place)?;
         Ok(mode)
     }
 
@@ -209,7 +221,7 @@ impl Links {
                     && let Ok(id) = program.attach_to_link(link)
                     && let Ok(link) = program.take_link(id)
                 {
-                    return self.hold(interface.index, link.try_into()?, place);
+                    return self.hold((interface.index, false), link.try_into()?, place);
                 }
                 let _ = fs::remove_file(path);
             }
@@ -217,7 +229,7 @@ impl Links {
             match program.attach_with_options(&interface.name, hook, order) {
                 Ok(id) => {
                     let link = program.take_link(id).map_err(refused)?;
-                    return self.hold(interface.index, link.try_into()?, place);
+                    return self.hold((interface.index, false), link.try_into()?, place);
                 }
                 Err(error) if self.choice == TcChoice::Tcx => return Err(refused(error)),
                 Err(_) => {}
@@ -261,6 +273,12 @@ impl Links {
         self.held.extract_if(.., of_interface).for_each(Held::end);
         self.filters
             .retain(|filter| filter.interface != interface.name);
+    }
+
+    /// Ends the attachment of an XDP program, so that it can be attached anew.
+    pub fn forget_xdp(&mut self, interface: &Interface) {
+        let is_it = |held: &mut Held| held.is_xdp && held.index == interface.index;
+        self.held.extract_if(.., is_it).for_each(Held::end);
     }
 
     /// Ends all attachments but clsact filters, which are returned.

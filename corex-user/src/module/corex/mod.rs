@@ -370,7 +370,7 @@ const PARAMETERS: &[Parameter] = &[
         },
         doc: "Whether programs and AF_XDP sockets follow an interface that is removed and made \
               again, that loses its program, or that gets more receive queues. One thread keeps \
-              CAP_NET_ADMIN and CAP_NET_RAW for it. 0: none does, and until the next start the \
+              CAP_NET_ADMIN, CAP_NET_RAW and CAP_IPC_LOCK for it. 0: none does, and until the next start the \
               packets of such an interface go by kernel sockets (inline: they pass the hook by), \
               and those of further queues by kernel sockets (inline: by the veth pair). Default: 1.",
     },

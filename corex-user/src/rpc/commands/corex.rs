@@ -4,7 +4,7 @@ use super::trace::TRACE;
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
-use crate::rpc::daemon::{Alias, MemoryReport, Setting, Socket, Worker};
+use crate::rpc::daemon::{Alias, HostInterface, MemoryReport, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
@@ -47,6 +47,15 @@ const ALL: &[RpcCommand] = &[
         params: &[optional("level", Kind::Int)],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(debug),
+    },
+    RpcCommand {
+        name: "corex.host",
+        doc: &[
+            "Shows the interfaces that XDP programs are on as they are now: link, MTU, MAC, queues, and by which road packets to which addresses go.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(|call| Ok(call.daemon.host().into_iter().map(interface).collect())),
     },
     RpcCommand {
         name: "corex.list_aliases",
@@ -173,6 +182,24 @@ fn socket(socket: Socket) -> Value {
     ])
 }
 
+fn interface(interface: HostInterface) -> Value {
+    let addresses = interface.addresses.into_iter();
+    let addresses = addresses.map(|(address, road)| (Name::Owned(address), road.into()));
+    Value::fields([
+        ("interface", interface.name.into()),
+        ("index", interface.index.into()),
+        ("state", interface.state.into()),
+        ("mtu", interface.mtu.into()),
+        (
+            "mac",
+            interface.mac.unwrap_or_else(|| NONE.to_owned()).into(),
+        ),
+        ("queues", interface.queues.into()),
+        ("mode", interface.mode.into()),
+        ("addresses", Value::Struct(addresses.collect())),
+    ])
+}
+
 fn alias(alias: Alias) -> Value {
     let mut fields: Fields = vec![
         (
@@ -204,6 +231,13 @@ fn worker(worker: Worker) -> Value {
             match worker.interface.as_str() {
                 "" => NONE.into(),
                 name => name.into(),
+            },
+        ),
+        (
+            "link",
+            match worker.link.as_str() {
+                "" => NONE.into(),
+                state => state.into(),
             },
         ),
         ("queue", worker.queue.into()),

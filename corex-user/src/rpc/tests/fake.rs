@@ -184,12 +184,26 @@ impl Daemon for Fake {
         }
     }
 
+    fn host(&self) -> Vec<HostInterface> {
+        vec![HostInterface {
+            name: "eth0".to_owned(),
+            index: 2,
+            state: "up".to_owned(),
+            mtu: 1500,
+            mac: Some("02:00:00:00:00:01".to_owned()),
+            queues: 4,
+            mode: "native".to_owned(),
+            addresses: vec![("10.0.0.1".to_owned(), "AF_XDP".to_owned())],
+        }]
+    }
+
     fn workers(&self) -> Vec<Worker> {
         vec![Worker {
             worker: 0,
             pid: 4712,
             cpu: Some(1),
             interface: "eth0".to_owned(),
+            link: "up".to_owned(),
             queue: 0,
             engine: "xdp".to_owned(),
             mode: "native, copy".to_owned(),

@@ -70,6 +70,10 @@ impl Collector for Scrape {
                     ("interface", &interface.name),
                     ("mode", &interface.mode),
                     ("zero_copy", if interface.zero_copy { "yes" } else { "no" }),
+                    (
+                        "zero_copy_refusal",
+                        interface.zero_copy_refusal.as_deref().unwrap_or_default(),
+                    ),
                 ]);
                 (labels, f64::from(interface.queues))
             }),

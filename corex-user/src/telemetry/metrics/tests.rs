@@ -150,6 +150,7 @@ fn the_dashboard_asks_for_nothing_that_is_not_there() {
         mode: "native".to_owned(),
         queues: 1,
         zero_copy: false,
+        zero_copy_refusal: None,
         reattached: 2,
     });
     books.queues.push(QueueLine {

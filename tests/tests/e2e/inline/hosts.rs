@@ -183,8 +183,8 @@ fn once_it_runs_only_the_thread_for_the_network_has_a_privilege_and_only_that_fo
 
 #[test]
 fn beside_it_only_the_thread_that_keeps_nics_has_privileges_and_only_those_for_it() -> Result<()> {
-    // CAP_NET_ADMIN and CAP_NET_RAW, the thirteenth.
-    check_privileges("", 1 << 12 | 1 << 13)
+    // CAP_NET_ADMIN, CAP_NET_RAW and CAP_IPC_LOCK.
+    check_privileges("", 1 << 12 | 1 << 13 | 1 << 14)
 }
 
 /// Looks what privileges the threads have, of which `corex-nics` may have `kept`.
