@@ -168,8 +168,8 @@ pub struct RunArgs {
     /// configuration file's name without ending
     #[arg(long, value_name = "NAME", value_parser = instance)]
     pub instance: Option<String>,
-    /// Take over from the running instance of that name: it ends when this one is ready to go
-    /// on, with its programs left in place
+    /// Take over from the running instance of that name: sockets, queues and links go to this one
+    /// once it is ready, and the other one ends; until then it goes on
     #[arg(long)]
     pub take_over: bool,
     /// Interface to attach the XDP program to; may be repeated. Default: those that carry

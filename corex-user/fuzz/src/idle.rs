@@ -119,10 +119,6 @@ impl Daemon for Idle {
         0
     }
 
-    fn host(&self) -> Vec<HostInterface> {
-        Vec::new()
-    }
-
     fn workers(&self) -> Vec<Worker> {
         Vec::new()
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{engine::PacketEngine, options::Options};
+use super::{engine::PacketEngine, handover::Offer, options::Options};
 use crate::{
     kernel::{
         confine::{self, Reach},
@@ -32,6 +32,7 @@ pub fn harden(
     config: &Config,
     options: &Options,
     engine: &PacketEngine,
+    offer: Option<&Offer>,
     roots: FileRoots,
 ) -> anyhow::Result<()> {
     if let Some(identity) = privileges::identity() {
@@ -45,7 +46,7 @@ pub fn harden(
             // Links are pinned anew when a NIC comes back.
             hand_over(pins, identity);
         }
-        if let Err(error) = root_files::start(&kept(config, options, engine, &roots)) {
+        if let Err(error) = root_files::start(&kept(config, options, engine, offer, &roots)) {
             tracing::warn!(
                 "what only root can write stays as it is when corex stops, and what only root can \
                  read can't be read again: {error}"
@@ -61,7 +62,7 @@ pub fn harden(
     if let Err(error) = syscalls::forbid_programs() {
         tracing::warn!("{error}");
     }
-    match confine::confine(&reach(config, options, engine, roots)) {
+    match confine::confine(&reach(config, options, engine, offer, roots)) {
         Ok(true) => tracing::debug!("files are confined by Landlock"),
         Ok(false) => tracing::info!("this kernel has no Landlock: files are not confined"),
         Err(error) => tracing::warn!("files are not confined: {error}"),
@@ -84,7 +85,13 @@ fn hand_over(pins: &Path, identity: &Identity) {
 }
 
 /// What takes root once corex isn't root any more.
-fn kept(config: &Config, options: &Options, engine: &PacketEngine, roots: &FileRoots) -> Kept {
+fn kept(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: &FileRoots,
+) -> Kept {
     let control = &config.settings.control;
     let mut remove: Vec<PathBuf> = control
         .listeners()
@@ -95,6 +102,7 @@ fn kept(config: &Config, options: &Options, engine: &PacketEngine, roots: &FileR
         })
         .collect();
     remove.push(control.json.fifo.clone());
+    remove.extend(offer.map(|offer| offer.path().to_owned()));
     if let DatagramAddress::Unix(path) = &control.json.datagram {
         remove.push(path.clone());
     }
@@ -113,7 +121,13 @@ fn kept(config: &Config, options: &Options, engine: &PacketEngine, roots: &FileR
     }
 }
 
-fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) -> Reach {
+fn reach(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: FileRoots,
+) -> Reach {
     let settings = &config.settings;
     // Lua's require() looks beside the scripts.
     let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
@@ -150,6 +164,11 @@ fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileR
     if let DatagramAddress::Unix(path) = &json.datagram {
         write.extend(path.parent().map(Path::to_owned));
     }
+    write.extend(
+        offer
+            .and_then(|offer| offer.path().parent())
+            .map(Path::to_owned),
+    );
     write.extend(engine.pins().and_then(Path::parent).map(Path::to_owned));
     Reach { read, write }
 }

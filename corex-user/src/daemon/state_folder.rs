@@ -1,4 +1,5 @@
-//! The folder that scripts write files in, where the configuration names none.
+//! Folders of corex's own: the one that scripts write files in, where the configuration names none,
+//! and the one where a successor finds the corex that runs.
 
 use std::{
     env,
@@ -14,6 +15,8 @@ use crate::kernel::identity::Identity;
 
 /// Where states of services lie: Filesystem Hierarchy Standard 3.0, section 5.8.
 const STATES: &str = "/var/lib/corex";
+/// Where sockets of services lie: the same, section 3.15.
+const RUNTIME: &str = "/run/corex";
 /// Bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
 /// In a folder with this bit only its owner removes or renames a file (inode(7)).
@@ -39,32 +42,65 @@ pub fn make(instance: &str, identity: Option<&Identity>) -> io::Result<PathBuf> 
     make_in(Path::new(STATES), &env::temp_dir(), instance, identity)
 }
 
+/// The folder for what is there as long as an instance runs: what systemd made for the unit
+/// ($RUNTIME_DIRECTORY, systemd.exec(5)), else /run/corex, else the instance's one below the
+/// directory for temporary files. It is ours, and nobody else writes there.
+///
+/// # Errors
+/// Why there is none.
+pub fn runtime(instance: &str) -> io::Result<PathBuf> {
+    let given = env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    if let Some(first) = given.split(':').next().filter(|first| !first.is_empty()) {
+        return fs::canonicalize(first);
+    }
+    match private(Path::new(RUNTIME), 0o755, None) {
+        Ok(()) => Ok(PathBuf::from(RUNTIME)),
+        Err(error) => temporary(&env::temp_dir(), &plain(instance), None, &error),
+    }
+}
+
+/// An instance's name as a file can have it.
+pub fn plain(instance: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    instance
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect()
+}
+
 fn make_in(
     states: &Path,
     temporary: &Path,
     instance: &str,
     identity: Option<&Identity>,
 ) -> io::Result<PathBuf> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let name: String = instance
-        .chars()
-        .map(|c| if plain(c) { c } else { '_' })
-        .collect();
+    let name = plain(instance);
     let own = states.join(&name);
-    let refused = match private(states, 0o755, None).and_then(|()| private(&own, 0o700, identity)) {
-        Ok(()) => return Ok(own),
-        Err(error) => error,
-    };
+    match private(states, 0o755, None).and_then(|()| private(&own, 0o700, identity)) {
+        Ok(()) => Ok(own),
+        Err(error) => {
+            let refused = io::Error::other(format!("{}: {error}", own.display()));
+            self::temporary(temporary, &name, identity, &refused)
+        }
+    }
+}
+
+/// An instance's folder below the directory for temporary files, as another one is `refused`.
+fn temporary(
+    folder: &Path,
+    name: &str,
+    identity: Option<&Identity>,
+    refused: &io::Error,
+) -> io::Result<PathBuf> {
     let user = identity.map_or_else(Uid::effective, Identity::user);
-    let mode = fs::metadata(temporary)?.mode();
+    let mode = fs::metadata(folder)?.mode();
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
         return Err(io::Error::other(format!(
-            "{}: {refused}; {} is open to everybody",
-            own.display(),
-            temporary.display()
+            "{refused}; {} is open to everybody",
+            folder.display()
         )));
     }
-    let own = temporary.join(format!("corex-{user}-{name}"));
+    let own = folder.join(format!("corex-{user}-{name}"));
     private(&own, 0o700, identity)
         .map(|()| own.clone())
         .map_err(|error| io::Error::other(format!("{}: {error}", own.display())))

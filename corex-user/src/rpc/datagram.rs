@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,35 @@ impl Bound {
         let socket = std::net::UdpSocket::bind(at.resolve()?)?;
         socket.set_nonblocking(true)?;
         Ok(Bound::Udp(socket))
+    }
+
+    /// Goes on with the socket of a socket file that another process hands over.
+    pub fn adopt_unix(path: &Path, access: &Access, socket: OwnedFd) -> io::Result<Bound> {
+        Ok(Bound::Unix(
+            socket.into(),
+            socket_file::adopt(path, access)?,
+        ))
+    }
+
+    /// Goes on with a UDP port that another process hands over.
+    pub fn adopt_udp(socket: OwnedFd) -> Bound {
+        Bound::Udp(socket.into())
+    }
+
+    /// Lets the file of a socket that was handed over go with this value.
+    pub fn own_file(&mut self) {
+        if let Bound::Unix(_, file) = self {
+            file.own();
+        }
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Bound::Unix(socket, _) => socket.as_fd(),
+            Bound::Udp(socket) => socket.as_fd(),
+        }
     }
 }
 

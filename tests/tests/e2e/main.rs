@@ -29,6 +29,7 @@ mod settings;
 mod stacking;
 mod stateless;
 mod syslog;
+mod takeover;
 mod top;
 mod transformations;
 mod trust;

@@ -183,7 +183,7 @@ impl Links {
             // Of an interface that is gone, or attached in the other mode.
             let _ = fs::remove_file(&path);
         }
-        let attachment = attach::attach(program, interface, choice)?;
+        let attachment = attach::attach(program, interface, choice, attach::pinnable)?;
         let mode = attachment.mode;
         let place = self.place(&xdp_name(interface, mode));
         self.hold((interface.index, true), attachment.link, place)?;

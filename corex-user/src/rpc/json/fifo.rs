@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +51,23 @@ impl Fifo {
             file,
             replies: replies.to_owned(),
         })
+    }
+
+    /// Goes on with the FIFO that another process hands over.
+    ///
+    /// # Errors
+    /// When its file is gone, or there is no such user or group.
+    pub fn adopt(path: &Path, access: &Access, replies: &Path, pipe: OwnedFd) -> io::Result<Fifo> {
+        Ok(Fifo {
+            pipe: pipe.into(),
+            file: socket_file::adopt(path, access)?,
+            replies: replies.to_owned(),
+        })
+    }
+
+    /// Lets the file of a FIFO that was handed over go with this value.
+    pub fn own_file(&mut self) {
+        self.file.own();
     }
 
     /// Serves clients until it is dropped; within the runtime.
@@ -108,6 +126,12 @@ impl Fifo {
                 }
             }
         }
+    }
+}
+
+impl AsFd for Fifo {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 }
 
