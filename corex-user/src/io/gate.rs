@@ -95,11 +95,10 @@ impl Gate {
         !self.held.is_empty()
     }
 
-    /// Hands out those that may pass by now, in their order, and returns how many are refused.
-    pub fn release(&mut self, mut pass: impl FnMut(Datagram<'_>, SocketId)) -> u64 {
+    /// Hands out those that may pass now, in their order, and returns how many are refused.
+    pub fn release(&mut self, now: Instant, mut pass: impl FnMut(Datagram<'_>, SocketId)) -> u64 {
         let Some(paths) = &self.paths else { return 0 };
         let mut refused = 0;
-        let now = Instant::now();
         self.held.retain(|held| {
             match paths.judge(path_of(&held.datagram()), now) {
                 Judgement::Good => pass(held.datagram(), held.socket),
@@ -124,5 +123,68 @@ fn path_of(datagram: &Datagram<'_>) -> Path {
         source: datagram.source.ip(),
         local: datagram.local.ip(),
         ifindex: datagram.ifindex,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::reverse_paths::{Rule, answered_by};
+
+    const SOCKET: SocketId = SocketId(3);
+
+    fn datagram(payload: &[u8], source: u8) -> Datagram<'_> {
+        Datagram {
+            payload,
+            source: SocketAddr::from(([192, 0, 2, source], 5060)),
+            local: SocketAddr::from(([10, 0, 0, 1], 5060)),
+            ttl: Some(9),
+            ifindex: 7,
+        }
+    }
+
+    #[test]
+    fn what_is_held_goes_on_in_its_order_as_soon_as_its_source_is_known_to_be_good() {
+        let (paths, answer) = answered_by(Rule::Strict);
+        let mut gate = Gate::new(Some(paths));
+        for (payload, source) in [(b"1", 1), (b"2", 2), (b"3", 1)] {
+            let passage = gate.judge(&datagram(payload, source), SOCKET);
+            assert_eq!(passage, Passage::Held);
+        }
+        let now = Instant::now();
+        assert_eq!(gate.release(now, |_, _| panic!("not known yet")), 0);
+        answer(path_of(&datagram(b"", 1)), true);
+        answer(path_of(&datagram(b"", 2)), false);
+        let mut passed = Vec::new();
+        let refused = gate.release(now, |datagram, socket| {
+            assert_eq!(
+                (socket, datagram.ttl, datagram.ifindex),
+                (SOCKET, Some(9), 7)
+            );
+            passed.push(datagram.payload.to_vec());
+        });
+        assert_eq!((passed, refused), (vec![b"1".to_vec(), b"3".to_vec()], 1));
+        assert!(!gate.holds_any());
+        let at_once = [(1, Passage::Free), (2, Passage::Refused)];
+        for (source, passage) in at_once {
+            assert_eq!(gate.judge(&datagram(b"4", source), SOCKET), passage);
+        }
+    }
+
+    #[test]
+    fn no_more_than_fits_is_held_and_no_longer_than_a_second() {
+        let (paths, _answer) = answered_by(Rule::Loose);
+        let mut gate = Gate::new(Some(paths));
+        for _ in 0..MAX_HELD {
+            assert_eq!(gate.judge(&datagram(b"x", 1), SOCKET), Passage::Held);
+        }
+        assert_eq!(gate.judge(&datagram(b"x", 1), SOCKET), Passage::Refused);
+        let later = Instant::now() + PATIENCE;
+        let refused = gate.release(later, |_, _| panic!("nobody has answered"));
+        assert_eq!((refused, gate.give_up()), (MAX_HELD as u64, 0));
+        assert_eq!(gate.judge(&datagram(b"x", 1), SOCKET), Passage::Held);
+        assert_eq!((gate.give_up(), gate.holds_any()), (1, false));
+        let free = Gate::new(None).judge(&datagram(b"x", 1), SOCKET);
+        assert_eq!(free, Passage::Free);
     }
 }

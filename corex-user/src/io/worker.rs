@@ -287,11 +287,14 @@ impl Worker {
 
     /// Goes on with datagrams that were held and may pass, and drops those that may not.
     fn serve_gate(&mut self) {
+        if !self.gate.holds_any() {
+            return;
+        }
         let pipeline = &mut self.pipeline;
         let mut egress = SocketEgress {
             sockets: &self.sockets,
         };
-        let refused = self.gate.release(|datagram, socket| {
+        let refused = self.gate.release(Instant::now(), |datagram, socket| {
             pipeline.receive(inbound(&datagram, socket), &mut egress);
         });
         pipeline.counters.drop_rp_filter += refused;

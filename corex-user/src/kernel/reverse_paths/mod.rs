@@ -168,6 +168,20 @@ impl ReversePaths {
     }
 }
 
+/// For tests: paths of IPv4 that are looked at, and what answers for the kernel.
+#[cfg(test)]
+pub fn answered_by(rule: Rule) -> (ReversePaths, impl Fn(Path, bool)) {
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let shared = Arc::new(Shared::new(rule, CHECK_V4));
+    let answering = Arc::clone(&shared);
+    let answer = move |path, is_good| {
+        // While this lives, questions can be asked.
+        let _ = asked.len();
+        answering.answered(path, 1, is_good);
+    };
+    (ReversePaths { shared, questions }, answer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
