@@ -14,7 +14,7 @@ pub mod pipeline;
 pub mod catalogue;
 pub mod module;
 
-pub mod codec;
+pub mod chain;
 
 pub mod daemon;
 pub mod http;

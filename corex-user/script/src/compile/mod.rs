@@ -23,7 +23,7 @@ use regex::bytes::Regex;
 
 use self::review::{Reviewed, Written};
 use self::route::Declared;
-use crate::function::{ConstantCall, Function, Module, Modules, Sources};
+use crate::function::{ConstantCall, Function, LoadError, Module, Modules, Sources};
 
 use self::names::Names;
 use crate::run::program::{AvpId, Block, Program, Socket, VarId};
@@ -123,6 +123,7 @@ pub(crate) fn check(
     );
     let mut program = checker.file(&file);
     checker.load_scripts(&mut program, folder, false);
+    checker.make_shared(&mut program);
     if with_processes && !checker.report.has_errors() {
         checker.load_scripts(&mut program, folder, true);
     }
@@ -219,20 +220,42 @@ impl Checker {
             };
             match (loader.load)(&sources) {
                 Ok(language) => program.add_scripts(module.name, language),
-                Err(error) => {
-                    let mut diagnostic = *error.diagnostic;
-                    if let Some((parameter, at)) = error.parameter {
-                        let mut lines = self.written.iter().filter(|line| {
-                            line.module == module.name
-                                && line.parameter == parameter
-                                && line.is_taken
-                        });
-                        diagnostic.span = lines.nth(at).map_or(Span::NONE, |line| line.span);
-                    }
-                    self.report(diagnostic);
-                }
+                Err(error) => self.report_unloaded(module, error),
             }
         }
+    }
+
+    /// Has modules make what workers share, unless something is wrong already.
+    fn make_shared(&mut self, program: &mut Program) {
+        for module in self.modules.iter() {
+            let Some(share) = module.shares else {
+                continue;
+            };
+            if self.report.has_errors() {
+                return;
+            }
+            match share(&self.settings) {
+                Ok(shared) => program.shares.push(shared),
+                Err(error) => self.report_unloaded(module, error),
+            }
+        }
+    }
+
+    fn report_unloaded(&mut self, module: &Module, error: LoadError) {
+        let mut diagnostic = *error.diagnostic;
+        if let Some((parameter, at)) = error.parameter {
+            let mut lines = self.written.iter().filter(|line| {
+                line.module == module.name && line.parameter == parameter && line.is_taken
+            });
+            diagnostic.span =
+                lines
+                    .nth(at)
+                    .map_or(Span::NONE, |line| match (&line.text, error.part) {
+                        (Some(text), Some(part)) => text.kind.locate(part, line.span),
+                        _ => line.span,
+                    });
+        }
+        self.report(diagnostic);
     }
 
     fn program(&mut self, routes: Vec<Block>) -> Program {
@@ -264,6 +287,7 @@ impl Checker {
             loaded: self.loaded.iter().map(|module| module.name).collect(),
             named_routes: self.named_routes(),
             keeps: self.modules.iter().filter_map(|m| m.keeps).collect(),
+            shares: Vec::new(),
             scripts: Vec::new(),
             pool: std::mem::take(&mut self.pool.bytes),
             routes,

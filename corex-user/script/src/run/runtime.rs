@@ -97,6 +97,8 @@ pub struct Runtime {
     pub scratch: Edits,
     /// An empty one from the last run, whose memory the next run uses again.
     spare: Changes,
+    /// Why the last transformation of this message failed: `$codec_error`.
+    pub codec_error: Option<&'static str>,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
     pub depth: u32,
 }
@@ -122,6 +124,7 @@ impl Runtime {
             composed: Vec::new(),
             scratch: Edits::default(),
             spare: Changes::default(),
+            codec_error: None,
             depth: 0,
             program: Arc::new(program),
         }
@@ -153,6 +156,7 @@ impl Runtime {
     pub fn begin_message(&mut self) {
         self.store.begin_message();
         self.by_name.begin_message(&mut self.store);
+        self.codec_error = None;
         self.depth = 0;
     }
 

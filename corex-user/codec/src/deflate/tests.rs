@@ -1,51 +1,37 @@
-//! What is gzip's own; what holds for every codec is tested beside the table.
-
-use std::io::Write;
-use std::process::{Command, Stdio};
+//! What is the own of gzip, zlib and deflate; what holds for every codec is tested beside the table.
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::{MAX, MESSAGE, command, python};
 
-const MAX: usize = 65_535;
-
-const MESSAGE: &[u8] = b"OPTIONS sip:bob@example.com SIP/2.0\r\n\
-    Via: SIP/2.0/UDP a.example.com;branch=z9hG4bK1\r\n\
-    Via: SIP/2.0/UDP b.example.com;branch=z9hG4bK2\r\n\
-    From: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>\r\n\
-    Call-ID: 1@example.com\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
-
-fn gzip() -> Gzip {
-    Gzip::new(DEFAULT_LEVEL).unwrap()
+fn with(format: Format) -> Deflate {
+    let level = compression_level(DEFAULT_LEVEL);
+    Deflate::with(format, level.unwrap())
 }
 
-fn encode(input: &[u8]) -> Vec<u8> {
+fn gzip() -> Deflate {
+    with(Format::Gzip)
+}
+
+fn encode_with(format: Format, input: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    gzip().encode(input, &mut out, usize::MAX).unwrap();
+    with(format).encode(input, &mut out, usize::MAX).unwrap();
     out
 }
 
-fn decode(input: &[u8], max: usize) -> Result<Vec<u8>, Fault> {
+fn encode(input: &[u8]) -> Vec<u8> {
+    encode_with(Format::Gzip, input)
+}
+
+fn decode_with(format: Format, input: &[u8], max: usize) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
-    gzip().decode(input, &mut out, max)?;
+    with(format).decode(input, &mut out, max)?;
     Ok(out)
 }
 
-/// Runs the `gzip` command; `None` where there is none.
-fn gzip_command(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-    let mut child = Command::new("gzip")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success());
-    Some(output.stdout)
+fn decode(input: &[u8], max: usize) -> Result<Vec<u8>, Fault> {
+    decode_with(Format::Gzip, input, max)
 }
 
 #[test]
@@ -59,13 +45,13 @@ fn a_sip_message_gets_smaller_and_comes_back() {
 fn the_gzip_command_reads_what_we_write_and_we_read_what_it_writes() {
     let large: Vec<u8> = MESSAGE.iter().copied().cycle().take(60_000).collect();
     for input in [&b""[..], b"x", MESSAGE, &large] {
-        let Some(unpacked) = gzip_command(&["-dc"], &encode(input)) else {
+        let Some(unpacked) = command("gzip", &["-dc"], &encode(input)) else {
             eprintln!("no gzip command here: not compared with it");
             return;
         };
         assert_eq!(unpacked, input);
         for level in ["-1", "-6", "-9"] {
-            let packed = gzip_command(&["-c", level], input).unwrap();
+            let packed = command("gzip", &["-c", level], input).unwrap();
             assert_eq!(decode(&packed, MAX).unwrap(), input);
         }
     }
@@ -74,13 +60,13 @@ fn the_gzip_command_reads_what_we_write_and_we_read_what_it_writes() {
 #[test]
 fn all_levels_work_and_others_are_an_error() {
     for level in 0..=12 {
-        let mut gzip = Gzip::new(level).unwrap();
+        let mut gzip = Deflate::with(Format::Gzip, compression_level(level).unwrap());
         let mut out = Vec::new();
         gzip.encode(MESSAGE, &mut out, MAX).unwrap();
         assert_eq!(decode(&out, MAX).unwrap(), MESSAGE);
     }
     for level in [-1, 13, i64::MAX] {
-        let error = Gzip::new(level).err().unwrap();
+        let error = compression_level(level).unwrap_err();
         assert_eq!(
             error,
             Fault::OutOfRange {
@@ -180,6 +166,78 @@ fn messages_after_the_first_do_not_grow_buffers() {
     }
     assert_eq!(gzip.scratch.as_ptr(), scratch);
     assert_eq!((out.capacity(), packed.capacity()), (1000, 1000));
+}
+
+/// Compresses and decompresses with zlib: the first byte says which.
+const ZLIB: &str = "\
+import sys, zlib
+data = sys.stdin.buffer.read()
+what, bits, data = data[:1], int(data[1:4]), data[4:]
+if what == b'c':
+    packer = zlib.compressobj(9, zlib.DEFLATED, bits)
+    data = packer.compress(data) + packer.flush()
+else:
+    unpacker = zlib.decompressobj(bits)
+    data = unpacker.decompress(data) + unpacker.flush()
+    assert unpacker.eof
+sys.stdout.buffer.write(data)
+";
+
+#[test]
+fn pythons_zlib_reads_what_we_write_and_we_read_what_it_writes() {
+    let large: Vec<u8> = MESSAGE.iter().copied().cycle().take(60_000).collect();
+    // zlib's own numbers of the formats: the window's bits, and what is around the data.
+    for (format, bits) in [
+        (Format::Gzip, "+31"),
+        (Format::Zlib, "+15"),
+        (Format::Deflate, "-15"),
+    ] {
+        for input in [&b""[..], b"x", MESSAGE, &large] {
+            let ask = |what: &str, data: &[u8]| {
+                python(
+                    "zlib",
+                    ZLIB,
+                    &[what.as_bytes(), bits.as_bytes(), data].concat(),
+                )
+            };
+            let Some(unpacked) = ask("d", &encode_with(format, input)) else {
+                return;
+            };
+            assert_eq!(unpacked, input);
+            let packed = ask("c", input).unwrap();
+            assert_eq!(decode_with(format, &packed, MAX).unwrap(), input);
+        }
+    }
+}
+
+#[test]
+fn formats_are_not_taken_for_one_another() {
+    let all = [Format::Gzip, Format::Zlib, Format::Deflate];
+    for written in all {
+        for read in all.into_iter().filter(|read| *read != written) {
+            let packed = encode_with(written, MESSAGE);
+            assert_ne!(
+                decode_with(read, &packed, MAX).ok().as_deref(),
+                Some(MESSAGE)
+            );
+        }
+    }
+}
+
+#[test]
+fn zlib_and_deflate_are_shorter_than_gzip_and_lose_every_truncation() {
+    let len = |format| encode_with(format, MESSAGE).len();
+    assert_eq!(len(Format::Gzip) - len(Format::Deflate), 18);
+    assert_eq!(len(Format::Zlib) - len(Format::Deflate), 6);
+    for format in [Format::Zlib, Format::Deflate] {
+        let packed = encode_with(format, MESSAGE);
+        for cut in 0..packed.len() {
+            assert_eq!(
+                decode_with(format, &packed[..cut], MAX),
+                Err(Fault::Malformed)
+            );
+        }
+    }
 }
 
 proptest! {
