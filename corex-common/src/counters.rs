@@ -45,6 +45,12 @@ pub fn reason(name: &str) -> Option<(&'static str, &str)> {
         .find_map(|(prefix, verdict)| Some((verdict, name.strip_prefix(prefix)?)))
 }
 
+/// A set of counters as it lies in memory: its values in order, and behind them perhaps padding.
+pub trait CounterSet: Copy + Default {
+    /// Adds values in the order of the fields, wrapping; what is missing is 0.
+    fn add_values(&mut self, values: impl Iterator<Item = u64>);
+}
+
 macro_rules! kind {
     (input) => {
         Kind::Input
@@ -64,6 +70,12 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name {
             $($(#[doc = $doc])* pub $field: u64,)*
+        }
+
+        impl CounterSet for $name {
+            fn add_values(&mut self, mut values: impl Iterator<Item = u64>) {
+                $(self.$field = self.$field.wrapping_add(values.next().unwrap_or(0));)*
+            }
         }
 
         impl $name {
@@ -120,6 +132,7 @@ macro_rules! counters {
 
 counters! {
     /// What the XDP program decided; per CPU, map `COUNTERS`.
+    #[repr(align(64))]
     KernelCounters {
         /// Packets that entered the program.
         seen: input,
@@ -127,6 +140,9 @@ counters! {
         steered: verdict,
         /// Packets transmitted or redirected by the kernel side alone.
         offloaded: verdict,
+        /// Inline: packets of a queue without an AF_XDP socket, led to a worker by the veth pair:
+        /// the detour's XDP counts them once more.
+        detoured: verdict,
         /// Payload bytes of the packets steered.
         steered_bytes: plain,
         /// Neither IPv4 nor IPv6.
@@ -176,6 +192,9 @@ counters! {
         /// Inline, closed: for a protected socket, but from a source address that the wire can't
         /// have.
         drop_martian: verdict,
+        /// Inline, closed: more than two VLAN tags. The stack takes off those that name no VLAN, so the
+        /// server might get it past the hook.
+        drop_vlan_depth: verdict,
         /// Inline, closed: to a protected address, with more IPv6 extension headers than the
         /// program walks, or one that it doesn't know: the server must not get it past the hook.
         drop_ext_header: verdict,
@@ -185,6 +204,7 @@ counters! {
 counters! {
     /// What the TC program decided about packets that leave an interface in inline mode; per
     /// CPU, map `EGRESS_COUNTS`.
+    #[repr(align(64))]
     EgressCounters {
         /// Packets that entered the program.
         seen: input,
@@ -229,6 +249,7 @@ counters! {
 
 counters! {
     /// What the XDP program on corex's end of a detour decided; per CPU, map `DETOUR_COUNTS`.
+    #[repr(align(64))]
     DetourCounters {
         /// Packets that entered the program.
         seen: input,
@@ -245,6 +266,7 @@ counters! {
 
 counters! {
     /// What the XDP program decided for one listen socket; per CPU, map `SOCKET_COUNTS`.
+    #[repr(align(64))]
     SocketCounters {
         /// Packets steered to AF_XDP.
         steered: verdict,
@@ -307,6 +329,9 @@ counters! {
         out_socket_too_big: plain,
         /// Of these, because the AF_XDP transmit ring or the frame pool was exhausted.
         out_socket_ring_full: plain,
+        /// Of these, because the worker has no queue that transmits on the interface that the route
+        /// names: without XDP there, or a bridge, bond or VLAN device above its NIC.
+        out_socket_no_queue: plain,
         /// Transmissions handed over: by a stream, or to a name that must be looked up.
         out_carried: plain,
         /// Hook runs on received messages.
@@ -365,9 +390,14 @@ counters! {
         codec_unusable: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
-        /// Transmissions that were accepted and then refused by ring and kernel: none is
-        /// expected, and the message counts as sent.
+        /// Transmissions that were accepted and then refused by ring, kernel or device, as without
+        /// a carrier. Where the message had been counted as sent, it is so no more.
         late_send_errors: plain,
+        /// Messages with frames that a NIC hadn't given back when it went away: whether it had sent
+        /// them isn't known, and they count as sent.
+        tx_lost: plain,
+        /// Times that a NIC was found to hold on to all frames of a transmit queue for a second.
+        tx_faults: plain,
         /// Wake-ups of the transmit side.
         tx_kicks: plain,
         /// Nanoseconds that the worker didn't sleep.
@@ -401,6 +431,8 @@ counters! {
         drop_request_unrouted: verdict,
         /// A reply that the script didn't send anywhere.
         drop_reply_unrouted: verdict,
+        /// A reply with our Via on top, but not with the key of a request that we forwarded.
+        drop_reply_forged: verdict,
         /// The script failed before it sent the message.
         drop_route_failed: verdict,
         /// A destination that isn't an address, or a name that couldn't be resolved.
@@ -415,11 +447,16 @@ counters! {
         drop_send_too_long: verdict,
         /// Too much waits to be sent by a stream, or to be looked up.
         drop_send_queue_full: verdict,
+        /// A reply whose connection is gone: none is opened for replies.
+        drop_send_no_connection: verdict,
         /// The transport can't be had.
         drop_send_no_transport: verdict,
         /// The kernel refused the datagram.
         drop_send_error: verdict,
-        /// Inline, closed: the hook failed.
+        /// AF_XDP: handed to a NIC that didn't send it within a second (and so not among those
+        /// sent), or inline: to be sent by a NIC that doesn't send.
+        drop_tx_stuck: verdict,
+        /// The hook failed, and `on_hook_failure` is "drop"; inline: `on_failure` is "closed".
         drop_hook_failed: verdict,
         /// Inline: the transmit ring or the packet memory is full.
         drop_ring_full: verdict,
@@ -464,7 +501,26 @@ mod tests {
     #[test]
     fn a_structure_is_nothing_but_its_counters() {
         assert_eq!(size_of::<WorkerCounters>(), WorkerCounters::LEN * 8);
-        assert_eq!(size_of::<KernelCounters>(), KernelCounters::LEN * 8);
+        // Padded, so that no two CPUs write into one line of the cache.
+        let padded = |len: usize| (len * 8).next_multiple_of(64);
+        assert_eq!(size_of::<KernelCounters>(), padded(KernelCounters::LEN));
+        assert_eq!(size_of::<EgressCounters>(), padded(EgressCounters::LEN));
+        assert_eq!(size_of::<DetourCounters>(), padded(DetourCounters::LEN));
+        assert_eq!(size_of::<SocketCounters>(), padded(SocketCounters::LEN));
+    }
+
+    #[test]
+    fn values_are_added_in_the_order_of_the_fields_and_padding_is_left_out() {
+        let mut c = KernelCounters::default();
+        let words = (1..).take(size_of::<KernelCounters>() / 8);
+        c.add_values(words.clone());
+        c.add_values(words);
+        let values = c.values();
+        assert_eq!((c.seen, c.steered), (2, 4));
+        assert_eq!(
+            values[KernelCounters::LEN - 1],
+            2 * KernelCounters::LEN as u64
+        );
     }
 
     #[test]

@@ -7,9 +7,16 @@ use crate::{ip::is_link_local_v6, maps::FAMILY_V6};
 /// Hash: [`HostMac`] to the index of the interface that has the MAC, which may stand on the one
 /// where frames arrive: macvlan, VLAN, bridge, bond.
 pub const HOST_MACS: &str = "HOST_MACS";
-/// Hash: [`HostAddress`] to [`LOCAL`] or [`BROADCAST`]. Loopback addresses aren't in it: they are
+/// Hash: [`HostAddress`] to [`LOCAL`], [`BROADCAST`] or [`STACKED`]. Loopback addresses aren't in it: they are
 /// none on the wire.
 pub const HOST_ADDRESSES: &str = "HOST_ADDRESSES";
+
+/// Array with one [`HostState`].
+pub const HOST_STATE: &str = "HOST_STATE";
+/// Per-CPU array with one [`KnownHost`].
+pub const KNOWN_HOST: &str = "KNOWN_HOST";
+/// Per-CPU array of [`KnownSource`], by [`source_slot`].
+pub const KNOWN_SOURCES: &str = "KNOWN_SOURCES";
 
 /// Entries of [`HOST_MACS`] at most.
 pub const MAX_HOST_MACS: u32 = 4096;
@@ -20,6 +27,71 @@ pub const MAX_HOST_ADDRESSES: u32 = 8192;
 pub const LOCAL: u32 = 1;
 /// Value in [`HOST_ADDRESSES`]: the broadcast address of a subnet that the host is in.
 pub const BROADCAST: u32 = 2;
+
+/// Value in [`HOST_ADDRESSES`]: a link-local address of an interface that stands on the one where
+/// packets arrive. It is the host's; which interface is its scope, only the stack knows.
+pub const STACKED: u32 = 3;
+
+/// Entries of [`KNOWN_SOURCES`]; a power of two.
+pub const MAX_KNOWN_SOURCES: u32 = 64;
+
+/// Flag of [`HostState::flags`]: the stack takes packets from its own addresses (ip-sysctl.rst,
+/// accept_local).
+pub const ACCEPT_LOCAL: u32 = 1;
+/// Flag of [`HostState::flags`]: the stack takes packets from 127.0.0.0/8 (ip-sysctl.rst,
+/// route_localnet).
+pub const ROUTE_LOCALNET: u32 = 2;
+
+/// What the programs must know of the host as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostState {
+    /// Grows after each change of the other maps: what was found in them before holds no more.
+    /// 0 before they are filled.
+    pub version: u32,
+    /// [`ACCEPT_LOCAL`], [`ROUTE_LOCALNET`].
+    pub flags: u32,
+}
+
+/// What a CPU found last in [`HOST_MACS`] and [`HOST_ADDRESSES`], where a look-up costs more than
+/// the rest of the decision. Each part holds while its version is [`HostState::version`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownHost {
+    /// A MAC of the host, in memory's order.
+    pub mac: u64,
+    /// The interface that it is for.
+    pub ifindex: u32,
+    /// When that was found.
+    pub mac_version: u32,
+    /// An address of the host: [`HostAddress`] as numbers.
+    pub address: [u64; 3],
+    /// When that was found.
+    pub address_version: u32,
+    /// Zero.
+    pub unused: u32,
+}
+
+/// A source address that may be, by what a CPU found.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSource {
+    /// [`HostAddress`] as numbers.
+    pub address: [u64; 3],
+    /// When that was found.
+    pub version: u32,
+    /// The interface that it came by.
+    pub ifindex: u32,
+}
+
+/// Where in [`KNOWN_SOURCES`] an address is kept.
+#[inline(always)]
+pub fn source_slot(address: &[u64; 3]) -> u32 {
+    let folded = address[0] ^ address[1].rotate_left(32);
+    // IPv4 addresses of one network differ in the fourth byte, IPv6 ones in the last.
+    let bytes = folded ^ (folded >> 32);
+    ((bytes >> 24) ^ (bytes >> 16)) as u32 & (MAX_KNOWN_SOURCES - 1)
+}
 
 /// A destination MAC that means the host, on frames that arrive at an interface.
 #[repr(C)]
@@ -57,6 +129,17 @@ impl HostAddress {
             ifindex: if is_scoped { ifindex } else { 0 },
         }
     }
+
+    /// As numbers, which are compared faster.
+    #[inline(always)]
+    pub fn numbers(&self) -> [u64; 3] {
+        let a = &self.addr;
+        [
+            u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+            u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+            (self.ifindex as u64) << 32 | self.family as u64,
+        ]
+    }
 }
 
 #[cfg(feature = "user")]
@@ -66,4 +149,6 @@ mod pod {
     unsafe impl aya::Pod for HostMac {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HostAddress {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for HostState {}
 }

@@ -12,9 +12,9 @@ pub const FRAGMENTS: &str = "FRAGMENTS";
 /// Memory-mapped array, by worker: when it last showed a sign of life, in nanoseconds of
 /// CLOCK_MONOTONIC.
 pub const HEARTBEATS: &str = "HEARTBEATS";
-/// Per-CPU array of one [`EgressCounters`](crate::counters::EgressCounters).
+/// Memory-mapped array of [`EgressCounters`](crate::counters::EgressCounters), by CPU.
 pub const EGRESS_COUNTS: &str = "EGRESS_COUNTS";
-/// Per-CPU array of one [`DetourCounters`](crate::counters::DetourCounters).
+/// Memory-mapped array of [`DetourCounters`](crate::counters::DetourCounters), by CPU.
 pub const DETOUR_COUNTS: &str = "DETOUR_COUNTS";
 
 /// XDP program on the NIC.

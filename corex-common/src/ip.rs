@@ -120,6 +120,14 @@ pub const fn is_extension(header: u8) -> bool {
     )
 }
 
+/// Whether an IPv6 packet reaches to the end of its frame: without a length, in front of hop-by-hop
+/// options, where a jumbogram has it (RFC 2675 §3). Linux asks for no more than that
+/// (ip6_rcv_core()).
+#[inline(always)]
+pub const fn ipv6_is_rest_of_frame(payload_len: usize, next_header: u8) -> bool {
+    payload_len == 0 && next_header == HOP_BY_HOP
+}
+
 /// Length of an options or routing header by its second byte, which counts units of eight bytes
 /// beyond the first (RFC 8200 §4.3, §4.4, §4.6).
 #[inline(always)]
@@ -132,6 +140,27 @@ pub const fn ext_header_len(units: u8) -> usize {
 #[inline(always)]
 pub const fn is_martian_v4(a: [u8; 4]) -> bool {
     matches!(a[0], 0 | 127 | 224..=239) || u32::from_ne_bytes(a) == u32::MAX
+}
+
+/// Whether an IPv4 address is a loopback one (RFC 1122 §3.2.1.3).
+#[inline(always)]
+pub const fn is_loopback_v4(a: [u8; 4]) -> bool {
+    a[0] == 127
+}
+
+/// Whether Linux refuses packets from this source whatever its settings are: unspecified, multicast,
+/// the limited broadcast (since 5.3 the rest of 0.0.0.0/8 is taken).
+#[inline(always)]
+pub const fn is_refused_v4(a: [u8; 4]) -> bool {
+    matches!(a[0], 224..=239) || matches!(u32::from_ne_bytes(a), 0 | u32::MAX)
+}
+
+/// The same for IPv6: loopback, multicast, an IPv4 address (since 5.4). The unspecified address is
+/// taken.
+#[inline(always)]
+pub const fn is_refused_v6(a: &[u8; 16]) -> bool {
+    // Only the unspecified address is all zero.
+    is_martian_v6(a) && u128::from_ne_bytes(*a) != 0
 }
 
 /// The same for IPv6: unspecified, loopback, multicast, an IPv4 address (RFC 4291 §2.5.2, §2.5.3,

@@ -2,9 +2,12 @@
 
 /// Hash: [`SocketKey`] to [`SocketEntry`], the listen sockets.
 pub const SOCKETS: &str = "SOCKETS";
-/// Per-CPU array of [`SocketCounters`](crate::counters::SocketCounters), by [`SocketEntry::id`].
+/// Memory-mapped array of [`SocketCounters`](crate::counters::SocketCounters), by [`socket_count`].
 pub const SOCKET_COUNTS: &str = "SOCKET_COUNTS";
-/// Per-CPU array with one [`KernelCounters`](crate::counters::KernelCounters).
+/// Memory-mapped array of [`KernelCounters`](crate::counters::KernelCounters), by CPU.
+///
+/// Not a per-CPU map, as are the other counters not: those can't be mapped, and before Linux 5.19 a
+/// process without capabilities can't read maps any other way.
 pub const COUNTERS: &str = "COUNTERS";
 /// Array with one [`Config`].
 pub const CONFIG: &str = "CONFIG";
@@ -60,6 +63,12 @@ pub const FAMILY_V4: u8 = 4;
 /// Address family of a [`SocketKey`]: 4 or 6.
 pub const FAMILY_V6: u8 = 6;
 
+/// Where a listen socket's counters of one CPU are in [`SOCKET_COUNTS`].
+#[inline(always)]
+pub const fn socket_count(cpu: u32, id: u32) -> u32 {
+    cpu.wrapping_mul(MAX_SOCKETS).wrapping_add(id)
+}
+
 /// A local address and port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,6 +81,9 @@ pub struct SocketKey {
     pub proto: u8,
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     pub family: u8,
+    /// Index of the interface where packets arrive, if the address is an IPv6 link-local one, which
+    /// is another one on each (RFC 4007 §5). Else 0; in inline mode always.
+    pub ifindex: u32,
 }
 
 /// A listen socket.

@@ -44,6 +44,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ("port", "Port."),
             ("proto", "17: UDP."),
             ("family", "4 or 6."),
+            (
+                "ifindex",
+                "Index of the interface, if the address is an IPv6 link-local one; else 0.",
+            ),
         ],
         value: fields! {
             "id": "Its place among the listen lines, from 0: the index in SOCKET_COUNTS.",
@@ -52,17 +56,17 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
     },
     Shown {
         name: maps::SOCKET_COUNTS,
-        kind: "percpu_array",
-        doc: "What the XDP program decided for each listen socket, by CPU.",
-        key: &[("", "The socket's id.")],
+        kind: "array",
+        doc: "What the XDP program decided for each listen socket, by CPU: the sum counts.",
+        key: &[("", "The CPU's number times 1,024, plus the socket's id.")],
         value: (&SocketCounters::NAMES, &SocketCounters::DOCS),
     },
     Shown {
         name: maps::COUNTERS,
-        kind: "percpu_array",
-        doc: "What the XDP program decided, by verdict and reason and by CPU. seen = steered + \
-              offloaded + all pass_ + all drop_.",
-        key: &[("", "Always 0.")],
+        kind: "array",
+        doc: "What the XDP program decided, by verdict and reason, and by CPU: the sum counts. seen = \
+              steered + offloaded + detoured + all pass_ + all drop_.",
+        key: &[("", "The CPU's number, from 0.")],
         value: (&KernelCounters::NAMES, &KernelCounters::DOCS),
     },
     Shown {
@@ -203,18 +207,18 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
     },
     Shown {
         name: inline::EGRESS_COUNTS,
-        kind: "percpu_array",
-        doc: "Inline mode: what the TC program decided about packets that leave, by CPU. seen = \
-              detoured + all pass_ + all drop_.",
-        key: &[("", "Always 0.")],
+        kind: "array",
+        doc: "Inline mode: what the TC program decided about packets that leave, by CPU: the sum \
+              counts. seen = detoured + all pass_ + all drop_.",
+        key: &[("", "The CPU's number, from 0.")],
         value: (&EgressCounters::NAMES, &EgressCounters::DOCS),
     },
     Shown {
         name: inline::DETOUR_COUNTS,
-        kind: "percpu_array",
-        doc: "Inline mode: what the XDP program on the veth pair decided, by CPU. seen = steered + \
-              all pass_ + all drop_.",
-        key: &[("", "Always 0.")],
+        kind: "array",
+        doc: "Inline mode: what the XDP program on the veth pair decided, by CPU: the sum counts. \
+              seen = steered + all pass_ + all drop_.",
+        key: &[("", "The CPU's number, from 0.")],
         value: (&DetourCounters::NAMES, &DetourCounters::DOCS),
     },
 ];

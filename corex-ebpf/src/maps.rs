@@ -3,15 +3,19 @@
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, XskMap},
+    helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
 use corex_common::{
     counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters},
-    host::{HostAddress, HostMac, MAX_HOST_ADDRESSES, MAX_HOST_MACS},
+    host::{
+        HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
+        MAX_KNOWN_SOURCES,
+    },
     inline::{Address, Detour, FragmentKey, Inline, MAX_FRAGMENTS},
     maps::{
         Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, Queue,
-        SocketEntry, SocketKey,
+        SocketEntry, SocketKey, socket_count,
     },
 };
 
@@ -21,12 +25,15 @@ const BPF_F_MMAPABLE: usize = 1 << 10;
 #[btf_map]
 pub static SOCKETS: HashMap<SocketKey, SocketEntry, { MAX_SOCKETS as usize }> = HashMap::new();
 
-#[btf_map]
-pub static SOCKET_COUNTS: PerCpuArray<SocketCounters, { MAX_SOCKETS as usize }> =
-    PerCpuArray::new();
+// Counters have an entry for each CPU, and the loader says how many CPUs there are. Per-CPU maps
+// can't be mapped into user space.
 
 #[btf_map]
-pub static COUNTERS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
+pub static SOCKET_COUNTS: Array<SocketCounters, { MAX_SOCKETS as usize }, BPF_F_MMAPABLE> =
+    Array::new();
+
+#[btf_map]
+pub static COUNTERS: Array<KernelCounters, 1, BPF_F_MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static CONFIG: Array<Config, 1, BPF_F_MMAPABLE> = Array::new();
@@ -51,6 +58,16 @@ pub static HOST_ADDRESSES: HashMap<HostAddress, u32, { MAX_HOST_ADDRESSES as usi
     HashMap::new();
 
 #[btf_map]
+pub static HOST_STATE: Array<HostState, 1> = Array::new();
+
+#[btf_map]
+pub static KNOWN_HOST: PerCpuArray<KnownHost, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub static KNOWN_SOURCES: PerCpuArray<KnownSource, { MAX_KNOWN_SOURCES as usize }> =
+    PerCpuArray::new();
+
+#[btf_map]
 pub static INLINE: Array<Inline, 1> = Array::new();
 
 /// Three entries for each interface.
@@ -67,24 +84,32 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, u32, { MAX_FRAGMENTS as usize }> =
 pub static HEARTBEATS: Array<u64, { MAX_WORKERS as usize }, BPF_F_MMAPABLE> = Array::new();
 
 #[btf_map]
-pub static EGRESS_COUNTS: PerCpuArray<EgressCounters, 1> = PerCpuArray::new();
+pub static EGRESS_COUNTS: Array<EgressCounters, 1, BPF_F_MMAPABLE> = Array::new();
 
 #[btf_map]
-pub static DETOUR_COUNTS: PerCpuArray<DetourCounters, 1> = PerCpuArray::new();
+pub static DETOUR_COUNTS: Array<DetourCounters, 1, BPF_F_MMAPABLE> = Array::new();
+
+#[inline(always)]
+fn cpu() -> u32 {
+    // SAFETY: it reads a number, and no program moves to another CPU while it runs.
+    unsafe { bpf_get_smp_processor_id() }
+}
 
 /// This CPU's counters. `None` never happens; the verifier wants to see it handled.
 #[inline(always)]
 pub fn counters<'a>() -> Option<&'a mut KernelCounters> {
     // SAFETY: the slot belongs to this CPU, and an XDP program isn't preempted by another
     // run of itself on the same CPU.
-    COUNTERS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+    COUNTERS.get_ptr_mut(cpu()).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of one listen socket.
 #[inline(always)]
 pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
     // SAFETY: as in `counters`.
-    SOCKET_COUNTS.get_ptr_mut(id).map(|p| unsafe { &mut *p })
+    SOCKET_COUNTS
+        .get_ptr_mut(socket_count(cpu(), id))
+        .map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of packets that leave.
@@ -92,12 +117,12 @@ pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
 pub fn egress_counters<'a>() -> Option<&'a mut EgressCounters> {
     // SAFETY: as in `counters`; a TC program is preempted by none of its kind either, as
     // transmission runs with bottom halves off.
-    EGRESS_COUNTS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+    EGRESS_COUNTS.get_ptr_mut(cpu()).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of the detour.
 #[inline(always)]
 pub fn detour_counters<'a>() -> Option<&'a mut DetourCounters> {
     // SAFETY: as in `counters`.
-    DETOUR_COUNTS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+    DETOUR_COUNTS.get_ptr_mut(cpu()).map(|p| unsafe { &mut *p })
 }

@@ -6,10 +6,10 @@ use corex_common::{
     ip::{
         ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FRAGMENT, FRAGMENT_HEADER_LEN, ICMP_LEN,
         IPV4_FRAGMENT, IPV4_FRAGMENT_OFFSET, IPV4_LEN, IPV6_FRAGMENT_OFFSET, IPV6_LEN,
-        MAX_EXT_HEADER_LEN, MAX_EXT_HEADERS, MAX_IPV4_LEN, MAX_LINK_LEN, MAX_VLAN_TAGS,
+        MAX_EXT_HEADER_LEN, MAX_EXT_HEADERS, MAX_IP_LEN, MAX_IPV4_LEN, MAX_LINK_LEN, MAX_VLAN_TAGS,
         PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, ROUTING, UDP_LEN, VLAN_TAG_LEN,
-        ext_header_len, ipv4_header_len, is_extension, is_icmp_error, is_icmpv6_error, is_vlan_tag,
-        is_walked,
+        ext_header_len, ipv4_header_len, ipv6_is_rest_of_frame, is_extension, is_icmp_error,
+        is_icmpv6_error, is_vlan_tag, is_walked,
     },
     maps::{FAMILY_V4, FAMILY_V6, SocketKey},
 };
@@ -261,8 +261,12 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
     source.copy_from_slice(&ip[8..24]);
     let mut destination = [0u8; 16];
     destination.copy_from_slice(&ip[24..40]);
-    let mut remaining = usize::from(be16(ip[4], ip[5]));
     let mut next = ip[6];
+    let mut remaining = usize::from(be16(ip[4], ip[5]));
+    let is_rest = ipv6_is_rest_of_frame(remaining, next);
+    if is_rest {
+        remaining = ctx.end() - ctx.start() - l3 - IPV6_LEN;
+    }
     let mut l4 = l3 + IPV6_LEN;
     for _ in 0..MAX_EXT_HEADERS {
         if !is_walked(next, WHOLE_IP) {
@@ -285,6 +289,10 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
         remaining -= len;
     }
     if WHOLE_IP && next == FRAGMENT {
+        // Linux takes no fragment without a length (RFC 2675 §4).
+        if is_rest {
+            return Err(Pass::Malformed);
+        }
         let header = bytes::<F, FRAGMENT_HEADER_LEN>(ctx, l4)?;
         // Behind another extension header there may be UDP; the whole datagram tells.
         let may_be_udp = header[0] == PROTOCOL_UDP || is_extension(header[0]);
@@ -324,6 +332,7 @@ fn key(addr: [u8; 16], port: u16, family: u8) -> SocketKey {
         port,
         proto: PROTOCOL_UDP,
         family,
+        ifindex: 0,
     }
 }
 
@@ -362,8 +371,12 @@ fn udp<F: Frame>(
     family: u8,
 ) -> Result<Datagram, Pass> {
     let udp = bytes::<F, UDP_LEN>(ctx, l4)?;
-    let udp_len = usize::from(be16(udp[4], udp[5]));
-    if udp_len < UDP_LEN || udp_len > ip_payload {
+    let mut udp_len = usize::from(be16(udp[4], udp[5]));
+    if family == FAMILY_V6 && udp_len == 0 {
+        // Linux takes it for all that there is (RFC 2675 §4).
+        udp_len = ip_payload;
+    }
+    if udp_len < UDP_LEN || udp_len > ip_payload || udp_len > MAX_IP_LEN {
         return Err(Pass::Malformed);
     }
     Ok(Datagram {

@@ -5,7 +5,7 @@ use aya_ebpf::{
 };
 use corex_common::{
     counters::KernelCounters,
-    ip::UDP_LEN,
+    ip::{UDP_LEN, is_link_local_v6},
     maps::{Config, FAMILY_V6, SocketEntry, SocketKey},
     meta::FrameMeta,
 };
@@ -13,15 +13,24 @@ use corex_common::{
 use crate::{
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
     packet::Datagram,
-    trust::{Addressee, addressee, is_local, is_martian},
+    trust::{Addressee, Origin, addressee, host_state, is_local, origin},
 };
 
 /// The listen socket that owns the destination: the exact address, else the wildcard.
 #[inline(always)]
-fn listener(destination: &SocketKey) -> Option<SocketEntry> {
+fn listener(ctx: &XdpContext, destination: &SocketKey) -> Option<SocketEntry> {
+    let is_scoped = destination.family == FAMILY_V6 && is_link_local_v6(&destination.addr);
+    let exact = SocketKey {
+        ifindex: if is_scoped {
+            ctx.ingress_ifindex() as u32
+        } else {
+            0
+        },
+        ..*destination
+    };
     // SAFETY: user space replaces entries as a whole; a torn read of two integers at start
     // or reload costs at most one packet's attribution.
-    if let Some(entry) = unsafe { SOCKETS.get(destination) } {
+    if let Some(entry) = unsafe { SOCKETS.get(&exact) } {
         return Some(*entry);
     }
     let any = SocketKey {
@@ -54,19 +63,20 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         counters.pass_malformed += 1;
         return xdp_action::XDP_PASS;
     }
-    let Some(entry) = listener(&datagram.destination) else {
+    let Some(entry) = listener(ctx, &datagram.destination) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
-    if addressee(ctx) != Addressee::Host {
+    let state = host_state();
+    if addressee(ctx, state) != Addressee::Host {
         counters.pass_foreign_mac += 1;
         return xdp_action::XDP_PASS;
     }
-    if is_martian(ctx, &datagram.source) {
+    if origin(ctx, &datagram.source, state) != Origin::Host {
         counters.pass_martian += 1;
         return xdp_action::XDP_PASS;
     }
-    if !is_local(ctx, &datagram.destination) {
+    if !is_local(ctx, &datagram.destination, state) {
         counters.pass_not_local += 1;
         return xdp_action::XDP_PASS;
     }

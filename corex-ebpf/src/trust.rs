@@ -4,13 +4,16 @@
 
 use aya_ebpf::programs::XdpContext;
 use corex_common::{
-    host::{HostAddress, HostMac, LOCAL},
-    ip::{is_martian_v4, is_martian_v6},
+    host::{
+        ACCEPT_LOCAL, BROADCAST, HostAddress, HostMac, HostState, KnownHost, KnownSource, LOCAL,
+        ROUTE_LOCALNET, source_slot,
+    },
+    ip::{is_loopback_v4, is_martian_v4, is_martian_v6, is_refused_v4, is_refused_v6},
     maps::{FAMILY_V4, SocketKey},
 };
 
 use crate::{
-    maps::{HOST_ADDRESSES, HOST_MACS},
+    maps::{HOST_ADDRESSES, HOST_MACS, HOST_STATE, KNOWN_HOST, KNOWN_SOURCES},
     packet::bytes,
 };
 
@@ -25,49 +28,152 @@ pub enum Addressee {
     Other,
 }
 
+/// What a source address can be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Another host.
+    Host,
+    /// Nothing that has come by the wire in an orderly way, but the stack takes it.
+    Odd,
+    /// Nothing that the stack takes (ip_route_input_slow() and fib_validate_source() in
+    /// net/ipv4, ip6_rcv_core() in net/ipv6).
+    Refused,
+}
+
+/// The host as it is now.
+#[inline(always)]
+pub fn host_state() -> HostState {
+    match HOST_STATE.get(0) {
+        Some(state) => *state,
+        None => HostState::default(),
+    }
+}
+
+/// What this CPU found last.
+#[inline(always)]
+fn known<'a>() -> Option<&'a mut KnownHost> {
+    // SAFETY: the slot belongs to this CPU; see `maps::counters`.
+    KNOWN_HOST.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
 /// Whom the destination MAC means.
 #[inline(always)]
-pub fn addressee(ctx: &XdpContext) -> Addressee {
+pub fn addressee(ctx: &XdpContext, state: HostState) -> Addressee {
     let Ok(mac) = bytes::<_, 6>(ctx, 0) else {
         return Addressee::Other;
     };
     if mac[0] & 1 != 0 {
         return Addressee::Group;
     }
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let number = u64::from_ne_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0]);
+    let known = known();
+    if let Some(known) = &known
+        && known.mac == number
+        && known.ifindex == ifindex
+        && known.mac_version == state.version
+    {
+        return Addressee::Host;
+    }
     let key = HostMac {
-        ifindex: ctx.ingress_ifindex() as u32,
+        ifindex,
         mac: *mac,
         unused: [0; 2],
     };
     // SAFETY: entries are replaced as a whole; see `steer::listener`.
-    match unsafe { HOST_MACS.get(&key) } {
-        Some(_) => Addressee::Host,
-        None => Addressee::Other,
+    if unsafe { HOST_MACS.get(&key) }.is_none() {
+        return Addressee::Other;
     }
+    if let Some(known) = known {
+        known.mac = number;
+        known.ifindex = ifindex;
+        known.mac_version = state.version;
+    }
+    Addressee::Host
 }
 
-/// Whether a source address can't come from the wire, the host's own among them.
+/// What the source address can be, the host's own ones among them.
 #[inline(always)]
-pub fn is_martian(ctx: &XdpContext, source: &SocketKey) -> bool {
-    let [a, b, c, d, ..] = source.addr;
-    let is_special = if source.family == FAMILY_V4 {
-        is_martian_v4([a, b, c, d])
+pub fn origin(ctx: &XdpContext, source: &SocketKey, state: HostState) -> Origin {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let key = HostAddress::at(source.addr, source.family, ifindex);
+    let numbers = key.numbers();
+    // SAFETY: the slot belongs to this CPU; see `maps::counters`.
+    let known = KNOWN_SOURCES
+        .get_ptr_mut(source_slot(&numbers))
+        .map(|p| unsafe { &mut *p });
+    if let Some(known) = &known
+        && is_same(&known.address, &numbers)
+        && known.ifindex == ifindex
+        && known.version == state.version
+    {
+        return Origin::Host;
+    }
+    let origin = find_origin(&key, state);
+    if let (Origin::Host, Some(known)) = (origin, known) {
+        *known = KnownSource {
+            address: numbers,
+            version: state.version,
+            ifindex,
+        };
+    }
+    origin
+}
+
+#[inline(always)]
+fn find_origin(key: &HostAddress, state: HostState) -> Origin {
+    let [a, b, c, d, ..] = key.addr;
+    let v4 = [a, b, c, d];
+    let is_v4 = key.family == u32::from(FAMILY_V4);
+    let (is_refused, is_special) = if is_v4 {
+        let is_refused = if is_loopback_v4(v4) {
+            state.flags & ROUTE_LOCALNET == 0
+        } else {
+            is_refused_v4(v4)
+        };
+        (is_refused, is_martian_v4(v4))
     } else {
-        is_martian_v6(&source.addr)
+        (is_refused_v6(&key.addr), is_martian_v6(&key.addr))
     };
-    is_special || kind(ctx, source).is_some()
+    if is_refused {
+        return Origin::Refused;
+    }
+    // SAFETY: as in `addressee`.
+    match unsafe { HOST_ADDRESSES.get(key) } {
+        None if !is_special => Origin::Host,
+        Some(kind) if is_v4 && *kind != BROADCAST && state.flags & ACCEPT_LOCAL == 0 => {
+            Origin::Refused
+        }
+        // Over IPv6 the stack doesn't ask where a packet comes from.
+        _ => Origin::Odd,
+    }
 }
 
 /// Whether it is an address of the host.
 #[inline(always)]
-pub fn is_local(ctx: &XdpContext, destination: &SocketKey) -> bool {
-    kind(ctx, destination) == Some(LOCAL)
+pub fn is_local(ctx: &XdpContext, destination: &SocketKey, state: HostState) -> bool {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let key = HostAddress::at(destination.addr, destination.family, ifindex);
+    let numbers = key.numbers();
+    let known = known();
+    if let Some(known) = &known
+        && is_same(&known.address, &numbers)
+        && known.address_version == state.version
+    {
+        return true;
+    }
+    // SAFETY: as in `addressee`.
+    if unsafe { HOST_ADDRESSES.get(&key) }.copied() != Some(LOCAL) {
+        return false;
+    }
+    if let Some(known) = known {
+        known.address = numbers;
+        known.address_version = state.version;
+    }
+    true
 }
 
 #[inline(always)]
-fn kind(ctx: &XdpContext, address: &SocketKey) -> Option<u32> {
-    let ifindex = ctx.ingress_ifindex() as u32;
-    let key = HostAddress::at(address.addr, address.family, ifindex);
-    // SAFETY: as in `addressee`.
-    unsafe { HOST_ADDRESSES.get(&key) }.copied()
+fn is_same(one: &[u64; 3], other: &[u64; 3]) -> bool {
+    one[0] == other[0] && one[1] == other[1] && one[2] == other[2]
 }

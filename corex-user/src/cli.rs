@@ -169,8 +169,8 @@ pub struct RunArgs {
     /// some drivers are faster so
     #[arg(long)]
     pub copy: bool,
-    /// Worker threads. Default: one for each receive queue; with kernel sockets alone one for
-    /// each CPU, at most `children`
+    /// Worker threads. Default: one for each receive queue that transmits, too; with kernel
+    /// sockets alone one for each CPU, at most `children`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub workers: Option<u32>,
     /// Write the counters to this file as JSON at exit and on SIGUSR1

@@ -24,11 +24,14 @@ impl ObservedBooks {
     }
 
     fn find(&self, path: &str) -> Option<&Value> {
-        path.split('.')
-            .try_fold(&self.0, |value, key| value.get(key))
+        path.split('.').try_fold(&self.0, |value, key| {
+            let mut list = value.as_array().into_iter().flatten();
+            let named = list.find(|entry| entry.get("name").is_some_and(|name| name == key));
+            named.or_else(|| value.get(key))
+        })
     }
 
-    /// A counter, as in `kernel.steered` or `user.dropped.not_sip`.
+    /// A counter, as in `kernel.steered`, `user.dropped.not_sip`, or `interfaces.eth0.queues`.
     pub fn get(&self, path: &str) -> u64 {
         self.find(path).and_then(Value::as_u64).unwrap_or(0)
     }

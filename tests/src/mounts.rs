@@ -1,7 +1,7 @@
 //! A mount namespace that outlives the programs in it, with a file system for eBPF pins: what one
 //! corex leaves there, the next one finds. (`ip netns exec` gives each program mounts of its own.)
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
 
@@ -30,6 +30,12 @@ impl Mounts {
         let holder = namespace.spawn("sleep", &["3600"], &log)?;
         let mounts = Self { holder };
         let limit = Duration::from_secs(5);
+        // Before that, what is mounted may be mounted outside.
+        let name = format!("/proc/{}/comm", mounts.holder.pid());
+        wait::until("the holder is inside", limit, || {
+            let name = fs::read_to_string(&name).unwrap_or_default();
+            Ok((name.trim() == "sleep").then_some(()))
+        })?;
         wait::until("the mount namespace is there", limit, || {
             Ok(mounts.run(&["mount", "-t", "bpf", "bpf", BPFFS]).ok())
         })?;

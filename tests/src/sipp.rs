@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{namespace::Namespace, process::Process, topology::Relay};
 
+/// Bytes of a sipp's socket buffers; net.core.rmem_max may bound them.
+const RECEIVE_BUFFER: &str = "8388608";
+
 /// A scenario of `tests/scenarios`.
 pub fn scenario(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -161,6 +164,9 @@ impl SippOptions {
         arguments.push(text(statistics.clone()));
         // Otherwise a busy machine makes sipp give up.
         arguments.extend(["-watchdog_interval", "0"].map(str::to_owned));
+        // Its own default, 64 KiB, holds some fifty messages: a sipp that waits longer than they
+        // take for a processor loses the next ones.
+        arguments.extend(["-buff_size", RECEIVE_BUFFER].map(str::to_owned));
         arguments.extend(self.arguments.iter().cloned());
         arguments.extend(self.remote.map(|remote| remote.to_string()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -12,31 +12,26 @@ use crate::{
     maps::{ADDRESSES, DETOURS, SOCKETS, XSKS, detour_counters},
     packet::{Part, locate},
 };
-use corex_common::inline::Address;
+use corex_common::{inline::Address, maps::SocketKey};
 
-/// On corex's end: what the NIC's egress redirected goes to the worker.
+/// On corex's end: what the NIC's egress redirected goes to the worker; and what came in by a
+/// queue of the NIC that has no AF_XDP socket.
 #[xdp]
 pub fn corex_detour(ctx: XdpContext) -> u32 {
     let (Some(counters), Some(inline)) = (detour_counters(), inline()) else {
         return xdp_action::XDP_DROP;
     };
     counters.seen += 1;
-    let is_ours = match locate::<_, true>(&ctx) {
-        Ok(datagram) if datagram.part == Part::Whole => {
-            // SAFETY: entries are replaced as a whole; see `steer::listener`.
-            unsafe { SOCKETS.get(&datagram.source) }.is_some()
+    let (is_outgoing, is_incoming) = match locate::<_, true>(&ctx) {
+        Ok(datagram) => {
+            let is_whole = datagram.part == Part::Whole;
+            let is_outgoing = is_protected(&datagram.source, is_whole);
+            let is_incoming = !is_outgoing && is_protected(&datagram.destination, is_whole);
+            (is_outgoing, is_incoming)
         }
-        Ok(fragment) => {
-            let address = Address {
-                addr: fragment.source.addr,
-                family: fragment.source.family.into(),
-            };
-            // SAFETY: as above.
-            unsafe { ADDRESSES.get(&address) }.is_some()
-        }
-        Err(_) => is_quote(&ctx),
+        Err(_) => (is_quote(&ctx), false),
     };
-    if !is_ours {
+    if !is_outgoing && !is_incoming {
         counters.drop_stray += 1;
         return xdp_action::XDP_DROP;
     }
@@ -47,13 +42,30 @@ pub fn corex_detour(ctx: XdpContext) -> u32 {
         counters.steered += 1;
         return action;
     }
-    if inline.closed != 0 {
+    // What is passed here leaves by the NIC, which isn't the way of what came in by it.
+    if inline.closed != 0 || is_incoming {
         counters.drop_no_xsk += 1;
         xdp_action::XDP_DROP
     } else {
         counters.pass_returned += 1;
         xdp_action::XDP_PASS
     }
+}
+
+/// Whether a socket is protected; of fragments, of which only the first has ports, whether there is
+/// one with the address.
+#[inline(always)]
+fn is_protected(socket: &SocketKey, is_whole: bool) -> bool {
+    if is_whole {
+        // SAFETY: entries are replaced as a whole; see `steer::listener`.
+        return unsafe { SOCKETS.get(socket) }.is_some();
+    }
+    let address = Address {
+        addr: socket.addr,
+        family: socket.family.into(),
+    };
+    // SAFETY: as above.
+    unsafe { ADDRESSES.get(&address) }.is_some()
 }
 
 /// On the ingress of corex's end: what its XDP program passed leaves by the NIC, marked so that

@@ -1,6 +1,6 @@
 //! What arrives at the NIC: to the worker when it is for a protected socket.
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
 use corex_common::{
     counters::KernelCounters,
     inline::{Address, Inline},
@@ -9,9 +9,9 @@ use corex_common::{
 
 use super::{Service, inline, service};
 use crate::{
-    maps::{ADDRESSES, CONFIG, SOCKETS, XSKS, counters, socket_counters},
+    maps::{ADDRESSES, CONFIG, DETOURS, SOCKETS, XSKS, counters, socket_counters},
     packet::{Datagram, Part, Pass, bytes, destination_v6, locate},
-    trust::{Addressee, addressee, is_martian},
+    trust::{Addressee, Origin, addressee, host_state, origin},
 };
 
 /// On the NIC.
@@ -29,6 +29,11 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         Ok(datagram) => datagram,
         Err(Pass::ExtHeader) if inline.closed != 0 && is_for_protected_v6(&ctx) => {
             counters.drop_ext_header += 1;
+            return xdp_action::XDP_DROP;
+        }
+        // Linux takes tags off one by one as long as they name no VLAN (802.1p), and then delivers.
+        Err(Pass::VlanDepth) if inline.closed != 0 => {
+            counters.drop_vlan_depth += 1;
             return xdp_action::XDP_DROP;
         }
         Err(reason) => return crate::pass(reason, counters),
@@ -99,7 +104,8 @@ fn steer(
 ) -> u32 {
     let is_closed = inline.closed != 0;
     // A frame to all is one for the server too: the stack takes it, so it must meet the hook.
-    if addressee(ctx) == Addressee::Other {
+    let state = host_state();
+    if addressee(ctx, state) == Addressee::Other {
         if is_closed {
             counters.drop_foreign_mac += 1;
             return xdp_action::XDP_DROP;
@@ -107,13 +113,18 @@ fn steer(
         counters.pass_foreign_mac += 1;
         return xdp_action::XDP_PASS;
     }
-    if is_martian(ctx, &datagram.source) {
-        if is_closed {
+    match origin(ctx, &datagram.source, state) {
+        Origin::Host => {}
+        _ if is_closed => {
             counters.drop_martian += 1;
             return xdp_action::XDP_DROP;
         }
-        counters.pass_martian += 1;
-        return xdp_action::XDP_PASS;
+        // The server would get it past the hook.
+        Origin::Odd => {}
+        Origin::Refused => {
+            counters.pass_martian += 1;
+            return xdp_action::XDP_PASS;
+        }
     }
     if ctx.data_end() - ctx.data() > config.max_frame_len as usize {
         if is_closed {
@@ -133,28 +144,50 @@ fn steer(
             counters.pass_hung += 1;
             return xdp_action::XDP_PASS;
         }
-        Service::None => return unserved(is_closed, counters),
+        Service::None => return by_pair(ctx, inline, counters, datagram, socket),
     };
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {
             counters.steered += 1;
-            if let Some(entry) = socket {
-                let len = u64::from(datagram.payload_len);
-                counters.steered_bytes += len;
-                if let Some(socket) = socket_counters(entry.id) {
-                    socket.steered += 1;
-                    socket.steered_bytes += len;
-                }
-            }
+            count_steered(counters, datagram, socket);
             action
         }
-        Err(_) => unserved(is_closed, counters),
+        Err(_) => by_pair(ctx, inline, counters, datagram, socket),
     }
 }
 
 #[inline(always)]
-fn unserved(is_closed: bool, counters: &mut KernelCounters) -> u32 {
-    if is_closed {
+fn count_steered(counters: &mut KernelCounters, datagram: &Datagram, socket: Option<&SocketEntry>) {
+    let Some(entry) = socket else { return };
+    let len = u64::from(datagram.payload_len);
+    counters.steered_bytes += len;
+    if let Some(socket) = socket_counters(entry.id) {
+        socket.steered += 1;
+        socket.steered_bytes += len;
+    }
+}
+
+/// No AF_XDP socket is on the packet's queue, as after `ethtool -L`: a worker gets it by the veth
+/// pair, whose queues all have one.
+#[inline(always)]
+fn by_pair(
+    ctx: &XdpContext,
+    inline: &Inline,
+    counters: &mut KernelCounters,
+    datagram: &Datagram,
+    socket: Option<&SocketEntry>,
+) -> u32 {
+    let nic = ctx.ingress_ifindex() as u32;
+    // SAFETY: entries are replaced as a whole; see `steer::listener`.
+    if let Some(detour) = unsafe { DETOURS.get(&nic) }
+        && let Service::Ready(_) = service(detour.own, 0, inline)
+    {
+        counters.detoured += 1;
+        count_steered(counters, datagram, socket);
+        // SAFETY: the helper checks its arguments.
+        return unsafe { bpf_redirect(detour.peer, 0) as u32 };
+    }
+    if inline.closed != 0 {
         counters.drop_no_xsk += 1;
         xdp_action::XDP_DROP
     } else {

@@ -89,7 +89,7 @@ pub fn af_xdp(interface: &str) -> anyhow::Result<()> {
             }
         }
         queue.release_received();
-        queue.flush_transmit();
+        queue.flush_transmit(&umem, |_| ());
         queue.complete(&umem, &mut pool);
         queue.submit_fill(&umem, &mut pool, 512);
         if !busy {

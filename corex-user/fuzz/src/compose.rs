@@ -1,8 +1,8 @@
 //! The messages that a stateless proxy sends.
 
 use corex_sip::compose::{
-    Edits, Fingerprint, Forward, HopLimit, Reply, SentBy, strip_top_via, write, write_reply,
-    write_request,
+    Edits, Fingerprint, Forward, HopLimit, Reply, ReplyKeys, SentBy, strip_top_via, write,
+    write_reply, write_request,
 };
 use corex_sip::{NameAddr, SipView, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,6 +40,7 @@ fn forward(request: &SipView<'_>) {
         fingerprint: Fingerprint::of(request),
         index: 0,
         connection: Some(7),
+        is_sealed: true,
         local_rport: true,
         source: SocketAddr::new(OURS.ip(), 5062),
         force_rport: true,
@@ -48,6 +49,8 @@ fn forward(request: &SipView<'_>) {
     let mut own = Edits::default();
     let mut out = Vec::new();
     write_request(request, &Edits::default(), &forward, &mut own, &mut out);
+    let keys = ReplyKeys::of_bytes(b"a key");
+    keys.seal(&mut out);
     let sent = SipView::parse(&out).expect("what is forwarded is SIP");
     assert_eq!(sent.request_uri(), forward.request_uri);
     assert_eq!(sent.method(), request.method());

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
+use corex_script::quarantine::HeldSender;
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
-    Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet, Process,
-    Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
+    Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotReloaded, NotSet,
+    Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
@@ -106,6 +107,18 @@ impl Daemon for Idle {
         Summary::default()
     }
 
+    fn host(&self) -> Vec<HostInterface> {
+        Vec::new()
+    }
+
+    fn quarantine(&self) -> Vec<HeldSender> {
+        Vec::new()
+    }
+
+    fn release_quarantine(&self) -> usize {
+        0
+    }
+
     fn workers(&self) -> Vec<Worker> {
         Vec::new()
     }
@@ -166,6 +179,10 @@ impl Daemon for Idle {
 
     fn trace(&self, _: &[u8], _: usize, _: Duration) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn reload_scripts(&self, _: &'static str) -> Later<'_, Result<(), NotReloaded>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {

@@ -3,7 +3,7 @@
 
 use corex_common::ip::{
     ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV6_LEN, MAX_EXT_HEADER_LEN, MAX_EXT_HEADERS,
-    MAX_VLAN_TAGS, VLAN_TAG_LEN, ext_header_len, is_vlan_tag,
+    MAX_VLAN_TAGS, VLAN_TAG_LEN, ext_header_len, ipv6_is_rest_of_frame, is_vlan_tag,
 };
 
 use super::{ParseError, be16_at, bytes_at};
@@ -22,6 +22,26 @@ pub(super) fn link_header(frame: &[u8]) -> Result<(usize, u16), ParseError> {
         ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Ok((l3, ethertype)),
         tag if is_vlan_tag(tag) => Err(ParseError::VlanDepth),
         _ => Err(ParseError::NotIp),
+    }
+}
+
+/// Bytes behind the IPv6 header `ip` at `l3` that belong to the packet; they may exceed the frame.
+pub(super) fn ipv6_payload_len(frame: &[u8], l3: usize, ip: &[u8; IPV6_LEN]) -> usize {
+    let len = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    if ipv6_is_rest_of_frame(len, ip[6]) {
+        frame.len().saturating_sub(l3 + IPV6_LEN)
+    } else {
+        len
+    }
+}
+
+/// Length of a UDP datagram by the field in its header: 0 over IPv6 stands for the rest of the packet
+/// (RFC 2675 §4), as Linux takes it (udp6_lib_rcv()).
+pub(super) fn udp_len(field: u16, ip_payload: usize, ipv6: bool) -> usize {
+    if ipv6 && field == 0 {
+        ip_payload
+    } else {
+        field.into()
     }
 }
 

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 use corex_common::ip::{
-    ETHERTYPE_IPV4, FRAGMENT, IPV4_FRAGMENT, IPV4_LEN, IPV6_LEN, PROTOCOL_UDP, UDP_LEN,
+    ETHERTYPE_IPV4, FRAGMENT, IPV4_FRAGMENT, IPV4_LEN, IPV6_LEN, MAX_IP_LEN, PROTOCOL_UDP, UDP_LEN,
     is_extension, is_walked,
 };
 
 use super::{
     be16_at, bytes_at,
-    headers::{ExtHeaders, link_header},
+    headers::{ExtHeaders, ipv6_payload_len, link_header, udp_len},
 };
 
 /// A UDP datagram in a frame. All offsets and lengths are in bytes, offsets from the start of
@@ -142,7 +142,7 @@ fn parse_ipv6(frame: &[u8], l3: usize) -> Result<UdpFrame, ParseError> {
     if ip[0] >> 4 != 6 {
         return Err(ParseError::Malformed);
     }
-    let mut remaining = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    let mut remaining = ipv6_payload_len(frame, l3, ip);
     let mut headers = ExtHeaders::new(frame, l3, ip);
     while is_walked(headers.kind, false) {
         let len = headers.pass()?;
@@ -163,8 +163,9 @@ fn parse_udp(
     ip_payload: usize,
     ipv6: bool,
 ) -> Result<UdpFrame, ParseError> {
-    let udp_len = usize::from(be16_at(frame, l4 + 4).ok_or(ParseError::Malformed)?);
-    if udp_len > ip_payload {
+    let field = be16_at(frame, l4 + 4).ok_or(ParseError::Malformed)?;
+    let udp_len = udp_len(field, ip_payload, ipv6);
+    if udp_len > ip_payload || udp_len > MAX_IP_LEN {
         return Err(ParseError::Malformed);
     }
     udp_len

@@ -6,12 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use corex_common::ip::{
     AUTHENTICATION, DESTINATION_OPTIONS, ETHERTYPE_IPV4, FRAGMENT, FRAGMENT_HEADER_LEN,
     IPV4_DONT_FRAGMENT, IPV4_FRAGMENT_OFFSET, IPV4_LEN, IPV4_MORE_FRAGMENTS, IPV6_FRAGMENT_OFFSET,
-    IPV6_LEN, IPV6_MORE_FRAGMENTS, PROTOCOL_UDP, ROUTING, UDP_LEN, ipv4_header_len, is_walked,
+    IPV6_LEN, IPV6_MORE_FRAGMENTS, MAX_IP_LEN, PROTOCOL_UDP, ROUTING, UDP_LEN, ipv4_header_len,
+    ipv6_is_rest_of_frame, is_walked,
 };
 
 use super::{
     ParseError, Sum, UdpFrame, be16_at, bytes_at,
-    headers::{ExtHeaders, link_header},
+    headers::{ExtHeaders, ipv6_payload_len, link_header, udp_len},
 };
 
 /// Where a fragment belongs (RFC 791 §3.2, RFC 8200 §4.5).
@@ -90,9 +91,13 @@ impl View {
             return Err(ParseError::NotUdp);
         }
         let packet = frame.get(..self.ip_end).ok_or(ParseError::Malformed)?;
+        let ip_payload = packet.len().saturating_sub(self.header_end);
+        let ipv6 = self.src.is_ipv6();
         be16_at(packet, self.header_end + 4)
-            .and_then(|len| usize::from(len).checked_sub(UDP_LEN))
-            .and_then(|len| UdpFrame::at(packet, self.l3, self.header_end, len, self.src.is_ipv6()))
+            .map(|field| udp_len(field, ip_payload, ipv6))
+            .filter(|len| *len <= MAX_IP_LEN)
+            .and_then(|len| len.checked_sub(UDP_LEN))
+            .and_then(|len| UdpFrame::at(packet, self.l3, self.header_end, len, ipv6))
             .ok_or(ParseError::Malformed)
     }
 
@@ -154,7 +159,7 @@ fn parse_ipv6(frame: &[u8], l3: usize) -> Result<View, ParseError> {
         protocol: ip[6],
         src,
         dst,
-        ip_end: l3 + IPV6_LEN + usize::from(u16::from_be_bytes([ip[4], ip[5]])),
+        ip_end: l3 + IPV6_LEN + ipv6_payload_len(frame, l3, ip),
         dont_fragment: true,
         fragment: None,
     };
@@ -181,6 +186,10 @@ fn parse_ipv6(frame: &[u8], l3: usize) -> Result<View, ParseError> {
         return Err(ParseError::ExtHeader);
     }
     if headers.kind == FRAGMENT {
+        // Linux takes no fragment without a length (RFC 2675 §4).
+        if ipv6_is_rest_of_frame(u16::from_be_bytes([ip[4], ip[5]]).into(), ip[6]) {
+            return Err(ParseError::Malformed);
+        }
         let at = headers.at;
         let header = bytes_at::<FRAGMENT_HEADER_LEN>(frame, at).ok_or(ParseError::Malformed)?;
         let field = u16::from_be_bytes([header[2], header[3]]);

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corex_common::counters::WorkerCounters;
-use corex_sip::Transport;
-use corex_sip::compose::SentBy;
+use corex_sip::compose::{ReplyKeys, SentBy};
+use corex_sip::{SipView, Transport};
 
 /// A listen socket: its index in the list of resolved ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,6 +60,12 @@ pub enum SendError {
     /// More than a datagram carries.
     #[error("the message is larger than a datagram")]
     TooLong,
+    /// A reply that answers no request which was forwarded to who it says.
+    #[error(
+        "no request that came from there was forwarded with this Via: a forged reply, or one of \
+         another key (modparam reply_key_file)"
+    )]
+    Forged,
     /// The outgoing hook left nothing to send.
     #[error("the outgoing hook left nothing that can be sent")]
     Hook,
@@ -69,6 +75,9 @@ pub enum SendError {
     /// Too much waits to be sent by a stream or to a name already.
     #[error("too much waits to be sent there already")]
     QueueFull,
+    /// It is a reply, its connection is gone, and none is opened for replies.
+    #[error("its connection is gone, and none is opened for replies (modparam tcp_reply_connect)")]
+    NoConnection,
     /// The transport can't be had.
     #[error("{0}")]
     NoTransport(&'static str),
@@ -128,6 +137,8 @@ pub struct Outgoing<'a> {
     pub hop: NextHop<'a>,
     /// The connection to send it on, if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether it is a reply on its way back: a stream must be there for it.
+    pub is_reply: bool,
     /// Whether SIP ends a loop that it may be in: a forwarded request has its Max-Forwards counted
     /// down, and a reply loses a Via at each hop. Else the packet's TTL has to.
     pub is_hop_counted: bool,
@@ -228,6 +239,23 @@ pub trait Host {
 
     /// Our name towards a next hop.
     fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_>;
+
+    /// The keys that show which replies answer what was forwarded; `None`: any reply does.
+    fn reply_keys(&self) -> Option<&ReplyKeys> {
+        None
+    }
+
+    /// Whether a reply with our Via on top answers a request that was forwarded, and so may go
+    /// where it says. If it doesn't, that is its verdict, unless the script has sent it.
+    ///
+    /// # Errors
+    /// [`SendError::Forged`].
+    fn check_reply(&mut self, reply: &SipView<'_>) -> Result<(), SendError> {
+        match self.reply_keys() {
+            Some(keys) if !keys.open(reply) => Err(SendError::Forged),
+            _ => Ok(()),
+        }
+    }
 
     /// Sends a message. The host may run `hook` on it meanwhile.
     ///

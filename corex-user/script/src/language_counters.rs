@@ -1,6 +1,9 @@
 //! What became of calls into scripts of other languages.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::quarantine::Quarantine;
 
 macro_rules! language_counters {
     ($($(#[$doc:meta])* $field:ident,)*) => {
@@ -28,8 +31,10 @@ language_counters! {
     timeouts,
     /// Calls that wanted too much memory.
     memory,
-    /// Calls not begun: the engine rests after failures, or isn't ready.
+    /// Calls not begun: the engine rests after failures, or isn't ready, or the sender is held.
     held,
+    /// Of these, because the sender is held: its messages cost too much.
+    quarantined,
     /// Interpreters that were started again after one was lost.
     restarts,
     /// Scripts read again at someone's wish.
@@ -38,13 +43,25 @@ language_counters! {
     reload_errors,
 }
 
-/// Those of all languages.
+/// Those of all languages, and who is kept from them.
 #[derive(Debug, Default)]
 pub struct Languages {
     /// Of the module app_lua.
     pub lua: LanguageCounters,
     /// Of the module app_perl.
     pub perl: LanguageCounters,
+    /// Who sends what they choke on.
+    pub quarantine: Quarantine,
+}
+
+impl Languages {
+    /// Nothing counted, and nobody held; later senders for `longest` at most, see
+    /// [`Quarantine::set_longest`].
+    pub fn new(longest: Duration) -> Languages {
+        let languages = Languages::default();
+        languages.quarantine.set_longest(longest);
+        languages
+    }
 }
 
 impl LanguageCounters {

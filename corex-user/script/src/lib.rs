@@ -21,6 +21,7 @@ pub mod language_counters;
 pub mod latency;
 pub mod limiter;
 mod nearest;
+pub mod quarantine;
 pub mod run;
 pub mod settings;
 pub mod syntax;
@@ -53,11 +54,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Goes on with the values that workers share under the configuration that this one takes the
-    /// place of. To be called before anybody else has the program.
+    /// Shares what workers share under the configuration whose place this one may take, and leaves
+    /// it as it is. To be called before anybody else has the program.
     pub fn inherit(&mut self, old: &Config) {
         if let Some(program) = Arc::get_mut(&mut self.program) {
-            program.tables.inherit(&old.program.tables);
+            program.tables.share(&old.program.tables);
             program.started = old.program.started;
             program.languages = Arc::clone(&old.program.languages);
             program.latencies = Arc::clone(&old.program.latencies);
@@ -65,6 +66,19 @@ impl Config {
                 language.count_with(&program.languages);
             }
         }
+    }
+
+    /// Says that this one has taken the place of the one that it inherited from: values that are
+    /// new start as it says, and who was held is let go: the new scripts may bear what the old ones
+    /// didn't.
+    /// new start as it says, and nobody is held for what the old scripts choked on.
+    pub fn take_over(&self) {
+        let longest = self.settings.corex.hook_quarantine;
+        self.program.languages.quarantine.set_longest(longest);
+        self.program.tables.start(&self.settings.shared_values);
+        // The new scripts may bear what the old ones didn't.
+        let longest = self.settings.corex.hook_quarantine;
+        self.program.languages.quarantine.set_longest(longest);
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         Parameters,
         "core",
         "children",
-        "these are threads, and with AF_XDP there is one for each receive queue of the NIC, \
-         however many are asked for.",
+        "these are threads, and with AF_XDP there is one for each receive queue of the NIC \
+         that transmits, too, however many are asked for.",
     ),
     differs(
         Parameters,
@@ -60,8 +60,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         Parameters,
         "core",
         "tos",
-        "Kamailio's default is 0x10, it sets the bits of ECN where the number has them, and it sets \
-         those of TCP connections as well.",
+        "Kamailio's default is 0x10, and it sets the bits of ECN where the number has them.",
     ),
     differs(
         Parameters,
@@ -99,6 +98,12 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         Parameters,
         "corex",
         "max_peers",
+        "a parameter of corex alone.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "reattach",
         "a parameter of corex alone.",
     ),
     differs(
@@ -227,7 +232,8 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "Max-Forwards is counted down, and added where there is none (RFC 3261 section 16.6); \
          Kamailio leaves that to the module maxfwd. The request also goes to every branch of \
          append_branch(); Kamailio's forward() knows one destination. A request whose topmost Via \
-         can't be read isn't sent, as nobody could answer it. \
+         can't be read isn't sent, as nobody could answer it. Replies need the digest in its Via to \
+         go back (reply_check of the module corex). \
          Kamailio sends a request to itself as often as Max-Forwards lets it; corex refuses that, \
          as it does with send() and all other functions: what is to be done here again, a route \
          can do.",

@@ -18,10 +18,11 @@ use crate::{
     telemetry::trace::Tap,
 };
 use corex_script::{Config, settings::OwnSockets};
-use corex_sip::alias;
+use corex_sip::{alias, compose::ReplyKeys};
 
 /// Makes the context for a configuration; the tap, the knobs and the outbox outlive it.
 /// `state_folder`: where scripts write files unless the configuration says otherwise.
+/// `reply_keys`: what replies must bring back.
 ///
 /// # Errors
 /// When the thread for files can't be started.
@@ -32,6 +33,7 @@ pub fn build(
     knobs: Knobs,
     outbox: AsyncOutbox,
     state_folder: Option<&Path>,
+    reply_keys: Option<ReplyKeys>,
 ) -> anyhow::Result<PipelineContext> {
     let entries = listen::entries(&listeners);
     let aliases = alias::Table::new(
@@ -63,6 +65,7 @@ pub fn build(
         tap,
         outbox: Box::new(outbox),
         files,
+        reply_keys,
     })
 }
 
@@ -97,6 +100,7 @@ fn sources(config: &Config) -> Vec<PathBuf> {
         .chain(&perl.script)
         .chain(&settings.corex.tls_ca_list)
         .chain(&settings.control.http_token_file)
+        .chain(&settings.corex.reply_key_file)
         .chain(&settings.codec.files);
     let parent = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
     let mut folders = vec![config.folder.clone()];

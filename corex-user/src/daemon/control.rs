@@ -1,7 +1,8 @@
 //! What runs beside the workers: signals, next hops, the XDP program's log.
 
 use std::{
-    sync::atomic::Ordering,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -17,8 +18,10 @@ use super::{
     engine::Ending,
     options::Options,
     reload::Reloader,
+    reloads::{self, What},
     remote::{ControlCommand, Remote},
-    service::{self, Watchdog},
+    service::Watchdog,
+    table_timer,
     workers::Workers,
 };
 use crate::kernel::routes::NextHopResolver;
@@ -98,6 +101,16 @@ impl Control<'_> {
             }
             _ => None,
         };
+        tokio::spawn(table_timer::run(Arc::clone(&self.remote.latest)));
+        let (queue, requests) = reloads::queue();
+        let (reloader, workers, remote) = (self.reloader, self.workers, self.remote);
+        let mut reloads = pin!(reloads::serve(
+            requests,
+            reloader,
+            workers,
+            remote,
+            self.status
+        ));
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => {
@@ -113,19 +126,17 @@ impl Control<'_> {
                     return Ok(Ending::HandOver);
                 }
                 _ = signals.user1.recv() => self.write_books(),
-                _ = signals.hangup.recv() => {
-                    // The log says what came of it.
-                    let _ = self.reload("SIGHUP").await;
-                }
+                // The log says what came of it.
+                _ = signals.hangup.recv() => queue.ask(What::Configuration, "SIGHUP", None),
+                () = &mut reloads => bail!("nobody reloads any more; this is a bug in corex"),
                 Some(command) = self.commands.recv() => match command {
                     ControlCommand::Stop => {
                         tracing::info!("remote control: stopping");
                         return Ok(Ending::Stop);
                     }
                     ControlCommand::Books => self.write_books(),
-                    ControlCommand::Reload(answer) => {
-                        // Who asked may be gone by now.
-                        let _ = answer.send(self.reload("remote control").await);
+                    ControlCommand::Reload(what, answer) => {
+                        queue.ask(what, "remote control", Some(answer));
                     }
                 },
                 _ = pulse.tick() => {
@@ -163,26 +174,6 @@ impl Control<'_> {
                 .all(|(now, before)| now != before);
         self.turns = now;
         all
-    }
-
-    async fn reload(&self, by: &str) -> Result<(), String> {
-        service::reloading();
-        let outcome = self.reload_now(by).await;
-        service::ready(self.status);
-        outcome
-    }
-
-    async fn reload_now(&self, by: &str) -> Result<(), String> {
-        match self.reloader.reload(self.workers, &self.remote.log).await {
-            Ok(()) => {
-                tracing::info!("{by}: the configuration was read again");
-                Ok(())
-            }
-            Err(error) => {
-                tracing::error!("{by}: {error:#}");
-                Err(format!("{error:#}"))
-            }
-        }
     }
 
     fn write_books(&self) {

@@ -167,10 +167,16 @@ fn health(_: &Remote) -> Response {
     Response::text(200, "ok")
 }
 
+/// Says no more of the host than that: everybody may ask.
 fn ready(remote: &Remote) -> Response {
-    if remote.is_turning.load(Ordering::Relaxed) {
-        Response::text(200, "ready")
-    } else {
-        Response::text(503, "a worker has not moved for a second")
+    if !remote.is_turning.load(Ordering::Relaxed) {
+        return Response::text(503, "a worker has not moved for a second");
     }
+    let host = remote.host();
+    if !host.is_empty() && host.iter().all(|interface| interface.state != "up") {
+        let states = host.iter().map(|i| format!("{} is {}", i.name, i.state));
+        let states: Vec<_> = states.collect();
+        return Response::text(503, &format!("no interface is up: {}", states.join(", ")));
+    }
+    Response::text(200, "ready")
 }

@@ -35,6 +35,8 @@ fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileR
     let mut read: Vec<PathBuf> = vec![config.folder.clone()];
     read.extend(settings.lua.load.iter().filter_map(|file| beside(file)));
     read.extend(settings.corex.tls_ca_list.clone());
+    // Read again at a reload, when another file may be in its place.
+    read.extend(settings.corex.reply_key_file.as_deref().and_then(beside));
     let (guarded, mut write): (Vec<_>, Vec<_>) = roots
         .write
         .iter()

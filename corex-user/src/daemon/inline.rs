@@ -9,15 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use corex_common::{
-    inline as shared,
-    ip::{ETHERNET_LEN, MAX_VLAN_TAGS, VLAN_TAG_LEN},
-    maps,
-};
+use corex_common::{inline as shared, ip::ETHERNET_LEN, maps};
 
 use super::options::Options;
 use crate::{
-    io::inline::End,
     kernel::{
         attach::{Mode, ModeChoice},
         inline::{Caretaker, Left, Links, Pair, Predecessor, links, veth},
@@ -27,19 +22,17 @@ use crate::{
     },
     pipeline::Listener,
 };
-use corex_script::{Direction, settings};
+use corex_script::settings;
 
 /// Folder of the links' pins, in the instance's.
 const LINKS: &str = "links";
 /// Above this a veth refuses native XDP on its other end (a page less headroom and skb_shared_info).
 const MAX_DETOUR_MTU: u32 = 3_498;
-/// Two VLAN tags, of which a veth admits one above its MTU (is_skb_forwardable()).
-const TAGS_LEN: u32 = (MAX_VLAN_TAGS * VLAN_TAG_LEN) as u32;
 /// The longest frame that takes a detour.
 pub const MAX_FRAME_LEN: u32 = MAX_DETOUR_MTU + ETHERNET_LEN as u32;
 
 /// How long a packet may take that is on its way through a detour as the road is closed.
-const SETTLE: Duration = Duration::from_millis(20);
+pub const SETTLE: Duration = Duration::from_millis(20);
 /// The programs that may be a clsact filter, and whether on egress.
 const FILTERS: [(&str, bool); 3] = [
     (shared::EGRESS_PROGRAM, true),
@@ -67,23 +60,25 @@ impl Secrets {
     }
 }
 
-/// A NIC and what belongs to it.
-pub struct Nic {
+/// A NIC's detour, with the programs in place.
+pub struct Detour {
     /// The NIC.
-    pub interface: Interface,
+    pub nic: Interface,
     /// How its XDP program is attached.
     pub mode: Mode,
-    /// Its detour.
+    /// The pair.
     pub pair: Pair,
 }
 
 /// What keeps inline mode up. It ends in two steps, [`Self::let_go`] and [`Self::take_down`], or
 /// both when it is dropped; unless it [stays](Self::leave).
 pub struct Detours {
-    /// The NICs, in order.
-    pub nics: Vec<Nic>,
+    /// By the NIC's number; `None` while the NIC is gone.
+    detours: Vec<Option<Detour>>,
     /// What the programs decided that an earlier corex had left here.
     pub predecessor: Option<Left>,
+    /// It, until all programs have taken the places of its.
+    before: Option<Predecessor>,
     instance: String,
     folder: Option<PathBuf>,
     secrets: Secrets,
@@ -95,8 +90,7 @@ pub struct Detours {
 }
 
 impl Detours {
-    /// Makes the pairs and tells the programs of them, of the protected sockets and of what to go
-    /// by; then attaches the programs: those of the NICs last, when all is known.
+    /// Tells the programs of the protected sockets and of what to go by. Nothing is attached yet.
     ///
     /// # Errors
     /// What the kernel says, with a remedy where one is known.
@@ -104,7 +98,6 @@ impl Detours {
         object: &mut Object,
         settings: &settings::Inline,
         listeners: &[Listener],
-        interfaces: Vec<Interface>,
         (pins, predecessor): (Option<&Pins>, Option<Predecessor>),
         options: &Options,
     ) -> anyhow::Result<Self> {
@@ -117,49 +110,92 @@ impl Detours {
         let secrets = Secrets::draw();
         tell_programs(object, settings, listeners, &secrets)?;
         let folder = pins.map(|pins| pins.path().join(LINKS));
-        let mut detours = Self {
-            nics: Vec::new(),
+        Ok(Self {
+            detours: Vec::new(),
             predecessor: None,
+            // What was closed stays closed should this start fail.
+            is_left: settings.is_closed && predecessor.is_some(),
+            before: predecessor,
             instance: pins.map_or_else(|| "corex".to_owned(), Pins::instance),
             secrets,
             caretaker: Caretaker::start().context("start the thread for the network")?,
             nic_links: Links::new(folder.clone(), options.tc),
             veth_links: Links::new(folder.clone(), options.tc),
             folder,
-            // What was closed stays closed should this start fail.
-            is_left: settings.is_closed && predecessor.is_some(),
-        };
-        for interface in interfaces {
-            detours.add(object, interface, options)?;
-        }
-        if let Some(folder) = &detours.folder {
-            let kept = [&detours.nic_links, &detours.veth_links];
-            forget(&detours.caretaker, folder, &kept);
-        }
-        let number = detours.nics.len() as u32;
-        remove_pairs(&detours.caretaker, &detours.instance, number)?;
-        detours.predecessor = predecessor.and_then(tell_of);
-        Ok(detours)
+        })
     }
 
-    /// Makes a NIC's pair and attaches the programs.
-    fn add(
+    /// Takes off what an earlier corex has left beyond what `number` NICs need, and says what that
+    /// did; when all programs have taken the places of its.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_over(&mut self, number: u32) -> anyhow::Result<()> {
+        if let Some(folder) = &self.folder {
+            let kept = [&self.nic_links, &self.veth_links];
+            forget(&self.caretaker, folder, &kept);
+        }
+        remove_pairs(&self.caretaker, &self.instance, number)?;
+        self.predecessor = self.before.take().and_then(tell_of);
+        Ok(())
+    }
+
+    /// Makes the pair of a NIC by its number, where it isn't there as it must be, with one queue for
+    /// each worker that sends by the NIC, of `workers` at most; and attaches the programs.
+    ///
+    /// # Errors
+    /// What the kernel says, with a remedy where one is known. What was done by then stays, and is
+    /// used the next time.
+    pub fn attach(
         &mut self,
         object: &mut Object,
-        interface: Interface,
+        number: usize,
+        interface: &Interface,
+        workers: u32,
         options: &Options,
-    ) -> anyhow::Result<()> {
-        let names = veth::names(&self.instance, self.nics.len() as u32);
-        let mtu = (interface.mtu + TAGS_LEN).min(MAX_DETOUR_MTU);
+    ) -> anyhow::Result<&Detour> {
+        let of = |nic: &Interface| nic.queues.min(nic.transmit_queues).clamp(1, workers.max(1));
+        let queues = of(interface);
+        let mut pair = self.lead(object, number, interface, queues)?;
+        self.nic_links.forget(interface);
+        let xdp = object.program()?;
+        let mode = self.nic_links.xdp(xdp, interface, options.xdp_mode)?;
+        let program = shared::EGRESS_PROGRAM;
+        let classifier = object.classifier(program)?;
+        self.nic_links.tc(classifier, program, interface, true)?;
+        // Attaching may change the queue count (virtio does).
+        let nic = Interface::by_name(&interface.name)?;
+        if of(&nic) < queues {
+            pair = self.lead(object, number, &nic, of(&nic))?;
+        }
+        if self.detours.len() <= number {
+            self.detours.resize_with(number + 1, || None);
+        }
+        let place = self.detours.get_mut(number).context("no such NIC")?;
+        Ok(place.insert(Detour { nic, mode, pair }))
+    }
+
+    /// Makes a NIC's pair and attaches the pair's programs.
+    fn lead(
+        &mut self,
+        object: &mut Object,
+        number: usize,
+        nic: &Interface,
+        queues: u32,
+    ) -> anyhow::Result<Pair> {
+        let names = veth::names(&self.instance, number as u32);
         let pair = self
             .caretaker
-            .make(names, &interface.name, interface.queues, mtu)
-            .with_context(|| format!("make the veth pair for {}", interface.name))?;
+            .make(names, &nic.name, queues, MAX_DETOUR_MTU)
+            .with_context(|| format!("make the veth pair for {}", nic.name))?;
         object.add_detour(shared::Detour {
-            nic: interface.index,
+            nic: nic.index,
             own: pair.own.index,
             peer: pair.peer.index,
         })?;
+        // Those of an earlier attempt, or of an earlier NIC of this number.
+        self.veth_links.forget(&pair.own);
+        self.veth_links.forget(&pair.peer);
         // In generic mode packets that TC redirects never reach XDP.
         let own = object.xdp(shared::DETOUR_PROGRAM)?;
         self.veth_links.xdp(own, &pair.own, ModeChoice::Native)?;
@@ -170,32 +206,51 @@ impl Detours {
             let classifier = object.classifier(program)?;
             self.veth_links.tc(classifier, program, end, false)?;
         }
-        let xdp = object.program()?;
-        let mode = self.nic_links.xdp(xdp, &interface, options.xdp_mode)?;
-        let program = shared::EGRESS_PROGRAM;
-        let classifier = object.classifier(program)?;
-        self.nic_links.tc(classifier, program, &interface, true)?;
-        // Attaching may change the queue count (virtio does).
-        let interface = Interface::by_name(&interface.name)?;
-        tracing::info!(
-            "{}: XDP attached ({mode} mode), {} receive queue{}; detour by {} and {}",
-            interface.name,
-            interface.queues,
-            if interface.queues == 1 { "" } else { "s" },
-            pair.own.name,
-            pair.peer.name,
-        );
-        self.nics.push(Nic {
-            interface,
-            mode,
-            pair,
-        });
+        Ok(pair)
+    }
+
+    /// Attaches a NIC's XDP program anew.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn renew(
+        &mut self,
+        object: &mut Object,
+        interface: &Interface,
+        choice: ModeChoice,
+    ) -> anyhow::Result<()> {
+        self.nic_links.forget_xdp(interface);
+        self.nic_links.xdp(object.program()?, interface, choice)?;
         Ok(())
+    }
+
+    /// A NIC is gone. Its pair stays, for when it is back.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn lose(&mut self, object: &mut Object, number: usize) -> anyhow::Result<()> {
+        let Some(detour) = self.detours.get_mut(number).and_then(Option::take) else {
+            return Ok(());
+        };
+        self.nic_links.forget(&detour.nic);
+        object.remove_detour(detour.nic.index)?;
+        Ok(())
+    }
+
+    /// The detour of a NIC by its number; `None` while the NIC is gone.
+    pub fn of(&self, number: usize) -> Option<&Detour> {
+        self.detours.get(number)?.as_ref()
+    }
+
+    /// The MAC by which the programs know what corex hands to a NIC's stack; where they need one.
+    pub fn mark(&self, mode: Mode) -> Option<[u8; 6]> {
+        (mode == Mode::Skb).then_some(self.secrets.mac)
     }
 
     /// Why a detour can't carry packets, if so.
     pub fn fault(&self) -> Option<String> {
-        self.nics.iter().find_map(|nic| nic.pair.fault())
+        let mut detours = self.detours.iter().flatten();
+        detours.find_map(|detour| detour.pair.fault())
     }
 
     /// From here on the workers serve it: it ends with them.
@@ -203,52 +258,10 @@ impl Detours {
         self.is_left = false;
     }
 
-    /// The ends of a worker's queues, given by interface index and in the order of its sockets.
-    pub fn ends(&self, queues: &[(u32, u32)]) -> Vec<Option<End>> {
-        // By the queue of the same number, or any: the two interfaces may have a different count.
-        let place = |ifindex: u32, queue: u32| {
-            let mut of_worker = queues.iter();
-            of_worker
-                .position(|q| *q == (ifindex, queue))
-                .or_else(|| queues.iter().position(|q| q.0 == ifindex))
-        };
-        let end = |(from, (ifindex, queue)): (usize, &(u32, u32))| {
-            let nic = self
-                .nics
-                .iter()
-                .find(|n| [n.interface.index, n.pair.own.index].contains(ifindex))?;
-            let mac = (nic.mode == Mode::Skb).then_some(self.secrets.mac);
-            Some(if *ifindex == nic.interface.index {
-                End {
-                    way: Direction::Incoming,
-                    to: place(nic.pair.own.index, *queue)?,
-                    mtu: nic.interface.mtu.min(nic.pair.peer.mtu) as usize,
-                    source_mac: mac,
-                    from,
-                    back_mac: None,
-                }
-            } else {
-                End {
-                    way: Direction::Outgoing,
-                    to: place(nic.interface.index, *queue)?,
-                    mtu: nic.interface.mtu as usize,
-                    source_mac: None,
-                    from,
-                    back_mac: mac,
-                }
-            })
-        };
-        queues.iter().enumerate().map(end).collect()
-    }
-
     /// From here on the NICs' packets go their way without corex.
     pub fn let_go(&mut self) {
         let filters = self.nic_links.end();
         self.take_off(filters);
-        for nic in &self.nics {
-            tracing::info!("{}: XDP and TC detached", nic.interface.name);
-        }
-        self.nics.clear();
     }
 
     /// Lets everything stay: links by their pins, and filters anyway.
@@ -318,19 +331,6 @@ fn tell_programs(
             .filter(|l| l.address.ip() == listener.address.ip());
         object.add_address(listener.address.ip(), same.count() as u32)?;
     }
-    Ok(())
-}
-
-/// Leaves the programs where they are, for a successor; what is on its way to workers that are
-/// to end has a moment to arrive there.
-///
-/// # Errors
-/// What the kernel says.
-pub fn close(object: &mut Object, slots: impl Iterator<Item = u32>) -> anyhow::Result<()> {
-    for slot in slots {
-        object.remove_queue(slot)?;
-    }
-    thread::sleep(SETTLE);
     Ok(())
 }
 

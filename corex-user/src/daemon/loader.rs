@@ -1,15 +1,37 @@
-//! Reads configurations for as long as corex runs: in a thread of its own, which has no
+//! Reads configurations and scripts for as long as corex runs: in a thread of its own, which has no
 //! capabilities, and which can still read files that the rest can't reach any more.
 
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{kernel::privileges, module::MODULES};
-use corex_script::Loaded;
+use corex_script::{Loaded, Program, language::ReloadError};
 
-type Job = (PathBuf, oneshot::Sender<Loaded>);
+/// What the thread does, one after the other.
+enum Job {
+    Configuration(PathBuf, oneshot::Sender<Loaded>),
+    Scripts(
+        Arc<Program>,
+        &'static str,
+        oneshot::Sender<Result<(), ReloadError>>,
+    ),
+}
+
+impl Job {
+    fn run(self) {
+        // Nobody waits any more when corex stops.
+        match self {
+            Job::Configuration(path, answer) => {
+                let _ = answer.send(corex_script::load(&path, MODULES));
+            }
+            Job::Scripts(program, module, answer) => {
+                let _ = answer.send(program.reload_scripts(module));
+            }
+        }
+    }
+}
 
 /// The thread that reads configurations.
 pub struct Loader(mpsc::UnboundedSender<Job>);
@@ -22,9 +44,8 @@ impl Loader {
     pub fn start() -> anyhow::Result<Loader> {
         let (sender, mut jobs) = mpsc::unbounded_channel::<Job>();
         let run = move || {
-            while let Some((path, answer)) = jobs.blocking_recv() {
-                // Nobody waits any more when corex stops.
-                let _ = answer.send(corex_script::load(&path, MODULES));
+            while let Some(job) = jobs.blocking_recv() {
+                job.run();
             }
         };
         privileges::without(|| {
@@ -42,10 +63,26 @@ impl Loader {
     /// When the thread has died.
     pub async fn load(&self, path: PathBuf) -> anyhow::Result<Loaded> {
         let (answer, loaded) = oneshot::channel();
-        self.0
-            .send((path, answer))
-            .ok()
-            .context("the thread for configurations has died; this is a bug in corex")?;
+        self.give(Job::Configuration(path, answer))?;
         loaded.await.context("read the configuration")
+    }
+
+    /// Reads the scripts of a program again that a module brings.
+    ///
+    /// # Errors
+    /// When the thread has died; inside, what is wrong with the scripts.
+    pub async fn reload_scripts(
+        &self,
+        program: Arc<Program>,
+        module: &'static str,
+    ) -> anyhow::Result<Result<(), ReloadError>> {
+        let (answer, reloaded) = oneshot::channel();
+        self.give(Job::Scripts(program, module, answer))?;
+        reloaded.await.context("read the scripts")
+    }
+
+    fn give(&self, job: Job) -> anyhow::Result<()> {
+        let sent = self.0.send(job).ok();
+        sent.context("the thread for configurations has died; this is a bug in corex")
     }
 }

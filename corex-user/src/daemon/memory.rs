@@ -84,7 +84,7 @@ pub fn log_worker(engine: &PacketEngine, process: &Process) {
                 in_use = heap.in_use(),
                 peak = heap.peak,
                 allocations = heap.allocations,
-                "pkg: heap of the main thread, in bytes; only workers have more to say"
+                "pkg: heap of the thread that answers, in bytes; only workers have more to say"
             );
         }
     }
@@ -93,9 +93,12 @@ pub fn log_worker(engine: &PacketEngine, process: &Process) {
 /// Bytes that values take, by what holds them.
 fn parts(context: &PipelineContext) -> Vec<(String, u64)> {
     let program = &context.config.program;
-    let mut parts = vec![("$shv()".to_owned(), program.tables.values.bytes() as u64)];
+    let mut parts = vec![(
+        "$shv()".to_owned(),
+        program.tables.values.used().bytes as u64,
+    )];
     for (name, table) in &program.tables.by_name {
-        parts.push((format!("htable {name}"), table.bytes() as u64));
+        parts.push((format!("htable {name}"), table.used().bytes as u64));
     }
     parts.push(("constants".to_owned(), program.pool.len() as u64));
     parts.push(("aliases".to_owned(), context.aliases.bytes() as u64));

@@ -6,14 +6,19 @@ mod engine;
 mod front_ends;
 mod hardening;
 mod inline;
+mod keeper;
 mod loader;
 mod memory;
 mod options;
 mod reload;
+mod reloads;
 mod remote;
+mod reply_keys;
+mod runtime;
 mod service;
 mod state_folder;
 mod stream_service;
+mod table_timer;
 mod threads;
 mod workers;
 
@@ -31,9 +36,12 @@ use self::{
     control::Control,
     engine::{Ending, PacketEngine},
     front_ends::FrontEnds,
+    keeper::Keeper,
     loader::Loader,
     reload::Reloader,
     remote::Remote,
+    reply_keys::Keyring,
+    runtime::Runtimes,
     service::Watchdog,
     stream_service::{StreamService, TcpListeners},
     workers::Parts,
@@ -73,7 +81,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         &listeners
     };
     for listener in own.iter().filter(datagram) {
-        KernelSocket::probe(listener.address)?;
+        KernelSocket::probe(listener)?;
     }
     let tcp = TcpListeners::open(&listeners)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,22 +95,29 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let (next_hops, resolver) = routes::next_hops();
     let mut engine = PacketEngine::start(&config.settings, &listeners, options, &next_hops)?;
     let parts = Parts::new(engine.take_workers(), own, &config.settings.datagrams)?;
+    engine
+        .set_wakers(&parts.wakers())
+        .context("duplicate a wake-up pair")?;
+    let mut keeper = Keeper::start(&engine)?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
+    let front_ends = FrontEnds::bind(&config)?;
+    let loader = Loader::start()?;
+    engine.open_queues(&listeners)?;
+    let state_folder = state_folder(&config, options);
+    let mut keyring = Keyring::new()?;
+    let reply_keys = keyring.of(&config.settings.corex)?;
+    // What is started from here on has neither capabilities nor all files.
+    let roots = context::file_roots(&config, state_folder.as_deref());
+    hardening::harden(&config, options, &engine, roots);
+    let runtimes = Runtimes::start(&config.settings.stream)?;
     let streams = StreamService::start(
-        runtime.handle(),
+        runtimes.streams.handle(),
         &config.settings,
         &listeners,
         tcp,
         inboxes,
         parts.first_sockets(),
     )?;
-    let front_ends = FrontEnds::bind(&config)?;
-    let loader = Loader::start()?;
-    engine.open_queues(&listeners)?;
-    let state_folder = state_folder(&config, options);
-    // What is started from here on has neither capabilities nor all files.
-    let roots = context::file_roots(&config, state_folder.as_deref());
-    hardening::harden(&config, options, &engine, roots);
     let context = context::build(
         config,
         Arc::default(),
@@ -110,6 +125,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         engine.knobs(),
         streams.outbox.clone(),
         state_folder.as_deref(),
+        reply_keys,
     )?;
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
@@ -119,6 +135,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         Arc::clone(&latest),
         streams.outbox.clone(),
         state_folder,
+        keyring,
     );
 
     let status = format!(
@@ -144,7 +161,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         is_turning: AtomicBool::new(true),
     });
     {
-        let _inside = runtime.enter();
+        let _inside = runtimes.control.enter();
         front_ends.serve(&remote);
     }
     let control = Control {
@@ -157,17 +174,22 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         watchdog: Watchdog::new(),
         turns: Vec::new(),
     };
+    if let Some(keeper) = &mut keeper {
+        keeper.keep(&remote);
+    }
     tracing::info!("ready: {status}");
     service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));
     service::stopping();
     let ending = *outcome.as_ref().unwrap_or(&Ending::Stop);
+    drop(keeper);
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach(ending, is_closed);
     workers.stop();
     remote.engine().take_down();
     runtime.block_on(streams.stop());
     let books = remote.books();
+    runtimes.stop();
     last_of_all.extend(remote.engine().take_pins());
     tracing::info!("stopped: {}", books.summary());
     if let Some(path) = &options.books {

@@ -1,17 +1,25 @@
 //! Another configuration while corex runs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
+use tokio::{task, time};
 
-use super::{context, loader::Loader, workers::Workers};
+use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     pipeline::{PipelineContext, set_knobs},
     telemetry::log::Log,
 };
 use corex_script::Config;
+
+/// How often it is looked whether the workers have left a context.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Reads the configuration again and gives it to the workers.
 pub struct Reloader {
@@ -20,6 +28,7 @@ pub struct Reloader {
     latest: Arc<ArcSwap<PipelineContext>>,
     outbox: AsyncOutbox,
     state_folder: Option<PathBuf>,
+    keyring: Mutex<Keyring>,
 }
 
 impl Reloader {
@@ -31,6 +40,7 @@ impl Reloader {
         latest: Arc<ArcSwap<PipelineContext>>,
         outbox: AsyncOutbox,
         state_folder: Option<PathBuf>,
+        keyring: Keyring,
     ) -> Reloader {
         Reloader {
             path,
@@ -38,6 +48,7 @@ impl Reloader {
             latest,
             outbox,
             state_folder,
+            keyring: Mutex::new(keyring),
         }
     }
 
@@ -67,10 +78,14 @@ impl Reloader {
         if listeners != old.listeners {
             bail!("the addresses to listen on have changed, which takes a new start");
         }
+        // Until here, and in what follows, the old one stays as it is: whatever fails, nothing has changed.
+        let reply_keys = self
+            .keyring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .of(&config.settings.corex)
+            .context("the configuration stays as it was")?;
         config.inherit(&old.config);
-        log.set_debug(config.settings.debug);
-        log.follow(&config.settings.log);
-        set_knobs(&old.knobs, &config.settings.corex);
         let new = context::build(
             config,
             Arc::clone(&old.tap),
@@ -78,11 +93,42 @@ impl Reloader {
             old.knobs.clone(),
             self.outbox.clone(),
             self.state_folder.as_deref(),
+            reply_keys,
         )?;
-        self.latest.store(Arc::new(new));
+        self.take_over(new, log);
         workers.wake();
+        tokio::spawn(retire(old));
         Ok(())
     }
+
+    /// Puts a context in the place of the one that the workers go by. Nothing here can fail.
+    fn take_over(&self, new: PipelineContext, log: &Log) {
+        let settings = &new.config.settings;
+        log.set_debug(settings.debug);
+        log.follow(&settings.log);
+        set_knobs(&new.knobs, &settings.corex);
+        new.config.take_over();
+        self.latest.store(Arc::new(new));
+    }
+
+    /// Reads the scripts again that a module brings. Workers go on with them before their next call.
+    ///
+    /// # Errors
+    /// What is wrong with them, or why they can't be read again; the old ones stay.
+    pub async fn reload_scripts(&self, module: &'static str) -> anyhow::Result<()> {
+        let program = Arc::clone(&self.current().config.program);
+        Ok(self.loader.reload_scripts(program, module).await??)
+    }
+}
+
+/// Keeps a context until no worker goes by it any more, so that none has to clear it up: a table of a
+/// million entries takes its time.
+async fn retire(old: Arc<PipelineContext>) {
+    while Arc::strong_count(&old) > 1 {
+        time::sleep(LOOK).await;
+    }
+    // Nobody waits for it.
+    drop(task::spawn_blocking(move || drop(old)));
 }
 
 /// What can't change while corex runs.
@@ -93,6 +139,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     }
     if old.stream != new.stream || old.corex.tls_ca_list != new.corex.tls_ca_list {
         bail!("the parameters of TCP or TLS have changed, which takes a new start");
+    }
+    if old.dns != new.dns {
+        bail!("the parameters of DNS have changed, which takes a new start");
     }
     if old.datagrams != new.datagrams {
         bail!("pmtu_discovery or tos has changed, which takes a new start");

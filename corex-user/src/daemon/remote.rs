@@ -2,26 +2,27 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use corex_common::counters::WorkerCounters;
-use corex_script::{run::tables, settings::SharedValue};
+use corex_script::{quarantine::HeldSender, run::tables, settings::SharedValue};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     engine::PacketEngine,
     memory,
+    reloads::{Answer, What},
     threads::{describe, threads},
 };
 use crate::{
     pipeline::PipelineContext,
     rpc::{
         daemon::{
-            Alias, BadFilter, Counter, Daemon, Identity, MemoryReport, NotReloaded, NotSet,
-            Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable,
-            Worker,
+            Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotReloaded,
+            NotSet, Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError,
+            Variable, Worker,
         },
         later::Later,
     },
@@ -31,10 +32,13 @@ use crate::{
     },
 };
 
+/// Bytes of a table's entries that one answer shows.
+const LISTED: usize = 16 << 20;
+
 /// What remote control has the daemon do.
 pub enum ControlCommand {
-    /// Read the configuration again; the answer says what is wrong with it.
-    Reload(oneshot::Sender<Result<(), String>>),
+    /// Read the configuration or scripts again; the answer says what is wrong with them.
+    Reload(What, Answer),
     /// Stop corex.
     Stop,
     /// Log the counters, and write the books.
@@ -63,10 +67,26 @@ impl Remote {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The interfaces that XDP programs are on, as they are now.
+    pub fn host(&self) -> Vec<HostInterface> {
+        let context = self.latest.load();
+        self.engine().host(&context.listeners)
+    }
+
     /// All counters as they are now.
     pub fn books(&self) -> Books {
         let context = self.latest.load();
         self.engine().books(&context, &self.log, &self.streams)
+    }
+
+    fn read_again(&self, what: What) -> Later<'_, Result<(), NotReloaded>> {
+        let (answer, done) = oneshot::channel();
+        // Without anybody to take the command the answer fails as well.
+        let _ = self.commands.send(ControlCommand::Reload(what, answer));
+        Box::pin(async {
+            let reloaded = done.await.map_err(|_| NotReloaded::Stopping)?;
+            reloaded.map_err(NotReloaded::Refused)
+        })
     }
 
     fn table<R>(&self, name: &str, action: impl FnOnce(&tables::Table) -> R) -> Option<R> {
@@ -126,7 +146,7 @@ impl Daemon for Remote {
                 agname: None,
                 mcast: ip.is_multicast(),
                 mhomed,
-                is_virtual: false,
+                is_virtual: listener.is_virtual,
                 sockname: listener.name.clone(),
                 advertise: listener.advertise.as_ref().map(|(host, _)| host.clone()),
             }
@@ -190,8 +210,24 @@ impl Daemon for Remote {
         peers::Summary::of(links.iter().map(|link| &*link.peers))
     }
 
+    fn quarantine(&self) -> Vec<HeldSender> {
+        let context = self.latest.load();
+        let languages = &context.config.program.languages;
+        languages.quarantine.senders(Instant::now())
+    }
+
+    fn release_quarantine(&self) -> usize {
+        let context = self.latest.load();
+        context.config.program.languages.quarantine.release()
+    }
+
+    fn host(&self) -> Vec<HostInterface> {
+        Remote::host(self)
+    }
+
     fn workers(&self) -> Vec<Worker> {
         let books = Remote::books(self);
+        let host = self.host();
         let threads = threads();
         let uptime = SystemTime::now()
             .duration_since(self.identity().started)
@@ -204,10 +240,15 @@ impl Daemon for Remote {
             let counters = &worker.counters;
             let name = format!("corex-w{id}");
             let thread = threads.iter().find(|(_, thread)| *thread == name);
+            let link_of = |interface: &str| {
+                let found = host.iter().find(|line| line.name == interface);
+                found.map_or(String::new(), |line| line.state.clone())
+            };
             let own = |interface: String, queue: u32, mode: String| Worker {
                 worker: id as u32,
                 pid: thread.map_or(0, |(id, _)| *id),
                 cpu: cpus.get(id % cpus.len().max(1)).map(|cpu| *cpu as u32),
+                link: link_of(&interface),
                 interface,
                 queue,
                 engine: books.engine.to_owned(),
@@ -222,10 +263,15 @@ impl Daemon for Remote {
             let before = rows.len();
             for queue in queues {
                 let copy = if queue.zero_copy { "zero copy" } else { "copy" };
+                let transmits = if queue.transmits() {
+                    ""
+                } else {
+                    ", receives only"
+                };
                 let mut row = own(
                     queue.interface.clone(),
                     queue.queue,
-                    format!("{}, {copy}", queue.mode),
+                    format!("{}, {copy}{transmits}", queue.mode),
                 );
                 let size = u64::from(corex_xdp::RING_SIZE);
                 let gauges = QueueGauges::NAMES.iter().zip(&queue.gauges);
@@ -331,7 +377,7 @@ impl Daemon for Remote {
 
     fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>> {
         self.table(table, |table| {
-            let entries = table.entries(most).into_iter();
+            let entries = table.entries(most, LISTED).into_iter();
             entries
                 .map(|entry| TableEntry {
                     slot: entry.part as u32,
@@ -383,18 +429,16 @@ impl Daemon for Remote {
     }
 
     fn table_flush(&self, table: &str) -> Result<(), TableError> {
-        let flushed = self.table(table, |table| table.retain(|_, _| false));
+        let flushed = self.table(table, |table| table.clear());
         flushed.ok_or(TableError::Unknown)
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
-        let (answer, done) = oneshot::channel();
-        // Without anybody to take the command the answer fails as well.
-        let _ = self.commands.send(ControlCommand::Reload(answer));
-        Box::pin(async {
-            let reloaded = done.await.map_err(|_| NotReloaded::Stopping)?;
-            reloaded.map_err(NotReloaded::Refused)
-        })
+        self.read_again(What::Configuration)
+    }
+
+    fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>> {
+        self.read_again(What::Scripts(module))
     }
 
     fn trace(
@@ -428,7 +472,7 @@ impl Daemon for Remote {
             libc::SIGUSR1 => ControlCommand::Books,
             libc::SIGHUP => {
                 let (answer, _) = oneshot::channel();
-                ControlCommand::Reload(answer)
+                ControlCommand::Reload(What::Configuration, answer)
             }
             _ => ControlCommand::Stop,
         };

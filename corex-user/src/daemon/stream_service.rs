@@ -15,6 +15,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
     io::{
+        listen,
         outbox::AsyncOutbox,
         resolve::{Families, NameResolver},
         socket::KernelSocket,
@@ -46,7 +47,8 @@ impl TcpListeners {
         tcp.filter(|(_, listener)| listener.transport == Transport::Tcp)
             .map(|(id, listener)| {
                 let opened = open(listener).map_err(|error| {
-                    anyhow::anyhow!("listen on {listener}: {}", with_remedy(&error))
+                    let remedy = listen::remedy(&error, listener);
+                    anyhow::anyhow!("{}listen on {listener}: {error}{remedy}", listener.place)
                 })?;
                 Ok((SocketId(u16::try_from(id)?), opened))
             })
@@ -67,22 +69,10 @@ fn open(listener: &Listener) -> std::io::Result<TcpListener> {
     }
     // Connections of an instance that is gone linger on.
     socket.set_reuse_address(true)?;
+    listen::allow_absent(&socket, listener)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-fn with_remedy(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => {
-            format!("{error}; another process has the port: `ss -ltnp` names it")
-        }
-        Some(libc::EADDRNOTAVAIL) => {
-            format!("{error}; no interface of this host has the address: `ip address` lists them")
-        }
-        Some(libc::EACCES) => format!("{error}; ports below 1024 need CAP_NET_BIND_SERVICE"),
-        _ => error.to_string(),
-    }
 }
 
 /// A worker's end of an inbox.
@@ -138,6 +128,7 @@ impl StreamService {
         let counters = Arc::new(StreamCounters::default());
         let mut stream = settings.stream.clone();
         stream.ca.clone_from(&settings.corex.tls_ca_list);
+        stream.traffic_class = settings.datagrams.traffic_class;
         let streams = Streams::start(
             handle.clone(),
             stream,
@@ -152,7 +143,7 @@ impl StreamService {
         };
         let resolver = {
             let _inside = handle.enter();
-            NameResolver::from_system(families)
+            NameResolver::from_system(families, settings.dns.clone(), Arc::clone(&counters))
         };
         let resolver = match resolver {
             Ok(resolver) => Some(resolver),

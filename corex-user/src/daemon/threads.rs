@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use super::runtime;
+
 /// Threads of this process: id and name.
 pub fn threads() -> Vec<(u32, String)> {
     let mut threads: Vec<(u32, String)> = fs::read_dir("/proc/self/task")
@@ -28,13 +30,16 @@ pub fn threads() -> Vec<(u32, String)> {
 /// What the thread of that name does, as the list of processes shows it.
 pub fn describe(name: &str, is_main: bool) -> String {
     if is_main {
-        return "main process - signals, streams, remote control".to_owned();
+        return "main process - signals, next hops".to_owned();
     }
     match (name, name.strip_prefix("corex-w")) {
         (_, Some(worker)) => format!("worker {worker}"),
+        (runtime::STREAMS, _) => "tcp receiver - streams and names".to_owned(),
+        (runtime::CONTROL, _) => "remote control, HTTP".to_owned(),
         ("corex-log", _) => "writes the log".to_owned(),
         ("corex-files", _) => "reads and writes files for scripts".to_owned(),
         ("corex-loader", _) => "reads configurations".to_owned(),
+        ("corex-nics", _) => "keeps the NICs attached".to_owned(),
         ("corex-perl", _) => "looks after Perl's processes".to_owned(),
         (name, _) => name.to_owned(),
     }

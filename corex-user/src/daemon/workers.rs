@@ -14,15 +14,19 @@ use std::{
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
-use super::{engine::PacketEngine, stream_service};
+use super::{
+    engine::{PacketEngine, WorkerSide},
+    stream_service,
+};
 use crate::{
-    io::{socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
+    io::{socket::KernelSocket, worker::Worker},
     kernel::limits,
     pipeline::{Listener, Pipeline, PipelineContext},
     telemetry::peers::Peers,
 };
 use corex_script::settings::DatagramSettings;
 use corex_sip::Transport;
+use corex_xdp::Statistics;
 
 /// How long a worker may take to stop: it handles what was waiting for a second at most, but ends
 /// the message that it is at. Scripts have bounds that are far below.
@@ -43,7 +47,7 @@ pub struct Parts {
 }
 
 struct Part {
-    side: Option<XdpSide>,
+    side: WorkerSide,
     sockets: Vec<KernelSocket>,
     wake: UnixStream,
     waker: UnixStream,
@@ -55,7 +59,7 @@ impl Parts {
     /// # Errors
     /// What the kernel says, with the address.
     pub fn new(
-        sides: Vec<Option<XdpSide>>,
+        sides: Vec<WorkerSide>,
         listeners: &[Listener],
         datagrams: &DatagramSettings,
     ) -> anyhow::Result<Self> {
@@ -65,7 +69,7 @@ impl Parts {
             let sockets = listeners
                 .iter()
                 .filter(|l| l.transport == Transport::Udp)
-                .map(|l| KernelSocket::open(l.address, datagrams))
+                .map(|l| KernelSocket::open(l, datagrams))
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(Part {
                 side,
@@ -114,7 +118,9 @@ impl Parts {
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
                 inbox,
-                xdp: part.side,
+                xdp: part.side.sides,
+                orders: part.side.orders,
+                retired: Statistics::default(),
                 slots: engine.slots(),
                 link,
                 stop: Arc::clone(&stop),

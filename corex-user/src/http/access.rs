@@ -12,8 +12,8 @@ use subtle::ConstantTimeEq as _;
 
 /// The fewest characters of a token: 128 bits in hexadecimal digits are 32.
 const MIN_TOKEN: usize = 16;
-/// The most bytes of a token's file.
-const MAX_TOKEN: u64 = 4096;
+/// The most bytes of a file with a secret.
+const MAX_SECRET: u64 = 4096;
 /// Bits of a mode that let others read or write.
 const OTHERS: u32 = 0o077;
 
@@ -73,23 +73,9 @@ impl Token {
     /// When the file can't be read, others than its owner may read it, it isn't ours or root's, or
     /// it holds no token.
     pub fn read(path: &Path) -> io::Result<Token> {
-        let refused = |reason: &str| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-        let file = File::open(path)?;
-        let found = file.metadata()?;
-        if !found.is_file() {
-            return refused("it is no regular file");
-        }
-        if found.mode() & OTHERS != 0 {
-            return refused("others than its owner may read or write it: chmod 600");
-        }
-        let owner = found.uid();
-        if owner != 0 && owner != nix::unistd::Uid::effective().as_raw() {
-            return refused("it belongs to neither root nor the user that corex runs as");
-        }
-        let mut content = Vec::new();
-        file.take(MAX_TOKEN + 1).read_to_end(&mut content)?;
+        let content = read_secret(path)?;
         let token = content.trim_ascii();
-        if token.len() < MIN_TOKEN || content.len() as u64 > MAX_TOKEN {
+        if token.len() < MIN_TOKEN {
             return refused("a token has from 16 to 4096 characters: openssl rand -hex 32");
         }
         if !token.iter().all(u8::is_ascii_graphic) {
@@ -115,6 +101,36 @@ impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(…)")
     }
+}
+
+/// Reads a file whose content is a secret.
+///
+/// # Errors
+/// When the file can't be read, others than its owner may read it, it isn't ours or root's, or it
+/// has more than 4096 bytes.
+pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return refused("it is no regular file");
+    }
+    if found.mode() & OTHERS != 0 {
+        return refused("others than its owner may read or write it: chmod 600");
+    }
+    let owner = found.uid();
+    if owner != 0 && owner != nix::unistd::Uid::effective().as_raw() {
+        return refused("it belongs to neither root nor the user that corex runs as");
+    }
+    let mut content = Vec::new();
+    file.take(MAX_SECRET + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_SECRET {
+        return refused("it has more than 4096 bytes");
+    }
+    Ok(content)
+}
+
+fn refused<T>(reason: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 /// Requests that were refused, by why.

@@ -43,7 +43,7 @@ impl Response {
     }
 }
 
-/// What answers requests. It must not block: it runs on the control runtime.
+/// What answers requests. It must not block: its runtime has few threads.
 pub type Handler =
     Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
 

@@ -1,29 +1,23 @@
 //! The two ways out for a message: by kernel socket, or by AF_XDP with the kernel socket
 //! behind it.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{io, net::SocketAddr};
 
-use arc_swap::{ArcSwap, Cache};
 use corex_common::{
     counters::WorkerCounters,
     ip::{ETHERNET_LEN, MAX_UDP_PAYLOAD},
 };
 
-use super::{socket::KernelSocket, xdp_datagram::XdpDatagram};
-use crate::{
-    kernel::routes::{LinkNextHop, NextHopTable, NextHops, Path},
-    pipeline::{Egress, Outbound, TransmitError},
+use super::{
+    socket::KernelSocket,
+    transmit::{TransmitSide, Way},
+    xdp_datagram::XdpDatagram,
 };
+use crate::pipeline::{Egress, Outbound, TransmitError};
 use corex_packet as packet;
 use corex_packet::{Envelope, UdpFrame};
 use corex_script::{SocketId, settings::DatagramSettings};
-use corex_xdp::{Frame, FramePool, QueueSocket, Umem};
+use corex_xdp::{Frame, Umem};
 
 /// The way out by kernel sockets.
 pub struct SocketEgress<'a> {
@@ -51,156 +45,11 @@ impl Egress for SocketEgress<'_> {
             .sockets
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
-        let local = Some(out.local.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
         socket
-            .send(out.payload, out.to, local, out.ttl)
+            .send(out.payload, out.to, Some(out.local), out.ttl)
             .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())
-    }
-}
-
-/// The transmit side of a worker's AF_XDP sockets.
-pub struct TransmitSide {
-    /// One for each interface and queue that the worker serves.
-    pub queues: Vec<QueueSocket>,
-    /// Frames that no ring holds.
-    pub pool: FramePool,
-    next_hops: NextHops,
-    table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
-    /// The identification of the next datagram that may be fragmented.
-    identification: u16,
-    /// The batch's time; reading the clock for each packet would cost more than it tells.
-    now: Instant,
-}
-
-impl TransmitSide {
-    /// A transmit side that resolves its next hops by `next_hops`.
-    pub fn new(queues: Vec<QueueSocket>, pool: FramePool, next_hops: NextHops) -> Self {
-        Self {
-            queues,
-            pool,
-            table: Cache::new(next_hops.table()),
-            next_hops,
-            // Two workers, or two runs, shall not begin with the same ones.
-            identification: RandomState::new().hash_one(0) as u16,
-            now: Instant::now(),
-        }
-    }
-
-    /// Takes the time for the packets of a batch.
-    pub fn tick(&mut self) {
-        self.now = Instant::now();
-    }
-
-    /// The next hop, and the index of the queue socket on its interface. `None`: asked for,
-    /// or not ours to send.
-    fn next_hop(&mut self, out: &Outbound<'_>) -> Option<(LinkNextHop, usize)> {
-        let path = Path {
-            local: out.local.ip(),
-            remote: out.to.ip(),
-        };
-        let Some(hop) = self.table.load().get(&path).copied() else {
-            self.next_hops.request(path);
-            return None;
-        };
-        if hop.fresh_until < self.now {
-            self.next_hops.request(path);
-            return None;
-        }
-        let queue = self
-            .queues
-            .iter()
-            .position(|q| q.bound().ifindex == hop.ifindex)?;
-        Some((hop, queue))
-    }
-
-    /// An identification that was not used for the longest time.
-    fn identify(&mut self) -> u16 {
-        self.identification = self.identification.wrapping_add(1);
-        self.identification
-    }
-
-    /// Publishes what was queued, wakes the kernel where it asks, and takes sent frames back.
-    pub fn flush(&mut self, umem: &Umem, counters: &mut WorkerCounters) {
-        for queue in &mut self.queues {
-            counters.tx_kicks += u64::from(queue.flush_transmit());
-            queue.complete(umem, &mut self.pool);
-        }
-    }
-
-    /// The time that [`Self::tick`] took.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// Sends a copy of a whole frame. False: there is no place for it.
-    pub fn send_copy(
-        &mut self,
-        queue: usize,
-        umem: &Umem,
-        packet: &[u8],
-        counters: &mut WorkerCounters,
-    ) -> bool {
-        if !self.has_room(queue, umem, counters) {
-            return false;
-        }
-        let Some(mut frame) = self.take_frame(umem, counters) else {
-            return false;
-        };
-        let Some(room) = umem.room_mut(&mut frame).get_mut(..packet.len()) else {
-            self.pool.put(frame);
-            return false;
-        };
-        room.copy_from_slice(packet);
-        umem.set_packet(&mut frame, packet.len());
-        self.push(queue, umem, frame)
-    }
-
-    /// Whether the queue's ring takes another packet, after a flush if need be.
-    pub fn has_room(&mut self, queue: usize, umem: &Umem, counters: &mut WorkerCounters) -> bool {
-        if self
-            .queues
-            .get_mut(queue)
-            .is_some_and(QueueSocket::has_room)
-        {
-            return true;
-        }
-        self.flush(umem, counters);
-        self.queues
-            .get_mut(queue)
-            .is_some_and(QueueSocket::has_room)
-    }
-
-    /// Queues a frame for transmission, or puts it back into the pool where the ring has no place.
-    /// Returns whether it was queued.
-    pub fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
-        let refused = match self.queues.get_mut(queue) {
-            Some(socket) => socket.transmit(umem, frame).err(),
-            None => Some(frame),
-        };
-        match refused {
-            None => true,
-            Some(frame) => {
-                self.pool.put(frame);
-                false
-            }
-        }
-    }
-
-    /// Gives a frame back to the queue that it came from.
-    pub fn recycle(&mut self, umem: &Umem, queue: usize, frame: Frame) {
-        if let Some(socket) = self.queues.get_mut(queue) {
-            socket.refill(umem, &mut self.pool, frame);
-        }
-    }
-
-    /// A free frame, after taking sent ones back if need be.
-    fn take_frame(&mut self, umem: &Umem, counters: &mut WorkerCounters) -> Option<Frame> {
-        if self.pool.is_empty() {
-            self.flush(umem, counters);
-        }
-        self.pool.take()
     }
 }
 
@@ -296,9 +145,16 @@ impl Egress for FrameEgress<'_> {
         counters: &mut WorkerCounters,
     ) -> Result<(), TransmitError> {
         self.send_pending(counters);
-        let Some((hop, queue)) = self.side.next_hop(&out) else {
-            counters.out_socket_no_next_hop += 1;
-            return self.sockets.transmit(out, counters);
+        let (hop, queue) = match self.side.way(&out) {
+            Way::Queue(hop, queue) => (hop, queue),
+            Way::Unknown => {
+                counters.out_socket_no_next_hop += 1;
+                return self.sockets.transmit(out, counters);
+            }
+            Way::NoQueue => {
+                counters.out_socket_no_queue += 1;
+                return self.sockets.transmit(out, counters);
+            }
         };
         let mut src = out.local;
         if src.ip().is_unspecified() {
@@ -314,7 +170,9 @@ impl Egress for FrameEgress<'_> {
             traffic_class: self.settings.traffic_class,
         };
         let frame_len = envelope.headers_len() + out.payload.len();
-        if frame_len - ETHERNET_LEN > hop.mtu as usize || frame_len > self.umem.capacity() {
+        let mtu = self.side.mtu(queue);
+        if frame_len - ETHERNET_LEN > hop.mtu.min(mtu) as usize || frame_len > self.umem.capacity()
+        {
             counters.out_socket_too_big += 1;
             return self.sockets.transmit(out, counters);
         }
@@ -351,6 +209,12 @@ impl InPlace {
         counters: &mut WorkerCounters,
     ) -> Option<Frame> {
         let received = &steered.datagram;
+        let able = side.able(self.queue);
+        let Some(queue) = able.filter(|queue| side.has_room(*queue, umem, counters)) else {
+            let payload = received.payload(umem.packet(&frame));
+            self.send_by_socket(&mut SocketEgress { sockets }, payload, counters);
+            return Some(frame);
+        };
         let rewritten = packet::rewrite_in_place(
             umem.packet_mut(&mut frame),
             received.payload_range(),
@@ -365,7 +229,7 @@ impl InPlace {
         };
         umem.advance(&mut frame, range.start);
         umem.set_packet(&mut frame, range.len());
-        if side.push(self.queue, umem, frame) {
+        if side.push(queue, umem, frame) {
             counters.out_xdp += 1;
             counters.out_in_place += 1;
         } else {

@@ -3,15 +3,18 @@
 //! stop a worker: streams ([`stream`], [`sctp`]) and name resolution ([`resolve`]), to which the
 //! [`outbox`] hands messages.
 
+mod departures;
 pub mod egress;
 pub mod inline;
 pub mod listen;
+pub mod order;
 pub mod outbox;
 mod proxy;
 pub mod resolve;
 pub mod sctp;
 pub mod socket;
 pub mod stream;
+pub mod transmit;
 pub mod worker;
 pub mod xdp_datagram;
 pub mod xdp_side;

@@ -2,7 +2,11 @@
 //! a name that is looked up first. Nothing here blocks; how many may wait is bounded, and what
 //! becomes of each is counted in [`StreamCounters`].
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -77,8 +81,9 @@ impl AsyncOutbox {
         }
     }
 
-    /// Looks a name up so that the next message finds it in the cache.
-    fn look_ahead(&self, query: &Query<'_>) {
+    /// Looks a name up so that the next message finds it in the cache; `sender`: for whom, unless it
+    /// is there already and to be asked for again.
+    fn look_ahead(&self, query: &Query<'_>, sender: Option<IpAddr>) {
         let Some(resolver) = self.inner.resolver.clone() else {
             return;
         };
@@ -86,17 +91,20 @@ impl AsyncOutbox {
             return;
         };
         let host = query.host.to_vec();
-        let (port, secure) = (query.port, query.secure);
+        let (port, transport, secure) = (query.port, query.transport, query.secure);
         self.inner.handle.spawn(async move {
             let _place = place;
             let query = Query {
                 host: &host,
                 port,
-                transport: None,
+                transport,
                 secure,
             };
-            // What is found is in the cache then; a failure too.
-            let _ = resolver.resolve(&query).await;
+            match sender {
+                // What is found is in the cache then; a failure too.
+                Some(_) => drop(resolver.resolve(&query, sender).await),
+                None => resolver.refresh(&query).await,
+            }
         });
     }
 
@@ -111,13 +119,14 @@ impl AsyncOutbox {
             transport: Some(message.transport),
             secure: *secure,
         };
-        let result = match resolver.resolve(&query).await {
+        let result = match resolver.resolve(&query, Some(message.sender)).await {
             Ok(destination) => self.send_to(&message, destination.address, Some(host.clone())),
             Err(error) => Err(error.into()),
         };
         let Err(error) = result else { return };
         self.inner.counters.add(match error {
             DeferredError::Unresolved(_) => |c| &c.drop_unresolved,
+            DeferredError::Stream(SendError::NoConnection) => |c| &c.drop_no_connection,
             DeferredError::Stream(_) => |c| &c.drop_queue_full,
             DeferredError::Datagram(_) => |c| &c.drop_send_error,
             DeferredError::OwnSocket => |c| &c.drop_send_self,
@@ -149,7 +158,7 @@ impl AsyncOutbox {
         }
         let socket = inner.sockets.get(usize::from(message.socket.0));
         let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        socket.send(&message.payload, to, Some(message.local.ip()), message.ttl)?;
+        socket.send(&message.payload, to, Some(message.local), message.ttl)?;
         inner.counters.add(|c| &c.delivered);
         Ok(())
     }
@@ -162,6 +171,7 @@ fn delivery(message: &Deferred, to: SocketAddr, server_name: Option<String>) -> 
         transport: message.transport,
         server_name: server_name.filter(|_| message.transport == Transport::Tls),
         connection: message.connection,
+        is_reply: message.is_reply,
         socket: message.socket,
     }
 }
@@ -172,7 +182,7 @@ impl Outbox for AsyncOutbox {
         resolver.map_or((0, 0), NameResolver::cache_size)
     }
 
-    fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup {
+    fn lookup(&self, target: Target<'_>, transport: Option<Transport>, sender: IpAddr) -> Lookup {
         let Target::Name { host, port, secure } = target else {
             return Lookup::Unknown;
         };
@@ -185,13 +195,17 @@ impl Outbox for AsyncOutbox {
             transport,
             secure,
         };
-        match resolver.cached(&query) {
+        let (known, is_due) = resolver.look(&query);
+        if is_due {
+            self.look_ahead(&query, None);
+        }
+        match known {
             Cached::Hit(found) => Lookup::Known(found.address, found.transport),
             Cached::Failed => Lookup::Failed,
             Cached::Miss => {
                 // The next message will find the transport that the records name.
                 if transport.is_none() {
-                    self.look_ahead(&query);
+                    self.look_ahead(&query, Some(sender));
                 }
                 Lookup::Unknown
             }
@@ -232,6 +246,7 @@ mod tests {
     use super::*;
     use crate::io::resolve::Families;
     use crate::pipeline::INITIAL_TTL;
+    use crate::pipeline::Listener;
     use corex_script::{SocketId, settings::OwnSockets};
 
     /// An outbox that knows the name `peer`, with one UDP socket, and what it counts.
@@ -246,9 +261,14 @@ mod tests {
         hosts.read_hosts_conf(&b"127.0.0.1 peer\n"[..]).unwrap();
         let servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let families = Families { v4: true, v6: true };
-        let resolver = NameResolver::new(servers, Default::default(), hosts, families).unwrap();
-        let socket =
-            KernelSocket::open("127.0.0.1:0".parse().unwrap(), &Default::default()).unwrap();
+        let (options, dns) = Default::default();
+        let own = Arc::clone(&counters);
+        let resolver = NameResolver::new(servers, options, hosts, families, dns, own).unwrap();
+        let socket = KernelSocket::open(
+            &Listener::new(Transport::Udp, "127.0.0.1:0".parse().unwrap()),
+            &Default::default(),
+        )
+        .unwrap();
         let own = Arc::clone(&counters);
         let outbox = AsyncOutbox::new(handle, streams, Some(resolver), vec![socket], own);
         (outbox, counters)
@@ -266,8 +286,10 @@ mod tests {
             socket: SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
             ttl: INITIAL_TTL,
+            sender: "127.0.0.2".parse().unwrap(),
             own: Arc::default(),
             connection: None,
+            is_reply: false,
         }
     }
 

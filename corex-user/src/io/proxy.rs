@@ -3,8 +3,10 @@
 use corex_common::meta::FrameMeta;
 
 use super::{
-    egress::{FrameEgress, TransmitSide},
+    egress::FrameEgress,
+    listen,
     socket::KernelSocket,
+    transmit::TransmitSide,
     xdp_datagram::{self, UnreadableFrame},
 };
 use crate::pipeline::{Inbound, Pipeline};
@@ -12,14 +14,14 @@ use corex_sip::Transport;
 use corex_xdp::{Frame, Umem};
 
 /// Takes the message in one steered frame through the pipeline and sends what comes of it. The
-/// frame itself is sent, or comes back.
+/// frame, which is from the queue of that index, is sent itself, or comes back.
 pub fn serve(
     side: &mut TransmitSide,
     umem: &Umem,
     cookie: u32,
     sockets: &[KernelSocket],
     pipeline: &mut Pipeline,
-    mut frame: Frame,
+    (queue, mut frame): (usize, Frame),
 ) -> Option<Frame> {
     pipeline.counters.xdp_in += 1;
     let read = xdp_datagram::read(umem, &frame, cookie);
@@ -37,7 +39,10 @@ pub fn serve(
             return Some(frame);
         }
     };
-    let datagram = steered.datagram;
+    let mut datagram = steered.datagram;
+    let arrived_by = side.queues.get(queue).map_or(0, |q| q.bound().ifindex);
+    datagram.src = listen::scoped(datagram.src, arrived_by);
+    datagram.dst = listen::scoped(datagram.dst, arrived_by);
     let socket = steered
         .socket
         .or_else(|| pipeline.context().find(datagram.dst));

@@ -157,6 +157,7 @@ mod tests {
 
     fn message(to: Address) -> Deferred {
         Deferred {
+            sender: "127.0.0.2".parse().unwrap(),
             payload: Bytes::from_static(b"hello"),
             to,
             transport: corex_sip::Transport::Sctp,
@@ -165,6 +166,7 @@ mod tests {
             ttl: INITIAL_TTL,
             own: Arc::default(),
             connection: None,
+            is_reply: false,
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
     },
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{
     egress::SocketEgress,
+    order::Order,
     socket::{KernelSocket, ReceiveBuffers},
     stream::StreamMessage,
     xdp_side::XdpSide,
@@ -29,6 +31,7 @@ use crate::{
 };
 use corex_script::SocketId;
 use corex_sip::Transport;
+use corex_xdp::Statistics;
 
 /// Messages taken from streams before queues and sockets get their turn.
 const BATCH: usize = 64;
@@ -53,8 +56,12 @@ pub struct Worker {
     pub sockets: Vec<KernelSocket>,
     /// Messages that came by streams.
     pub inbox: mpsc::Receiver<StreamMessage>,
-    /// Its AF_XDP queues; `None` where it has kernel sockets alone.
-    pub xdp: Option<XdpSide>,
+    /// Its AF_XDP queues; none where it has kernel sockets alone.
+    pub xdp: Vec<XdpSide>,
+    /// What it is told of them.
+    pub orders: Receiver<Order>,
+    /// What the kernel dropped at the rings of queues that it has no more.
+    pub retired: Statistics,
     /// Where the counters are published.
     pub slots: WorkerSlots,
     /// Where it publishes how full its queues are, and learns what is asked of it.
@@ -109,6 +116,7 @@ impl Worker {
             }
             rounds = 0;
             self.pipeline.follow(&self.latest.load());
+            self.take_orders();
             self.link.turns.fetch_add(1, Ordering::Relaxed);
             if self.link.wants_memory.swap(false, Ordering::Relaxed) {
                 self.log_memory();
@@ -125,7 +133,7 @@ impl Worker {
             self.publish();
             let timeout = if busy || !self.inbox.is_empty() {
                 Duration::ZERO
-            } else if self.xdp.as_ref().is_some_and(XdpSide::has_backlog) {
+            } else if self.xdp.iter().any(XdpSide::has_backlog) {
                 BACKLOG
             } else {
                 IDLE
@@ -142,9 +150,54 @@ impl Worker {
 
     /// One batch from each queue, or less once `is_over`. Returns whether there was anything.
     fn serve_queues(&mut self, is_over: impl Fn() -> bool) -> bool {
-        self.xdp
-            .as_mut()
-            .is_some_and(|xdp| xdp.serve(self.id, &self.sockets, &mut self.pipeline, is_over))
+        let beats = self.xdp.iter().all(|xdp| xdp.transmit.reaches_all());
+        let (sockets, pipeline) = (&self.sockets, &mut self.pipeline);
+        self.xdp.iter_mut().fold(false, |busy, xdp| {
+            busy | xdp.serve(self.id, sockets, pipeline, beats, &is_over)
+        })
+    }
+
+    /// Does what it is told of its queues.
+    fn take_orders(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Serve(side) => self.xdp.push(*side),
+                Order::Join {
+                    unit,
+                    queues,
+                    answer,
+                } => {
+                    let side = self.xdp.iter_mut().find(|side| side.unit == unit);
+                    // Who waits may have ended.
+                    let _ = answer.send(side.map_or(Vec::new(), |side| side.join(queues)));
+                }
+                Order::Retire { unit, answer } => {
+                    self.retire(unit);
+                    // As above.
+                    let _ = answer.send(());
+                }
+            }
+        }
+    }
+
+    /// Lets a unit's queues go. Nothing is steered to them any more.
+    fn retire(&mut self, unit: u32) {
+        let Some(place) = self.xdp.iter().position(|side| side.unit == unit) else {
+            return;
+        };
+        let mut side = self.xdp.remove(place);
+        let until = Instant::now() + DRAIN;
+        let is_over = || Instant::now() >= until;
+        while !is_over() && side.serve(self.id, &self.sockets, &mut self.pipeline, false, is_over) {
+        }
+        let counters = &mut self.pipeline.counters;
+        side.drain(counters);
+        counters.tx_lost += side.take_unknown();
+        let statistics = side.statistics();
+        self.retired.rx_ring_full += statistics.rx_ring_full;
+        self.retired.rx_dropped += statistics.rx_dropped;
+        drop(side);
+        self.read_statistics();
     }
 
     /// A batch of datagrams; once `is_over`, they are dropped. Returns whether there may be more.
@@ -220,13 +273,12 @@ impl Worker {
 
     /// Sleeps until something arrives; returns the kernel sockets that have something.
     fn wait(&mut self, timeout: Duration) -> Vec<usize> {
-        let xdp = self.xdp.as_ref();
-        let queues = xdp.map_or(&[][..], |x| &x.transmit.queues);
+        let queues = self.xdp.iter().flat_map(|xdp| &xdp.transmit.queues);
         let mut fds: Vec<PollFd<'_>> = self
             .sockets
             .iter()
             .map(|s| s.as_fd())
-            .chain(queues.iter().map(|q| q.as_fd()))
+            .chain(queues.map(|q| q.as_fd()))
             .chain([self.wake.as_fd()])
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
@@ -254,8 +306,12 @@ impl Worker {
     fn read_statistics(&mut self) {
         let counters = &mut self.pipeline.counters;
         counters.socket_overflow = self.sockets.iter().map(KernelSocket::drops).sum();
-        if let Some(xdp) = &self.xdp {
-            xdp.read_statistics(counters);
+        counters.drop_rx_ring_full = self.retired.rx_ring_full;
+        counters.drop_rx_dropped = self.retired.rx_dropped;
+        for xdp in &self.xdp {
+            let statistics = xdp.statistics();
+            counters.drop_rx_ring_full += statistics.rx_ring_full;
+            counters.drop_rx_dropped += statistics.rx_dropped;
         }
     }
 
@@ -263,9 +319,9 @@ impl Worker {
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());
-        if let Some(xdp) = &self.xdp {
-            xdp.publish(gauges);
-        }
+        let free = self.xdp.iter().map(|xdp| xdp.transmit.pool.len());
+        set(&gauges.frames_free, free.sum::<usize>());
+        self.xdp.iter().for_each(XdpSide::publish);
     }
 
     /// Logs what this thread holds: what `corex.pkg_summary` asks for.
@@ -282,7 +338,7 @@ impl Worker {
         for (part, bytes) in self.pipeline.memory() {
             tracing::info!(worker, bytes, "pkg: {part}");
         }
-        if let Some(xdp) = &self.xdp {
+        for xdp in &self.xdp {
             tracing::info!(
                 worker,
                 bytes = xdp.umem.size(),
@@ -296,6 +352,7 @@ impl Worker {
     /// comes meanwhile stays out, and what takes too long is dropped.
     fn drain(&mut self, buffers: &mut ReceiveBuffers, clock: &StopClock) {
         let is_over = || clock.is_over();
+        self.take_orders();
         self.inbox.close();
         let is_closed: Vec<bool> = self
             .sockets
@@ -313,8 +370,13 @@ impl Worker {
             while (is_closed || !is_over()) && self.serve_socket(id, buffers, is_over) {}
         }
         while self.serve_inbox(is_over) {}
-        if let Some(xdp) = &mut self.xdp {
+        for xdp in &mut self.xdp {
             xdp.drain(&mut self.pipeline.counters);
+        }
+        for xdp in &mut self.xdp {
+            if let Some(inline) = &mut xdp.inline {
+                inline.give_up(&mut self.pipeline.counters);
+            }
         }
         let dropped = self.pipeline.counters.drop_stopping;
         if dropped > 0 {

@@ -9,12 +9,12 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
-use super::{egress::TransmitSide, inline::InlineSide, proxy, socket::KernelSocket};
+use super::{inline::InlineSide, proxy, socket::KernelSocket, transmit::TransmitSide};
 use crate::{
     pipeline::Pipeline,
-    telemetry::gauges::{QueueGauges, WorkerGauges, set},
+    telemetry::gauges::{QueueGauges, set},
 };
-use corex_xdp::Umem;
+use corex_xdp::{Statistics, Umem};
 
 /// Frames taken from a queue before the others get their turn.
 const BATCH: usize = 64;
@@ -23,8 +23,11 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Frames kept for sending; the rest waits in fill rings.
 const SEND_RESERVE: usize = 512;
 
-/// The AF_XDP part of a worker.
+/// AF_XDP queues of a worker over one packet memory. In inline mode it has one for each NIC, since
+/// nothing goes from NIC to NIC; in proxy mode one for all.
 pub struct XdpSide {
+    /// Its number, by which it is told apart from the worker's others.
+    pub unit: u32,
     /// Rings, free frames, next hops.
     pub transmit: TransmitSide,
     /// Packet memory; behind the rings, so that it goes last.
@@ -39,13 +42,15 @@ pub struct XdpSide {
 
 impl XdpSide {
     /// Takes one batch from each queue through `pipeline` and sends what comes of it; what AF_XDP
-    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. Returns whether
-    /// there was anything.
+    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. In inline mode it
+    /// shows that the worker lives, unless it can't send by these queues or, as `beats` says, by
+    /// others. Returns whether there was anything.
     pub fn serve(
         &mut self,
         worker: usize,
         sockets: &[KernelSocket],
         pipeline: &mut Pipeline,
+        beats: bool,
         is_over: impl Fn() -> bool,
     ) -> bool {
         let Self {
@@ -69,21 +74,32 @@ impl XdpSide {
                     break;
                 };
                 busy = true;
+                transmit.begin(&pipeline.counters);
                 let left = match inline {
-                    None => proxy::serve(transmit, umem, *cookie, sockets, pipeline, frame),
+                    None => {
+                        proxy::serve(transmit, umem, *cookie, sockets, pipeline, (queue, frame))
+                    }
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
-                        inline.beat(worker);
+                        if beats && transmit.reaches_all() {
+                            inline.beat(worker);
+                        }
                         inline.serve(transmit, umem, pipeline, queue, frame)
                     }
                 };
+                transmit.settle(&pipeline.counters);
                 if let Some(frame) = left {
                     transmit.recycle(umem, queue, frame);
                 }
             }
             transmit.queues[queue].release_received();
         }
-        if let Some(inline) = inline {
+        // A worker that can't send lets the programs take it for hung: what it would get passes
+        // without the hook, or is dropped, as on_failure says.
+        if let Some(inline) = inline
+            && beats
+            && transmit.reaches_all()
+        {
             inline.beat(worker);
         }
         transmit.flush(umem, &mut pipeline.counters);
@@ -98,30 +114,37 @@ impl XdpSide {
         self.transmit.queues.iter().any(|q| q.has_backlog())
     }
 
-    /// Reads what the kernel dropped at the rings (XDP_STATISTICS).
-    pub fn read_statistics(&self, counters: &mut WorkerCounters) {
-        counters.drop_rx_ring_full = 0;
-        counters.drop_rx_dropped = 0;
+    /// The messages with frames that the kernel has taken and not given back, each told once.
+    pub fn take_unknown(&mut self) -> u64 {
+        let queues = self.transmit.queues.iter_mut();
+        queues.map(|queue| queue.take_marks().count() as u64).sum()
+    }
+
+    /// Reads what the kernel dropped at the rings (XDP_STATISTICS), and publishes it by queue.
+    pub fn statistics(&self) -> Statistics {
+        let mut sum = Statistics::default();
         for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
             let statistics = queue.statistics();
             set(&gauges.rx_ring_full, statistics.rx_ring_full);
             set(&gauges.rx_dropped, statistics.rx_dropped);
-            counters.drop_rx_ring_full += statistics.rx_ring_full;
-            counters.drop_rx_dropped += statistics.rx_dropped;
+            sum.rx_ring_full += statistics.rx_ring_full;
+            sum.rx_dropped += statistics.rx_dropped;
         }
+        sum
     }
 
-    /// Publishes how full rings and packet memory are.
-    pub fn publish(&self, gauges: &WorkerGauges) {
-        set(&gauges.frames_free, self.transmit.pool.len());
-        for (queue, gauges) in self.transmit.queues.iter().zip(&self.gauges) {
+    /// Publishes how full the rings are.
+    pub fn publish(&self) {
+        let queues = self.transmit.queues.iter().enumerate();
+        for ((at, queue), gauges) in queues.zip(&self.gauges) {
             set(&gauges.rx_waiting, queue.waiting());
             set(&gauges.fill, queue.filled());
             set(&gauges.tx_in_flight, queue.in_flight());
+            set(&gauges.transmits, self.transmit.lives(at));
         }
     }
 
-    /// Drops what is left in the rings and what is incomplete, and waits for what is being sent.
+    /// Drops what is left in the rings, and waits for what is being sent.
     pub fn drain(&mut self, counters: &mut WorkerCounters) {
         let deadline = Instant::now() + DRAIN;
         for queue in 0..self.transmit.queues.len() {
@@ -133,12 +156,10 @@ impl XdpSide {
             }
             self.transmit.queues[queue].release_received();
         }
-        if let Some(inline) = &mut self.inline {
-            inline.give_up(counters);
-        }
         while self.transmit.queues.iter().any(|q| q.in_flight() > 0) && Instant::now() < deadline {
             self.transmit.flush(&self.umem, counters);
             thread::sleep(Duration::from_millis(1));
         }
+        self.transmit.abandon(&self.umem, counters);
     }
 }

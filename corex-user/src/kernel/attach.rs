@@ -5,10 +5,10 @@ use std::{fmt, os::fd::AsFd as _};
 use aya::programs::{
     ProgramError, Xdp,
     links::{FdLink, LinkError},
-    xdp::{XdpLinkId, XdpMode},
+    xdp::XdpMode,
 };
 
-use super::{extack, interfaces::Interface, offload};
+use super::{extack, interfaces::Interface, offload, xdp_owner::XdpOwner};
 
 /// Which attachment the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,27 +50,13 @@ impl fmt::Display for Mode {
     }
 }
 
-/// An attachment. The kernel takes the program off when the process ends, however it ends:
-/// the link is a file descriptor (bpf_link, Linux 5.9).
+/// An attachment, which ends when this is dropped. The kernel takes the program off when the
+/// process ends, however it ends: the link is a file descriptor (bpf_link, Linux 5.9).
 pub struct Attachment {
-    /// The interface.
-    pub interface: Interface,
     /// How it is attached.
     pub mode: Mode,
-    link: XdpLinkId,
-}
-
-impl Attachment {
-    /// The link alone, which then is the attachment.
-    ///
-    /// # Errors
-    /// Where the kernel has no links for XDP (before Linux 5.9).
-    pub fn into_link(self, program: &mut Xdp) -> Result<FdLink, LinkError> {
-        program
-            .take_link(self.link)
-            .map_err(|_| LinkError::InvalidLink)?
-            .try_into()
-    }
+    /// What it is attached by.
+    pub link: FdLink,
 }
 
 /// Why no attachment was possible.
@@ -122,11 +108,21 @@ fn attach_in(
         Mode::Skb => XdpMode::Skb,
     };
     match program.attach_to_if_index(interface.index, flag) {
-        Ok(link) => Ok(Attachment {
-            interface: interface.clone(),
-            mode,
-            link,
-        }),
+        Ok(link) => {
+            let link = program
+                .take_link(link)
+                .map_err(|_| LinkError::InvalidLink)
+                .and_then(FdLink::try_from);
+            match link {
+                Ok(link) => Ok(Attachment { mode, link }),
+                Err(error) => Err(AttachError {
+                    interface: interface.name.clone(),
+                    mode,
+                    reason: error.to_string(),
+                    remedy: Some("XDP has links that end with corex from Linux 5.9 on"),
+                }),
+            }
+        }
         Err(error) => {
             // bpf_link doesn't return the driver's own words; netlink does.
             let words = program
@@ -134,11 +130,18 @@ fn attach_in(
                 .ok()
                 .and_then(|fd| extack::why_not(interface.index, fd.as_fd(), mode == Mode::Native));
             let errno = errno(&error);
+            let remedy = remedy(errno, words.as_deref(), interface);
+            let mut reason = words.unwrap_or_else(|| describe(&error));
+            if remedy == Some(OCCUPIED)
+                && let Some(owner) = XdpOwner::of(&interface.name, interface.index)
+            {
+                reason = format!("{reason}: {owner}");
+            }
             Err(AttachError {
                 interface: interface.name.clone(),
                 mode,
-                remedy: remedy(errno, words.as_deref(), interface),
-                reason: words.unwrap_or_else(|| describe(&error)),
+                remedy,
+                reason,
             })
         }
     }
@@ -149,14 +152,6 @@ impl AttachError {
     fn worth_a_fallback(&self) -> bool {
         self.remedy != Some(OCCUPIED)
     }
-}
-
-/// Takes the program off an interface.
-///
-/// # Errors
-/// What the kernel says.
-pub fn detach(program: &mut Xdp, attachment: Attachment) -> Result<(), ProgramError> {
-    program.detach(attachment.link)
 }
 
 fn errno(error: &ProgramError) -> Option<i32> {

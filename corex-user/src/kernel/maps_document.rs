@@ -15,7 +15,7 @@ by its name:
     bpftool map dump pinned /sys/fs/bpf/corex/edge/COUNTERS
     bpftool map dump pinned /sys/fs/bpf/corex/edge/SOCKETS
 
-Per-CPU maps show one value for each CPU: their sum counts.
+What the programs count has an entry for each CPU: their sum counts.
 
 `min_msg_len` is the second number of CONFIG. To make it 200 (0xc8) at once, for the XDP program
 and the workers, read the others first and write all five (32-bit, little-endian):

@@ -4,6 +4,7 @@
 pub mod attach;
 pub mod capabilities;
 pub mod confine;
+pub mod cpu_counters;
 mod extack;
 pub mod heap;
 pub mod host;
@@ -20,4 +21,6 @@ pub mod pins;
 pub mod privileges;
 pub mod routes;
 pub mod sockopt;
+pub mod stacking;
 pub mod worker_counters;
+mod xdp_owner;

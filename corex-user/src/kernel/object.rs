@@ -8,16 +8,17 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap},
+    maps::{Array, HashMap, Map, MapData, MapError, XskMap},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use corex_common::{
     INGRESS_PROGRAM,
-    counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters},
+    counters::{CounterSet, DetourCounters, EgressCounters, KernelCounters, SocketCounters},
     host, inline, maps,
 };
 
 use super::{
+    cpu_counters::{self, CpuCounters},
     host::HostMaps,
     inline::Heartbeats,
     knobs::Knobs,
@@ -52,6 +53,9 @@ pub enum ObjectError {
     /// A map's descriptor couldn't be duplicated.
     #[error("duplicate a map's descriptor")]
     Descriptor(#[source] std::io::Error),
+    /// The number of CPUs isn't known.
+    #[error("count the CPUs")]
+    Cpus(#[source] std::io::Error),
     /// A map couldn't be mapped into memory.
     #[error("map counters and settings into memory")]
     Mapping(#[source] std::io::Error),
@@ -80,6 +84,9 @@ pub struct Object {
     ebpf: Ebpf,
     cookie: u32,
     road: Road,
+    counters: CpuCounters<KernelCounters>,
+    socket_counters: CpuCounters<SocketCounters>,
+    inline_counters: (CpuCounters<EgressCounters>, CpuCounters<DetourCounters>),
 }
 
 type Result<T> = std::result::Result<T, ObjectError>;
@@ -103,16 +110,45 @@ fn at<T>(name: &'static str, result: std::result::Result<T, MapError>) -> Result
     result.map_err(|source| ObjectError::Map { name, source })
 }
 
+/// What isn't there needn't be removed: a socket that ends leaves its slot.
+fn gone(removed: std::result::Result<(), MapError>) -> std::result::Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 impl Object {
     /// Loads program and maps; nothing is attached yet.
     ///
     /// # Errors
     /// What the kernel says; the verifier's log is part of it.
     pub fn load(road: Road) -> Result<Self> {
-        let ebpf = EbpfLoader::new().load(OBJECT)?;
+        let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries(maps::SOCKET_COUNTS, cpus * maps::MAX_SOCKETS);
+        for counters in [maps::COUNTERS, inline::EGRESS_COUNTS, inline::DETOUR_COUNTS] {
+            loader.map_max_entries(counters, cpus);
+        }
+        let ebpf = loader.load(OBJECT)?;
         // Any number will do that an older load's leftovers don't have by chance.
         let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
-        let mut object = Self { ebpf, cookie, road };
+        let mut object = Self {
+            cookie,
+            road,
+            counters: cpu_counters(&ebpf, maps::COUNTERS, cpus, 1)?,
+            socket_counters: cpu_counters(&ebpf, maps::SOCKET_COUNTS, cpus, maps::MAX_SOCKETS)?,
+            inline_counters: (
+                cpu_counters(&ebpf, inline::EGRESS_COUNTS, cpus, 1)?,
+                cpu_counters(&ebpf, inline::DETOUR_COUNTS, cpus, 1)?,
+            ),
+            ebpf,
+        };
         object.program()?.load()?;
         if road == Road::Inline {
             object.xdp(inline::DETOUR_PROGRAM)?.load()?;
@@ -194,6 +230,14 @@ impl Object {
         self.cookie
     }
 
+    /// The kernel's id of the XDP program for interfaces.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn program_id(&mut self) -> Result<u32> {
+        Ok(self.program()?.info()?.id())
+    }
+
     /// Instructions that the verifier walked (the kernel's limit is a million); `None`
     /// before Linux 5.16.
     pub fn verified_instructions(&mut self) -> Option<u32> {
@@ -224,9 +268,14 @@ impl Object {
     /// # Errors
     /// What the kernel says.
     pub fn add_socket(&mut self, address: SocketAddr, entry: maps::SocketEntry) -> Result<()> {
+        let mut key = key_of(address);
+        if self.road == Road::Inline {
+            // What leaves comes by another interface than what arrives.
+            key.ifindex = 0;
+        }
         let mut map: HashMap<_, maps::SocketKey, maps::SocketEntry> =
             map!(self, HashMap, maps::SOCKETS)?;
-        at(maps::SOCKETS, map.insert(key_of(address), entry, 0))
+        at(maps::SOCKETS, map.insert(key, entry, 0))
     }
 
     /// Tells the program where an interface's queues are in the XSKMAP.
@@ -236,6 +285,15 @@ impl Object {
     pub fn add_interface(&mut self, ifindex: u32, interface: maps::Interface) -> Result<()> {
         let mut map: HashMap<_, u32, maps::Interface> = map!(self, HashMap, maps::INTERFACES)?;
         at(maps::INTERFACES, map.insert(ifindex, interface, 0))
+    }
+
+    /// An interface that had queues there is gone.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_interface(&mut self, ifindex: u32) -> Result<()> {
+        let mut map: HashMap<_, u32, maps::Interface> = map!(self, HashMap, maps::INTERFACES)?;
+        at(maps::INTERFACES, gone(map.remove(&ifindex)))
     }
 
     /// Opens a slot: packets of that queue are steered to the socket from now on.
@@ -260,7 +318,9 @@ impl Object {
     /// What the kernel says.
     pub fn remove_queue(&mut self, slot: u32) -> Result<()> {
         let mut xsks: XskMap<_> = map!(self, XskMap, maps::XSKS)?;
-        at(maps::XSKS, xsks.unset(slot))
+        at(maps::XSKS, gone(xsks.unset(slot)))?;
+        let mut info: Array<_, maps::Queue> = map!(self, Array, maps::QUEUES)?;
+        at(maps::QUEUES, info.set(slot, maps::Queue::default(), 0))
     }
 
     /// Tells the programs of inline mode what to go by.
@@ -284,6 +344,15 @@ impl Object {
         Ok(())
     }
 
+    /// A NIC that had a detour is gone.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_detour(&mut self, nic: u32) -> Result<()> {
+        let mut map: HashMap<_, u32, inline::Detour> = map!(self, HashMap, inline::DETOURS)?;
+        at(inline::DETOURS, gone(map.remove(&nic)))
+    }
+
     /// Adds an address of which fragments are steered, with the number of sockets on it.
     ///
     /// # Errors
@@ -299,23 +368,9 @@ impl Object {
     }
 
     /// What the programs of inline mode counted, summed over CPUs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn inline_counters(&mut self) -> Result<(EgressCounters, DetourCounters)> {
-        let mut egress = EgressCounters::default();
-        let map: PerCpuArray<&mut MapData, EgressCounters> =
-            map!(self, PerCpuArray, inline::EGRESS_COUNTS)?;
-        for cpu in at(inline::EGRESS_COUNTS, map.get(&0, 0))?.iter() {
-            egress.add(cpu);
-        }
-        let mut detour = DetourCounters::default();
-        let map: PerCpuArray<&mut MapData, DetourCounters> =
-            map!(self, PerCpuArray, inline::DETOUR_COUNTS)?;
-        for cpu in at(inline::DETOUR_COUNTS, map.get(&0, 0))?.iter() {
-            detour.add(cpu);
-        }
-        Ok((egress, detour))
+    pub fn inline_counters(&self) -> (EgressCounters, DetourCounters) {
+        let (egress, detour) = &self.inline_counters;
+        (egress.sum(0), detour.sum(0))
     }
 
     /// The workers' signs of life, mapped into memory.
@@ -336,9 +391,15 @@ impl Object {
     pub fn host_maps(&self) -> Result<HostMaps> {
         let macs = HashMap::try_from(self.own_hash(host::HOST_MACS)?);
         let addresses = HashMap::try_from(self.own_hash(host::HOST_ADDRESSES)?);
+        let Some(Map::Array(state)) = self.ebpf.map(host::HOST_STATE) else {
+            return Err(ObjectError::Missing(host::HOST_STATE));
+        };
+        let state = own_descriptor(host::HOST_STATE, state)?;
+        let state = Array::try_from(Map::Array(state));
         Ok(HostMaps::new(
             at(host::HOST_MACS, macs)?,
             at(host::HOST_ADDRESSES, addresses)?,
+            at(host::HOST_STATE, state)?,
         ))
     }
 
@@ -347,9 +408,7 @@ impl Object {
         let Some(Map::HashMap(data)) = self.ebpf.map(name) else {
             return Err(ObjectError::Missing(name));
         };
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        let fd = fd.map_err(ObjectError::Descriptor)?;
-        Ok(Map::HashMap(at(name, MapData::from_fd(fd))?))
+        Ok(Map::HashMap(own_descriptor(name, data)?))
     }
 
     /// What every map takes, by name.
@@ -394,31 +453,13 @@ impl Object {
     }
 
     /// The program's counters, summed over CPUs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn counters(&mut self) -> Result<KernelCounters> {
-        let map: PerCpuArray<&mut MapData, KernelCounters> =
-            map!(self, PerCpuArray, maps::COUNTERS)?;
-        let mut sum = KernelCounters::default();
-        for cpu in at(maps::COUNTERS, map.get(&0, 0))?.iter() {
-            sum.add(cpu);
-        }
-        Ok(sum)
+    pub fn counters(&self) -> KernelCounters {
+        self.counters.sum(0)
     }
 
     /// The counters of one listen socket, summed over CPUs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn socket_counters(&mut self, id: u32) -> Result<SocketCounters> {
-        let map: PerCpuArray<&mut MapData, SocketCounters> =
-            map!(self, PerCpuArray, maps::SOCKET_COUNTS)?;
-        let mut sum = SocketCounters::default();
-        for cpu in at(maps::SOCKET_COUNTS, map.get(&id, 0))?.iter() {
-            sum.add(cpu);
-        }
-        Ok(sum)
+    pub fn socket_counters(&self, id: usize) -> SocketCounters {
+        self.socket_counters.sum(id)
     }
 
     /// The settings that may be changed while the program runs.
@@ -445,6 +486,26 @@ impl Object {
     }
 }
 
+/// The same map by another descriptor.
+fn own_descriptor(name: &'static str, data: &MapData) -> Result<MapData> {
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(ObjectError::Descriptor)?;
+    at(name, MapData::from_fd(fd))
+}
+
+/// A map of counters, mapped into memory.
+fn cpu_counters<C: CounterSet>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    cpus: u32,
+    sets: u32,
+) -> Result<CpuCounters<C>> {
+    let Some(Map::Array(data)) = ebpf.map(name) else {
+        return Err(ObjectError::Missing(name));
+    };
+    CpuCounters::of_map(data.fd().as_fd(), cpus, sets).map_err(ObjectError::Mapping)
+}
+
 /// A local address as the maps have it.
 fn key_of(address: SocketAddr) -> maps::SocketKey {
     let mut addr = [0; 16];
@@ -463,5 +524,9 @@ fn key_of(address: SocketAddr) -> maps::SocketKey {
         port: address.port(),
         proto: corex_common::ip::PROTOCOL_UDP,
         family,
+        ifindex: match address {
+            SocketAddr::V6(address) if address.ip().is_unicast_link_local() => address.scope_id(),
+            _ => 0,
+        },
     }
 }

@@ -1,4 +1,5 @@
-//! What a device leaves to hardware (ethtool's ioctl), which XDP and user space then don't see.
+//! What ethtool's ioctl tells of a device: what it leaves to hardware, which XDP and user space then
+//! don't see, and its channels.
 
 use std::{
     fs, io,
@@ -10,6 +11,7 @@ use std::{
 const ETHTOOL_STXCSUM: u32 = 0x17;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 /// include/uapi/linux/sockios.h
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
@@ -18,6 +20,31 @@ const SIOCETHTOOL: libc::Ioctl = 0x8946;
 struct EthtoolValue {
     cmd: u32,
     data: u32,
+}
+
+/// struct ethtool_channels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct EthtoolChannels {
+    cmd: u32,
+    max_rx: u32,
+    max_tx: u32,
+    max_other: u32,
+    max_combined: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// Receive and transmit queues, as the driver of the device `name` tells. `None`: it tells nothing.
+pub fn channels(name: &str) -> Option<(u32, u32)> {
+    let wanted = EthtoolChannels {
+        cmd: ETHTOOL_GCHANNELS,
+        ..EthtoolChannels::default()
+    };
+    let found = ask(name, wanted).ok()?;
+    Some((found.rx + found.combined, found.tx + found.combined))
 }
 
 /// Lets the kernel write checksums and VLAN tags into packets before the device `name` gets them:
@@ -49,7 +76,17 @@ pub fn strips_tags_of_vlans(name: &str) -> bool {
     has_vlans && ask(name, flags).is_ok_and(|flags| flags.data & ETH_FLAG_RXVLAN != 0)
 }
 
-fn ask(name: &str, mut value: EthtoolValue) -> io::Result<EthtoolValue> {
+/// What an ethtool command reads and writes.
+///
+/// # Safety
+/// As long as what the kernel writes for the command in it.
+unsafe trait Request {}
+// SAFETY: STXCSUM, GFLAGS and SFLAGS have an ethtool_value.
+unsafe impl Request for EthtoolValue {}
+// SAFETY: GCHANNELS has an ethtool_channels.
+unsafe impl Request for EthtoolChannels {}
+
+fn ask<T: Request>(name: &str, mut value: T) -> io::Result<T> {
     // SAFETY: no pointers; the descriptor is owned from here on.
     let socket = unsafe {
         let fd = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
@@ -70,8 +107,7 @@ fn ask(name: &str, mut value: EthtoolValue) -> io::Result<EthtoolValue> {
         *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: the request and what it points to live through the call, which writes at most an
-    // ethtool_value.
+    // SAFETY: the request and what it points to live through the call, which writes at most a T.
     if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -86,6 +122,7 @@ mod tests {
     fn a_device_that_is_not_there_strips_nothing_and_can_not_be_changed() {
         assert!(!strips_tags_of_vlans("no-such-device"));
         assert!(off("no-such-device").is_err());
+        assert_eq!(channels("no-such-device"), None);
         assert!(!strips_tags_of_vlans("lo"));
     }
 }

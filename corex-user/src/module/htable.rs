@@ -34,7 +34,7 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[value("table")]],
         routes: Routes::ANY,
         doc: "Empties a table.",
-        handler: |exec, args| with_table(exec, args, |_, table| table.retain(|_, _| false)),
+        handler: |exec, args| with_table(exec, args, |_, table| table.clear()),
     },
     Function {
         name: "sht_rm_name",
@@ -73,17 +73,24 @@ const PARAMETERS: &[Parameter] = &[
                 settings.tables.push(table);
                 Ok(())
             },
-            help: "its form is \"name=>size=8;autoexpire=3600;initval=0;updateexpire=1;maxentries=1000\"",
+            help: "its form is \"name=>size=8;autoexpire=3600;initval=0;updateexpire=1;maxentries=1000;maxbytes=1000000\"",
         },
-        doc: "name=>size=N;autoexpire=SECONDS;initval=N;updateexpire=0|1;maxentries=N: a table. \
-              `size` is accepted for Kamailio's sake: tables grow. Default: no expiry, no \
-              initial value, at most 1,000,000 entries. May be set many times.",
+        doc: "name=>size=N;autoexpire=SECONDS;initval=N;updateexpire=0|1;maxentries=N;maxbytes=N: a \
+              table. `size` is accepted for Kamailio's sake: tables grow. What finds no room isn't \
+              set, and counted as refused. Default: no expiry, no initial value, at most 1,000,000 \
+              entries and 268,435,456 bytes, keys, strings and 128 for each entry. May be set many \
+              times.",
     },
     Parameter {
         name: "timer_interval",
         aliases: &[],
-        kind: ParameterKind::Ignored,
-        doc: "How often expired entries are looked for; here it is done on the way.",
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 1 << 24,
+            set: |settings, value| settings.table_timer = Duration::from_secs(value as u64),
+        },
+        doc: "After so many seconds entries whose time is over are looked for in all tables, a few at \
+              a time, beside what is done with each write. Default: 20.",
     },
 ];
 
@@ -117,6 +124,7 @@ fn parse(text: &str) -> Result<TableConfig, String> {
             "initval" => table.initval = Some(number),
             "updateexpire" => table.updateexpire = number != 0,
             "maxentries" => table.max_entries = positive()? as usize,
+            "maxbytes" => table.max_bytes = positive()? as usize,
             _ => return Err(format!("there is no attribute `{}`", key.trim())),
         }
     }
@@ -185,7 +193,8 @@ mod tests {
     #[test]
     fn a_table_is_described_as_kamailio_does() {
         let table =
-            parse("a=>size=8;autoexpire=7200;initval=3;updateexpire=0;maxentries=5;").unwrap();
+            parse("a=>size=8;autoexpire=7200;initval=3;updateexpire=0;maxentries=5;maxbytes=6000;")
+                .unwrap();
         assert_eq!(
             table,
             TableConfig {
@@ -194,6 +203,7 @@ mod tests {
                 initval: Some(3),
                 updateexpire: false,
                 max_entries: 5,
+                max_bytes: 6000,
             }
         );
         assert_eq!(parse("b=>size=4").unwrap().autoexpire, None);

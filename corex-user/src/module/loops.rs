@@ -53,7 +53,11 @@ fn own_sockets(settings: &Settings) -> OwnSockets {
         return own;
     }
     for listen in &settings.listen {
-        own.add(listen.transport, &listen.host, listen.port);
+        if listen.is_virtual || settings.free_bind {
+            own.add_floating(listen.transport, &listen.host, listen.port);
+        } else {
+            own.add(listen.transport, &listen.host, listen.port);
+        }
         if let Some((host, port)) = &listen.advertise {
             own.add(listen.transport, host, port.unwrap_or(listen.port));
         }

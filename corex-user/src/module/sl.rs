@@ -129,6 +129,7 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
         purpose: Purpose::Reply,
         hop,
         connection: exec.env.connection,
+        is_reply: true,
         is_hop_counted: true,
     };
     let sent = exec.host.send(exec.rt, outgoing);

@@ -10,26 +10,59 @@ use super::{files::Files, outbox::Outbox};
 use crate::{kernel::knobs::Knobs, telemetry::trace::Tap};
 use corex_script::{
     Config, SocketId,
-    settings::{Corex, OwnSockets},
+    settings::{Corex, OwnSockets, Place},
 };
-use corex_sip::{Transport, alias};
+use corex_sip::{Transport, alias, compose::ReplyKeys};
 
 /// A listen socket, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Its transport: UDP or TCP.
     pub transport: Transport,
-    /// Its address, which may be a wildcard.
+    /// Its address, which may be a wildcard; a link-local one has its interface as scope.
     pub address: SocketAddr,
+    /// That interface as the listen line has it.
+    pub zone: Option<String>,
     /// `advertise` of the listen line: our name towards others, and the port.
     pub advertise: Option<(String, Option<u16>)>,
     /// `name "…"` of the listen line.
     pub name: Option<String>,
+    /// `virtual` of the listen line: the address floats between hosts.
+    pub is_virtual: bool,
+    /// Whether this host needn't have the address yet: it floats, or `ip_free_bind` says so.
+    pub may_be_absent: bool,
+    /// Where the listen line is.
+    pub place: Place,
+}
+
+impl Listener {
+    /// One with an address and nothing more.
+    pub const fn new(transport: Transport, address: SocketAddr) -> Self {
+        Self {
+            transport,
+            address,
+            zone: None,
+            advertise: None,
+            name: None,
+            is_virtual: false,
+            may_be_absent: false,
+            place: Place::NONE,
+        }
+    }
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.transport, self.address)
+        let (transport, address) = (self.transport, self.address);
+        match &self.zone {
+            Some(zone) => write!(
+                f,
+                "{transport}:[{}%{zone}]:{}",
+                address.ip(),
+                address.port()
+            ),
+            None => write!(f, "{transport}:{address}"),
+        }
     }
 }
 
@@ -38,7 +71,12 @@ pub fn own_sockets(listeners: &[Listener]) -> OwnSockets {
     let mut own = OwnSockets::default();
     for listener in listeners {
         let (transport, address) = (listener.transport, listener.address);
-        own.add(transport, &address.ip().to_string(), address.port());
+        let host = address.ip().to_string();
+        if listener.may_be_absent {
+            own.add_floating(transport, &host, address.port());
+        } else {
+            own.add(transport, &host, address.port());
+        }
         if let Some((host, port)) = &listener.advertise {
             own.add(transport, host, port.unwrap_or(address.port()));
         }
@@ -75,18 +113,18 @@ pub struct PipelineContext {
     pub outbox: Box<dyn Outbox>,
     /// Files for scripts.
     pub files: Files,
+    /// What replies must bring back; `None`: they need nothing.
+    pub reply_keys: Option<ReplyKeys>,
 }
 
 impl PipelineContext {
     /// A listen socket. An index that no listener has can't come from this configuration;
     /// the first listener stands in.
     pub fn listener(&self, socket: SocketId) -> &Listener {
-        const NONE: &Listener = &Listener {
-            transport: Transport::Udp,
-            address: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
-            advertise: None,
-            name: None,
-        };
+        const NONE: &Listener = &Listener::new(
+            Transport::Udp,
+            SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
+        );
         self.listeners
             .get(usize::from(socket.0))
             .or_else(|| self.listeners.first())

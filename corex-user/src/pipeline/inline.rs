@@ -65,6 +65,11 @@ impl Pipeline {
             connection: None,
         };
         self.runtime.begin_message();
+        // The server is everybody's: what it sends is held by who gets it.
+        self.runtime.sender = Some(match direction {
+            Direction::Incoming => packet.source,
+            Direction::Outgoing => packet.local,
+        });
         let mut is_changed = false;
         if direction == Direction::Incoming {
             match self.unwrap(packet, replacement) {

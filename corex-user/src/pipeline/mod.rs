@@ -180,6 +180,7 @@ impl Pipeline {
             return;
         }
         self.runtime.begin_message();
+        self.runtime.sender = Some(inbound.source);
         let mut message = inbound.payload;
         let is_short = message.len() < knobs.min_msg_len() as usize;
         if !is_short {
@@ -246,7 +247,13 @@ impl Pipeline {
                         message = &self.decoded;
                     }
                     HookOutcome::Unset => pass.counters.hook_unset += 1,
-                    HookOutcome::Failed => pass.counters.hook_failed += 1,
+                    HookOutcome::Failed => {
+                        pass.counters.hook_failed += 1;
+                        if corex.drops_on_hook_failure {
+                            pass.counters.drop_hook_failed += 1;
+                            return;
+                        }
+                    }
                     HookOutcome::Empty => {
                         pass.counters.drop_hook_empty += 1;
                         return;
@@ -299,6 +306,7 @@ impl Pipeline {
             _ if sent > 0 => &mut counters.sent,
             _ if replied > 0 => &mut counters.replied,
             _ if consumed > 0 => &mut counters.consumed,
+            (Some(Failure::Forged), _) => &mut counters.drop_reply_forged,
             (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
             (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
             (Some(Failure::OwnSocket), _) => &mut counters.drop_send_self,
@@ -306,8 +314,10 @@ impl Pipeline {
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
             (Some(Failure::Codec), _) => &mut counters.drop_codec,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
+            (Some(Failure::HookFailed), _) => &mut counters.drop_hook_failed,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,
             (Some(Failure::QueueFull), _) => &mut counters.drop_send_queue_full,
+            (Some(Failure::NoConnection), _) => &mut counters.drop_send_no_connection,
             (Some(Failure::NoTransport), _) => &mut counters.drop_send_no_transport,
             (Some(Failure::Kernel), _) => &mut counters.drop_send_error,
             (None, RouteEnd::Failed) => &mut counters.drop_route_failed,

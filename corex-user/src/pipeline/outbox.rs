@@ -1,7 +1,10 @@
 //! The way out for messages that can't leave at once: by a stream, or to a name that must be
 //! looked up first.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -50,17 +53,23 @@ pub struct Deferred {
     pub local: SocketAddr,
     /// Time to live, or hop limit, where it leaves as a datagram.
     pub ttl: u8,
+    /// Who sent the message that it is, or that made a script send it.
+    pub sender: IpAddr,
     /// Where what is sent comes back to us: a name may turn out to be there.
     pub own: Arc<OwnSockets>,
     /// The connection to use if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether it is a reply on its way back: a connection must be there for it.
+    pub is_reply: bool,
 }
 
 /// Takes messages that can't leave a worker at once. Never blocks.
 pub trait Outbox: Send + Sync {
     /// What is known of a host name already. It may be asked for meanwhile, so that a later message
     /// finds it.
-    fn lookup(&self, target: Target<'_>, transport: Option<Transport>) -> Lookup;
+    ///
+    /// `sender`: whose message asks for it.
+    fn lookup(&self, target: Target<'_>, transport: Option<Transport>, sender: IpAddr) -> Lookup;
 
     /// Takes a message over. What goes wrong later is counted and logged there.
     ///
@@ -79,7 +88,7 @@ pub trait Outbox: Send + Sync {
 pub struct NoOutbox;
 
 impl Outbox for NoOutbox {
-    fn lookup(&self, _: Target<'_>, _: Option<Transport>) -> Lookup {
+    fn lookup(&self, _: Target<'_>, _: Option<Transport>, _: IpAddr) -> Lookup {
         Lookup::Failed
     }
 

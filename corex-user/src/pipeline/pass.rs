@@ -12,7 +12,10 @@ use corex_script::{
     Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose,
     SendError, SocketId, Target,
 };
-use corex_sip::{Transport, compose::SentBy};
+use corex_sip::{
+    SipView, Transport,
+    compose::{ReplyKeys, SentBy},
+};
 
 use super::{
     Egress, INITIAL_TTL, Inbound, Listener, Outbound, PipelineContext, TransmitError,
@@ -28,15 +31,18 @@ use crate::{
 /// Why the message wasn't sent; the last failure names the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
+    Forged,
     Unresolved,
     NoSocket,
     OwnSocket,
     Ttl,
     TooLong,
     Codec,
+    HookFailed,
     HookEmpty,
     HookTooLong,
     QueueFull,
+    NoConnection,
     NoTransport,
     Kernel,
 }
@@ -150,6 +156,7 @@ impl Pass<'_, '_> {
         encoded: &mut Vec<u8>,
     ) -> Result<bool, (Failure, SendError)> {
         let corex = &self.context.config.settings.corex;
+        let drops_on_failure = corex.drops_on_hook_failure;
         if !corex.network_io_intercept || !corex.intercept_send || self.in_hook {
             return Ok(false);
         }
@@ -178,7 +185,12 @@ impl Pass<'_, '_> {
                 return Ok(true);
             }
             HookOutcome::Unset => self.counters.hook_unset += 1,
-            HookOutcome::Failed => self.counters.hook_failed += 1,
+            HookOutcome::Failed => {
+                self.counters.hook_failed += 1;
+                if drops_on_failure {
+                    return Err((Failure::HookFailed, SendError::Hook));
+                }
+            }
             HookOutcome::Empty => return Err((Failure::HookEmpty, SendError::Hook)),
             HookOutcome::TooLong => return Err((Failure::HookTooLong, SendError::Hook)),
         }
@@ -287,8 +299,10 @@ impl Pass<'_, '_> {
             socket: hop.socket,
             local: hop.local,
             ttl,
+            sender: self.inbound.source.ip(),
             own: Arc::clone(&self.context.own),
             connection: out.connection,
+            is_reply: out.is_reply,
         };
         match self.context.outbox.submit(message) {
             Ok(()) => {
@@ -298,6 +312,7 @@ impl Pass<'_, '_> {
                 Ok(())
             }
             Err(error @ SendError::QueueFull) => Err((Failure::QueueFull, error)),
+            Err(error @ SendError::NoConnection) => Err((Failure::NoConnection, error)),
             Err(error) => Err((Failure::NoTransport, error)),
         }
     }
@@ -316,7 +331,8 @@ impl Host for Pass<'_, '_> {
         let (to, transport) = match to {
             Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
             Target::Name { secure, .. } => {
-                match self.context.outbox.lookup(to, transport) {
+                let sender = self.inbound.source.ip();
+                match self.context.outbox.lookup(to, transport, sender) {
                     // TLS keeps the name: the certificate must be for it.
                     Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
                     Lookup::Known(address, transport) => {
@@ -357,6 +373,17 @@ impl Host for Pass<'_, '_> {
             host,
             ip: hop.local.ip(),
             port: port.unwrap_or(listener.address.port()),
+        }
+    }
+
+    fn reply_keys(&self) -> Option<&ReplyKeys> {
+        self.context.reply_keys.as_ref()
+    }
+
+    fn check_reply(&mut self, reply: &SipView<'_>) -> Result<(), SendError> {
+        match self.reply_keys() {
+            Some(keys) if !keys.open(reply) => self.fail(Failure::Forged, SendError::Forged),
+            _ => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod codec;
 mod inline;
+mod replies;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::kernel::knobs::Knobs;
 use corex_script::SocketId;
-use corex_sip::{Transport, alias};
+use corex_sip::{Transport, alias, compose::ReplyKeys};
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
 const FULL_REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\n\
@@ -70,17 +71,20 @@ fn pipeline(text: &str) -> Pipeline {
         .listen
         .iter()
         .map(|l| Listener {
-            transport: l.transport,
-            address: SocketAddr::new(l.host.parse().unwrap(), l.port),
             advertise: l.advertise.clone(),
-            name: None,
+            ..Listener::new(
+                l.transport,
+                SocketAddr::new(l.host.parse().unwrap(), l.port),
+            )
         })
         .collect();
     let knobs = Knobs::on_heap();
     set_knobs(&knobs, &config.settings.corex);
     let context = PipelineContext {
         own: Arc::new(own_sockets(&listeners)),
-        aliases: alias::Table::new([], []),
+        aliases: alias::Table::new(&config.settings.alias, []),
+        reply_keys: (config.settings.corex.reply_check)
+            .then(|| ReplyKeys::of_bytes(b"the key of these tests")),
         config,
         listeners,
         knobs,
@@ -352,6 +356,46 @@ fn an_unset_or_integer_avp_leaves_the_message_as_it_was() {
         assert_eq!((counters.hook_unset, counters.sent), (2, 1));
         assert_eq!(egress.left[0].payload, REQUEST);
     }
+}
+
+/// A hook that fails on what comes in, or on what goes out.
+fn failing(direction: &str) -> String {
+    let fails = format!("if ({direction}is_incoming()) {{ $var(z) = 1 / $var(none); }}");
+    hooked(&format!("{fails} $avp(msg) = $mb;"))
+}
+
+#[test]
+fn what_the_hook_fails_on_goes_on_or_is_dropped_as_on_hook_failure_says() {
+    let drops = "modparam(\"corex\", \"on_hook_failure\", \"drop\")\n";
+    let passes = "modparam(\"corex\", \"on_hook_failure\", \"pass\")\n";
+    for direction in ["", "!"] {
+        let text = failing(direction);
+        for parameter in ["", passes] {
+            let mut egress = Recorder::default();
+            let counters = pass(&format!("{text}{parameter}"), REQUEST, &mut egress);
+            let counts = (
+                counters.sent,
+                counters.hook_failed,
+                counters.drop_hook_failed,
+            );
+            assert_eq!((counts, egress.left.len()), ((1, 1, 0), 1), "{direction}");
+        }
+        let counters = dropped(&format!("{text}{drops}"), REQUEST);
+        let counts = (counters.hook_failed, counters.drop_hook_failed);
+        assert_eq!(counts, (1, 1), "{direction}");
+    }
+}
+
+#[test]
+fn an_avp_that_the_script_leaves_unset_is_its_decision() {
+    let drops = "modparam(\"corex\", \"on_hook_failure\", \"drop\")\n";
+    let mut egress = Recorder::default();
+    let counters = pass(
+        &format!("{}{drops}", hooked("$var(x) = 1;")),
+        REQUEST,
+        &mut egress,
+    );
+    assert_eq!((counters.hook_unset, counters.sent), (2, 1));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct Call<'a> {
     pub params: &'a Params,
 }
 
-/// What runs a command. It must not block: front ends run it on the control runtime.
+/// What runs a command. It must not block: front ends run it on the runtime of remote control.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// Answers at once.

@@ -1,12 +1,13 @@
 //! What commands need to know of the running daemon, and may make it do.
 //!
 //! Plain data in, plain data out: nothing here knows of a front end. Methods are called on the
-//! control runtime and must be quick; those that wait return a future.
+//! runtime of remote control and must be quick; those that wait return a future.
 
 use std::time::{Duration, SystemTime};
 
 use super::later::Later;
 use crate::telemetry::{peers::Summary, trace::Traced};
+use corex_script::quarantine::HeldSender;
 
 /// The running daemon as commands see it.
 pub trait Daemon: Send + Sync {
@@ -26,8 +27,14 @@ pub trait Daemon: Send + Sync {
     fn books(&self) -> String;
     /// What was received from and sent to each peer.
     fn peers(&self) -> Summary;
+    /// Senders whose messages are kept from scripts in other languages, the longest held first.
+    fn quarantine(&self) -> Vec<HeldSender>;
+    /// Lets them go. Returns how many senders were known to have failed.
+    fn release_quarantine(&self) -> usize;
     /// The workers, once for each receive queue that they have.
     fn workers(&self) -> Vec<Worker>;
+    /// The interfaces that XDP programs are on, as they are now.
+    fn host(&self) -> Vec<HostInterface>;
     /// How much memory workers share.
     fn memory(&self) -> SharedMemory;
     /// Has the memory that workers share written to the log.
@@ -45,7 +52,7 @@ pub trait Daemon: Send + Sync {
 
     /// The hash tables, the one declared last first, as Kamailio lists them.
     fn tables(&self) -> Vec<Table>;
-    /// The entries of a table, at most `most`; `None`: there is no such table.
+    /// The entries of a table, at most `most`, and no more bytes than one answer may have; `None`: there is no such table.
     fn table_entries(&self, table: &str, most: usize) -> Option<Vec<TableEntry>>;
     /// One entry of a table.
     ///
@@ -78,6 +85,11 @@ pub trait Daemon: Send + Sync {
     /// # Errors
     /// Why the old one stays.
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>>;
+    /// Reads the scripts anew that a module brings; workers go on with them before their next call.
+    ///
+    /// # Errors
+    /// Why the old ones stay, where that is known at once.
+    fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>>;
     /// Waits for messages that a regular expression matches, before or after the hook: at most
     /// `most` of them, and no longer than `within`.
     ///
@@ -191,6 +203,8 @@ pub struct Worker {
     pub cpu: Option<u32>,
     /// The interface; empty with kernel sockets alone.
     pub interface: String,
+    /// That interface as it is now, as in [`HostInterface::state`]; empty as above.
+    pub link: String,
     /// The receive queue.
     pub queue: u32,
     /// `xdp` or `socket`.
@@ -207,6 +221,27 @@ pub struct Worker {
     pub drops: Vec<(String, u64)>,
     /// The share of time that it was busy, 0 to 1.
     pub busy: f64,
+}
+
+/// An interface that an XDP program is on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: String,
+    /// Its index when the program was attached.
+    pub index: u32,
+    /// `up`, `down`, `gone`; or `replaced` by another one of the same name.
+    pub state: String,
+    /// Largest IP packet, in bytes.
+    pub mtu: u32,
+    /// Its MAC.
+    pub mac: Option<String>,
+    /// Queues that AF_XDP sockets serve.
+    pub queues: u32,
+    /// How the program is attached: `native` or `skb`.
+    pub mode: String,
+    /// Addresses that are listened on, and the road of their packets: `AF_XDP` or `kernel socket`.
+    pub addresses: Vec<(String, String)>,
 }
 
 /// Memory that workers share, in bytes.

@@ -11,7 +11,10 @@ use super::{
     gauges::{QueueGauges, SocketTally, WorkerGauges},
     peers,
 };
-use corex_script::latency::{self, Histogram};
+use corex_script::{
+    latency::{self, Histogram},
+    run::tables::Use,
+};
 
 /// What an earlier corex left in inline mode.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +36,16 @@ pub struct InterfaceLine {
     pub index: u32,
     /// Name.
     pub name: String,
-    /// `native` or `skb`.
+    /// `native` or `skb`; `none` while it is gone.
     pub mode: String,
     /// Queues that are served by AF_XDP.
     pub queues: u32,
     /// Whether all of them are bound for zero copy.
     pub zero_copy: bool,
+    /// Why not, where the kernel was asked and refused.
+    pub zero_copy_refusal: Option<String>,
+    /// How often the program was attached to it again, as it had been removed and made anew.
+    pub reattached: u64,
 }
 
 /// A listen socket as the books show it.
@@ -76,6 +83,14 @@ pub struct QueueLine {
     pub zero_copy: bool,
     /// The values of [`QueueGauges`].
     pub gauges: Vec<u64>,
+}
+
+impl QueueLine {
+    /// Whether the NIC sends what it is given here, by the gauge of that name.
+    pub fn transmits(&self) -> bool {
+        let mut gauges = QueueGauges::NAMES.iter().zip(&self.gauges);
+        gauges.any(|(name, value)| *name == "transmits" && *value > 0)
+    }
 }
 
 /// How long the hooks of a kind took, on one way.
@@ -123,6 +138,8 @@ pub struct Books {
     pub streams_imbalance: i64,
     /// Calls into scripts of other languages: counters by language and name.
     pub languages: [(&'static str, Vec<(&'static str, u64)>); 2],
+    /// What workers share: how much of each table is used, by name.
+    pub tables: Vec<(String, Use)>,
     /// Log lines that a full queue cost.
     pub log_lines_dropped: usize,
 }
@@ -195,6 +212,10 @@ impl Books {
             let (names, values): (Vec<_>, Vec<_>) = list.iter().copied().unzip();
             add(group, &names, &values);
         }
+        for (table, used) in &self.tables {
+            let (names, values): (Vec<_>, Vec<_>) = used.rows().into_iter().unzip();
+            add(&format!("htable.{table}"), &names, &values);
+        }
         rows
     }
 
@@ -211,6 +232,8 @@ impl Books {
                 "mode": i.mode,
                 "queues": i.queues,
                 "zero_copy": i.zero_copy,
+                "zero_copy_refusal": i.zero_copy_refusal,
+                "reattached": i.reattached,
             })).collect::<Vec<_>>(),
             "sockets": self.sockets.iter().map(|s| {
                 let mut line = group(&SocketCounters::NAMES, &s.counters.values());
@@ -266,6 +289,11 @@ impl Books {
             "languages": Value::Object(self.languages.iter().map(|(language, counters)| {
                 let counters = counters.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
                 ((*language).to_owned(), Value::Object(counters.collect()))
+            }).collect()),
+            "tables": Value::Object(self.tables.iter().map(|(table, used)| {
+                let used = used.rows().into_iter();
+                let used = used.map(|(name, value)| (name.to_owned(), json!(value)));
+                (table.clone(), Value::Object(used.collect()))
             }).collect()),
             "imbalance": {
                 "kernel": self.kernel_imbalance(),
@@ -369,6 +397,7 @@ mod tests {
             streams: Vec::new(),
             streams_imbalance: 0,
             languages: [("lua", Vec::new()), ("perl", Vec::new())],
+            tables: Vec::new(),
             log_lines_dropped: 0,
         }
     }

@@ -38,6 +38,9 @@ gauges! {
         fill,
         /// Frames handed to the kernel to be sent and not given back yet.
         tx_in_flight,
+        /// 1: the NIC sends what it is given here. 0: it only receives, or has sent none of the frames
+        /// in flight within a second; messages leave by other queues or by kernel sockets.
+        transmits,
         /// Packets dropped so far as the receive ring was full.
         rx_ring_full,
         /// Packets dropped so far for want of a free frame, or as too long.

@@ -2,6 +2,7 @@
 //! never blocks a worker. When its queue is full, lines are dropped and counted.
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{self, IsTerminal as _, Write},
     path::PathBuf,
@@ -20,6 +21,10 @@ use corex_script::settings::LogSettings;
 
 /// Lines waiting for the writer at most.
 const QUEUE: usize = 8192;
+/// Bytes of a line at most; what is beyond is left out.
+const LONGEST: usize = 16 << 10;
+/// What stands at the end of a line that was too long.
+const CUT: &str = "… (cut)\n";
 
 /// The running log. Its drop writes what is queued, and ends it.
 pub struct Log {
@@ -113,6 +118,37 @@ fn severity(metadata: &Metadata<'_>) -> Severity {
     }
 }
 
+/// A line, cut where it is too long: messages that scripts log may be.
+fn cut(line: &[u8]) -> Cow<'_, [u8]> {
+    match line.get(..LONGEST) {
+        Some(begin) if line.len() > LONGEST => Cow::Owned([begin, CUT.as_bytes()].concat()),
+        _ => Cow::Borrowed(line),
+    }
+}
+
+/// Cuts lines.
+#[derive(Clone)]
+struct Cutter(NonBlocking);
+
+impl Write for Cutter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(&cut(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Cutter {
+    type Writer = Cutter;
+
+    fn make_writer(&'a self) -> Cutter {
+        self.clone()
+    }
+}
+
 /// Puts the severity in front of each line, for [`Syslog`].
 struct Marked {
     severity: Severity,
@@ -121,7 +157,7 @@ struct Marked {
 
 impl Write for Marked {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let marked = [&[self.severity as u8], line].concat();
+        let marked = [&[self.severity as u8], &*cut(line)].concat();
         self.to.write_all(&marked)?;
         Ok(line.len())
     }
@@ -179,7 +215,7 @@ pub fn start(debug: i64, settings: &LogSettings) -> Log {
         registry.with(lines.with_writer(Marker(writer))).try_init()
     } else {
         let lines = lines.with_ansi(io::stderr().is_terminal());
-        registry.with(lines.with_writer(writer)).try_init()
+        registry.with(lines.with_writer(Cutter(writer))).try_init()
     };
     Log {
         dropped,
@@ -230,6 +266,23 @@ mod tests {
         let severities: Vec<u8> = read.iter().map(|(severity, _)| *severity).collect();
         assert_eq!(severities, [1, 2, 2, 2, 3, 4, 5, 6, 7]);
         assert_eq!(read[4].1, "ERROR level -1\n");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut() {
+        let lines = Lines::default();
+        let (writer, guard) = NonBlockingBuilder::default().finish(lines.clone());
+        let layer = fmt::layer().without_time().with_target(false);
+        let layer = layer.with_ansi(false).with_writer(Cutter(writer));
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            write(2, "x".repeat(2 * LONGEST));
+            write(2, "short");
+        });
+        drop(guard);
+        let lines = lines.0.lock().unwrap().clone();
+        assert_eq!(lines[0].len(), LONGEST + CUT.len());
+        assert!(lines[0].ends_with(CUT.as_bytes()));
+        assert_eq!(lines[1], b" INFO short\n");
     }
 
     #[test]

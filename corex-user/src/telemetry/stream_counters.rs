@@ -43,6 +43,16 @@ stream_counters! {
     messages_in,
     /// Keep-alives answered.
     pings,
+    /// Messages that went to an address whose time was over, as no name server answered.
+    dns_stale,
+    /// Names asked for again ahead, before their time was over.
+    dns_refreshed,
+    /// Names not looked up, as there are too many.
+    dns_refused,
+    /// Names not looked up, as there are too many of their zone.
+    dns_refused_zone,
+    /// Names not looked up, as there are too many for this sender.
+    dns_refused_source,
     /// Messages handed over to be sent.
     queued,
     /// Messages written to a connection, or sent to the address that their name had.
@@ -51,6 +61,8 @@ stream_counters! {
     drop_unresolved,
     /// Their name led to where corex itself listens.
     drop_send_self,
+    /// Replies to a name whose connection is gone: none is opened for replies.
+    drop_no_connection,
     /// The connection didn't come about.
     drop_connect,
     /// The connection ended before they were written.

@@ -93,7 +93,7 @@ fn host() -> HostTables {
     HostTables {
         macs: OWN_MACS.map(mac).into(),
         addresses: locals.into_iter().chain(others).collect(),
-        overflow: Vec::new(),
+        ..HostTables::default()
     }
 }
 
@@ -110,13 +110,13 @@ fn configure(object: &mut Object, log: bool) {
 
 /// Runs one frame; returns the action and what the counters gained.
 fn run(object: &mut Object, frame: &[u8]) -> (u32, KernelCounters) {
-    let before = object.counters().unwrap();
+    let before = object.counters();
     let options = TestRunOptions {
         data_in: Some(frame),
         ..TestRunOptions::new()
     };
     let result = object.program().unwrap().test_run(options).unwrap();
-    let after = object.counters().unwrap();
+    let after = object.counters();
     (result.return_value, counted(&before, &after))
 }
 

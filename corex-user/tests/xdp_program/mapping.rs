@@ -15,7 +15,7 @@
 //! | `Ok` | `Err(Malformed)` | `pass_malformed` |
 //! | `Ok` | `Err(NotUdp)` | `pass_not_udp` |
 //! | `Ok` | `Err(Fragment)` | of UDP, or of what may be UDP behind other extension headers: by address `pass_fragment`, `…_foreign_mac`, `…_martian`, `…_too_long`, `steered`; `pass_malformed` for a first one without ports; else `pass_not_udp` |
-//! | `Err(NotIp)`, `Err(VlanDepth)` | | `pass_not_ip`, `pass_vlan_depth` |
+//! | `Err(NotIp)`, `Err(VlanDepth)` | | `pass_not_ip`, `pass_vlan_depth`; the latter with "closed" `drop_vlan_depth` |
 //! | `Err(ExtHeader)`, `Err(Malformed)` | | see below |
 //!
 //! `View` refuses a packet that its frame doesn't hold, or whose headers exceed it, before all
@@ -89,6 +89,20 @@ fn is_martian(address: IpAddr) -> bool {
         }
     };
     is_special || is_local(address) || address == parsed(SUBNET_BROADCAST)
+}
+
+/// Whether the stack takes nothing from this address, as its settings are here.
+fn is_refused(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || is_local(address)
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_multicast() || ip.to_ipv4_mapped().is_some(),
+    }
 }
 
 fn parsed(text: &str) -> IpAddr {
@@ -166,11 +180,14 @@ pub fn by_view(frame: &[u8], is_closed: bool) -> Vec<Verdict> {
     let malformed = Counted("pass_malformed");
     match View::parse(frame) {
         Ok(view) => vec![shown(&view, frame, is_closed, is_too_long(frame))],
+        Err(ParseError::VlanDepth) if is_closed => vec![Counted("drop_vlan_depth")],
         Err(error @ (ParseError::NotIp | ParseError::VlanDepth)) => vec![Counted(passed(error))],
         Err(_) => {
             let Some((longer, dst)) = lengthened(frame) else {
                 return vec![malformed];
             };
+            // Where the frame alone is too short, the packet's own length counts.
+            let longer = completed(frame).unwrap_or(longer);
             let verdict = match View::parse(&longer) {
                 Ok(view) => shown(&view, &longer, is_closed, is_too_long(frame)),
                 Err(ParseError::ExtHeader) if is_closed && is_protected(dst) => {
@@ -191,7 +208,7 @@ fn shown(view: &View, frame: &[u8], is_closed: bool, is_too_long: bool) -> Verdi
     let steered = |bytes| {
         if is_foreign {
             or_drop("pass_foreign_mac", "drop_foreign_mac")
-        } else if is_martian(view.src) {
+        } else if is_martian(view.src) && (is_closed || is_refused(view.src)) {
             or_drop("pass_martian", "drop_martian")
         } else if is_too_long {
             or_drop("pass_too_long", "drop_too_long")
@@ -251,6 +268,18 @@ fn lengthened(frame: &[u8]) -> Option<(Vec<u8>, IpAddr)> {
     Some((longer, dst))
 }
 
+/// The frame with all of its packet, filled with zeros. `None` where headers exceed the packet.
+fn completed(frame: &[u8]) -> Option<Vec<u8>> {
+    let mut longer = frame.to_vec();
+    longer.resize(frame.len() + MAX_IP_LEN + IPV6_LEN, 0);
+    let end = View::parse(&longer).ok()?.ip_end;
+    // One without a length has no more than its frame.
+    (end < longer.len()).then(|| {
+        longer.truncate(end);
+        longer
+    })
+}
+
 /// Whether what `parse` says of a frame is what `View` shows; `parse` leaves more to the kernel.
 pub fn same_in_user_space(frame: &[u8]) -> Result<(), TestCaseError> {
     let is_same = match (parse(frame), View::parse(frame)) {
@@ -296,6 +325,10 @@ fn ip_end(frame: &[u8], datagram: &UdpFrame) -> usize {
     let word = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     match datagram.src.is_ipv4() {
         true => datagram.l3 + word(datagram.l3 + 2),
-        false => datagram.l3 + IPV6_LEN + word(datagram.l3 + 4),
+        false => match (word(datagram.l3 + 4), frame[datagram.l3 + 6]) {
+            // Linux takes it for the rest of the frame.
+            (0, HOP_BY_HOP) => frame.len(),
+            (len, _) => datagram.l3 + IPV6_LEN + len,
+        },
     }
 }

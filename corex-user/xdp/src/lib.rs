@@ -7,10 +7,14 @@
 //! - ring indices wrap, and descriptors that come from the kernel are checked before they
 //!   become a `Frame` again.
 
+mod flight;
+mod progress;
 mod ring;
 mod socket;
 mod sys;
 mod umem;
 
-pub use socket::{Bound, QueueSocket, RING_SIZE, Statistics, XskError, open};
+pub use flight::Departed;
+pub use progress::Change;
+pub use socket::{Bound, QueueSocket, RING_SIZE, Statistics, UnboundSocket, XskError, join, open};
 pub use umem::{Frame, FramePool, Umem};

@@ -98,6 +98,24 @@ impl<T: Copy> Producer<T> {
         self.next.wrapping_sub(taken)
     }
 
+    /// The entries that the kernel has not taken, in order.
+    pub fn untaken(&self) -> impl Iterator<Item = T> + '_ {
+        let pending = self.pending();
+        (0..pending).map(move |back| self.look(self.next.wrapping_sub(pending).wrapping_add(back)))
+    }
+
+    /// The last entry that the kernel has taken, if it has not been overwritten.
+    pub fn last_taken(&self) -> Option<T> {
+        let pending = self.pending();
+        (pending < self.memory.size)
+            .then(|| self.look(self.next.wrapping_sub(pending).wrapping_sub(1)))
+    }
+
+    fn look(&self, index: u32) -> T {
+        // SAFETY: an entry of this ring, written by us or zero; the kernel doesn't write it.
+        unsafe { self.memory.entry(index).read() }
+    }
+
     /// Publishes what was pushed.
     pub fn submit(&mut self) {
         self.memory
@@ -234,6 +252,23 @@ mod tests {
         assert_eq!(producer.push(4), Err(4), "popped, but not released yet");
         consumer.release();
         assert_eq!(producer.push(4), Ok(()));
+    }
+
+    #[test]
+    fn what_is_taken_and_what_is_not_can_be_looked_at() {
+        let mut fake = Fake::new(4, u32::MAX - 1);
+        let (mut producer, mut consumer) = fake.ends();
+        for entry in 1..=4 {
+            producer.push(entry).unwrap();
+        }
+        producer.submit();
+        assert_eq!(producer.last_taken(), None, "the ring is full of others");
+        assert_eq!((consumer.pop(), consumer.pop()), (Some(1), Some(2)));
+        consumer.release();
+        assert_eq!(producer.last_taken(), Some(2));
+        assert_eq!(producer.untaken().collect::<Vec<_>>(), [3, 4]);
+        producer.push(5).unwrap();
+        assert_eq!(producer.untaken().collect::<Vec<_>>(), [3, 4, 5]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::{
 };
 
 use super::{
+    flight::{Departed, Flight},
+    progress::{Change, Progress},
     ring::{Consumer, Producer, RingMemory},
     sys::{self, Mapping},
     umem::{Frame, FramePool, Umem},
@@ -50,6 +52,9 @@ pub struct Bound {
     pub queue: u32,
     /// The NIC writes into the packet memory itself.
     pub zero_copy: bool,
+    /// Why the kernel refused zero copy (errno, as bind(2) gave it). `None`: it didn't, or wasn't
+    /// asked.
+    pub refusal: Option<i32>,
 }
 
 /// Packets that the kernel dropped on this socket although XDP had steered them.
@@ -68,7 +73,8 @@ pub struct QueueSocket {
     fill: Producer<u64>,
     completion: Consumer<u64>,
     /// Frames handed to the transmit ring and not completed yet.
-    in_flight: u32,
+    flight: Flight,
+    progress: Progress,
     bound: Bound,
     fd: OwnedFd,
     /// The rings' memory; dropped after the rings.
@@ -77,7 +83,7 @@ pub struct QueueSocket {
 
 /// How long a queue may stay busy. The kernel lets go of the queue of a process that has ended some
 /// time after it has closed the process's descriptors.
-const RELEASE: Duration = Duration::from_secs(1);
+const RELEASE: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -96,11 +102,34 @@ fn when_released(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A socket that isn't bound yet. Making it is what takes privileges: binding it takes none.
+#[derive(Debug)]
+pub struct UnboundSocket(OwnedFd);
+
+impl UnboundSocket {
+    /// Makes one; needs CAP_NET_RAW.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn new() -> Result<Self, XskError> {
+        let fd = step("AF_XDP socket", sys::xsk_socket())?;
+        // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
+        // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
+        let size: libc::c_int = 16 << 20;
+        let set = |name| sys::set_option(fd.as_fd(), libc::SOL_SOCKET, name, &size);
+        if set(libc::SO_SNDBUFFORCE).is_err() {
+            step("send buffer", set(libc::SO_SNDBUF))?;
+        }
+        Ok(Self(fd))
+    }
+}
+
 /// Opens a worker's sockets, one for each of `queues` (interface index, queue), all over the
 /// same packet memory so that a frame received on one can be sent by another. Fill rings are
 /// filled from `pool` before the bind, evenly.
 ///
-/// `copy` forces copy mode; otherwise zero copy is used where every driver concerned can.
+/// `copy` forces copy mode; otherwise zero copy is asked for, and what the kernel answers is in
+/// [`Bound`].
 ///
 /// # Errors
 /// The first step that failed, with the kernel's reason.
@@ -114,23 +143,48 @@ pub fn open(
     let mut sockets: Vec<QueueSocket> = Vec::with_capacity(queues.len());
     for &(ifindex, queue) in queues {
         let owner = sockets.first().map(|first| first.fd.as_raw_fd());
-        let socket = QueueSocket::open(umem, pool, share, ifindex, queue, copy, owner)?;
+        let unbound = UnboundSocket::new()?;
+        let mut socket =
+            QueueSocket::bind(unbound, umem, pool, share, (ifindex, queue), copy, owner)?;
+        if let Some(first) = sockets.first() {
+            socket.bound.refusal = first.bound.refusal;
+        }
         sockets.push(socket);
     }
     Ok(sockets)
 }
 
+/// Binds one more socket, to `queue` (interface index, queue), over the packet memory that
+/// `sockets` have already; in the mode that they have. It gets `frames` of the pool's at most.
+///
+/// # Errors
+/// The first step that failed, with the kernel's reason.
+pub fn join(
+    sockets: &mut Vec<QueueSocket>,
+    umem: &Umem,
+    pool: &mut FramePool,
+    unbound: UnboundSocket,
+    queue: (u32, u32),
+    frames: usize,
+) -> Result<(), XskError> {
+    let owner = sockets.first().map(|first| first.fd.as_raw_fd());
+    let share = frames.min(RING_SIZE as usize);
+    sockets.push(QueueSocket::bind(
+        unbound, umem, pool, share, queue, false, owner,
+    )?);
+    Ok(())
+}
+
 impl QueueSocket {
-    fn open(
+    fn bind(
+        UnboundSocket(fd): UnboundSocket,
         umem: &Umem,
         pool: &mut FramePool,
         fill_frames: usize,
-        ifindex: u32,
-        queue: u32,
+        (ifindex, queue): (u32, u32),
         copy: bool,
         umem_owner: Option<i32>,
     ) -> Result<Self, XskError> {
-        let fd = step("AF_XDP socket", sys::xsk_socket())?;
         let option = |name, what| {
             step(
                 what,
@@ -179,11 +233,13 @@ impl QueueSocket {
                 tx: Producer::new(tx),
                 fill: Producer::new(fill),
                 completion: Consumer::new(completion),
-                in_flight: 0,
+                flight: Flight::new(umem.chunks()),
+                progress: Progress::default(),
                 bound: Bound {
                     ifindex,
                     queue,
                     zero_copy: false,
+                    refusal: None,
                 },
                 fd,
                 _mappings: [fill_memory, completion_memory, rx_memory, tx_memory],
@@ -195,36 +251,25 @@ impl QueueSocket {
             socket.refill(umem, pool, frame);
         }
         socket.fill.submit();
-        let flags = match umem_owner {
-            // The kernel takes the owner's flags.
-            Some(_) => libc::XDP_SHARED_UMEM,
-            None if copy => libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP,
-            None => libc::XDP_USE_NEED_WAKEUP,
+        let bind = |flags| {
+            let bind = || sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner);
+            when_released(bind)
         };
-        let bind = || sys::bind(socket.fd.as_fd(), ifindex, queue, flags, umem_owner);
-        step("bind to the queue", when_released(bind))?;
+        let bound = match umem_owner {
+            // The kernel takes the owner's flags.
+            Some(_) => bind(libc::XDP_SHARED_UMEM),
+            None if copy => bind(libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP),
+            // Asked for by itself, since a kernel that may choose doesn't say why it copies.
+            None => match bind(libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP) {
+                Err(error) if error.raw_os_error() != Some(libc::EBUSY) => {
+                    socket.bound.refusal = error.raw_os_error();
+                    bind(libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP)
+                }
+                outcome => outcome,
+            },
+        };
+        step("bind to the queue", bound)?;
         socket.bound.zero_copy = step("bind options", sys::is_zero_copy(socket.fd.as_fd()))?;
-        // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
-        // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
-        let send_buffer: libc::c_int = 16 << 20;
-        if sys::set_option(
-            socket.fd.as_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUFFORCE,
-            &send_buffer,
-        )
-        .is_err()
-        {
-            step(
-                "send buffer",
-                sys::set_option(
-                    socket.fd.as_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_SNDBUF,
-                    &send_buffer,
-                ),
-            )?;
-        }
         Ok(socket)
     }
 
@@ -270,13 +315,33 @@ impl QueueSocket {
         }
     }
 
-    /// Queues a packet for transmission; gives the frame back when the ring is full.
-    pub fn transmit(&mut self, umem: &Umem, frame: Frame) -> Result<(), Frame> {
+    /// Queues a packet for transmission, and says by what name it can be [marked](Self::mark);
+    /// gives the frame back when the ring is full.
+    pub fn transmit(&mut self, umem: &Umem, frame: Frame) -> Result<Departed, Frame> {
         if self.tx.push(umem.descriptor(&frame)).is_err() {
             return Err(frame);
         }
-        self.in_flight += 1;
-        Ok(())
+        Ok(self.flight.depart(&frame))
+    }
+
+    /// Writes on a frame what it is to the sender, for [`Self::take_marks`] to tell.
+    pub fn mark(&mut self, departed: Departed, mark: u8) {
+        self.flight.mark(departed, mark);
+    }
+
+    /// The marks of all frames that the kernel was given to send and hasn't given back. Each is
+    /// told once.
+    pub fn take_marks(&mut self) -> impl Iterator<Item = u8> + '_ {
+        self.flight.take_marks()
+    }
+
+    /// The marks of the frames that the kernel hasn't even taken out of the transmit ring. Each is
+    /// told once.
+    pub fn take_untaken_marks<'a>(&'a mut self, umem: &'a Umem) -> impl Iterator<Item = u8> + 'a {
+        let flight = &mut self.flight;
+        self.tx.untaken().filter_map(move |descriptor| {
+            flight.take_mark(&umem.frame_from_kernel(descriptor.addr, 0)?)
+        })
     }
 
     /// Whether the transmit ring takes another packet.
@@ -284,35 +349,66 @@ impl QueueSocket {
         self.tx.free(1) > 0
     }
 
-    /// Publishes queued packets and wakes the kernel if it asks. Returns whether it did.
-    pub fn flush_transmit(&mut self) -> bool {
-        self.tx.submit();
-        let kick = self.tx.pending() > 0 && self.tx.needs_wakeup();
-        if kick {
-            sys::kick_tx(self.fd.as_fd());
-        }
-        kick
+    /// Whether the NIC sends, as far as is known: it isn't [stuck](Self::is_stuck), nor has it held
+    /// on to its frames for a tenth of a second.
+    pub fn takes_more(&self) -> bool {
+        self.progress.takes_more()
     }
 
-    /// Takes transmitted frames back into the pool.
-    pub fn complete(&mut self, umem: &Umem, pool: &mut FramePool) {
+    /// Whether the NIC has held on to its frames for a second, and to some of them since.
+    pub fn is_stuck(&self) -> bool {
+        self.progress.is_stuck()
+    }
+
+    /// Publishes queued packets and wakes the kernel if it asks. Returns whether it did. `refused`
+    /// is called with the mark of each packet that the device didn't take.
+    pub fn flush_transmit(&mut self, umem: &Umem, mut refused: impl FnMut(Option<u8>)) -> bool {
+        self.tx.submit();
+        if self.is_stuck() {
+            return false;
+        }
+        let mut kicked = false;
+        let mut pending = self.tx.pending();
+        while pending > 0 && self.tx.needs_wakeup() {
+            kicked = true;
+            let is_refused = sys::kick_tx(self.fd.as_fd()) && !self.bound.zero_copy;
+            let left = self.tx.pending();
+            if !is_refused || left == pending {
+                break;
+            }
+            pending = left;
+            let frame = self.tx.last_taken();
+            let frame = frame.and_then(|last| umem.frame_from_kernel(last.addr, 0));
+            refused(frame.and_then(|frame| self.flight.take_mark(&frame)));
+        }
+        kicked
+    }
+
+    /// Takes transmitted frames back into the pool, and tells whether the NIC is found to be stuck,
+    /// or not to be any more.
+    pub fn complete(&mut self, umem: &Umem, pool: &mut FramePool) -> Option<Change> {
+        let mut completed = 0;
         while let Some(addr) = self.completion.pop() {
-            self.in_flight = self.in_flight.saturating_sub(1);
+            completed += 1;
             if let Some(frame) = umem.frame_from_kernel(addr, 0) {
+                self.flight.arrive(&frame);
                 pool.put(frame);
             }
         }
         self.completion.release();
+        let in_flight = self.flight.count();
+        self.progress.look(completed, in_flight, Instant::now)
     }
 
-    /// Whether packets wait in the transmit ring, because the kernel took only some.
+    /// Whether packets wait in the transmit ring, because the kernel took only some, and are worth
+    /// another wake-up.
     pub fn has_backlog(&self) -> bool {
-        self.tx.pending() > 0
+        !self.is_stuck() && self.tx.pending() > 0
     }
 
     /// Frames handed to the kernel and not given back yet.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight
+        self.flight.count()
     }
 
     /// Received packets that wait to be taken.

@@ -103,11 +103,12 @@ pub fn bind(
     .map(drop)
 }
 
-/// Wakes the transmit side. EAGAIN, EBUSY, ENOBUFS and ENETDOWN are normal: what is in the
-/// ring stays there and goes with the next wake-up.
-pub fn kick_tx(fd: BorrowedFd<'_>) {
+/// Wakes the transmit side. EAGAIN, ENOBUFS and ENETDOWN are normal: what is in the ring stays
+/// there and goes with the next wake-up. Returns whether the kernel says EBUSY: in copy mode it has
+/// then taken a frame that the device didn't (xsk_generic_xmit(), NET_XMIT_DROP).
+pub fn kick_tx(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: a null buffer of length 0; the errors are explained above.
-    unsafe {
+    let ret = unsafe {
         libc::sendto(
             fd.as_raw_fd(),
             ptr::null(),
@@ -117,6 +118,7 @@ pub fn kick_tx(fd: BorrowedFd<'_>) {
             0,
         )
     };
+    ret < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EBUSY)
 }
 
 /// Wakes the receive side, when the fill ring's flag asks for it.

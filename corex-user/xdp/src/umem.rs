@@ -25,6 +25,11 @@ impl Frame {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+
+    /// The chunk's number.
+    pub(crate) fn chunk(&self) -> u32 {
+        self.chunk
+    }
 }
 
 /// Memory that the NIC, the kernel and one worker share, cut into chunks of equal size.
@@ -77,6 +82,10 @@ impl Umem {
 
     pub(crate) fn chunk_size(&self) -> u32 {
         self.chunk_size
+    }
+
+    pub(crate) fn chunks(&self) -> u32 {
+        self.chunks
     }
 
     /// The longest packet that a frame holds.

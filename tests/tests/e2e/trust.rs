@@ -468,3 +468,104 @@ fn inline_mode_takes_no_more_than_the_stack_and_closed_lets_nothing_past_the_hoo
     }
     Ok(())
 }
+
+/// The checksum of a UDP datagram whose length field is set to 0 and whose length is another.
+fn without_udp_length(frame: &mut [u8], udp: usize) {
+    let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    // RFC 1624, equation 3.
+    let sum = u32::from(!word(udp + 6)) + u32::from(!word(udp + 4));
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[udp + 4..udp + 6].fill(0);
+    frame[udp + 6..udp + 8].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// What the stack delivers though it is odd: over IPv6 without lengths and from any source, over IPv4
+/// from what it doesn't take for martian where `rp_filter` is 0, with tags that name no VLAN.
+#[test]
+fn what_the_stack_delivers_meets_the_hook() -> Result<()> {
+    const IPV6: usize = 14 + 40;
+    let closed = "modparam(\"corex\", \"on_failure\", \"closed\")";
+    for (parameters, is_closed) in [("", false), (closed, true)] {
+        let lab = Inline::new()?;
+        let work = WorkDir::new()?;
+        for interface in ["all", "eth0"] {
+            lab.server
+                .sysctl(&format!("net.ipv4.conf.{interface}.rp_filter"), "0")?;
+        }
+        let servers = [Inline::SERVER.sip(), Inline::SERVER.sip6()];
+        let sockets = [lab.server.udp(servers[0])?, lab.server.udp(servers[1])?];
+        let text = config::inline(&servers, parameters, &config::mark());
+        let config = work.write("corex.cfg", text)?;
+        let corex = CorexOptions::new(&config).interface("eth0").start(
+            &lab.server,
+            work.path(),
+            "corex",
+        )?;
+        let raw = RawSocket::open(&lab.internet, "s")?;
+        let (mac, from) = (lab.server.mac("eth0")?, lab.internet.mac("s")?);
+        let frame = |to: SocketAddr, source: &str, name: &str| -> Result<Frame> {
+            let source = SocketAddr::new(source.parse()?, PORT);
+            Ok(Frame::udp((from, source), (mac, to), &request(name)))
+        };
+        let device = Inline::DEVICE;
+        let (v4, v6) = (device.v4.to_string(), device.v6.to_string());
+        let mut frames = Vec::new();
+        let mut no_udp_length = frame(servers[1], &v6, "no-udp-length")?.build();
+        without_udp_length(&mut no_udp_length, IPV6);
+        frames.push(no_udp_length);
+        let mut options = frame(servers[1], &v6, "no-ip-length")?;
+        options.extensions = vec![0];
+        let mut no_ip_length = options.build();
+        no_ip_length[14 + 4..14 + 6].fill(0);
+        frames.push(no_ip_length);
+        for source in ["0.1.2.3", "10.0.2.255"] {
+            frames.push(frame(servers[0], source, &format!("from-{source}"))?.build());
+        }
+        for source in ["::".to_owned(), Inline::SERVER.v6.to_string()] {
+            frames.push(frame(servers[1], &source, &format!("from-{source}"))?.build());
+        }
+        if is_closed {
+            let mut tagged = frame(servers[0], &v4, "tagged")?;
+            tagged.vlans = vec![(0x8100, 0); 3];
+            frames.push(tagged.build());
+        }
+        for frame in &frames {
+            raw.send(frame)?;
+        }
+        let mut names = BTreeSet::new();
+        for (server, source) in servers.into_iter().zip([&v4, &v6]) {
+            raw.send(&frame(server, source, "ordinary")?.build())?;
+        }
+        for socket in &sockets {
+            socket.set_read_timeout(Some(SECOND))?;
+            let mut buffer = [0; 2048];
+            while let Ok(len) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..len]);
+                ensure!(text.ends_with(MARK), "past the hook: {text}");
+                let name = text.split("Call-ID: ").nth(1).context("no Call-ID")?;
+                names.insert(
+                    name.split_whitespace()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
+            }
+        }
+        let mut expected = BTreeSet::from(["ordinary", "no-udp-length", "no-ip-length"]);
+        if !is_closed {
+            expected.extend(["from-0.1.2.3", "from-10.0.2.255", "from-::"]);
+            expected.insert("from-fd00:0:0:2::2");
+        }
+        let expected: BTreeSet<String> = expected.into_iter().map(str::to_owned).collect();
+        ensure!(names == expected, "{parameters}: {names:?}");
+        let books = corex.stop()?;
+        let dropped = if is_closed { (4, 1) } else { (0, 0) };
+        let counted = (
+            books.get("kernel.dropped.martian"),
+            books.get("kernel.dropped.vlan_depth"),
+        );
+        ensure!(counted == dropped, "{counted:?}");
+        books.check_balance()?;
+    }
+    Ok(())
+}

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    net::{SocketAddr, UdpSocket},
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Result, ensure};
 use corex_lab::{
     Corex, Frame, ObservedBooks, RawSocket, WorkDir,
-    capture::Capture,
+    capture::{Capture, Captured},
     config::Family,
     corex::CorexOptions,
     frame::Mac,
@@ -357,6 +358,69 @@ fn a_loop_between_two_hosts_ends() -> Result<()> {
             books[0].0,
             books[1].0
         );
+    }
+    Ok(())
+}
+
+/// The type of service of the packets that a host sends by TCP over IPv4.
+fn tcp_services(frames: &[Captured], source: SocketAddr) -> Vec<u8> {
+    let IpAddr::V4(source) = source.ip() else {
+        return Vec::new();
+    };
+    let is_ours = |bytes: &[u8]| {
+        bytes.get(12..14) == Some(&[8, 0][..])
+            && bytes.get(23) == Some(&6)
+            && bytes.get(26..30) == Some(&source.octets()[..])
+    };
+    let all = frames.iter().map(|seen| &seen.frame.bytes);
+    all.filter(|bytes| is_ours(bytes))
+        .filter_map(|bytes| bytes.get(15).copied())
+        .collect()
+}
+
+#[test]
+fn tcp_has_the_same_type_of_service_as_datagrams_both_ways() -> Result<()> {
+    for engine in ENGINES {
+        for (parameter, tos) in [("", 0), ("tos=0xb9", 0xb8)] {
+            let (work, chain) = (WorkDir::new()?, Chain::new()?);
+            let [user, from, to] = [Chain::A_USER, Chain::A_WIRE, Chain::B_WIRE].map(|it| it.sip());
+            let config = work.write(
+                "corex.cfg",
+                format!(
+                    "listen=tcp:{user}\nlisten=tcp:{from}\n{parameter}\nloadmodule \"corex.so\"\n\
+                     loadmodule \"sl.so\"\n\
+                     request_route {{ send_tcp(\"{to}\"); sl_send_reply(\"200\", \"OK\"); }}\n"
+                ),
+            )?;
+            let corex = CorexOptions::new(&config)
+                .interface("user")
+                .interface("wire")
+                .engine(engine)
+                .start(&chain.a, work.path(), "corex")?;
+            let callee = chain.b.enter(|| Ok(TcpListener::bind(to)?))?;
+            let accepted = Capture::start(&chain.uac, "eth0")?;
+            let opened = Capture::start(&chain.internet, "a")?;
+            let mut caller = chain.uac.enter(|| Ok(TcpStream::connect(user)?))?;
+            let text = "OPTIONS sip:x@10.0.2.2 SIP/2.0\r\n\
+                Via: SIP/2.0/TCP 10.0.1.2:5060;branch=z9hG4bK1\r\n\
+                From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
+                Content-Length: 0\r\n\r\n";
+            caller.write_all(text.as_bytes())?;
+            let (mut callee, _) = callee.accept()?;
+            for stream in [&mut callee, &mut caller] {
+                stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                ensure!(stream.read(&mut [0; 2048])? > 0);
+            }
+            let (accepted, opened) = (accepted.stop()?, opened.stop()?);
+            for (frames, source) in [(&accepted, user), (&opened, from)] {
+                let services = tcp_services(frames, source);
+                ensure!(
+                    services.len() >= 2 && services.iter().all(|it| *it == tos),
+                    "{engine}, {parameter}, from {source}: {services:x?}"
+                );
+            }
+            corex.stop()?.check_balance()?;
+        }
     }
     Ok(())
 }

@@ -143,6 +143,28 @@ fn what_is_the_kernels_to_handle_says_why() {
     assert!(parse(&with(&v4, 20, 0)).is_ok(), "DF is not required");
 }
 
+/// As Linux takes them: see ip6_rcv_core() and udp6_lib_rcv().
+#[test]
+fn over_ipv6_a_udp_length_of_zero_and_an_ip_length_of_zero_before_options_mean_the_rest() {
+    let v6 = frame(&v6(), b"abcd");
+    let mut padded = with(&v6, 59, 0);
+    padded.extend([0; 9]);
+    let rest_of_packet = parse(&padded).unwrap();
+    assert_eq!(rest_of_packet.payload(&padded), b"abcd");
+    // Hop-by-hop options: PadN.
+    let mut options = v6.clone();
+    options.splice(54..54, [17, 0, 1, 4, 0, 0, 0, 0]);
+    options[20] = 0;
+    options[18..20].fill(0);
+    let by_udp = parse(&options).unwrap();
+    assert_eq!(by_udp.payload(&options), b"abcd");
+    let both = with(&options, 67, 0);
+    assert_eq!(parse(&both).unwrap().payload(&both), b"abcd");
+    assert_eq!(View::parse(&both).unwrap().udp(&both), parse(&both));
+    // Without the options there is nothing behind the header.
+    assert_eq!(parse(&with(&v6, 19, 0)), Err(ParseError::Malformed));
+}
+
 #[test]
 fn lengths_that_lie_are_malformed() {
     let v4 = frame(&v4(), b"abcd");
@@ -160,7 +182,8 @@ fn lengths_that_lie_are_malformed() {
         with(&v6, 59, 13),
         // UDP length below its header.
         with(&v4, 39, 7),
-        with(&v6, 59, 0),
+        with(&v4, 39, 0),
+        with(&v6, 59, 7),
         v4[..v4.len() - 1].to_vec(),
         v6[..v6.len() - 1].to_vec(),
     ] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::names::Names;
 use super::{Checker, Pool};
 use crate::function::{Module, Modules};
-use crate::run::program::{Expr, Lvalue, Pv, RouteId, Transformation};
+use crate::run::node::{Expr, Lvalue, Pv, RouteId, Transformation};
 use crate::run::value::Source;
 use crate::run::{MakeCompiler, Signature, TextCompiler};
 use crate::settings::Settings;

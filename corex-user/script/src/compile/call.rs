@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::function::{Constant, ConstantCall, Function, Param, ParamKind};
 use crate::nearest::nearest;
-use crate::run::program::{Arg, Call, Expr, Lvalue, Transformation};
+use crate::run::node::{Arg, Call, Expr, Lvalue, Transformation};
 use crate::run::value::Value;
 use crate::syntax::ast::{self, ExprKind, Node, UnaryOp};
 use crate::syntax::diag::Diagnostic;

@@ -2,8 +2,8 @@
 
 use super::Checker;
 use crate::nearest::nearest;
+use crate::run::node::{Binary, Expr, Pattern, Pv, Unary};
 use crate::run::pattern::{LINES, regex};
-use crate::run::program::{Binary, Expr, Pattern, Pv, Unary};
 use crate::run::pv::{self, Form};
 use crate::run::value::Value;
 use crate::syntax::ast::{self, BinaryOp, ExprKind, Node, UnaryOp};

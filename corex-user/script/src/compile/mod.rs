@@ -24,9 +24,11 @@ use regex::bytes::Regex;
 use self::review::{Reviewed, Written};
 use self::route::Declared;
 use crate::function::{ConstantCall, Function, LoadError, Module, Modules, Sources};
+use crate::language_counters::Languages;
 
 use self::names::Names;
-use crate::run::program::{AvpId, Block, Program, Socket, VarId};
+use crate::run::node::{AvpId, Block, VarId};
+use crate::run::program::{Program, Socket};
 use crate::run::tables::Tables;
 use crate::run::value::{Source, StrRef};
 use crate::settings::{Listen, Settings};
@@ -280,7 +282,7 @@ impl Checker {
             max_branches: self.settings.max_branches,
             max_while_loops: self.settings.max_while_loops,
             sockets,
-            languages: Arc::default(),
+            languages: Arc::new(Languages::new(self.settings.corex.hook_quarantine)),
             latencies: Arc::default(),
             make_compiler: self.make_compiler(&settings),
             settings,
@@ -310,10 +312,12 @@ impl Checker {
             let Ok(ip) = listen.host.parse::<std::net::IpAddr>() else {
                 break;
             };
-            let address = std::net::SocketAddr::new(ip, listen.port);
-            let text = self
-                .pool
-                .add(format!("{}:{address}", listen.transport).as_bytes());
+            let (transport, port) = (listen.transport, listen.port);
+            let text = match &listen.zone {
+                Some(zone) => format!("{transport}:[{ip}%{zone}]:{port}"),
+                None => format!("{transport}:{}", std::net::SocketAddr::new(ip, port)),
+            };
+            let text = self.pool.add(text.as_bytes());
             let name = listen
                 .name
                 .as_ref()

@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::nearest::nearest;
-use crate::run::program::{Expr, Index, Lvalue, Named, Piece, Pv, Transformation};
+use crate::run::node::{Expr, Index, Lvalue, Named, Piece, Pv, Transformation};
 use crate::run::pv::{self, Form, Names, PvDef};
 use crate::run::transform;
 use crate::run::value::Value;

@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::function::Routes;
 use crate::nearest::nearest;
-use crate::run::program::{Block, RouteId};
+use crate::run::node::{Block, RouteId};
 use crate::syntax::ast::{File, ItemKind, Route, RouteKind};
 use crate::syntax::diag::Diagnostic;
 use crate::syntax::span::Span;

@@ -1,7 +1,7 @@
 //! Statements.
 
 use super::Checker;
-use crate::run::program::{Binary, Block, Expr, Label, Line, Stmt, StmtKind};
+use crate::run::node::{Binary, Block, Expr, Label, Line, Stmt, StmtKind};
 use crate::syntax::ast::{self, AssignOp, CaseLabel, ExprKind, StmtKind as Ast};
 use crate::syntax::diag::Diagnostic;
 

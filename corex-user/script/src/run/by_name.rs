@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use super::changes::Changes;
 use super::exec::{Exec, Halt, ScriptError};
+use super::node::{Arg, Expr, Lvalue, Pattern, Pv, Transformation};
 use super::param::{Handler, Param, ParamKind, Routes};
 use super::pattern::LINES;
-use super::program::{Arg, Expr, Lvalue, Pattern, Program, Pv, Transformation};
+use super::program::Program;
 use super::runtime::Runtime;
 use super::store::{Avps, Store};
 use super::value::Value;

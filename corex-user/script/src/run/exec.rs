@@ -1,7 +1,8 @@
 //! The interpreter: runs a program's blocks on one message.
 
 use super::changes::Changes;
-use super::program::{Label, Line, Lvalue, Program, RouteId, Stmt, StmtKind};
+use super::node::{Label, Line, Lvalue, RouteId, Stmt, StmtKind};
+use super::program::Program;
 use super::runtime::Runtime;
 use super::value::{StrRef, Value};
 use crate::{Direction, Env, Host};

@@ -3,9 +3,7 @@
 use regex::bytes::Regex;
 
 use super::exec::{Exec, Halt};
-use crate::run::program::{
-    Arg, Binary, Call, Expr, Index, Pattern, Piece, Pv, Transformation, Unary,
-};
+use crate::run::node::{Arg, Binary, Call, Expr, Index, Pattern, Piece, Pv, Transformation, Unary};
 use crate::run::transform::{Arg as TransformArg, Input, MAX_ARGS, Output};
 use crate::run::value::{Decimal, Source, StrRef, Value, integer};
 use corex_sip::{Transport, Uri, host_ip};

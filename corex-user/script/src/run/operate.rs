@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::exec::{Exec, Halt, ScriptError};
-use crate::run::program::Binary;
+use crate::run::node::Binary;
 use crate::run::value::{StrRef, Value};
 
 impl Exec<'_> {

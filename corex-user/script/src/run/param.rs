@@ -4,7 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::exec::{Exec, Halt};
-use super::program::{Arg, Program};
+use super::node::Arg;
+use super::program::Program;
 use crate::settings::Settings;
 
 /// The name of what needs no `loadmodule`.

@@ -1,6 +1,7 @@
 //! One worker's interpreter: what lasts from message to message.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,8 @@ use super::RouteEnd;
 use super::by_name::ByName;
 use super::changes::Changes;
 use super::exec::{Exec, Halt};
-use super::program::{Program, RouteId};
+use super::node::RouteId;
+use super::program::Program;
 use super::store::Store;
 use super::value::{StrRef, Value};
 use crate::host::{Direction, Env, HookOutcome, Host, NetworkHook};
@@ -101,6 +103,11 @@ pub struct Runtime {
     pub codec_error: Option<&'static str>,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
     pub depth: u32,
+    /// Who sent the message in hand, or for one of the protected server's who gets it; `None`: that
+    /// isn't known, and nobody is held for what it does to scripts.
+    pub sender: Option<SocketAddr>,
+    /// A script in another language failed, or wasn't run, since the hook began.
+    pub language_failed: bool,
 }
 
 impl Runtime {
@@ -126,6 +133,8 @@ impl Runtime {
             spare: Changes::default(),
             codec_error: None,
             depth: 0,
+            sender: None,
+            language_failed: false,
             program: Arc::new(program),
         }
     }
@@ -158,6 +167,7 @@ impl Runtime {
         self.by_name.begin_message(&mut self.store);
         self.codec_error = None;
         self.depth = 0;
+        self.sender = None;
     }
 
     /// Runs `request_route` or `reply_route` on a message, whichever fits it.
@@ -247,6 +257,7 @@ impl NetworkHook for Runtime {
             return HookOutcome::Unchanged;
         };
         let began = Instant::now();
+        self.language_failed = false;
         let end = self.run(
             &program,
             Some(route),
@@ -283,6 +294,7 @@ impl NetworkHook for Runtime {
                     HookOutcome::Replaced
                 }
             }
+            _ if self.language_failed => HookOutcome::Failed,
             unset => {
                 if let Some(held_back) = self.limits.unset.allow() {
                     let state = match unset {

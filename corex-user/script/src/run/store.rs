@@ -1,7 +1,7 @@
 //! What a run keeps: AVPs, `$var()` and the arena, in buffers that are used again and again.
 
 use crate::run::exec::ScriptError;
-use crate::run::program::{AvpId, VarId};
+use crate::run::node::{AvpId, VarId};
 use crate::run::value::{Decimal, Source, StrRef, Value};
 
 /// The most bytes that one message's scripts may keep in the arena, and again in AVPs: 4 MiB.

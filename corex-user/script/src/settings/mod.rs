@@ -5,14 +5,17 @@
 mod codec;
 pub mod control;
 mod datagram;
+mod dns;
 pub mod log;
 mod lua;
 mod own;
 mod stream;
 mod tables;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use corex_sip::Transport;
 use corex_sip::alias;
@@ -20,11 +23,12 @@ use corex_sip::alias;
 pub use codec::{Codec, CodecRule, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
+pub use dns::DnsSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
 pub use stream::StreamSettings;
-pub use tables::{SharedValue, TableConfig};
+pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
 
 /// One `listen` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,13 +37,49 @@ pub struct Listen {
     pub transport: Transport,
     /// An IP address (IPv6 without brackets), an interface name or a host name.
     pub host: String,
+    /// The interface that a link-local address is on, by name or index.
+    pub zone: Option<String>,
     /// The port; the transport's default where none is written.
     pub port: u16,
     /// `advertise host:port`: host, and port where one is written.
     pub advertise: Option<(String, Option<u16>)>,
     /// `name "…"`, which `$fs` takes too.
     pub name: Option<String>,
+    /// `virtual`: the address floats between hosts.
+    pub is_virtual: bool,
+    /// Where the line is.
+    pub place: Place,
 }
+
+/// Where in the configuration a setting was written, for what can only be found out later. A setting
+/// is the same wherever it stands, so all places are equal.
+#[derive(Clone, Default, Debug)]
+pub struct Place(String);
+
+impl Place {
+    /// Nowhere.
+    pub const NONE: Place = Place(String::new());
+
+    /// At `file:line:column`, if that is known.
+    pub fn new(location: Option<impl fmt::Display>) -> Place {
+        Place(location.map_or(String::new(), |location| format!("{location}: ")))
+    }
+}
+
+impl fmt::Display for Place {
+    /// Writes `file:line:column: `, or nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Place) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
 
 /// Parameters of the module `corex` for inline mode.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,8 +131,19 @@ pub struct Corex {
     pub alias_subdomains: Vec<alias::Entry>,
     /// Peers whose messages each worker counts one by one.
     pub max_peers: u32,
+    /// The longest that a sender's messages are kept from scripts that they cost too much of; zero:
+    /// they aren't.
+    pub hook_quarantine: Duration,
+    /// Whether a message that the hook failed on is dropped; else it goes on as it was.
+    pub drops_on_hook_failure: bool,
+    /// Whether a reply goes back only if it answers what was forwarded.
+    pub reply_check: bool,
+    /// Where the keys are by which that is seen; `None`: one that is made at the start.
+    pub reply_key_file: Option<PathBuf>,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
+    /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
+    pub reattach: bool,
     /// Inline mode.
     pub inline: Inline,
     /// `codec_in`: which chain decodes what is received. The first that fits counts.
@@ -120,7 +171,12 @@ impl Default for Corex {
             tls_ca_list: None,
             alias_subdomains: Vec::new(),
             max_peers: 100,
+            hook_quarantine: Duration::from_secs(10),
+            drops_on_hook_failure: false,
+            reply_check: true,
+            reply_key_file: None,
             interfaces: Vec::new(),
+            reattach: true,
             inline: Inline::default(),
             codec_in: Vec::new(),
             codec_out: Vec::new(),
@@ -169,6 +225,8 @@ pub const MAX_MESSAGE_LEN: u32 = 65_535;
 pub struct Settings {
     /// `listen`, in the order in which they were written.
     pub listen: Vec<Listen>,
+    /// `ip_free_bind`: any address may be listened on, whether it is this host's or not.
+    pub free_bind: bool,
     /// `alias`: hosts that are `myself`.
     pub alias: Vec<alias::Entry>,
     /// `children`: workers for each socket in Kamailio.
@@ -200,10 +258,14 @@ pub struct Settings {
     pub lua: LuaSettings,
     /// Bounds and times of TCP.
     pub stream: StreamSettings,
+    /// How host names are looked up.
+    pub dns: DnsSettings,
     /// Remote control.
     pub control: ControlSettings,
     /// Hash tables.
     pub tables: Vec<TableConfig>,
+    /// `timer_interval` of the module htable: how often entries whose time is over are looked for.
+    pub table_timer: Duration,
     /// What `$shv()` start as.
     pub shared_values: Vec<(String, SharedValue)>,
 }
@@ -213,6 +275,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: Vec::new(),
+            free_bind: false,
             alias: Vec::new(),
             children: None,
             mhomed: false,
@@ -228,8 +291,10 @@ impl Default for Settings {
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),
+            dns: DnsSettings::default(),
             control: ControlSettings::default(),
             tables: Vec::new(),
+            table_timer: TABLE_TIMER,
             shared_values: Vec::new(),
         }
     }

@@ -16,6 +16,8 @@ pub struct OwnSocket {
     transport: Transport,
     host: OwnHost,
     port: u16,
+    /// Whether the address may be another host's for now.
+    is_floating: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +41,15 @@ impl fmt::Display for OwnSocket {
 impl OwnSockets {
     /// Adds one. The host is an address, with or without brackets, or a name.
     pub fn add(&mut self, transport: Transport, host: &str, port: u16) {
+        self.push(transport, host, port, false);
+    }
+
+    /// Adds one whose address floats between hosts: it is ours while this host has it.
+    pub fn add_floating(&mut self, transport: Transport, host: &str, port: u16) {
+        self.push(transport, host, port, true);
+    }
+
+    fn push(&mut self, transport: Transport, host: &str, port: u16, is_floating: bool) {
         let address = host.parse().ok().or_else(|| host_ip(host.as_bytes()));
         let host = match address {
             Some(ip) => OwnHost::Address(ip.to_canonical()),
@@ -48,11 +59,12 @@ impl OwnSockets {
             transport,
             host,
             port,
+            is_floating,
         });
     }
 
     /// The one that gets what is sent to an address. `is_local` tells whether an address is this
-    /// host's; it is asked for wildcard sockets only.
+    /// host's; it is asked for wildcard sockets and floating addresses only.
     ///
     /// An IPv4 address that is written as an IPv6 one is the same; and what is sent to the
     /// unspecified address, the kernel sends to this host.
@@ -71,7 +83,7 @@ impl OwnSockets {
             own.transport == transport
                 && own.port == port
                 && address.is_ipv4() == ip.is_ipv4()
-                && (address == ip
+                && ((address == ip && (!own.is_floating || is_local(ip)))
                     || ip.is_unspecified()
                     || (address.is_unspecified() && is_local(ip)))
         })
@@ -104,6 +116,15 @@ mod tests {
         let is_local = |ip: IpAddr| ["10.0.0.1", "127.0.0.9", "::1"].contains(&&*ip.to_string());
         own.at_address(transport, ip.parse().unwrap(), port, is_local)
             .is_some()
+    }
+
+    #[test]
+    fn a_floating_address_is_ours_while_this_host_has_it() {
+        for (ip, is_here) in [("10.0.0.1", true), ("10.0.0.50", false)] {
+            let mut own = OwnSockets::default();
+            own.add_floating(Transport::Udp, ip, 5060);
+            assert_eq!(is_own(&own, Transport::Udp, ip, 5060), is_here, "{ip}");
+        }
     }
 
     #[test]

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// Bounds and times. The defaults are Kamailio's where it has the parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSettings {
+    /// The byte of DSCP and ECN of what is sent, as for datagrams (`tos`).
+    pub traffic_class: u8,
+    /// Threads that read and write streams (`tcp_children`); `None`: one for each processor.
+    pub children: Option<usize>,
     /// Connections at a time (`tcp_max_connections`).
     pub max_connections: usize,
     /// Of these, with one peer and opened by the same side (`tcp_max_per_peer` of the module corex);
@@ -32,6 +36,11 @@ pub struct StreamSettings {
     pub queue: usize,
     /// Bytes that may wait for one connection (`tcp_conn_wq_max`).
     pub queue_bytes: usize,
+    /// Bytes that may wait for all connections together (`tcp_wq_max`).
+    pub all_queue_bytes: usize,
+    /// Whether a connection is opened for a reply whose own is gone (`tcp_reply_connect` of the
+    /// module corex).
+    pub reply_connect: bool,
     /// Certificate authorities in PEM; `None`: the system's.
     pub ca: Option<PathBuf>,
 }
@@ -39,6 +48,8 @@ pub struct StreamSettings {
 impl Default for StreamSettings {
     fn default() -> Self {
         Self {
+            traffic_class: 0,
+            children: None,
             max_connections: 2048,
             per_peer: None,
             reserve: None,
@@ -51,6 +62,8 @@ impl Default for StreamSettings {
             max_message: 65_535,
             queue: 1024,
             queue_bytes: 4 << 20,
+            all_queue_bytes: 64 << 20,
+            reply_connect: false,
             ca: None,
         }
     }

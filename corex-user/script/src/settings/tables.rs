@@ -24,6 +24,8 @@ pub struct TableConfig {
     pub updateexpire: bool,
     /// The most entries.
     pub max_entries: usize,
+    /// The most bytes that they take: keys, strings, and what each entry takes beside.
+    pub max_bytes: usize,
 }
 
 impl Default for TableConfig {
@@ -34,6 +36,11 @@ impl Default for TableConfig {
             initval: None,
             updateexpire: true,
             max_entries: 1_000_000,
+            max_bytes: 256 << 20,
         }
     }
 }
+
+/// How often entries whose time is over are taken out of tables, beside what happens on the way;
+/// Kamailio's default.
+pub const TABLE_TIMER: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@
 //! [`MAX_NESTING`] and [`MAX_EXPR_DEPTH`]), so that recursion over it is safe.
 
 use super::span::Span;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
 /// How deep blocks, parentheses and operators before an operand may nest.
@@ -222,6 +222,8 @@ pub type Host = Node<HostKind>;
 pub enum HostKind {
     /// An IP address. IPv6 comes in brackets or bare.
     Ip(IpAddr),
+    /// An IPv6 address in brackets with its zone, an interface: `[fe80::1%eth0]` (RFC 4007 §11).
+    Scoped(Ipv6Addr, String),
     /// A host name or an interface name.
     Name(String),
     /// `*`: any host.

@@ -83,6 +83,7 @@ impl Display for Address {
         }
         match &self.host.kind {
             HostKind::Ip(address) => write_ip(f, *address)?,
+            HostKind::Scoped(address, zone) => write!(f, "[{address}%{zone}]")?,
             HostKind::Name(name) => f.write_str(name)?,
             HostKind::Any => f.write_char('*')?,
         }

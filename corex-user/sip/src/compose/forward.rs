@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::received::Notes;
+use super::seal::write_room;
 use super::{Edits, Fingerprint, branch, end_of_headers, fix_content_length, write};
 use crate::{SipView, Transport, lex};
 
@@ -51,6 +52,8 @@ pub struct Forward<'a> {
     pub index: usize,
     /// The connection that the request came on, for the way back.
     pub connection: Option<u64>,
+    /// Whether our Via has room for the digest of [`super::ReplyKeys::seal`].
+    pub is_sealed: bool,
     /// Whether our Via asks for rport.
     pub local_rport: bool,
     /// Who sent the request.
@@ -149,6 +152,9 @@ fn write_via(forward: &Forward<'_>, out: &mut Vec<u8>) {
     branch(forward.fingerprint, forward.index, out);
     if let Some(connection) = forward.connection {
         let _ = write!(out, ";i={connection:x}");
+    }
+    if forward.is_sealed {
+        write_room(out);
     }
     if forward.local_rport {
         out.extend_from_slice(b";rport");

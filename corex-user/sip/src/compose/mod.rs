@@ -7,6 +7,7 @@ mod forward;
 mod length;
 mod received;
 mod reply;
+mod seal;
 mod via;
 
 #[cfg(test)]
@@ -18,4 +19,5 @@ pub use forward::{Forward, HopLimit, SentBy, max_forwards, write_request};
 pub use length::{end_of_headers, fix_content_length};
 pub use received::reply_address;
 pub use reply::{Reply, write_reply};
+pub use seal::{NoKeys, ReplyKeys};
 pub use via::{ReturnPath, return_path, strip_top_via};

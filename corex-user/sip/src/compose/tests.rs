@@ -14,12 +14,14 @@ fn request(method: &str, via: &str, more: &str) -> String {
 }
 
 mod received;
+mod seal;
 mod stream;
 
 const VIA: &str = "SIP/2.0/UDP 127.0.0.1:5088;branch=z9hG4bKx";
 
 fn forward<'a>(view: &SipView<'_>) -> Forward<'a> {
     Forward {
+        is_sealed: false,
         request_uri: None,
         routes: b"",
         transport: Transport::Udp,

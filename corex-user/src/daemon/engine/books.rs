@@ -11,7 +11,10 @@ use crate::{
         stream_counters::StreamCounters,
     },
 };
-use corex_script::latency;
+use corex_script::{
+    latency,
+    run::tables::{Tables, Use},
+};
 
 impl PacketEngine {
     /// All counters as they are now.
@@ -37,28 +40,20 @@ impl PacketEngine {
             })
             .collect();
         if let Some(xdp) = &mut self.xdp {
-            match xdp.object.counters() {
-                Ok(counters) => kernel = Some(counters),
-                Err(error) => tracing::error!(%error, "read the XDP program's counters"),
-            }
-            if let Some(detours) = &xdp.detours {
+            kernel = Some(xdp.object.counters());
+            if let Some(detours) = &xdp.nics.detours {
                 predecessor = detours.predecessor.map(|left| PredecessorLine {
                     kernel: left.kernel,
                     egress: left.egress,
                     detour: left.detour,
                     in_hand: left.in_hand(),
                 });
-                match xdp.object.inline_counters() {
-                    Ok(counters) => inline = Some(counters),
-                    Err(error) => tracing::error!(%error, "read the counters of inline mode"),
-                }
+                inline = Some(xdp.object.inline_counters());
             }
             for (id, line) in sockets.iter_mut().enumerate() {
-                if let Ok(counters) = xdp.object.socket_counters(id as u32) {
-                    line.counters = counters;
-                }
+                line.counters = xdp.object.socket_counters(id);
             }
-            interfaces.clone_from(&xdp.interfaces);
+            interfaces = xdp.nics.lines(&xdp.queues);
         }
         let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
             latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
@@ -97,7 +92,18 @@ impl PacketEngine {
                 ("lua", languages.lua.snapshot()),
                 ("perl", languages.perl.snapshot()),
             ],
+            tables: tables(&context.config.program.tables),
             log_lines_dropped: log.dropped(),
         }
     }
+}
+
+/// How much of each table is used, by name.
+fn tables(tables: &Tables) -> Vec<(String, Use)> {
+    let lines = tables
+        .all()
+        .map(|(name, table)| (name.to_owned(), table.used()));
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_by(|(one, _), (other, _)| one.cmp(other));
+    lines
 }

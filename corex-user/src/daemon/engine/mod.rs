@@ -1,25 +1,41 @@
 //! Chooses the engine and sets it up: kernel sockets alone, or AF_XDP in front of them.
 
 mod books;
+mod follow;
+mod host;
+mod nics;
+mod refusal;
+mod slots;
 mod start;
+mod units;
 
 use std::{
-    os::fd::{AsRawFd as _, OwnedFd},
+    io,
+    os::unix::net::UnixStream,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
+    thread,
 };
 
 use aya::Ebpf;
 use corex_common::maps;
 use corex_sip::Transport;
-use corex_xdp::Bound;
+use tokio::sync::watch;
 
-use super::inline::{self, Detours};
+use self::{
+    follow::{Hand, Unit},
+    nics::Nics,
+    slots::Slots,
+    units::{BoundQueue, Builder},
+};
+use super::{inline, options::Options};
 use crate::{
-    io::xdp_side::XdpSide,
+    io::{order::Order, xdp_side::XdpSide},
     kernel::{
-        attach::{self, Attachment, Mode},
-        host::HostFollower,
+        host::{HostFollower, Links},
         knobs::Knobs,
         map_use::MapUse,
         object::Object,
@@ -27,10 +43,7 @@ use crate::{
         worker_counters::WorkerSlots,
     },
     pipeline::Listener,
-    telemetry::{
-        books as lines,
-        gauges::{QueueGauges, WorkerLink},
-    },
+    telemetry::{books as lines, gauges::WorkerLink},
 };
 
 /// How corex ends, and so what becomes of the programs on the interfaces.
@@ -48,24 +61,46 @@ pub struct PacketEngine {
     knobs: Knobs,
     links: Vec<Arc<WorkerLink>>,
     /// What each worker gets; taken when they start.
-    workers: Vec<Option<XdpSide>>,
+    workers: Vec<WorkerSide>,
     xdp: Option<Xdp>,
+}
+
+/// What a worker gets.
+pub struct WorkerSide {
+    /// Its AF_XDP queues.
+    pub sides: Vec<XdpSide>,
+    /// What it will be told of them.
+    pub orders: Receiver<Order>,
+}
+
+impl WorkerSide {
+    /// Of a worker without AF_XDP.
+    fn sockets_alone() -> Self {
+        let (_, orders) = mpsc::channel();
+        Self {
+            sides: Vec::new(),
+            orders,
+        }
+    }
 }
 
 struct Xdp {
     object: Object,
     /// Keeps the maps of the host's addresses in step.
-    _host: HostFollower,
-    /// Empty after the detachment, and in inline mode.
-    attachments: Vec<Attachment>,
-    /// Inline mode.
-    detours: Option<Detours>,
-    /// How the program is attached, by interface index.
-    modes: Vec<(u32, Mode)>,
-    interfaces: Vec<lines::InterfaceLine>,
+    host: HostFollower,
+    nics: Nics,
+    builder: Builder,
+    options: Options,
+    /// Whether NICs that come back, and queues that come, are to be served.
+    may_attach: bool,
+    slots: Slots,
     queues: Vec<BoundQueue>,
-    /// Bytes, over all workers.
-    packet_memory: u64,
+    /// The units, by number.
+    units: Vec<Unit>,
+    /// The workers.
+    hands: Vec<Hand>,
+    /// Packet memory of one worker's part of a unit, in bytes.
+    memory: Vec<(u32, u64)>,
     /// Behind the object: pins go last. `None` where there is no file system for them.
     pins: Option<Pins>,
 }
@@ -73,28 +108,20 @@ struct Xdp {
 impl Xdp {
     fn queue_lines(&self) -> Vec<lines::QueueLine> {
         let line = |queue: &BoundQueue| {
-            let mut of_queue = self.interfaces.iter();
-            let interface = of_queue.find(|i| i.index == queue.bound.ifindex)?;
+            let index = queue.bound.ifindex;
+            let mut served = self.nics.served();
+            let (interface, mode, _) = served.find(|(one, ..)| one.index == index)?;
             Some(lines::QueueLine {
                 interface: interface.name.clone(),
                 queue: queue.bound.queue,
                 worker: queue.worker,
-                mode: interface.mode.clone(),
+                mode: mode.to_string(),
                 zero_copy: queue.bound.zero_copy,
                 gauges: queue.gauges.values(),
             })
         };
         self.queues.iter().filter_map(line).collect()
     }
-}
-
-/// A bound queue: its slot in the XSKMAP, and the descriptor to put there.
-struct BoundQueue {
-    slot: u32,
-    worker: u32,
-    bound: Bound,
-    fd: OwnedFd,
-    gauges: Arc<QueueGauges>,
 }
 
 impl PacketEngine {
@@ -106,7 +133,7 @@ impl PacketEngine {
         let Some(xdp) = &mut self.xdp else {
             return Ok(());
         };
-        if let Some(detours) = &mut xdp.detours {
+        if let Some(detours) = &mut xdp.nics.detours {
             detours.serve();
             // Until the workers run; they are started next.
             let heartbeats = xdp.object.heartbeats()?;
@@ -114,21 +141,8 @@ impl PacketEngine {
                 .iter()
                 .for_each(|line| heartbeats.beat(line.worker as usize));
         }
-        for line in &xdp.queues {
-            let mode = xdp
-                .modes
-                .iter()
-                .find(|(index, _)| *index == line.bound.ifindex)
-                .map_or(0, |(_, mode)| mode.number());
-            let queue = maps::Queue {
-                ifindex: line.bound.ifindex,
-                queue: line.bound.queue,
-                worker: line.worker,
-                mode,
-                zero_copy: line.bound.zero_copy.into(),
-            };
-            xdp.object
-                .add_queue(line.slot, queue, line.fd.as_raw_fd())?;
+        for unit in units::all(&xdp.nics) {
+            xdp.open(unit)?;
         }
         let datagram = |(_, l): &(usize, &Listener)| l.transport == Transport::Udp;
         for (id, listener) in listeners.iter().enumerate().filter(datagram) {
@@ -139,6 +153,45 @@ impl PacketEngine {
             xdp.object.add_socket(listener.address, entry)?;
         }
         Ok(())
+    }
+
+    /// Lets the workers be woken when they are told of their queues.
+    ///
+    /// # Errors
+    /// No more descriptors.
+    pub fn set_wakers(&mut self, wakers: &[&UnixStream]) -> io::Result<()> {
+        let Some(xdp) = &mut self.xdp else {
+            return Ok(());
+        };
+        for (hand, waker) in xdp.hands.iter_mut().zip(wakers) {
+            hand.waker = Some(waker.try_clone()?);
+        }
+        Ok(())
+    }
+
+    /// The host's links, as they are and as they become; `None` without AF_XDP.
+    pub fn host_links(&self) -> Option<watch::Receiver<Arc<Links>>> {
+        Some(self.xdp.as_ref()?.host.links())
+    }
+
+    /// Whether NICs that come back, and queues that come, are to be served.
+    pub fn may_attach(&self) -> bool {
+        self.xdp.as_ref().is_some_and(|xdp| xdp.may_attach)
+    }
+
+    /// The NICs that the program is on, by index, and its id.
+    pub fn attached(&mut self) -> Option<(Vec<u32>, u32)> {
+        let xdp = self.xdp.as_mut()?;
+        let on = xdp.nics.all.iter().filter_map(|nic| nic.on.as_ref());
+        let indices = on.map(|on| on.interface.index).collect();
+        Some((indices, xdp.object.program_id().ok()?))
+    }
+
+    /// Does what is to be done now that the links are these, and the program isn't on the NICs with
+    /// the indices of `detached` any more. Returns whether there will be more to do in a moment.
+    pub fn follow(&mut self, links: &Links, detached: &[u32]) -> bool {
+        let xdp = self.xdp.as_mut();
+        xdp.is_some_and(|xdp| xdp.follow(links, detached))
     }
 
     /// What may be changed while the engine runs.
@@ -170,7 +223,8 @@ impl PacketEngine {
 
     /// Bytes of packet memory, over all workers.
     pub fn packet_memory(&self) -> u64 {
-        self.xdp.as_ref().map_or(0, |xdp| xdp.packet_memory)
+        let memory = self.xdp.iter().flat_map(|xdp| &xdp.memory);
+        memory.map(|(_, bytes)| bytes).sum()
     }
 
     /// The queues with an AF_XDP socket.
@@ -184,7 +238,7 @@ impl PacketEngine {
     }
 
     /// The workers' parts, one for each worker to be started; empty the second time.
-    pub fn take_workers(&mut self) -> Vec<Option<XdpSide>> {
+    pub fn take_workers(&mut self) -> Vec<WorkerSide> {
         std::mem::take(&mut self.workers)
     }
 
@@ -205,7 +259,7 @@ impl PacketEngine {
 
     /// Why a detour of inline mode can't carry packets, if so.
     pub fn fault(&self) -> Option<String> {
-        self.xdp.as_ref()?.detours.as_ref()?.fault()
+        self.xdp.as_ref()?.nics.detours.as_ref()?.fault()
     }
 
     /// Takes the programs off all interfaces; or, where a successor is to find them, leaves them
@@ -214,13 +268,14 @@ impl PacketEngine {
         let Some(xdp) = &mut self.xdp else {
             return false;
         };
-        if let (Some(detours), Some(pins)) = (&mut xdp.detours, &mut xdp.pins)
+        if let (Some(detours), Some(pins)) = (&mut xdp.nics.detours, &mut xdp.pins)
             && (ending == Ending::HandOver || is_closed)
         {
-            let slots = xdp.queues.iter().map(|line| line.slot);
-            if let Err(error) = inline::close(&mut xdp.object, slots) {
-                tracing::warn!("{error:#}");
+            if let Err(error) = xdp.slots.empty(&mut xdp.object) {
+                tracing::warn!("{:#}", anyhow::Error::from(error));
             }
+            // What is on its way to the workers has a moment to arrive there.
+            thread::sleep(inline::SETTLE);
             if ending == Ending::Stop {
                 tracing::warn!(
                     "on_failure is \"closed\": the programs stay, and the server's SIP is dropped \
@@ -232,28 +287,23 @@ impl PacketEngine {
             detours.leave();
             return true;
         }
-        if let Some(detours) = &mut xdp.detours {
-            detours.let_go();
-        }
-        for attachment in xdp.attachments.drain(..) {
-            let name = attachment.interface.name.clone();
-            let detached = xdp
-                .object
-                .program()
-                .map_err(anyhow::Error::from)
-                .and_then(|program| Ok(attach::detach(program, attachment)?));
-            match detached {
-                Ok(()) => tracing::info!("{name}: XDP detached"),
-                // The link is a descriptor of this process: its end detaches in any case.
-                Err(error) => tracing::warn!("{name}: detach: {error:#}"),
+        let what = match &mut xdp.nics.detours {
+            None => "XDP",
+            Some(detours) => {
+                detours.let_go();
+                "XDP and TC"
             }
+        };
+        for on in xdp.nics.all.iter_mut().filter_map(|nic| nic.on.as_mut()) {
+            drop(on.link.take());
+            tracing::info!("{}: {what} detached", on.interface.name);
         }
         false
     }
 
     /// Takes down what the workers needed to the last.
     pub fn take_down(&mut self) {
-        if let Some(detours) = self.xdp.as_mut().and_then(|xdp| xdp.detours.as_mut()) {
+        if let Some(detours) = self.xdp.as_mut().and_then(|xdp| xdp.nics.detours.as_mut()) {
             detours.take_down();
         }
     }

@@ -1,26 +1,29 @@
 //! Sets AF_XDP up: interfaces, programs, pins, and the sockets of each worker.
 
-use std::{collections::BTreeSet, os::fd::AsFd as _, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc},
+};
 
 use anyhow::{Context as _, bail};
 use corex_common::{ip::MAX_LINK_LEN, maps};
-use corex_script::settings::{self, Settings};
+use corex_script::settings::Settings;
 use corex_sip::Transport;
-use corex_xdp::{FramePool, QueueSocket, Umem};
+use corex_xdp::Umem;
 
-use super::{BoundQueue, PacketEngine, Xdp};
+use super::{
+    PacketEngine, WorkerSide, Xdp,
+    follow::{Hand, Unit},
+    nics::Nics,
+    slots::Slots,
+    units::{self, Builder, InlineParts},
+};
 use crate::{
     daemon::{
         inline::{self, Detours},
         options::{EngineChoice, Options},
     },
-    io::{
-        egress::TransmitSide,
-        inline::{Fragments, InlineSide},
-        xdp_side::XdpSide,
-    },
     kernel::{
-        attach::{self, Attachment, Mode},
         capabilities,
         host::HostFollower,
         inline::Predecessor,
@@ -30,18 +33,13 @@ use crate::{
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         routes::NextHops,
+        stacking::Stacking,
         worker_counters::WorkerSlots,
     },
     pipeline::{Listener, set_knobs},
-    telemetry::{
-        books::InterfaceLine,
-        gauges::{QueueGauges, WorkerLink},
-    },
+    telemetry::gauges::WorkerLink,
 };
 
-/// Frames of packet memory for each queue and for sending.
-const FRAMES_PER_QUEUE: u32 = 2048;
-const FRAMES_TO_SEND: u32 = 2048;
 /// In front of what an MTU counts.
 const LINK_HEADERS: u32 = MAX_LINK_LEN as u32;
 
@@ -82,7 +80,7 @@ impl PacketEngine {
             knobs,
             links: worker_links(workers, settings, listeners),
             slots: WorkerSlots::on_heap(workers as usize),
-            workers: (0..workers).map(|_| None).collect(),
+            workers: (0..workers).map(|_| WorkerSide::sockets_alone()).collect(),
             xdp: None,
         })
     }
@@ -116,85 +114,91 @@ impl PacketEngine {
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
-        let attached = if inline.is_on {
-            attach_inline(&mut object, inline, listeners, interfaces, options)?
-        } else {
-            attach_proxy(&mut object, interfaces, options)?
-        };
-        let slots = assign_slots(&mut object, &attached.interfaces)?;
-        let most_queues = attached.interfaces.iter().map(|i| i.queues).max();
-        let workers = options
+        let (pins, predecessor) = pin(&object, options)?;
+        let mut nics = Nics::new(&interfaces, host.mtus());
+        if inline.is_on {
+            let before = (pins.as_ref(), predecessor);
+            nics.detours = Some(Detours::start(
+                &mut object,
+                inline,
+                listeners,
+                before,
+                options,
+            )?);
+        } else if let Some(pins) = &pins {
+            inline::clean(pins)?;
+        }
+        nics.workers = options.workers.unwrap_or(maps::MAX_WORKERS);
+        for (number, interface) in interfaces.iter().enumerate() {
+            nics.attach(&mut object, number, interface, options)?;
+        }
+        if let Some(detours) = &mut nics.detours {
+            detours.take_over(interfaces.len() as u32)?;
+        }
+        // A worker for each queue that receives and transmits: those that only receive go to one
+        // of these, which sends for them too.
+        let most_queues = nics.queues().max();
+        nics.workers = options
             .workers
             .or(most_queues)
             .unwrap_or(1)
             .clamp(1, maps::MAX_WORKERS);
-        let links = worker_links(workers, settings, listeners);
 
-        let heartbeats = object.heartbeats()?;
-        let fragments = Arc::<Fragments>::default();
-        let mut sides = Vec::new();
-        let mut lines = Vec::new();
-        let mut packet_memory = 0;
-        for worker in 0..workers {
-            let mine: Vec<Slot> = slots
-                .iter()
-                .filter(|slot| slot.queue % workers == worker)
-                .copied()
-                .collect();
-            if mine.is_empty() {
-                sides.push(None);
-                continue;
+        let builder = Builder {
+            chunk_size,
+            copy: options.copy,
+            next_hops: next_hops.clone(),
+            cookie: object.cookie(),
+            inline: match inline.is_on {
+                false => None,
+                true => Some(InlineParts {
+                    fragments: Arc::default(),
+                    tells_too_big: inline.tells_too_big,
+                    heartbeats: object.heartbeats()?,
+                }),
+            },
+        };
+        let mut workers = Vec::new();
+        let mut hands = Vec::new();
+        let mut queues = Vec::new();
+        let mut memory = Vec::new();
+        for worker in 0..nics.workers {
+            let mut sides = Vec::new();
+            for unit in units::all(&nics) {
+                if let Some((side, lines)) = builder.side(&nics, unit, worker)? {
+                    memory.push((unit, side.umem.size()));
+                    queues.extend(lines);
+                    sides.push(side);
+                }
             }
-            let queues: Vec<(u32, u32)> = mine.iter().map(|s| (s.ifindex, s.queue)).collect();
-            let (umem, pool, sockets) = bind(&queues, chunk_size, options.copy)?;
-            packet_memory += umem.size();
-            let mut gauges = Vec::new();
-            for (slot, socket) in mine.iter().zip(&sockets) {
-                let own = Arc::<QueueGauges>::default();
-                gauges.push(Arc::clone(&own));
-                lines.push(BoundQueue {
-                    gauges: own,
-                    slot: slot.number,
-                    worker,
-                    bound: socket.bound(),
-                    fd: socket
-                        .as_fd()
-                        .try_clone_to_owned()
-                        .context("duplicate a socket descriptor")?,
-                });
-            }
-            let side = attached.detours.as_ref().map(|detours| {
-                InlineSide::new(
-                    detours.ends(&queues),
-                    Arc::clone(&fragments),
-                    inline.tells_too_big,
-                    heartbeats.clone(),
-                    object.cookie().rotate_left(worker),
-                )
+            let (orders, receiver) = mpsc::channel();
+            hands.push(Hand {
+                orders,
+                waker: None,
             });
-            sides.push(Some(XdpSide {
-                umem,
-                transmit: TransmitSide::new(sockets, pool, next_hops.clone()),
-                cookie: object.cookie(),
-                gauges,
-                inline: side,
-            }));
+            workers.push(WorkerSide {
+                sides,
+                orders: receiver,
+            });
         }
         Ok(Self {
             slots: object.worker_slots()?,
             knobs,
-            links,
-            workers: sides,
+            links: worker_links(nics.workers, settings, listeners),
+            workers,
             xdp: Some(Xdp {
                 object,
-                _host: host,
-                interfaces: interface_lines(&attached.interfaces, &attached.modes, &lines),
-                attachments: attached.attachments,
-                detours: attached.detours,
-                modes: attached.modes,
-                queues: lines,
-                packet_memory,
-                pins: attached.pins,
+                host,
+                units: units::all(&nics).map(|_| Unit::served()).collect(),
+                nics,
+                builder,
+                options: options.clone(),
+                may_attach: settings.corex.reattach,
+                slots: Slots::default(),
+                queues,
+                hands,
+                memory,
+                pins,
             }),
         })
     }
@@ -225,113 +229,6 @@ fn configure(
         log: options.ebpf_log,
     })?;
     Ok(chunk_size)
-}
-
-/// The interfaces with a program on them, and what keeps it there.
-struct Attached {
-    interfaces: Vec<Interface>,
-    /// In the order of the interfaces: their indices, and how.
-    modes: Vec<(u32, Mode)>,
-    attachments: Vec<Attachment>,
-    detours: Option<Detours>,
-    pins: Option<Pins>,
-}
-
-fn attach_inline(
-    object: &mut Object,
-    settings: &settings::Inline,
-    listeners: &[Listener],
-    interfaces: Vec<Interface>,
-    options: &Options,
-) -> anyhow::Result<Attached> {
-    let (pins, predecessor) = pin(object, options)?;
-    let before = (pins.as_ref(), predecessor);
-    let detours = Detours::start(object, settings, listeners, interfaces, before, options)?;
-    let mut attached = Attached {
-        interfaces: Vec::new(),
-        modes: Vec::new(),
-        attachments: Vec::new(),
-        detours: None,
-        pins,
-    };
-    for nic in &detours.nics {
-        let own = &nic.pair.own;
-        attached.modes.push((nic.interface.index, nic.mode));
-        attached.modes.push((own.index, Mode::Native));
-        attached
-            .interfaces
-            .extend([nic.interface.clone(), own.clone()]);
-    }
-    attached.detours = Some(detours);
-    Ok(attached)
-}
-
-fn attach_proxy(
-    object: &mut Object,
-    mut interfaces: Vec<Interface>,
-    options: &Options,
-) -> anyhow::Result<Attached> {
-    let (pins, _) = pin(object, options)?;
-    if let Some(pins) = &pins {
-        inline::clean(pins)?;
-    }
-    let mut modes = Vec::new();
-    let mut attachments = Vec::new();
-    for interface in &mut interfaces {
-        let attachment = attach::attach(object.program()?, interface, options.xdp_mode)?;
-        // Attaching may change the queue count (virtio does).
-        *interface = Interface::by_name(&interface.name)?;
-        tracing::info!(
-            "{}: XDP attached ({} mode), {} receive queue{}",
-            interface.name,
-            attachment.mode,
-            interface.queues,
-            if interface.queues == 1 { "" } else { "s" }
-        );
-        modes.push((interface.index, attachment.mode));
-        attachments.push(attachment);
-    }
-    Ok(Attached {
-        interfaces,
-        modes,
-        attachments,
-        detours: None,
-        pins,
-    })
-}
-
-/// A place in the XSKMAP for a queue.
-#[derive(Clone, Copy)]
-struct Slot {
-    number: u32,
-    ifindex: u32,
-    queue: u32,
-}
-
-/// Gives every queue that can be served a slot, and tells the programs.
-fn assign_slots(object: &mut Object, interfaces: &[Interface]) -> anyhow::Result<Vec<Slot>> {
-    let mut slots = Vec::new();
-    let mut first_slot = 0;
-    for interface in interfaces {
-        let ifindex = interface.index;
-        let queues = interface.queues.min(maps::MAX_QUEUES - first_slot);
-        if queues < interface.queues {
-            tracing::warn!(
-                "{}: {} of {} queues are served; the rest doesn't go by AF_XDP",
-                interface.name,
-                queues,
-                interface.queues
-            );
-        }
-        object.add_interface(ifindex, maps::Interface { first_slot, queues })?;
-        slots.extend((0..queues).map(|queue| Slot {
-            number: first_slot + queue,
-            ifindex,
-            queue,
-        }));
-        first_slot += queues;
-    }
-    Ok(slots)
 }
 
 fn worker_links(workers: u32, settings: &Settings, listeners: &[Listener]) -> Vec<Arc<WorkerLink>> {
@@ -373,69 +270,41 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
     }
 }
 
-fn interface_lines(
-    interfaces: &[Interface],
-    modes: &[(u32, Mode)],
-    queues: &[BoundQueue],
-) -> Vec<InterfaceLine> {
-    interfaces
-        .iter()
-        .zip(modes)
-        .map(|(interface, (_, mode))| {
-            let of_interface = || queues.iter().filter(|q| q.bound.ifindex == interface.index);
-            InterfaceLine {
-                index: interface.index,
-                name: interface.name.clone(),
-                mode: mode.to_string(),
-                queues: of_interface().count() as u32,
-                zero_copy: of_interface().all(|q| q.bound.zero_copy),
-            }
-        })
-        .collect()
-}
-
-/// Binds a worker's queues: for zero copy where all drivers can, else in copy mode.
-fn bind(
-    queues: &[(u32, u32)],
-    chunk_size: u32,
-    copy: bool,
-) -> anyhow::Result<(Umem, FramePool, Vec<QueueSocket>)> {
-    let attempt = |copy| -> anyhow::Result<_> {
-        let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
-        let (umem, mut pool) = Umem::new(frames, chunk_size).context("packet memory")?;
-        let sockets = corex_xdp::open(&umem, &mut pool, queues, copy)?;
-        Ok((umem, pool, sockets))
-    };
-    match attempt(copy) {
-        Err(error) if !copy && queues.len() > 1 => {
-            // Sockets that share memory share the mode; one driver may not have zero copy.
-            tracing::info!("{error:#}; trying copy mode");
-            attempt(true)
-        }
-        outcome => outcome,
-    }
-}
-
-/// The interfaces asked for, or those that carry listen addresses.
+/// The interfaces asked for, or those that carry listen addresses; or what these stand on.
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {
     let mut names: BTreeSet<String> = asked.iter().cloned().collect();
     if names.is_empty() {
-        names = interfaces::addresses()
-            .into_iter()
-            .filter(|(name, ip)| {
-                name != "lo"
-                    && listeners
-                        .iter()
-                        .any(|l| l.address.ip() == *ip || l.address.ip().is_unspecified())
-            })
-            .map(|(name, _)| name)
+        names = listeners
+            .iter()
+            .flat_map(|l| interfaces::carrying(l.address, l.may_be_absent))
             .collect();
         if names.is_empty() {
-            bail!("no interface but loopback carries a listen address; name one with --interface");
+            bail!(
+                "no interface but loopback carries a listen address, or is in a network with one \
+                 that is virtual; name one with --interface"
+            );
         }
     }
-    names
-        .iter()
-        .map(|name| Interface::by_name(name).map_err(Into::into))
-        .collect()
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for name in &names {
+        let interface = Interface::by_name(name)?;
+        let stacking = Stacking::of(&interface);
+        let what_it_means = stacking.to_string();
+        if !what_it_means.is_empty() {
+            tracing::info!("{what_it_means}");
+        }
+        let found = match stacking.in_its_stead() {
+            None => vec![interface],
+            Some(members) => members
+                .iter()
+                .map(|member| Interface::by_name(member))
+                .collect::<Result<_, _>>()?,
+        };
+        for interface in found {
+            if !interfaces.contains(&interface) {
+                interfaces.push(interface);
+            }
+        }
+    }
+    Ok(interfaces)
 }

@@ -27,11 +27,15 @@ use self::state::State;
 use super::backoff::Backoff;
 use corex_script::language::Engine;
 use corex_script::language_counters::LanguageCounters;
+use corex_script::quarantine::Spread;
 use corex_script::run::StrRef;
 use corex_script::run::{Exec, Halt};
 
 use self::shared::LuaScripts;
 pub(crate) use self::shared::load;
+
+/// The language, by the name that it has in reports.
+const NAME: &str = "lua";
 
 /// How deep calls from the configuration may nest, by messages that scripts send and whose hooks
 /// run scripts.
@@ -139,15 +143,23 @@ pub(crate) fn run(
     let program = exec.program;
     let counters = &program.languages.lua;
     let now = Instant::now();
+    let sender = exec.rt.sender;
     let Some(engine) = exec.rt.engine::<LuaEngine>() else {
         return Ok(-1);
     };
-    if engine.backoff.holds(now) {
+    let is_held = engine.depth == 0
+        && sender.is_some_and(|it| program.languages.quarantine.holds(NAME, it, now));
+    if engine.backoff.holds(now) || is_held {
         counters.add(|c| &c.held);
+        if is_held {
+            counters.add(|c| &c.quarantined);
+        }
+        exec.rt.language_failed = true;
         return Ok(-1);
     }
     if engine.depth >= MAX_DEPTH {
         counters.add(|c| &c.errors);
+        exec.rt.language_failed = true;
         exec.complain(format_args!("calls of Lua nest deeper than {MAX_DEPTH}"));
         return Ok(-1);
     }
@@ -158,6 +170,7 @@ pub(crate) fn run(
         Err(error) => {
             engine.backoff.failed(now);
             counters.add(|c| &c.errors);
+            exec.rt.language_failed = true;
             exec.complain(format_args!("Lua: {}", log::one_line(&error)));
             return Ok(-1);
         }
@@ -192,6 +205,7 @@ pub(crate) fn run(
         return halt.map_or(Ok(1), Err);
     };
     exec.undo(before);
+    exec.rt.language_failed = true;
     counters.add(|c| &c.errors);
     let kind = match ending {
         Ending::Spent => Kind::Timeout,
@@ -202,8 +216,17 @@ pub(crate) fn run(
         Kind::Memory => counters.add(|c| &c.memory),
         Kind::Script => {}
     }
+    // A nested call's sender is held when the outermost has failed, as it does then.
+    let spread = match sender {
+        Some(sender) if kind != Kind::Script && outermost => {
+            let quarantine = &program.languages.quarantine;
+            quarantine.failed(NAME, sender, 0, Instant::now())
+        }
+        Some(_) => Spread::Few,
+        None => Spread::Many,
+    };
     if let Some(engine) = exec.rt.engine::<LuaEngine>() {
-        if kind != Kind::Script {
+        if kind != Kind::Script && spread == Spread::Many {
             engine.backoff.failed(Instant::now());
         }
         if kind == Kind::Memory {

@@ -12,6 +12,7 @@ use crate::hook::backoff::Backoff;
 use crate::telemetry::line::Line;
 use corex_script::language::Engine;
 use corex_script::limiter::Limiter;
+use corex_script::quarantine::Spread;
 use corex_script::run::ByNameError;
 use corex_script::run::StrRef;
 use corex_script::run::{Exec, Halt};
@@ -21,8 +22,12 @@ use corex_script::settings;
 /// calls the script.
 const MAX_DEPTH: u32 = 8;
 
-/// How many processes are lost in a row before the engine backs off.
+/// How many processes are lost in a row before the engine backs off, and how many one sender's
+/// messages may cost before it is held.
 const LOSSES: u32 = 2;
+
+/// The language, by the name that it has in reports.
+const NAME: &str = "perl";
 
 /// One worker's side of Perl: the process that it calls.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ enum Failure {
     NoEngine,
     #[error("it rests after failures")]
     Rests,
+    #[error("its sender is held")]
+    Quarantined,
     #[error("no process is ready")]
     NotReady,
     #[error("calls are nested too deep")]
@@ -215,7 +222,13 @@ pub(crate) fn call(
         Err(End::Failed(failure)) => failure,
     };
     exec.undo(before);
+    exec.rt.language_failed = true;
     match &failure {
+        Failure::Quarantined => {
+            counters.add(|c| &c.held);
+            counters.add(|c| &c.quarantined);
+            return Ok(-1);
+        }
         Failure::NoEngine | Failure::Rests | Failure::NotReady => counters.add(|c| &c.held),
         Failure::Broken(Broken::TimedOut) => {
             counters.add(|c| &c.errors);
@@ -227,12 +240,13 @@ pub(crate) fn call(
     let name = String::from_utf8_lossy(exec.bytes(function)).into_owned();
     let most = exec.rt.engine::<PerlEngine>().map(|worker| worker.timeout);
     let mut without = Limiter::default();
+    let spread = blame(exec, &failure);
     let worker = exec.rt.engine::<PerlEngine>();
     let limiter = match worker {
         Some(worker) => {
             match failure {
                 Failure::Died(_) | Failure::NoNumber(_) => worker.survived(),
-                Failure::Broken(_) => worker.lost(),
+                Failure::Broken(_) if spread == Spread::Many => worker.lost(),
                 _ => {}
             }
             &mut worker.log
@@ -257,6 +271,24 @@ pub(crate) fn call(
     Ok(-1)
 }
 
+/// Holds the sender whose message has cost the process, and says whether it is alone. A nested
+/// call's is held when the outermost has failed, as it does then.
+fn blame(exec: &mut Exec<'_>, failure: &Failure) -> Spread {
+    let is_outermost = exec
+        .rt
+        .engine::<PerlEngine>()
+        .is_some_and(|worker| worker.depth == 0);
+    match (failure, exec.rt.sender) {
+        (Failure::Broken(_) | Failure::Lost, Some(sender)) if is_outermost => exec
+            .program
+            .languages
+            .quarantine
+            .failed(NAME, sender, LOSSES - 1, Instant::now()),
+        (_, Some(_)) => Spread::Few,
+        (_, None) => Spread::Many,
+    }
+}
+
 fn run(
     exec: &mut Exec<'_>,
     with_message: bool,
@@ -265,10 +297,14 @@ fn run(
 ) -> Result<i64, End> {
     let program = exec.program;
     let now = Instant::now();
+    let sender = exec.rt.sender;
     let worker = exec.rt.engine::<PerlEngine>().ok_or(Failure::NoEngine)?;
     if worker.depth == 0 {
         if worker.backoff.holds(now) {
             return Err(Failure::Rests.into());
+        }
+        if sender.is_some_and(|it| program.languages.quarantine.holds(NAME, it, now)) {
+            return Err(Failure::Quarantined.into());
         }
         worker.deadline = now + worker.timeout;
     } else if worker.depth >= MAX_DEPTH {

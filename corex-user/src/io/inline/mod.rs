@@ -1,9 +1,12 @@
 //! Inline mode's part of a worker: packets of a protected server, on their way in or out, with
 //! the hook between.
 //!
-//! A packet that comes from the NIC goes on to the detour's end, and the other way round.
+//! A packet that comes from the NIC goes on to the detour's end, and the other way round. What came
+//! in by a queue of the NIC that has no AF_XDP socket comes from the detour's end, and goes back
+//! there.
 //! Packets that the hook doesn't want pass unchanged.
 
+mod ends;
 mod fragments;
 
 use std::{
@@ -13,8 +16,9 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
-pub use self::fragments::Fragments;
-use super::egress::TransmitSide;
+use self::ends::Leg;
+pub use self::{ends::End, fragments::Fragments};
+use super::transmit::TransmitSide;
 use crate::{
     kernel::inline::Heartbeats,
     pipeline::{Inbound, Intercepted, Pipeline},
@@ -27,23 +31,6 @@ use corex_xdp::{Frame, Umem};
 
 /// How often incomplete datagrams are looked through for those that have taken too long.
 const EXPIRE: Duration = Duration::from_millis(100);
-
-/// Where packets go that come from one of a worker's queues.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// From the NIC: incoming. From the detour: outgoing.
-    pub way: Direction,
-    /// The queue that they go on by, by its place among the worker's.
-    pub to: usize,
-    /// Largest IP packet there.
-    pub mtu: usize,
-    /// Source MAC that marks packets for generic XDP on the NIC, which sees them again.
-    pub source_mac: Option<[u8; 6]>,
-    /// The queue that they came from.
-    pub from: usize,
-    /// As [`Self::source_mac`], for what goes back there.
-    pub back_mac: Option<[u8; 6]>,
-}
 
 /// What a worker has for inline mode, beside its queues: where each leads, and what is kept
 /// between packets.
@@ -96,6 +83,11 @@ impl InlineSide {
         }
     }
 
+    /// Adds the ends of queues that were added to the worker's.
+    pub fn extend(&mut self, ends: impl IntoIterator<Item = Option<End>>) {
+        self.ends.extend(ends);
+    }
+
     /// Shows that worker `id` lives.
     pub fn beat(&self, id: usize) {
         self.heartbeats.beat(id);
@@ -125,20 +117,25 @@ impl InlineSide {
         mut frame: Frame,
     ) -> Option<Frame> {
         pipeline.counters.xdp_in += 1;
-        let Some(end) = self.ends.get(queue).copied().flatten() else {
+        let Some(end) = self.ends.get(queue).and_then(Option::as_ref) else {
             pipeline.counters.drop_frame += 1;
             return Some(frame);
         };
-        let mut road = Road { side, umem, end };
         let packet = umem.packet(&frame);
-        let view = match View::parse(packet) {
-            Ok(view) if view.fragment.is_some() => {
-                serve_fragment(&mut road, self, pipeline, packet, &view);
-                return Some(frame);
-            }
-            Ok(view) => Some(view),
-            Err(_) => None,
+        let view = View::parse(packet).ok();
+        let mut end = end.leg(pipeline.context(), packet, view.as_ref());
+        let Some(to) = side.able(end.to) else {
+            pipeline.counters.drop_tx_stuck += 1;
+            return Some(frame);
         };
+        end.to = to;
+        let mut road = Road { side, umem, end };
+        if let Some(view) = &view
+            && view.fragment.is_some()
+        {
+            serve_fragment(&mut road, self, pipeline, packet, view);
+            return Some(frame);
+        }
         let verdict = match &view {
             Some(view) => judge(&mut road, self, pipeline, (packet, view), false),
             None => Verdict::HandBack,
@@ -193,7 +190,7 @@ impl InlineSide {
 struct Road<'a> {
     side: &'a mut TransmitSide,
     umem: &'a Umem,
-    end: End,
+    end: Leg,
 }
 
 impl Road<'_> {

@@ -10,12 +10,12 @@ use hickory_resolver::{
     lookup::Lookup,
     net::{DnsError, NetError},
     proto::{
-        op::Query as DnsQuery,
+        op::{Query as DnsQuery, ResponseCode},
         rr::{Name, RData, RecordType},
     },
 };
 
-use super::{Destination, FAILED_FOR, Families, Query, ResolveError, cache::Candidate};
+use super::{Destination, Families, Query, ResolveError, cache::Candidate};
 use corex_sip::Transport;
 
 /// Destinations that one name may have.
@@ -24,7 +24,7 @@ const MAX_CANDIDATES: usize = 16;
 const HOSTS_LIFE: Duration = Duration::from_secs(60);
 
 type Found = (Vec<Candidate>, Duration);
-type Failure = (ResolveError, Duration);
+type Failure = ResolveError;
 
 /// The DNS client, the hosts file, and which address families are wanted.
 pub(super) struct Procedure {
@@ -52,7 +52,7 @@ impl Procedure {
 
     /// All destinations of the lowest priority that has any, and how long they hold.
     pub async fn run(&self, query: &Query<'_>) -> Result<Found, Failure> {
-        const NOT_A_NAME: Failure = (ResolveError::NotAName, FAILED_FOR);
+        const NOT_A_NAME: Failure = ResolveError::NotAName;
         let host = std::str::from_utf8(query.host).map_err(|_| NOT_A_NAME)?;
         let name = Name::from_utf8(host).map_err(|_| NOT_A_NAME)?;
         let transport = match (query.transport, query.secure) {
@@ -171,8 +171,17 @@ impl Procedure {
     ) -> Result<Found, Failure> {
         let mut found = Vec::new();
         let mut life = None;
+        let mut failure = ResolveError::NotFound;
         for kind in self.record_types() {
-            if let Some(lookup) = self.ask(name, kind).await? {
+            let lookup = match self.ask(name, kind).await {
+                // The other family's records may be there.
+                Err(ResolveError::ServerFailed) => {
+                    failure = ResolveError::ServerFailed;
+                    continue;
+                }
+                lookup => lookup?,
+            };
+            if let Some(lookup) = lookup {
                 push_addresses(&lookup, port, transport, priority, weight, &mut found);
                 life = Some(life.unwrap_or(Duration::MAX).min(life_of(&lookup)));
             }
@@ -182,22 +191,37 @@ impl Procedure {
         }
         match life {
             Some(life) if !found.is_empty() => Ok((found, life)),
-            _ => Err((ResolveError::NotFound, FAILED_FOR)),
+            _ => Err(failure),
         }
     }
 
-    /// The records of a name; `None` where there are none, or the server won't say.
+    /// The records of a name; `None` where there are none, or for other records than addresses
+    /// where the server won't say.
     async fn ask(&self, name: &Name, kind: RecordType) -> Result<Option<Lookup>, Failure> {
+        let is_address = matches!(kind, RecordType::A | RecordType::AAAA);
         match self.client.lookup(name.clone(), kind).await {
             Ok(lookup) => Ok(Some(lookup)),
+            Err(error) if is_address && is_servers_failure(&error) => {
+                Err(ResolveError::ServerFailed)
+            }
             Err(NetError::Dns(DnsError::NoRecordsFound(_) | DnsError::ResponseCode(_))) => Ok(None),
             Err(error) if error.is_no_records_found() => Ok(None),
             Err(error) => {
                 tracing::debug!(%name, %kind, %error, "lookup");
-                Err((ResolveError::TimedOut, FAILED_FOR))
+                Err(ResolveError::TimedOut)
             }
         }
     }
+}
+
+/// Whether a server answered that it doesn't know, which isn't that there is nothing.
+fn is_servers_failure(error: &NetError) -> bool {
+    let code = match error {
+        NetError::Dns(DnsError::ResponseCode(code)) => *code,
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
+        _ => return false,
+    };
+    matches!(code, ResponseCode::ServFail | ResponseCode::Refused)
 }
 
 /// `_sip._udp.NAME` and its like (RFC 3263 §4.1).

@@ -31,6 +31,8 @@ struct Server {
     address: SocketAddr,
     questions: Arc<AtomicU64>,
     is_deaf: Arc<AtomicBool>,
+    /// It knows no record any more.
+    is_empty: Arc<AtomicBool>,
 }
 
 fn name(text: &str) -> Name {
@@ -49,6 +51,8 @@ async fn server(records: &[(&str, u32, RData)]) -> Server {
     let questions = Arc::new(AtomicU64::new(0));
     let is_deaf = Arc::new(AtomicBool::new(false));
     let (counted, deaf) = (Arc::clone(&questions), Arc::clone(&is_deaf));
+    let is_empty = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&is_empty);
     tokio::spawn(async move {
         let mut buffer = [0; 4096];
         loop {
@@ -82,6 +86,9 @@ async fn server(records: &[(&str, u32, RData)]) -> Server {
                         .filter(|r| r.record_type() == question.query_type()),
                 );
             }
+            if gone.load(Ordering::Relaxed) {
+                matching.clear();
+            }
             if known.is_empty() {
                 answer.metadata.response_code = ResponseCode::NXDomain;
             }
@@ -96,11 +103,22 @@ async fn server(records: &[(&str, u32, RData)]) -> Server {
         address,
         questions,
         is_deaf,
+        is_empty,
     }
 }
 
 impl Server {
     fn resolver(&self, families: Families, hosts: &str) -> NameResolver {
+        self.resolver_with(families, hosts, DnsSettings::default())
+            .0
+    }
+
+    fn resolver_with(
+        &self,
+        families: Families,
+        hosts: &str,
+        settings: DnsSettings,
+    ) -> (NameResolver, Arc<StreamCounters>) {
         let mut server = NameServerConfig::udp(self.address.ip());
         server.connections[0].port = self.address.port();
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
@@ -109,7 +127,10 @@ impl Server {
         options.attempts = 1;
         let mut known = Hosts::default();
         known.read_hosts_conf(hosts.as_bytes()).unwrap();
-        NameResolver::new(config, options, known, families).unwrap()
+        let counters = Arc::<StreamCounters>::default();
+        let own = Arc::clone(&counters);
+        let resolver = NameResolver::new(config, options, known, families, settings, own);
+        (resolver.unwrap(), counters)
     }
 }
 
@@ -172,19 +193,19 @@ async fn a_port_means_addresses_and_nothing_else() {
     };
     let udp = Transport::Udp;
     assert_eq!(
-        resolver.resolve(&with_port("A.Example")).await,
+        resolver.resolve(&with_port("A.Example"), None).await,
         to("192.0.2.1:5080", udp)
     );
     assert_eq!(
-        resolver.resolve(&with_port("six.example")).await,
+        resolver.resolve(&with_port("six.example"), None).await,
         to("[2001:db8::1]:5080", udp)
     );
     assert_eq!(
-        resolver.resolve(&with_port("alias.example")).await,
+        resolver.resolve(&with_port("alias.example"), None).await,
         to("192.0.2.1:5080", udp)
     );
     assert_eq!(
-        resolver.resolve(&query("local.example")).await,
+        resolver.resolve(&query("local.example"), None).await,
         to("192.0.2.77:5060", udp)
     );
     let only_four = server.resolver(
@@ -195,7 +216,7 @@ async fn a_port_means_addresses_and_nothing_else() {
         "",
     );
     assert_eq!(
-        only_four.resolve(&with_port("six.example")).await,
+        only_four.resolve(&with_port("six.example"), None).await,
         Err(ResolveError::NotFound)
     );
 }
@@ -229,7 +250,7 @@ async fn without_a_port_naptr_and_srv_say_where_and_how() {
     .await;
     let resolver = server.resolver(BOTH, "");
     assert_eq!(
-        resolver.resolve(&query("n.example")).await,
+        resolver.resolve(&query("n.example"), None).await,
         to("192.0.2.1:5070", Transport::Tcp)
     );
     let by = |host, transport| Query {
@@ -238,7 +259,7 @@ async fn without_a_port_naptr_and_srv_say_where_and_how() {
     };
     let udp = by("n.example", Transport::Udp);
     assert_eq!(
-        resolver.resolve(&udp).await,
+        resolver.resolve(&udp, None).await,
         to("192.0.2.1:5080", Transport::Udp)
     );
     let secure = Query {
@@ -246,22 +267,22 @@ async fn without_a_port_naptr_and_srv_say_where_and_how() {
         ..query("n.example")
     };
     assert_eq!(
-        resolver.resolve(&secure).await,
+        resolver.resolve(&secure, None).await,
         to("192.0.2.1:5090", Transport::Tls)
     );
     // A server without an address makes way for the next priority.
     assert_eq!(
-        resolver.resolve(&query("s.example")).await,
+        resolver.resolve(&query("s.example"), None).await,
         to("192.0.2.1:7001", Transport::Udp)
     );
     let plain = query("plain.example");
     assert_eq!(
-        resolver.resolve(&plain).await,
+        resolver.resolve(&plain, None).await,
         to("192.0.2.9:5060", Transport::Udp)
     );
     let tls = by("plain.example", Transport::Tls);
     assert_eq!(
-        resolver.resolve(&tls).await,
+        resolver.resolve(&tls, None).await,
         to("192.0.2.9:5061", Transport::Tls)
     );
 }
@@ -275,15 +296,21 @@ async fn what_was_found_is_in_the_cache_until_its_time_is_over() {
         ..query("short.example")
     };
     assert_eq!(resolver.cached(&short), Cached::Miss);
-    resolver.resolve(&short).await.unwrap();
+    resolver.resolve(&short, None).await.unwrap();
     assert!(matches!(resolver.cached(&short), Cached::Hit(_)));
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(resolver.cached(&short), Cached::Miss);
     let absent = query("absent.example");
-    assert_eq!(resolver.resolve(&absent).await, Err(ResolveError::NotFound));
+    assert_eq!(
+        resolver.resolve(&absent, None).await,
+        Err(ResolveError::NotFound)
+    );
     assert_eq!(resolver.cached(&absent), Cached::Failed);
     let asked = server.questions.load(Ordering::Relaxed);
-    assert_eq!(resolver.resolve(&absent).await, Err(ResolveError::NotFound));
+    assert_eq!(
+        resolver.resolve(&absent, None).await,
+        Err(ResolveError::NotFound)
+    );
     assert_eq!(server.questions.load(Ordering::Relaxed), asked);
 }
 
@@ -295,7 +322,8 @@ async fn one_asks_for_all_that_want_the_same() {
         port: Some(5060),
         ..query("a.example")
     };
-    let all = futures_util::future::join_all((0..50).map(|_| resolver.resolve(&wanted))).await;
+    let all =
+        futures_util::future::join_all((0..50).map(|_| resolver.resolve(&wanted, None))).await;
     assert!(all.iter().all(|one| one.is_ok()));
     let (names, bytes) = resolver.cache_size();
     assert!(names == 1 && bytes > 253, "{bytes}");
@@ -308,7 +336,10 @@ async fn a_server_that_is_silent_is_given_up() {
     server.is_deaf.store(true, Ordering::Relaxed);
     let resolver = server.resolver(BOTH, "");
     let wanted = query("a.example");
-    assert_eq!(resolver.resolve(&wanted).await, Err(ResolveError::TimedOut));
+    assert_eq!(
+        resolver.resolve(&wanted, None).await,
+        Err(ResolveError::TimedOut)
+    );
     assert_eq!(resolver.cached(&wanted), Cached::Failed);
 }
 
@@ -329,7 +360,7 @@ async fn what_is_no_name_is_not_asked_for() {
         "a\0b",
     ] {
         assert_eq!(
-            resolver.resolve(&query(host)).await,
+            resolver.resolve(&query(host), None).await,
             Err(ResolveError::NotAName),
             "{host}"
         );
@@ -379,4 +410,100 @@ proptest! {
         let lowest = records.iter().map(|(priority, _)| *priority).min().unwrap();
         prop_assert_eq!(records[usize::from(chosen.address.port())].0, lowest);
     }
+}
+
+/// Waits until the name's time is over.
+async fn expire(resolver: &NameResolver, query: &Query<'_>) {
+    for _ in 0..2000 {
+        if resolver.cached(query) == Cached::Miss {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{query:?} lives for ever");
+}
+
+fn count(counters: &StreamCounters, name: &str) -> u64 {
+    let all = counters.snapshot();
+    all.into_iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+#[tokio::test]
+async fn while_no_server_answers_the_old_address_is_used() {
+    let server = server(&[("a.example.", 1, a("192.0.2.1"))]).await;
+    let (resolver, counters) = server.resolver_with(BOTH, "", DnsSettings::default());
+    let wanted = Query {
+        port: Some(5060),
+        ..query("a.example")
+    };
+    let found = to("192.0.2.1:5060", Transport::Udp);
+    assert_eq!(resolver.resolve(&wanted, None).await, found);
+    expire(&resolver, &wanted).await;
+    server.is_deaf.store(true, Ordering::Relaxed);
+    assert_eq!(resolver.resolve(&wanted, None).await, found);
+    assert_eq!(count(&counters, "dns_stale"), 1);
+    // Workers have it now, without waiting.
+    assert!(matches!(resolver.cached(&wanted), Cached::Hit(_)));
+    server.is_deaf.store(false, Ordering::Relaxed);
+    let asked = server.questions.load(Ordering::Relaxed);
+    resolver.refresh(&wanted).await;
+    assert_eq!(count(&counters, "dns_refreshed"), 1);
+    assert!(server.questions.load(Ordering::Relaxed) > asked);
+}
+
+#[tokio::test]
+async fn what_a_server_says_is_gone_is_gone() {
+    let server = server(&[("a.example.", 1, a("192.0.2.1"))]).await;
+    let (resolver, _) = server.resolver_with(BOTH, "", DnsSettings::default());
+    let wanted = Query {
+        port: Some(5060),
+        ..query("a.example")
+    };
+    resolver.resolve(&wanted, None).await.unwrap();
+    expire(&resolver, &wanted).await;
+    server.is_empty.store(true, Ordering::Relaxed);
+    let gone = resolver.resolve(&wanted, None).await;
+    assert_eq!(gone, Err(ResolveError::NotFound));
+    assert_eq!(resolver.cached(&wanted), Cached::Failed);
+}
+
+#[tokio::test]
+async fn names_of_a_strangers_choosing_leave_places_to_the_others() {
+    let server = server(&[("a.example.", 1, a("192.0.2.1"))]).await;
+    let settings = DnsSettings {
+        max_lookups: 32,
+        max_per_source: 4,
+        ..DnsSettings::default()
+    };
+    let (resolver, counters) = server.resolver_with(BOTH, "", settings);
+    let good = Query {
+        port: Some(5060),
+        ..query("a.example")
+    };
+    resolver.resolve(&good, None).await.unwrap();
+    expire(&resolver, &good).await;
+    server.is_deaf.store(true, Ordering::Relaxed);
+    let stranger: Option<IpAddr> = "192.0.2.66".parse().ok();
+    let ask = |name: String, sender| {
+        let resolver = resolver.clone();
+        async move { resolver.resolve(&query(&name), sender).await }
+    };
+    let one = (0..20).map(|n| ask(format!("x{n}.zone{n}.test"), stranger));
+    let many = (0..20).map(|n| ask(format!("x{n}.evil.test"), None));
+    let (one, many, good) = futures_util::future::join3(
+        futures_util::future::join_all(one),
+        futures_util::future::join_all(many),
+        resolver.resolve(&good, stranger),
+    )
+    .await;
+    let refused = |all: &[Result<Destination, ResolveError>], error| {
+        all.iter().filter(|one| **one == Err(error)).count()
+    };
+    assert_eq!(refused(&one, ResolveError::BusySource), 16);
+    assert_eq!(refused(&many, ResolveError::BusyZone), 14);
+    assert_eq!(count(&counters, "dns_refused_source"), 16);
+    assert_eq!(count(&counters, "dns_refused_zone"), 14);
+    assert_eq!(good, to("192.0.2.1:5060", Transport::Udp));
+    // What wasn't asked for isn't remembered as absent.
+    assert_eq!(resolver.cached(&query("x19.zone19.test")), Cached::Miss);
 }

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
 
@@ -16,8 +16,12 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
-use crate::{kernel::sockopt, pipeline::INITIAL_TTL};
-use corex_script::settings::DatagramSettings;
+use super::listen;
+use crate::{
+    kernel::sockopt,
+    pipeline::{INITIAL_TTL, Listener},
+};
+use corex_script::settings::{DatagramSettings, Place};
 
 /// Datagrams that are read at a time.
 const BATCH_SIZE: usize = 32;
@@ -28,23 +32,22 @@ const MAX_DATAGRAM: usize = 65_535;
 
 /// Why a listen address couldn't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("listen on udp:{address}: {reason}{}", remedy(.reason, .address))]
+#[error("{place}listen on {listener}: {reason}{remedy}")]
 pub struct ListenError {
-    address: SocketAddr,
+    place: Place,
+    listener: String,
     reason: io::Error,
+    remedy: String,
 }
 
-fn remedy(error: &io::Error, address: &SocketAddr) -> String {
-    match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => format!(
-            "; another process has the port: `ss -lunp sport = :{}` names it",
-            address.port()
-        ),
-        Some(libc::EADDRNOTAVAIL) => {
-            "; no interface of this host has the address: `ip address` lists them".to_owned()
+impl ListenError {
+    fn new(listener: &Listener, reason: io::Error) -> Self {
+        Self {
+            place: listener.place.clone(),
+            listener: listener.to_string(),
+            remedy: listen::remedy(&reason, listener),
+            reason,
         }
-        Some(libc::EACCES) => "; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
-        _ => String::new(),
     }
 }
 
@@ -72,22 +75,23 @@ impl KernelSocket {
     ///
     /// # Errors
     /// What bind says, with a remedy.
-    pub fn probe(address: SocketAddr) -> Result<(), ListenError> {
-        Self::bind(address, false)
+    pub fn probe(listener: &Listener) -> Result<(), ListenError> {
+        Self::bind(listener, false)
             .map(drop)
-            .map_err(|reason| ListenError { address, reason })
+            .map_err(|reason| ListenError::new(listener, reason))
     }
 
     /// Opens a socket that shares the address with the other workers' sockets.
     ///
     /// # Errors
     /// What the kernel says, with a remedy.
-    pub fn open(address: SocketAddr, settings: &DatagramSettings) -> Result<Self, ListenError> {
-        Self::try_open(address, settings).map_err(|reason| ListenError { address, reason })
+    pub fn open(listener: &Listener, settings: &DatagramSettings) -> Result<Self, ListenError> {
+        Self::try_open(listener, settings).map_err(|reason| ListenError::new(listener, reason))
     }
 
-    fn try_open(address: SocketAddr, settings: &DatagramSettings) -> io::Result<Self> {
-        let socket = Self::bind(address, true)?;
+    fn try_open(listener: &Listener, settings: &DatagramSettings) -> io::Result<Self> {
+        let address = listener.address;
+        let socket = Self::bind(listener, true)?;
         // The limits net.core.rmem_max and wmem_max may refuse: then the default holds.
         let _ = socket.set_recv_buffer_size(BUFFER);
         let _ = socket.set_send_buffer_size(BUFFER);
@@ -125,7 +129,8 @@ impl KernelSocket {
         })
     }
 
-    fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    fn bind(listener: &Listener, share: bool) -> io::Result<Socket> {
+        let address = listener.address;
         let socket = Socket::new(
             Domain::for_address(address),
             Type::DGRAM,
@@ -137,6 +142,7 @@ impl KernelSocket {
         }
         socket.set_reuse_port(share)?;
         socket.set_nonblocking(true)?;
+        listen::allow_absent(&socket, listener)?;
         socket.bind(&address.into())?;
         Ok(socket)
     }
@@ -150,28 +156,30 @@ impl KernelSocket {
         &self,
         payload: &[u8],
         to: SocketAddr,
-        source: Option<IpAddr>,
+        source: Option<SocketAddr>,
         ttl: u8,
     ) -> io::Result<()> {
-        let source = source.filter(|ip| self.address.ip().is_unspecified() && !ip.is_unspecified());
+        let source = source
+            .filter(|source| self.address.ip().is_unspecified() && !source.ip().is_unspecified());
         let (v4, v6);
         let choice = match source {
-            Some(IpAddr::V4(ip)) => {
+            Some(SocketAddr::V4(source)) => {
                 v4 = libc::in_pktinfo {
                     ipi_ifindex: 0,
                     ipi_spec_dst: libc::in_addr {
-                        s_addr: u32::from_ne_bytes(ip.octets()),
+                        s_addr: u32::from_ne_bytes(source.ip().octets()),
                     },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 Some(ControlMessage::Ipv4PacketInfo(&v4))
             }
-            Some(IpAddr::V6(ip)) => {
+            Some(SocketAddr::V6(source)) => {
                 v6 = libc::in6_pktinfo {
                     ipi6_addr: libc::in6_addr {
-                        s6_addr: ip.octets(),
+                        s6_addr: source.ip().octets(),
                     },
-                    ipi6_ifindex: 0,
+                    // A link-local address is one of an interface.
+                    ipi6_ifindex: source.scope_id(),
                 };
                 Some(ControlMessage::Ipv6PacketInfo(&v6))
             }
@@ -266,7 +274,9 @@ impl KernelSocket {
                     local.set_ip(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    local.set_ip(IpAddr::from(info.ipi6_addr.s6_addr));
+                    let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    local =
+                        listen::scoped(SocketAddr::new(ip.into(), local.port()), info.ipi6_ifindex);
                 }
                 ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
                     ttl = u8::try_from(hops).ok();
@@ -329,9 +339,15 @@ impl Default for ReceiveBuffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corex_sip::Transport;
 
     fn loopback() -> KernelSocket {
-        KernelSocket::open("127.0.0.1:0".parse().unwrap(), &DatagramSettings::default()).unwrap()
+        open("127.0.0.1:0")
+    }
+
+    fn open(address: &str) -> KernelSocket {
+        let listener = Listener::new(Transport::Udp, address.parse().unwrap());
+        KernelSocket::open(&listener, &DatagramSettings::default()).unwrap()
     }
 
     fn receive_all(socket: &KernelSocket) -> Vec<(Vec<u8>, SocketAddr, SocketAddr)> {
@@ -362,16 +378,13 @@ mod tests {
     #[test]
     fn a_datagram_has_the_ttl_that_it_is_sent_with_and_it_is_read() {
         for (address, wildcard) in [("127.0.0.1:0", "0.0.0.0:0"), ("[::1]:0", "[::]:0")] {
-            let open = |address: &str| {
-                KernelSocket::open(address.parse().unwrap(), &DatagramSettings::default()).unwrap()
-            };
             let (receiver, wildcard) = (open(address), open(wildcard));
-            let (to, ip) = (receiver.address, receiver.address.ip());
+            let (to, ours) = (receiver.address, receiver.address);
             let sender = open(address);
             sender.send(b"1", to, None, INITIAL_TTL).unwrap();
             sender.send(b"2", to, None, 9).unwrap();
-            wildcard.send(b"3", to, Some(ip), 1).unwrap();
-            wildcard.send(b"4", to, Some(ip), 255).unwrap();
+            wildcard.send(b"3", to, Some(ours), 1).unwrap();
+            wildcard.send(b"4", to, Some(ours), 255).unwrap();
             let mut got = Vec::new();
             receiver.receive(&mut ReceiveBuffers::new(), |datagram| {
                 got.push((datagram.payload.to_vec(), datagram.ttl));
@@ -415,7 +428,9 @@ mod tests {
     #[test]
     fn a_port_in_use_is_refused_with_the_way_to_find_its_owner() {
         let taken = loopback();
-        let error = KernelSocket::probe(taken.address).unwrap_err().to_string();
+        let error = KernelSocket::probe(&Listener::new(Transport::Udp, taken.address))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("another process has the port"), "{error}");
     }
 }

@@ -3,10 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -21,6 +18,7 @@ use tokio::{
 use super::{
     Inbox, StreamMessage,
     frame::{Decoder, Frame, FrameError},
+    table::Waiting,
 };
 use crate::telemetry::stream_counters::StreamCounters;
 use corex_script::{ConnectionId, SocketId, settings::StreamSettings};
@@ -54,7 +52,7 @@ pub(super) struct Line {
     pub settings: Arc<StreamSettings>,
     pub counters: Arc<StreamCounters>,
     /// Bytes that wait in the queue.
-    pub waiting: Arc<AtomicUsize>,
+    pub waiting: Arc<Waiting>,
     /// When what was read or written.
     pub times: Mutex<Times>,
 }
@@ -305,7 +303,7 @@ struct Pending<'l> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.line.waiting.fetch_sub(self.len, Ordering::Relaxed);
+        self.line.waiting.give_back(self.len);
         self.line.counters.add(self.fate);
     }
 }

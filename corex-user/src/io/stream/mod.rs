@@ -8,6 +8,7 @@ mod connection;
 pub mod frame;
 mod places;
 mod registry;
+mod table;
 mod tls;
 
 #[cfg(test)]
@@ -62,6 +63,8 @@ pub struct Delivery {
     pub server_name: Option<String>,
     /// The connection to use if it is still there.
     pub connection: Option<ConnectionId>,
+    /// Whether it is a reply: none is opened for it, unless the settings say otherwise.
+    pub is_reply: bool,
     /// The listen socket that stands for us.
     pub socket: SocketId,
 }

@@ -1,16 +1,17 @@
 //! The registry of all connections: accepts and opens them, and queues messages for them.
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    os::fd::AsFd,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{Ipv4Tos, Ipv6TClass},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -23,7 +24,8 @@ use tokio_rustls::client::TlsStream;
 use super::{
     Delivery, Inbox,
     connection::{End, Item, Line, Times},
-    places::{NoPlace, Opener, Places},
+    places::{NoPlace, Opener},
+    table::{Entry, PeerKey, Table, Waiting},
     tls::Tls,
 };
 use crate::telemetry::stream_counters::StreamCounters;
@@ -35,9 +37,6 @@ use corex_sip::Transport;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the end of a connection may take that TLS tells its peer.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Who is connected: address, transport, and for TLS the name in its certificate.
-type PeerKey = (SocketAddr, Transport, Option<String>);
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ struct StreamsInner {
     inboxes: Vec<Inbox>,
     counters: Arc<StreamCounters>,
     tls: OnceLock<Result<Tls, Arc<io::Error>>>,
-    state: Mutex<State>,
+    state: Mutex<Table>,
     complaints: SharedLimiter,
     /// Apart, so that who is refused all the time hides nothing else.
     refusals: SharedLimiter,
@@ -67,22 +66,6 @@ enum Phase {
     Stopping,
     /// Connections end at once.
     Over,
-}
-
-#[derive(Default)]
-struct State {
-    connections: HashMap<ConnectionId, Entry>,
-    by_peer: HashMap<PeerKey, ConnectionId>,
-    places: Places,
-    next: u64,
-    stopping: bool,
-}
-
-struct Entry {
-    queue: mpsc::Sender<Item>,
-    waiting: Arc<AtomicUsize>,
-    key: PeerKey,
-    opener: Opener,
 }
 
 /// What the task of a connection owns.
@@ -133,6 +116,9 @@ impl Streams {
         let _inside = handle.enter();
         for (socket, listener) in listeners {
             listener.set_nonblocking(true)?;
+            // What it accepts inherits it.
+            let class = streams.inner.settings.traffic_class;
+            mark(&listener, listener.local_addr()?, class)?;
             let listener = TcpListener::from_std(listener)?;
             let mut phase = streams.inner.phase.subscribe();
             let accepting = streams.clone().accept(socket, listener);
@@ -194,7 +180,7 @@ impl Streams {
     /// When there are too many; [`None`]: when corex stops.
     fn register(
         &self,
-        state: &mut State,
+        state: &mut Table,
         key: PeerKey,
         local: SocketAddr,
         socket: SocketId,
@@ -204,13 +190,13 @@ impl Streams {
         if state.stopping {
             return Err(None);
         }
-        let at = (state.next + 1) as usize % inner.inboxes.len().max(1);
-        let inbox = inner.inboxes.get(at).ok_or(None)?.clone();
+        let inbox = inner.inboxes.get(state.turn % inner.inboxes.len().max(1));
+        let inbox = inbox.ok_or(None)?.clone();
+        let id = state.new_id().ok_or(None)?;
         state.places.take(&inner.settings, opener, key.0.ip())?;
-        state.next += 1;
-        let id = ConnectionId(state.next);
+        state.turn = state.turn.wrapping_add(1);
         let (sender, receiver) = mpsc::channel(inner.settings.queue.max(1));
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::new(Arc::clone(&state.waiting)));
         let line = Line {
             id,
             peer: key.0,
@@ -278,7 +264,7 @@ impl Streams {
     /// Nothing but replies takes the connection from now on.
     fn unlist(&self, id: ConnectionId) {
         let mut state = self.state();
-        let State {
+        let Table {
             connections,
             by_peer,
             ..
@@ -303,9 +289,10 @@ impl Streams {
     ///
     /// A reply takes the connection of its request whatever transport its Via names (RFC 3261
     /// §18.2.2): where something in front of us ends TLS, the Via says TLS and the connection is TCP.
+    /// None is opened for it unless the settings say so: who forges a reply chooses the address.
     ///
     /// # Errors
-    /// When too much waits already, there are too many connections, or TLS can't be had.
+    /// When a reply finds no connection, too much waits already, there are too many connections, or TLS can't be had.
     pub fn send(&self, delivery: Delivery) -> Result<(), SendError> {
         self.send_counted(delivery)?;
         self.inner.counters.add(|c| &c.queued);
@@ -324,6 +311,7 @@ impl Streams {
             transport,
             server_name,
             connection,
+            is_reply,
             socket,
         } = delivery;
         let key = (to, transport, server_name);
@@ -332,7 +320,10 @@ impl Streams {
             .filter(|id| state.connections.contains_key(id))
             .or_else(|| state.by_peer.get(&key).copied());
         if let Some(entry) = known.and_then(|id| state.connections.get(&id)) {
-            return entry.put(payload, inner);
+            return entry.put(payload, &inner.settings);
+        }
+        if is_reply && !inner.settings.reply_connect {
+            return Err(SendError::NoConnection);
         }
         if transport == Transport::Tls
             && let Some(Err(error)) = inner.tls.get()
@@ -363,7 +354,9 @@ impl Streams {
         let put = state
             .connections
             .get(&place.line.id)
-            .map_or(Err(SendError::QueueFull), |entry| entry.put(payload, inner));
+            .map_or(Err(SendError::QueueFull), |entry| {
+                entry.put(payload, &inner.settings)
+            });
         drop(state);
         let streams = self.clone();
         inner.handle.spawn(async move {
@@ -398,7 +391,7 @@ impl Streams {
 
     /// Connects, and shakes hands where the transport is TLS. With our address.
     async fn open(&self, (to, transport, name): PeerKey) -> io::Result<(SocketAddr, Opened)> {
-        let stream = connect(to).await?;
+        let stream = connect(to, self.inner.settings.traffic_class).await?;
         let local = stream.local_addr()?;
         if transport != Transport::Tls {
             return Ok((local, Opened::Tcp(stream)));
@@ -432,7 +425,7 @@ impl Streams {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Table> {
         let state = &self.inner.state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -471,31 +464,30 @@ impl StreamsInner {
     }
 }
 
-impl Entry {
-    fn put(&self, payload: bytes::Bytes, inner: &StreamsInner) -> Result<(), SendError> {
-        let len = payload.len();
-        let waiting = self.waiting.fetch_add(len, Ordering::Relaxed);
-        let fits = waiting + len <= inner.settings.queue_bytes;
-        if !fits || self.queue.try_send(Item::Message(payload)).is_err() {
-            self.waiting.fetch_sub(len, Ordering::Relaxed);
-            return Err(SendError::QueueFull);
-        }
-        Ok(())
-    }
-}
-
 /// Waits until corex has come that far in stopping.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // An error would mean that nobody is left to say so.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
-async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+/// Has a socket send all its packets with this byte of DSCP and ECN, its handshake included.
+fn mark(socket: &impl AsFd, address: SocketAddr, class: u8) -> io::Result<()> {
+    let class = class.into();
+    if address.is_ipv6() {
+        setsockopt(socket, Ipv6TClass, &class)?;
+    } else {
+        setsockopt(socket, Ipv4Tos, &class)?;
+    }
+    Ok(())
+}
+
+async fn connect(to: SocketAddr, class: u8) -> io::Result<TcpStream> {
     let socket = match to {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_nodelay(true)?;
+    mark(&socket, to, class)?;
     socket.connect(to).await
 }
 

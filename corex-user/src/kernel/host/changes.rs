@@ -10,8 +10,8 @@ use super::{
 /// Changes that a line tells at most; of more it tells the number.
 const MAX_TOLD: usize = 8;
 
-/// What is new of the addresses and MACs of these interfaces and of those that stand on them.
-/// `None`: nothing.
+/// What is new of these interfaces and of those that stand on them: names, MACs, MTUs, addresses,
+/// whether they are up. `None`: nothing.
 pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Option<String> {
     let mut changes = Vec::new();
     for index in &concerned(old, new, interfaces) {
@@ -19,9 +19,21 @@ pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Optio
         match (before, after) {
             (None, Some(link)) => changes.push(format!("{} is new", link.name)),
             (Some(link), None) => changes.push(format!("{} is gone", link.name)),
-            (Some(before), Some(after)) if before.mac != after.mac => {
-                let mac = after.mac.map_or_else(|| "none".to_owned(), mac_text);
-                changes.push(format!("{} has the MAC {mac}", after.name));
+            (Some(before), Some(after)) => {
+                if before.name != after.name {
+                    changes.push(format!("{} is called {}", before.name, after.name));
+                }
+                if before.mac != after.mac {
+                    let mac = after.mac.map_or_else(|| "none".to_owned(), mac_text);
+                    changes.push(format!("{} has the MAC {mac}", after.name));
+                }
+                if before.mtu != after.mtu {
+                    changes.push(format!("{} has the MTU {}", after.name, after.mtu));
+                }
+                if before.is_up != after.is_up {
+                    let state = if after.is_up { "up" } else { "down" };
+                    changes.push(format!("{} is {state}", after.name));
+                }
             }
             _ => {}
         }
@@ -60,7 +72,8 @@ fn concerned(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> BTre
     stacks.chain(loopback.map(|(index, _)| *index)).collect()
 }
 
-fn mac_text(mac: [u8; 6]) -> String {
+/// As people write it.
+pub fn mac_text(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
@@ -107,9 +120,33 @@ mod tests {
             Some("eth0 has the MAC 02:00:00:00:00:fe, eth0 got 10.0.0.3, eth0 lost 10.0.0.2")
         );
         assert_eq!(told(&old, &old, &[2].into()), None);
+        let mut other = old.clone();
+        let link = other.links.get_mut(&2).unwrap();
+        link.name = "wan".to_owned();
+        link.mtu = 1300;
+        assert_eq!(
+            told(&old, &other, &[2].into()).as_deref(),
+            Some("eth0 is called wan, wan has the MTU 1300")
+        );
         assert_eq!(
             told(&host(1, &[]), &host(1, &[(3, "10.1.0.1")]), &[2].into()),
             None
+        );
+    }
+
+    #[test]
+    fn a_link_that_goes_down_and_another_mtu_are_told() {
+        let old = host(1, &[]);
+        let mut new = old.clone();
+        let link = new.links.get_mut(&2).unwrap();
+        (link.mtu, link.is_up) = (1300, true);
+        assert_eq!(
+            told(&old, &new, &[2].into()).as_deref(),
+            Some("eth0 has the MTU 1300, eth0 is up")
+        );
+        assert_eq!(
+            told(&new, &old, &[2].into()).as_deref(),
+            Some("eth0 has the MTU 0, eth0 is down")
         );
     }
 

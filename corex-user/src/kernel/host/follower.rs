@@ -3,22 +3,30 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use aya::maps::MapError;
 use caps::Capability;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection, sys::SocketAddr};
-use tokio::{runtime::Runtime, sync::oneshot, time};
+use tokio::{
+    runtime::Runtime,
+    sync::{oneshot, watch},
+    time,
+};
 
 use super::{
     changes,
+    leniency::Leniency,
+    links::{Link, Links, link_of},
     maps::HostMaps,
+    mtus::Mtus,
     snapshot::{Applied, Snapshot},
     tables::HostTables,
 };
@@ -47,6 +55,9 @@ pub enum FollowError {
 
 /// The handle of the thread, which ends when this is dropped.
 pub struct HostFollower {
+    latest: Arc<ArcSwap<Snapshot>>,
+    links: watch::Receiver<Arc<Links>>,
+    mtus: Mtus,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,14 +75,22 @@ impl HostFollower {
             .map_err(FollowError::Netlink)?;
         let (stop, stopped) = oneshot::channel();
         let (sender, first) = mpsc::channel();
+        let latest = Arc::<ArcSwap<Snapshot>>::default();
+        let (told, links) = watch::channel(Arc::default());
         let mut followed = Followed {
             maps,
+            latest: Arc::clone(&latest),
             names: interfaces.iter().map(|i| i.name.clone()).collect(),
             indices: interfaces.iter().map(|i| i.index).collect(),
             snapshot: Snapshot::default(),
+            leniency: Leniency::open(interfaces),
+            flags: 0,
             overflow: Vec::new(),
             is_first: true,
+            told,
+            mtus: Mtus::default(),
         };
+        let mtus = followed.mtus.clone();
         let thread = thread::Builder::new()
             .name("corex-host".to_owned())
             .spawn(move || follow(&runtime, &mut followed, stopped, &sender))
@@ -79,9 +98,27 @@ impl HostFollower {
         let gone = |_| FollowError::Netlink(io::Error::other("its thread died; a bug in corex"));
         first.recv().map_err(gone)??;
         Ok(Self {
+            latest,
+            links,
+            mtus,
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// The host as it is now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.latest.load_full()
+    }
+
+    /// The host's links, as they are and as they become.
+    pub fn links(&self) -> watch::Receiver<Arc<Links>> {
+        self.links.clone()
+    }
+
+    /// The MTUs, as they are at any time.
+    pub fn mtus(&self) -> Mtus {
+        self.mtus.clone()
     }
 }
 
@@ -98,11 +135,16 @@ impl Drop for HostFollower {
 /// What the thread works on.
 struct Followed {
     maps: HostMaps,
+    latest: Arc<ArcSwap<Snapshot>>,
     names: BTreeSet<String>,
     indices: BTreeSet<u32>,
     snapshot: Snapshot,
+    leniency: Leniency,
+    flags: u32,
     overflow: Vec<&'static str>,
     is_first: bool,
+    told: watch::Sender<Arc<Links>>,
+    mtus: Mtus,
 }
 
 type First = mpsc::Sender<Result<(), FollowError>>;
@@ -191,6 +233,19 @@ async fn run(
     }
 }
 
+/// The link with that index as it is now; `None` if there is none.
+///
+/// # Errors
+/// When the kernel doesn't answer.
+pub async fn read_link(handle: &Handle, index: u32) -> Result<Option<Link>, rtnetlink::Error> {
+    let mut found = handle.link().get().match_index(index).execute();
+    match found.try_next().await {
+        Ok(message) => Ok(message.as_ref().and_then(link_of).map(|(_, link)| link)),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Gives up what following the host doesn't take. What can't be given up is logged.
 fn harden() {
     let kept: &[Capability] = if capabilities::maps_need_bpf() {
@@ -214,9 +269,12 @@ async fn read(handle: &Handle) -> Result<Snapshot, FollowError> {
 impl Followed {
     /// Brings the maps in step, and says what has changed.
     fn take(&mut self, snapshot: Snapshot) -> Result<(), FollowError> {
-        if snapshot == self.snapshot {
+        let flags = self.leniency.flags();
+        if snapshot == self.snapshot && flags == self.flags {
             return Ok(());
         }
+        self.flags = flags;
+        self.mtus.follow(&snapshot.links);
         // One that is made anew under its name has another index.
         let links = &snapshot.links;
         self.indices.retain(|index| links.contains_key(index));
@@ -224,7 +282,8 @@ impl Followed {
             .iter()
             .filter(|(_, link)| self.names.contains(&link.name));
         self.indices.extend(named.map(|(index, _)| *index));
-        let tables = HostTables::of(&snapshot, &self.indices);
+        let mut tables = HostTables::of(&snapshot, &self.indices);
+        tables.flags = flags;
         self.maps.write(&tables)?;
         if !self.is_first
             && let Some(line) = changes::told(&self.snapshot, &snapshot, &self.indices)
@@ -237,6 +296,10 @@ impl Followed {
             }
         }
         self.overflow = tables.overflow;
+        self.latest.store(Arc::new(snapshot.clone()));
+        if self.snapshot.links != snapshot.links {
+            self.told.send_replace(Arc::new(snapshot.links.clone()));
+        }
         self.snapshot = snapshot;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_route::{
     AddressFamily,
-    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
 };
 
 /// A link.
@@ -14,6 +14,12 @@ pub struct Link {
     pub name: String,
     /// Its Ethernet address, if it has one.
     pub mac: Option<[u8; 6]>,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// Whether it carries packets: it is up, and so is what is below it.
+    pub is_up: bool,
+    /// The ids of the XDP programs that are attached to it.
+    pub programs: Vec<u32>,
     /// Index of the bridge, bond or VRF that it is a part of.
     pub master: Option<u32>,
     /// Index of the link that it stands on and shares frames with: of a VLAN device, a macvlan.
@@ -29,7 +35,11 @@ pub fn link_of(message: &LinkMessage) -> Option<(u32, Link)> {
     if message.header.interface_family != AddressFamily::Unspec {
         return None;
     }
-    let mut link = Link::default();
+    let carries = LinkFlags::Up | LinkFlags::LowerUp;
+    let mut link = Link {
+        is_up: message.header.flags.contains(carries),
+        ..Link::default()
+    };
     let mut is_whole = false;
     let mut under = None;
     let mut shares_frames = false;
@@ -37,7 +47,13 @@ pub fn link_of(message: &LinkMessage) -> Option<(u32, Link)> {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
-            LinkAttribute::Mtu(_) => is_whole = true,
+            LinkAttribute::Mtu(mtu) => {
+                link.mtu = *mtu;
+                is_whole = true;
+            }
+            LinkAttribute::Xdp(attributes) => {
+                link.programs = attributes.iter().filter_map(program_of).collect();
+            }
             LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok(),
             LinkAttribute::Controller(0) => {}
             LinkAttribute::Controller(index) => link.master = Some(*index),
@@ -58,6 +74,13 @@ pub fn link_of(message: &LinkMessage) -> Option<(u32, Link)> {
         link.lower = under;
     }
     is_whole.then_some((message.header.index, link))
+}
+
+fn program_of(attribute: &LinkXdp) -> Option<u32> {
+    match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
+        _ => None,
+    }
 }
 
 /// Whether devices of a kind take frames from the device that IFLA_LINK names; that of a veth is

@@ -1,12 +1,12 @@
-//! The maps HOST_MACS and HOST_ADDRESSES.
+//! The maps HOST_MACS, HOST_ADDRESSES and HOST_STATE.
 
 use std::collections::BTreeMap;
 
 use aya::{
     Pod,
-    maps::{HashMap, MapData, MapError},
+    maps::{Array, HashMap, MapData, MapError},
 };
-use corex_common::host::{HostAddress, HostMac};
+use corex_common::host::{HostAddress, HostMac, HostState};
 
 use super::tables::HostTables;
 
@@ -14,7 +14,9 @@ use super::tables::HostTables;
 pub struct HostMaps {
     macs: HashMap<MapData, HostMac, u32>,
     addresses: HashMap<MapData, HostAddress, u32>,
+    state: Array<MapData, HostState>,
     written: HostTables,
+    told: HostState,
 }
 
 impl HostMaps {
@@ -22,11 +24,14 @@ impl HostMaps {
     pub fn new(
         macs: HashMap<MapData, HostMac, u32>,
         addresses: HashMap<MapData, HostAddress, u32>,
+        state: Array<MapData, HostState>,
     ) -> Self {
         Self {
             macs,
             addresses,
+            state,
             written: HostTables::default(),
+            told: HostState::default(),
         }
     }
 
@@ -35,12 +40,27 @@ impl HostMaps {
     /// # Errors
     /// What the kernel says. What wasn't written is tried again the next time.
     pub fn write(&mut self, tables: &HostTables) -> Result<(), MapError> {
-        step(&mut self.macs, &mut self.written.macs, &tables.macs)?;
-        step(
-            &mut self.addresses,
-            &mut self.written.addresses,
-            &tables.addresses,
-        )
+        if self.told.version > 0 && self.written == *tables {
+            return Ok(());
+        }
+        let stepped = step(&mut self.macs, &mut self.written.macs, &tables.macs).and_then(|()| {
+            step(
+                &mut self.addresses,
+                &mut self.written.addresses,
+                &tables.addresses,
+            )
+        });
+        // Behind the changes, and where only some of them were made, too: what the programs found
+        // before holds no more.
+        self.told = HostState {
+            version: self.told.version.wrapping_add(1).max(1),
+            flags: tables.flags,
+        };
+        self.state.set(0, self.told, 0)?;
+        stepped?;
+        self.written.flags = tables.flags;
+        self.written.overflow.clone_from(&tables.overflow);
+        Ok(())
     }
 }
 

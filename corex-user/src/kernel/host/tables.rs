@@ -6,7 +6,7 @@ use std::{
 };
 
 use corex_common::host::{
-    BROADCAST, HostAddress, HostMac, LOCAL, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
+    BROADCAST, HostAddress, HostMac, LOCAL, MAX_HOST_ADDRESSES, MAX_HOST_MACS, STACKED,
 };
 use corex_common::maps::{FAMILY_V4, FAMILY_V6};
 
@@ -23,6 +23,8 @@ pub struct HostTables {
     pub macs: BTreeMap<HostMac, u32>,
     /// What is in HOST_ADDRESSES.
     pub addresses: BTreeMap<HostAddress, u32>,
+    /// Flags of HOST_STATE.
+    pub flags: u32,
     /// Why there is less in them than the host has.
     pub overflow: Vec<&'static str>,
 }
@@ -93,7 +95,11 @@ impl HostTables {
                     for (index, stack) in stacks {
                         if stack.contains(&address.ifindex) {
                             let key = HostAddress::at(ip.octets(), FAMILY_V6, *index);
-                            self.addresses.insert(key, LOCAL);
+                            if address.ifindex == *index {
+                                self.addresses.insert(key, LOCAL);
+                            } else {
+                                self.addresses.entry(key).or_insert(STACKED);
+                            }
                         }
                     }
                 }
@@ -217,7 +223,8 @@ mod tests {
             // Somebody's broadcast, but also an address.
             (key_v4(Ipv4Addr::new(10, 0, 0, 255)), LOCAL),
             (v6(2, [0xfd, 0], 0), LOCAL),
-            (v6(3, [0xfe, 0x80], 1), LOCAL),
+            // Of the macvlan: left to the stack, which knows its scope.
+            (v6(3, [0xfe, 0x80], 1), STACKED),
         ];
         assert_eq!(tables.addresses, BTreeMap::from(expected));
     }

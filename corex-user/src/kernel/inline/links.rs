@@ -76,11 +76,33 @@ pub struct Filter {
     pub program: &'static str,
 }
 
+/// A link, with its pin.
+struct Held {
+    /// Of the interface.
+    index: u32,
+    /// Of an XDP program; else of a TC one.
+    is_xdp: bool,
+    place: Option<PathBuf>,
+    link: FdLink,
+}
+
+impl Held {
+    fn end(self) {
+        if let Some(path) = &self.place {
+            // A pin that stays keeps the program attached: worth a word.
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!("{}: {error}", path.display());
+            }
+        }
+        drop(self.link);
+    }
+}
+
 /// Attachments that end together: the links that are held, with their pins, and the filters.
 pub struct Links {
     /// Where links are pinned; `None`: they end with the process.
     folder: Option<PathBuf>,
-    held: Vec<(Option<PathBuf>, FdLink)>,
+    held: Vec<Held>,
     filters: Vec<Filter>,
     choice: TcChoice,
 }
@@ -104,7 +126,12 @@ impl Links {
         self.folder.as_ref().map(|folder| folder.join(name))
     }
 
-    fn hold(&mut self, link: FdLink, place: Option<PathBuf>) -> Result<(), LinksError> {
+    fn hold(
+        &mut self,
+        (index, is_xdp): (u32, bool),
+        link: FdLink,
+        place: Option<PathBuf>,
+    ) -> Result<(), LinksError> {
         let link = match &place {
             Some(path) if !path.exists() => {
                 let pinned = link.pin(path).map_err(|error| LinksError::Pin {
@@ -115,7 +142,12 @@ impl Links {
             }
             _ => link,
         };
-        self.held.push((place, link));
+        self.held.push(Held {
+            index,
+            is_xdp,
+            place,
+            link,
+        });
         Ok(())
     }
 
@@ -144,7 +176,7 @@ impl Links {
                 && let Ok(id) = program.attach_to_link(link)
                 && let Ok(link) = program.take_link(id)
             {
-                self.hold(link.try_into()?, Some(path))?;
+                self.hold((interface.index, true), link.try_into()?, Some(path))?;
                 return Ok(mode);
             }
             // Of an interface that is gone, or attached in the other mode.
@@ -152,8 +184,8 @@ impl Links {
         }
         let attachment = attach::attach(program, interface, choice)?;
         let mode = attachment.mode;
-        let link = attachment.into_link(program)?;
-        self.hold(link, self.place(&xdp_name(interface, mode)))?;
+        let place = self.place(&xdp_name(interface, mode));
+        self.hold((interface.index, true), attachment.link, place)?;
         Ok(mode)
     }
 
@@ -189,7 +221,7 @@ impl Links {
                     && let Ok(id) = program.attach_to_link(link)
                     && let Ok(link) = program.take_link(id)
                 {
-                    return self.hold(link.try_into()?, place);
+                    return self.hold((interface.index, false), link.try_into()?, place);
                 }
                 let _ = fs::remove_file(path);
             }
@@ -197,7 +229,7 @@ impl Links {
             match program.attach_with_options(&interface.name, hook, order) {
                 Ok(id) => {
                     let link = program.take_link(id).map_err(refused)?;
-                    return self.hold(link.try_into()?, place);
+                    return self.hold((interface.index, false), link.try_into()?, place);
                 }
                 Err(error) if self.choice == TcChoice::Tcx => return Err(refused(error)),
                 Err(_) => {}
@@ -235,17 +267,23 @@ impl Links {
         Ok(())
     }
 
+    /// Ends those to an interface that is gone, with the filters on it.
+    pub fn forget(&mut self, interface: &Interface) {
+        let of_interface = |held: &mut Held| held.index == interface.index;
+        self.held.extract_if(.., of_interface).for_each(Held::end);
+        self.filters
+            .retain(|filter| filter.interface != interface.name);
+    }
+
+    /// Ends the attachment of an XDP program, so that it can be attached anew.
+    pub fn forget_xdp(&mut self, interface: &Interface) {
+        let is_it = |held: &mut Held| held.is_xdp && held.index == interface.index;
+        self.held.extract_if(.., is_it).for_each(Held::end);
+    }
+
     /// Ends all attachments but clsact filters, which are returned.
     pub fn end(&mut self) -> Vec<Filter> {
-        for (path, link) in self.held.drain(..) {
-            if let Some(path) = path {
-                // A pin that stays keeps the program attached: worth a word.
-                if let Err(error) = fs::remove_file(&path) {
-                    tracing::warn!("{}: {error}", path.display());
-                }
-            }
-            drop(link);
-        }
+        self.held.drain(..).for_each(Held::end);
         if let Some(folder) = &self.folder {
             let _ = fs::remove_dir(folder);
         }
@@ -275,7 +313,7 @@ pub fn detach_filter(interface: &str, egress: bool, program: &str) {
 pub fn clear(folder: &Path, kept: &[&Links]) -> Vec<u32> {
     let held: Vec<&PathBuf> = kept
         .iter()
-        .flat_map(|links| links.held.iter().filter_map(|(path, _)| path.as_ref()))
+        .flat_map(|links| links.held.iter().filter_map(|held| held.place.as_ref()))
         .collect();
     let index = |path: &Path| -> Option<u32> {
         let name = path.file_name()?.to_str()?;

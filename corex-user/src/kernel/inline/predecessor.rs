@@ -1,7 +1,7 @@
 //! What the instance before counted, to its end and after it: the programs that it left went on
 //! until those of its successor took their places.
 
-use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapError};
 use corex_common::{
     counters::{DetourCounters, EgressCounters, KernelCounters, WorkerCounters},
     inline, maps,
@@ -82,15 +82,14 @@ impl Predecessor {
         for cpu in values::<DetourCounters>(self.detour)? {
             left.detour.add(&cpu);
         }
-        let workers: Array<MapData, WorkerCounters> = Map::Array(self.workers).try_into()?;
-        for worker in workers.iter() {
-            left.user.add(&worker?);
+        for worker in values::<WorkerCounters>(self.workers)? {
+            left.user.add(&worker);
         }
         Ok(left)
     }
 }
 
 fn values<V: aya::Pod>(data: MapData) -> Result<Vec<V>, MapError> {
-    let array: PerCpuArray<MapData, V> = Map::PerCpuArray(data).try_into()?;
-    Ok(array.get(&0, 0)?.to_vec())
+    let array: Array<MapData, V> = Map::Array(data).try_into()?;
+    array.iter().collect()
 }

@@ -109,6 +109,7 @@ fn try_send_to(
         fingerprint: Fingerprint::of(view),
         index,
         connection: exec.env.connection.map(|connection| connection.0),
+        is_sealed: exec.host.reply_keys().is_some(),
         local_rport: exec.changes.local_rport,
         source: exec.env.src,
         force_rport: exec.changes.force_rport,
@@ -119,11 +120,15 @@ fn try_send_to(
         },
     };
     write_request(view, &exec.changes.edits, &forward, &mut scratch, &mut out);
+    if let Some(keys) = exec.host.reply_keys() {
+        keys.seal(&mut out);
+    }
     let outgoing = Outgoing {
         payload: &out,
         purpose: Purpose::Message,
         hop,
         connection: None,
+        is_reply: false,
         is_hop_counted: true,
     };
     let sent = exec.host.send(exec.rt, outgoing);

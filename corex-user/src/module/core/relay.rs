@@ -6,7 +6,8 @@ use corex_script::{ConnectionId, Outgoing, Purpose};
 use corex_sip::compose::{fix_content_length, return_path, strip_top_via, write};
 use corex_sip::{SipView, Transport};
 
-/// Returns a reply whose topmost Via is ours, after `reply_route`. Others are left to the route:
+/// Returns a reply whose topmost Via is ours, after `reply_route`, if it shows that it answers a
+/// request that went the other way. Others are left to the route:
 /// where a request went by send(), which adds no Via, only the route knows the way back.
 pub(super) fn relay_reply(exec: &mut Exec<'_>) {
     let Some(view) = exec.view.filter(|view| !view.is_request()) else {
@@ -37,6 +38,9 @@ fn send_back(
     view: &SipView<'_>,
     connection: Option<ConnectionId>,
 ) -> Result<(), Unsendable> {
+    if view.vias().nth(1).is_some() {
+        exec.host.check_reply(view)?;
+    }
     let mut scratch = std::mem::take(&mut exec.rt.scratch);
     scratch.clear();
     let below = strip_top_via(view, &mut scratch);
@@ -63,6 +67,7 @@ fn send_back(
                 purpose: Purpose::Message,
                 hop,
                 connection,
+                is_reply: true,
                 is_hop_counted: true,
             };
             Ok(exec.host.send(exec.rt, outgoing)?)

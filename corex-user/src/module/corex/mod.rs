@@ -243,6 +243,113 @@ const PARAMETERS: &[Parameter] = &[
               scripts may read. Default: none is asked for.",
     },
     Parameter {
+        name: "dns_stale_ttl",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 604_800,
+            set: |settings, value| {
+                settings.dns.stale_ttl = std::time::Duration::from_secs(value as u64);
+            },
+        },
+        doc: "So many seconds longer than its time an address of a host name is used when no name \
+              server answers (RFC 8767); it is asked for again every 30 seconds. 0: no longer. \
+              Default: 86400.",
+    },
+    Parameter {
+        name: "dns_max_lookups",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 4,
+            max: 65_535,
+            set: |settings, value| settings.dns.max_lookups = value as usize,
+        },
+        doc: "Host names that are looked up at a time. A quarter of these places is for names that had \
+              an address before; of the others a zone (example.com, example.co.uk) has a quarter at \
+              most. What finds none is dropped, and counted as dns_refused or dns_refused_zone. \
+              Default: 256.",
+    },
+    Parameter {
+        name: "dns_max_per_source",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 65_535,
+            set: |settings, value| settings.dns.max_per_source = value as usize,
+        },
+        doc: "Of the host names that are looked up at a time and had no address before, so many may be \
+              for messages of one IPv4 address or IPv6 /64. More are dropped, and counted as \
+              dns_refused_source. Default: 16.",
+    },
+    Parameter {
+        name: "on_hook_failure",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                settings.corex.drops_on_hook_failure = word(text, "pass", "drop")?;
+                Ok(())
+            },
+            help: "write \"pass\" or \"drop\"",
+        },
+        doc: "Proxy mode: what becomes of a message when event_route[network:msg] fails: by an error \
+              of its own, or since a script in Lua or Perl that it called failed or wasn't run, and \
+              msg_avp is not set. \"pass\": it goes on as it was. \"drop\": it is dropped, and \
+              counted as drop_hook_failed. Default: \"pass\". In inline mode on_failure says it.",
+    },
+    Parameter {
+        name: "hook_quarantine",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 86_400,
+            set: |settings, value| {
+                settings.corex.hook_quarantine = std::time::Duration::from_secs(value as u64);
+            },
+        },
+        doc: "Who sends a message that costs Lua or Perl all the time or memory that a call may take, or \
+              its process (Perl: two such messages), is kept from that language for 100 ms, and twice \
+              as long each time up to so many seconds: calls are false. It is the sender's \
+              address and port, from four ports on the address (IPv6: the /64); only when eight \
+              addresses do so within ten seconds all calls rest. 0: they always do. corex.quarantine \
+              shows who is held. Default: 10.",
+    },
+    Parameter {
+        name: "reply_check",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.corex.reply_check = value != 0,
+        },
+        doc: "Whether forward() puts a keyed digest into its Via (the parameter k), and a reply with \
+              our Via on top goes back only if it brings one that fits the Via below, Call-ID and \
+              CSeq; else it is dropped, and counted as drop_reply_forged. Without it anybody can have \
+              us send what he likes where he likes, by a reply with two Via. What reply_route \
+              sends itself isn't looked at. Default: 1; 0 is what Kamailio does.",
+    },
+    Parameter {
+        name: "reply_key_file",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let path = std::path::PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err("it must be an absolute path".to_owned());
+                }
+                settings.corex.reply_key_file = Some(path);
+                Ok(())
+            },
+            help: "write a file's path, as in \"/etc/corex-reply.key\"",
+        },
+        doc: "A file with the keys of reply_check, one a line, of 16 characters or more (openssl rand \
+              -hex 32), that only its owner may read (mode 0600, of root or the user that runs \
+              corex). The first one goes into requests, any of them does in a reply: put a new one \
+              first, reload, and take the old one out when nothing is on its way any more. Who \
+              shares the file gets the replies to each other's requests, and a new start gets those \
+              to the old one's. Keep it where scripts can't read. Default: a key that is made at the \
+              start: replies that are on their way then are lost.",
+    },
+    Parameter {
         name: "max_peers",
         aliases: &[],
         kind: ParameterKind::Int {
@@ -253,6 +360,20 @@ const PARAMETERS: &[Parameter] = &[
         doc: "How many peers (addresses) each worker counts messages of one by one, for \
               corex.peers and /metrics; the rest counts as `other`, and a peer that was silent \
               for a minute makes room. 0: none. Default: 100.",
+    },
+    Parameter {
+        name: "reattach",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.corex.reattach = value != 0,
+        },
+        doc: "Whether programs and AF_XDP sockets follow an interface that is removed and made \
+              again, that loses its program, or that gets more receive queues. One thread keeps \
+              CAP_NET_ADMIN, CAP_NET_RAW and CAP_IPC_LOCK for it. 0: none does, and until the next start the \
+              packets of such an interface go by kernel sockets (inline: they pass the hook by), \
+              and those of further queues by kernel sockets (inline: by the veth pair). Default: 1.",
     },
     Parameter {
         name: "probe_len",
@@ -343,6 +464,19 @@ const PARAMETERS: &[Parameter] = &[
         },
         doc: "So many of tcp_max_connections are for connections that corex opens: none is \
               accepted that would take one of them. Default: an eighth.",
+    },
+    Parameter {
+        name: "tcp_reply_connect",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.stream.reply_connect = value != 0,
+        },
+        doc: "Whether a connection is opened for a reply whose own is gone (RFC 3261 \
+              §18.2.2). By default a reply goes by a connection that is there, as in Kamailio after \
+              set_reply_no_connect(), or is dropped and counted as drop_send_no_connection: else a \
+              forged reply would have corex connect to whatever address its Via names. Default: 0.",
     },
     Parameter {
         name: "tcp_keepalive_lifetime",

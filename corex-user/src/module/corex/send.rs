@@ -53,6 +53,7 @@ fn send_message(
             purpose: Purpose::Message,
             hop,
             connection: None,
+            is_reply: false,
             is_hop_counted: false,
         };
         Ok(exec.host.send(exec.rt, out)?)
@@ -102,6 +103,7 @@ fn data_to(
             purpose: Purpose::Data,
             hop,
             connection: None,
+            is_reply: false,
             is_hop_counted: false,
         };
         Ok(exec.host.send(exec.rt, out)?)

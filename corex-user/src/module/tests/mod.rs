@@ -16,8 +16,10 @@ mod variables;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::MODULES as TABLE;
+use corex_script::quarantine::{Quarantine, Spread};
 use corex_script::*;
 use corex_sip::compose::SentBy;
 use corex_sip::{SipView, Transport};
@@ -67,6 +69,8 @@ struct TestHost {
     forced: Option<SocketId>,
     consumed: u32,
     refuses: Option<SendError>,
+    /// Who sends the messages, as far as scripts are concerned.
+    sender: Option<SocketAddr>,
     hooked: Vec<(HookOutcome, Vec<u8>)>,
 }
 
@@ -178,6 +182,7 @@ fn run(runtime: &mut Runtime, message: &[u8], host: &mut TestHost) -> RouteEnd {
     let view = SipView::parse(message).unwrap();
     host.message = Some((message.as_ptr() as usize, message.len()));
     runtime.begin_message();
+    runtime.sender = host.sender;
     runtime.run_route(&env(), &view, host)
 }
 
@@ -252,4 +257,19 @@ fn hooked(runtime: &mut Runtime, message: &[u8]) -> String {
     );
     assert_eq!(outcome, HookOutcome::Replaced);
     String::from_utf8_lossy(&out[1..]).into_owned()
+}
+
+/// Has a sender that has failed already fail again until it is held for an hour, which no machine is
+/// too slow for.
+fn hold(quarantine: &Quarantine, language: &'static str, sender: SocketAddr) {
+    let mut at = Instant::now();
+    for _ in 0..100 {
+        let held = quarantine.senders(at);
+        match held.iter().find(|it| it.sender == sender.to_string()) {
+            Some(held) if held.left > Duration::from_secs(3600) => return,
+            Some(held) => at += held.left,
+            None => assert_eq!(quarantine.failed(language, sender, 0, at), Spread::Few),
+        }
+    }
+    panic!("{:?}", quarantine.senders(at));
 }

@@ -55,6 +55,16 @@ fn mistake_in_route(statements: &str, expected: &str) {
 #[test]
 fn core_parameters() {
     mistake(
+        "listen = udp:[fe80::1]:5060",
+        "1:14 error a link-local address needs its interface",
+    );
+    mistake(
+        "listen = udp:[2001:db8::1%eth0]:5060",
+        "2001:db8::1 is no link-local address",
+    );
+    mistake("listen = [fe80::1%]", "this address has no zone");
+    mistake("alias = [fe80::1%eth0]", "on this host only");
+    mistake(
         "lisen = udp:1.2.3.4",
         "1:1 error there is no core parameter `lisen` | did you mean `listen`?",
     );

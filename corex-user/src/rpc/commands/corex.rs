@@ -4,11 +4,12 @@ use super::trace::TRACE;
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
-use crate::rpc::daemon::{Alias, MemoryReport, Setting, Socket, Worker};
+use crate::rpc::daemon::{Alias, HostInterface, MemoryReport, Setting, Socket, Worker};
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
 use crate::telemetry::peers::Counts;
+use corex_script::quarantine::HeldSender;
 
 /// What Kamailio prints where there is nothing.
 const NONE: &str = "-";
@@ -46,6 +47,15 @@ const ALL: &[RpcCommand] = &[
         params: &[optional("level", Kind::Int)],
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(debug),
+    },
+    RpcCommand {
+        name: "corex.host",
+        doc: &[
+            "Shows the interfaces that XDP programs are on as they are now: link, MTU, MAC, queues, and by which road packets to which addresses go.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(|call| Ok(call.daemon.host().into_iter().map(interface).collect())),
     },
     RpcCommand {
         name: "corex.list_aliases",
@@ -87,6 +97,29 @@ const ALL: &[RpcCommand] = &[
         ],
         result: Answer::Nothing,
         handler: Handler::Now(pkg_summary),
+    },
+    RpcCommand {
+        name: "corex.quarantine",
+        doc: &[
+            "Lists the senders whose messages skip Lua or Perl, since they cost too much (the parameter \
+             hook_quarantine), the longest held first.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(quarantine),
+    },
+    RpcCommand {
+        name: "corex.quarantine_release",
+        doc: &[
+            "Lets all senders go that corex.quarantine lists, and forgets what they did.",
+            "Shows how many senders it had noted.",
+        ],
+        params: &[],
+        result: Answer::One(Kind::Int),
+        handler: Handler::Now(|call| {
+            let count = call.daemon.release_quarantine();
+            Ok(Reply::one(i64::try_from(count).unwrap_or(i64::MAX)))
+        }),
     },
     RpcCommand {
         name: "corex.reload",
@@ -149,6 +182,24 @@ fn socket(socket: Socket) -> Value {
     ])
 }
 
+fn interface(interface: HostInterface) -> Value {
+    let addresses = interface.addresses.into_iter();
+    let addresses = addresses.map(|(address, road)| (Name::Owned(address), road.into()));
+    Value::fields([
+        ("interface", interface.name.into()),
+        ("index", interface.index.into()),
+        ("state", interface.state.into()),
+        ("mtu", interface.mtu.into()),
+        (
+            "mac",
+            interface.mac.unwrap_or_else(|| NONE.to_owned()).into(),
+        ),
+        ("queues", interface.queues.into()),
+        ("mode", interface.mode.into()),
+        ("addresses", Value::Struct(addresses.collect())),
+    ])
+}
+
 fn alias(alias: Alias) -> Value {
     let mut fields: Fields = vec![
         (
@@ -180,6 +231,13 @@ fn worker(worker: Worker) -> Value {
             match worker.interface.as_str() {
                 "" => NONE.into(),
                 name => name.into(),
+            },
+        ),
+        (
+            "link",
+            match worker.link.as_str() {
+                "" => NONE.into(),
+                state => state.into(),
             },
         ),
         ("queue", worker.queue.into()),
@@ -230,6 +288,18 @@ fn peers(call: Call<'_>) -> Outcome {
         ])
     };
     Ok(summary.rows().into_iter().map(row).collect())
+}
+
+fn quarantine(call: Call<'_>) -> Outcome {
+    let row = |held: HeldSender| {
+        Value::fields([
+            ("sender", held.sender.as_str().into()),
+            ("language", held.language.into()),
+            ("failures", u64::from(held.failures).into()),
+            ("seconds_left", Value::Double(held.left.as_secs_f64())),
+        ])
+    };
+    Ok(call.daemon.quarantine().into_iter().map(row).collect())
 }
 
 fn debug(call: Call<'_>) -> Outcome {

@@ -32,7 +32,7 @@ const ALL: &[RpcCommand] = &[
     },
     RpcCommand {
         name: "htable.dump",
-        doc: &["Shows the entries of a table by slot, 20,000 at most."],
+        doc: &["Shows the entries of a table by slot, 20,000 and 16 MiB at most."],
         params: &[TABLE],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(dump),

@@ -5,6 +5,7 @@ mod core;
 mod corex;
 mod ctl;
 mod htable;
+mod scripts;
 mod stats;
 mod system;
 mod time;
@@ -14,6 +15,8 @@ use super::command::CommandTable;
 
 /// All commands.
 pub const ALL: CommandTable = CommandTable(&[
+    scripts::LUA,
+    scripts::PERL,
     cfg::COMMANDS,
     core::COMMANDS,
     corex::COMMANDS,

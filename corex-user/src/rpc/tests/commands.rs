@@ -170,6 +170,19 @@ fn a_reload_that_fails_says_why() {
 }
 
 #[test]
+fn scripts_are_read_again_where_a_module_brings_some() {
+    let asked = asked();
+    for index in [&[][..], &[Value::Int(0)]] {
+        assert_eq!(asked.ask("app_lua.reload", index), Ok(Reply::empty()));
+    }
+    assert!(asked.ask("app_lua.reload", &["x".into()]).is_err());
+    assert_eq!(
+        asked.text("app_perl.reload", &[]),
+        "500 - the module app_perl is not loaded"
+    );
+}
+
+#[test]
 fn a_signal_is_passed_on_only_if_there_is_one() {
     let asked = asked();
     assert_eq!(asked.ask("core.kill", &[]), Ok(Reply::empty()));

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
+use corex_script::quarantine::HeldSender;
 
 /// What a [`Fake`] was told to do, in words.
 #[derive(Default)]
@@ -153,6 +154,20 @@ impl Daemon for Fake {
         "{}".to_owned()
     }
 
+    fn quarantine(&self) -> Vec<HeldSender> {
+        vec![HeldSender {
+            sender: "192.0.2.1:5060".to_owned(),
+            language: "perl",
+            failures: 3,
+            left: Duration::from_millis(1500),
+        }]
+    }
+
+    fn release_quarantine(&self) -> usize {
+        self.tell("release the quarantine");
+        1
+    }
+
     fn peers(&self) -> Summary {
         let counts = |packets| Counts {
             packets_in: packets,
@@ -169,12 +184,26 @@ impl Daemon for Fake {
         }
     }
 
+    fn host(&self) -> Vec<HostInterface> {
+        vec![HostInterface {
+            name: "eth0".to_owned(),
+            index: 2,
+            state: "up".to_owned(),
+            mtu: 1500,
+            mac: Some("02:00:00:00:00:01".to_owned()),
+            queues: 4,
+            mode: "native".to_owned(),
+            addresses: vec![("10.0.0.1".to_owned(), "AF_XDP".to_owned())],
+        }]
+    }
+
     fn workers(&self) -> Vec<Worker> {
         vec![Worker {
             worker: 0,
             pid: 4712,
             cpu: Some(1),
             interface: "eth0".to_owned(),
+            link: "up".to_owned(),
             queue: 0,
             engine: "xdp".to_owned(),
             mode: "native, copy".to_owned(),
@@ -293,6 +322,18 @@ impl Daemon for Fake {
             within.as_secs()
         ));
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>> {
+        self.tell(format!("reload {module}"));
+        Box::pin(async move {
+            match module {
+                "app_lua" => Ok(()),
+                _ => Err(NotReloaded::Refused(format!(
+                    "the module {module} is not loaded"
+                ))),
+            }
+        })
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {

@@ -22,6 +22,7 @@ use super::{
     gauges::{QueueGauges, SocketTally, WorkerGauges},
     peers::Counts,
 };
+use corex_script::run::tables::Use;
 
 /// Media type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -69,8 +70,22 @@ impl Collector for Scrape {
                     ("interface", &interface.name),
                     ("mode", &interface.mode),
                     ("zero_copy", if interface.zero_copy { "yes" } else { "no" }),
+                    (
+                        "zero_copy_refusal",
+                        interface.zero_copy_refusal.as_deref().unwrap_or_default(),
+                    ),
                 ]);
                 (labels, f64::from(interface.queues))
+            }),
+        )?;
+        out.counters(
+            "interface_reattached",
+            "How often the XDP program was attached to an interface again",
+            books.interfaces.iter().map(|interface| {
+                (
+                    labels([("interface", &interface.name)]),
+                    interface.reattached,
+                )
             }),
         )?;
         self.counted(&mut out)?;
@@ -93,6 +108,7 @@ impl Collector for Scrape {
                 .iter()
                 .map(|(event, value)| (labels([("event", event)]), *value)),
         )?;
+        self.tables(&mut out)?;
         out.counters(
             "log_lines_dropped",
             "Log lines that a full queue cost",
@@ -110,6 +126,29 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
+    fn tables(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let tables = &self.0.tables;
+        let of = |table: &str| labels([("table", table)]);
+        for (name, help, value) in [
+            (
+                "htable_entries",
+                "Entries of a table that workers share",
+                (|used| used.entries) as fn(&Use) -> usize,
+            ),
+            ("htable_bytes", "Bytes that they take", |used| used.bytes),
+        ] {
+            let values = tables
+                .iter()
+                .map(|(table, used)| (of(table), value(used) as f64));
+            out.gauges(name, help, values)?;
+        }
+        out.counters(
+            "htable_refused",
+            "Writes to a table that found no room",
+            tables.iter().map(|(table, used)| (of(table), used.refused)),
+        )
+    }
+
     fn peers(&self, out: &mut Writer<'_>) -> fmt::Result {
         let rows = self.0.peers.rows();
         for (name, help, of) in [

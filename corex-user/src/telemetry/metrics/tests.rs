@@ -71,6 +71,14 @@ fn books() -> Books {
         streams: vec![("queued", 4)],
         streams_imbalance: 0,
         languages: [("lua", vec![("runs", 6)]), ("perl", Vec::new())],
+        tables: vec![(
+            "seen".to_owned(),
+            Use {
+                entries: 3,
+                bytes: 400,
+                refused: 1,
+            },
+        )],
         log_lines_dropped: 0,
     }
 }
@@ -91,6 +99,9 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
         "corex_worker_inbox{worker=\"0\"} 7.0",
         "corex_language_calls_total{language=\"lua\",event=\"runs\"} 6",
         "corex_stream_events_total{event=\"queued\"} 4",
+        "corex_htable_entries{table=\"seen\"} 3.0",
+        "corex_htable_bytes{table=\"seen\"} 400.0",
+        "corex_htable_refused_total{table=\"seen\"} 1",
         "corex_start_time_seconds 1700000000.0",
         "corex_socket_socket_in_total{socket=\"udp:[fd00::1]:5060\"} 11",
         "corex_socket_socket_in_bytes_total{socket=\"udp:[fd00::1]:5060\"} 1100",
@@ -139,6 +150,8 @@ fn the_dashboard_asks_for_nothing_that_is_not_there() {
         mode: "native".to_owned(),
         queues: 1,
         zero_copy: false,
+        zero_copy_refusal: None,
+        reattached: 2,
     });
     books.queues.push(QueueLine {
         interface: "eth0".to_owned(),

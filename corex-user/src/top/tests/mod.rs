@@ -82,6 +82,7 @@ fn books(n: u64) -> Books {
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
+        tables: Vec::new(),
         log_lines_dropped: 0,
     }
 }

@@ -178,11 +178,26 @@ fn a_firewall_with_connection_tracking_sees_one_consistent_picture() -> Result<(
 #[test]
 fn once_it_runs_only_the_thread_for_the_network_has_a_privilege_and_only_that_for_it() -> Result<()>
 {
-    let pair = Pair::new("", config::GZIP)?;
+    check_privileges("modparam(\"corex\", \"reattach\", 0)", 0)
+}
+
+#[test]
+fn beside_it_only_the_thread_that_keeps_nics_has_privileges_and_only_those_for_it() -> Result<()> {
+    // CAP_NET_ADMIN, CAP_NET_RAW and CAP_IPC_LOCK.
+    check_privileges("", 1 << 12 | 1 << 13 | 1 << 14)
+}
+
+/// Looks what privileges the threads have, of which `corex-nics` may have `kept`.
+fn check_privileges(parameters: &str, kept: u64) -> Result<()> {
+    let pair = Pair::new(parameters, config::GZIP)?;
     for field in ["CapEff:", "CapPrm:"] {
         for (thread, capabilities) in of_every_thread(pair.server.process.pid(), field)? {
             // CAP_NET_ADMIN is the twelfth.
-            let wanted = if thread == "corex-net" { 1 << 12 } else { 0 };
+            let wanted = match &*thread {
+                "corex-net" => 1 << 12,
+                "corex-nics" => kept,
+                _ => 0,
+            };
             let found = u64::from_str_radix(&capabilities, 16)?;
             ensure!(found == wanted, "{thread}: {field} {capabilities}");
         }

@@ -59,6 +59,22 @@ impl Pair {
         })
     }
 
+    /// What both did, and where messages may have been lost beside them.
+    pub fn diagnosis(&self) -> String {
+        let mut text = String::new();
+        for (name, corex, host) in [
+            ("device", &self.device, &self.net.device),
+            ("server", &self.server, &self.net.server),
+        ] {
+            let of = |result: Result<String>| result.unwrap_or_else(|error| format!("{error:#}"));
+            let books = of(corex.books().map(|books| format!("{:#}", books.0)));
+            let stack = of(host.exec("grep", &["^Udp:", "/proc/net/snmp"]));
+            let links = of(host.ip("-s link show"));
+            text += &format!("{name}: {}\n{books}\n{stack}\n{links}\n", corex.log());
+        }
+        text
+    }
+
     /// Stops both; their books balance.
     pub fn stop(self) -> Result<PairBooks> {
         self.stop_in().map(|(_, books)| books)

@@ -1,12 +1,12 @@
 //! Scripts that fail in every way that they can: the message goes on as it was, the counter says
 //! so, and the next one is handled as ever.
 
-use std::fs;
+use std::{fs, net::UdpSocket, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use corex_lab::{WorkDir, wait};
+use corex_lab::{ObservedBooks, WorkDir, topology::Relay, wait};
 
-use super::{PATIENCE, Stage, request};
+use super::{PATIENCE, Stage, receive, request};
 
 /// Room for all headers.
 const WHOLE: usize = 300;
@@ -238,6 +238,48 @@ fn a_changed_script_is_picked_up_and_a_broken_one_refused() -> Result<()> {
             .wait_for_output("the configuration stays as it was", PATIENCE)?;
         ends_with("second")?;
         stage.corex.stop()?.check_balance()?;
+    }
+    Ok(())
+}
+
+/// A sender whose messages use all the time up is held, and another one, of the same address, is
+/// served; what the hook couldn't see to goes on or is dropped, as `on_hook_failure` says.
+#[test]
+fn one_senders_poison_costs_the_others_nothing() -> Result<()> {
+    for (on_failure, arrives) in [("pass", true), ("drop", false)] {
+        let work = WorkDir::new()?;
+        let script = work.write("script", PERL)?;
+        let modules = format!(
+            "loadmodule \"app_perl.so\"\nmodparam(\"app_perl\", \"filename\", \"{}\")\n\
+             modparam(\"corex\", \"on_hook_failure\", \"{on_failure}\")\n",
+            script.display()
+        );
+        let stage = Stage::new(&work, &modules, &hook("perl_exec"))?;
+        let evil = stage.relay.uac.udp("10.0.1.2:5099".parse()?)?;
+        let held = |books: &ObservedBooks| books.get("languages.perl.quarantined");
+        let mut numbers = 0..;
+        let mut send = |socket: &UdpSocket, function: &str| -> Result<()> {
+            let message = calling(function, numbers.next().unwrap_or(0));
+            socket.send_to(&message, Relay::USER_SIDE.sip())?;
+            Ok(())
+        };
+        wait::until("the sender is held", PATIENCE, || {
+            send(&evil, "loops")?;
+            Ok((held(&stage.corex.books()?) > 0).then_some(()))
+        })
+        .with_context(|| stage.corex.log())?;
+        wait::until("the others are served", PATIENCE, || {
+            send(&stage.caller, "good")?;
+            let came = receive(&stage.answerer, Duration::from_millis(200))?;
+            let is_good = |came: &Vec<u8>| came.ends_with(b"\r\n\r\ngood");
+            Ok(came.filter(is_good).map(drop))
+        })
+        .with_context(|| stage.corex.log())?;
+        let books = stage.corex.stop()?;
+        books.check_balance()?;
+        let dropped = books.get("user.dropped.hook_failed");
+        ensure!((dropped == 0) == arrives, "{on_failure}: {:#}", books.0);
+        ensure!(books.get("user.hook_failed") > 0, "{:#}", books.0);
     }
     Ok(())
 }

@@ -2,17 +2,18 @@
 
 mod table;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Checker;
 use crate::nearest::nearest;
-use crate::settings::Listen;
 use crate::settings::log::Facility;
+use crate::settings::{Listen, Place};
 use crate::syntax::ast::{self, HostKind, Setting, SettingValue, SettingValueKind as Value, Text};
 use crate::syntax::diag::Diagnostic;
 use corex_sip::Transport;
 use corex_sip::alias;
-use table::{CoreKind, IGNORED, IGNORED_PREFIXES, TYPES_OF_SERVICE, UNSUPPORTED};
+use table::{CoreKind, IGNORED, IGNORED_PREFIXES, SYNONYMS, TYPES_OF_SERVICE, UNSUPPORTED};
 
 pub use table::CORE;
 
@@ -28,6 +29,8 @@ impl Checker {
             );
         }
         let name = setting.name.kind.as_str();
+        let same = SYNONYMS.iter().find(|(synonym, _)| *synonym == name);
+        let name = same.map_or(name, |(_, name)| name);
         let Some(param) = CORE.iter().find(|param| param.name == name) else {
             return self.other_setting(setting);
         };
@@ -116,6 +119,16 @@ impl Checker {
     fn host(&mut self, address: &ast::Address) -> Option<String> {
         match &address.host.kind {
             HostKind::Ip(ip) => Some(ip.to_string()),
+            HostKind::Scoped(..) => {
+                self.report(
+                    Diagnostic::error(
+                        address.host.span,
+                        "a zone means something on this host only",
+                    )
+                    .label("expected an address or a name without `%`"),
+                );
+                None
+            }
             HostKind::Name(name) if name.len() <= alias::MAX_HOST_LEN => Some(name.clone()),
             HostKind::Name(_) => {
                 self.report(Diagnostic::error(
@@ -144,8 +157,8 @@ impl Checker {
         };
         let address = &listen.address.kind;
         let transport = self.transport(address);
-        let host = self.host(address);
-        let (Ok(transport), Some(host)) = (transport, host) else {
+        let host = self.listen_host(address);
+        let (Ok(transport), Some((host, zone))) = (transport, host) else {
             return;
         };
         let transport = transport.unwrap_or(Transport::Udp);
@@ -182,10 +195,43 @@ impl Checker {
         self.settings.listen.push(Listen {
             transport,
             host,
+            zone,
             port,
             advertise,
             name,
+            is_virtual: listen.is_virtual,
+            place: Place::new(self.report.location(value.span)),
         });
+    }
+
+    /// The host of a `listen` line, and its zone, which a link-local address has and no other.
+    fn listen_host(&mut self, address: &ast::Address) -> Option<(String, Option<String>)> {
+        let span = address.host.span;
+        match &address.host.kind {
+            HostKind::Ip(IpAddr::V6(ip)) if ip.is_unicast_link_local() => {
+                self.report(
+                    Diagnostic::error(span, "a link-local address needs its interface")
+                        .label("expected `%` and an interface behind the address")
+                        .help(format!(
+                            "every interface has addresses of this kind: write [{ip}%eth0], if the \
+                             interface is eth0; `ip -6 address show scope link` lists them"
+                        )),
+                );
+                None
+            }
+            HostKind::Scoped(ip, zone) if ip.is_unicast_link_local() => {
+                Some((ip.to_string(), Some(zone.clone())))
+            }
+            HostKind::Scoped(ip, zone) => {
+                self.report(
+                    Diagnostic::error(span, format!("{ip} is no link-local address"))
+                        .label("only those, fe80::/10, have a zone")
+                        .help(format!("leave `%{zone}` out")),
+                );
+                None
+            }
+            _ => self.host(address).map(|host| (host, None)),
+        }
     }
 
     fn facility(&mut self, value: &SettingValue) {

@@ -39,9 +39,11 @@ pub const CORE: &[CoreParam] = &[
     CoreParam {
         name: "listen",
         kind: CoreKind::Listen,
-        doc: "[udp:|tcp:]host[:port] [advertise host[:port]] [name \"text\"]: a socket to listen on. The \
-              host is an IP address, an interface or a host name. May be set many times. Default: \
-              every IPv4 address of this host, port 5060.",
+        doc: "[udp:|tcp:]host[:port] [advertise host[:port]] [name \"text\"] [virtual]: a socket to \
+              listen on. The host is an IP address, an interface or a host name; an IPv6 link-local \
+              address has its interface behind it, as in [fe80::1%eth0]. virtual: the address floats \
+              between hosts, and needn't be on this one yet. May be set many times. Default: every \
+              IPv4 address of this host, port 5060.",
     },
     CoreParam {
         name: "alias",
@@ -89,6 +91,12 @@ pub const CORE: &[CoreParam] = &[
               choose for the destination. Default: no.",
     },
     CoreParam {
+        name: "ip_free_bind",
+        kind: CoreKind::Bool(|settings, value| settings.free_bind = value),
+        doc: "Whether addresses to listen on may be missing on this host, as if all listen lines said \
+              virtual. ipfreebind and ip_nonlocal_bind are the same. Default: no.",
+    },
+    CoreParam {
         name: "pmtu_discovery",
         kind: CoreKind::Bool(|settings, value| settings.datagrams.dont_fragment = value),
         doc: "Whether IPv4 datagrams are sent with the bit \"don't fragment\": one that is larger \
@@ -98,10 +106,40 @@ pub const CORE: &[CoreParam] = &[
     CoreParam {
         name: "tos",
         kind: CoreKind::TrafficClass,
-        doc: "Type of service of the datagrams that are sent, IPv6's traffic class: a number from 0 to \
+        doc: "Type of service of what is sent, by UDP and by TCP, IPv6's traffic class: a number from 0 to \
               255, as in 0xb8 for DSCP EF, or IPTOS_LOWDELAY, IPTOS_THROUGHPUT, IPTOS_RELIABILITY or \
               IPTOS_MINCOST. The two lowest bits, which are ECN's, are sent as 0. What a received \
               message had is never copied. Default: 0; in Kamailio it is 0x10.",
+    },
+    CoreParam {
+        name: "dns_cache_min_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 86_400,
+            set: |settings, value| settings.dns.min_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "The least seconds that an address of a host name is used without asking for it again, \
+              whatever its record says. Default: 1; in Kamailio it is 0.",
+    },
+    CoreParam {
+        name: "dns_cache_max_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: i32::MAX as i64,
+            set: |settings, value| settings.dns.max_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "The most seconds of this kind. In the last fifth of its time an address that is in use \
+              is asked for again, ahead. Default: 3600; in Kamailio there is no bound.",
+    },
+    CoreParam {
+        name: "dns_cache_negative_ttl",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 86_400,
+            set: |settings, value| settings.dns.negative_ttl = Duration::from_secs(value as u64),
+        },
+        doc: "For so many seconds it is remembered that a name has no address, or that no name server \
+              answered. Default: 10; in Kamailio it is 60.",
     },
     CoreParam {
         name: "max_branches",
@@ -120,6 +158,16 @@ pub const CORE: &[CoreParam] = &[
             }
         }),
         doc: "Whether our own replies have a Server header. Default: yes.",
+    },
+    CoreParam {
+        name: "tcp_children",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 256,
+            set: |settings, value| settings.stream.children = Some(value as usize),
+        },
+        doc: "Number of threads that read and write TCP and TLS connections, beside the workers; each \
+              connection's messages stay in order. Default: one for each processor.",
     },
     CoreParam {
         name: "tcp_max_connections",
@@ -169,6 +217,15 @@ pub const CORE: &[CoreParam] = &[
         doc: "Bytes that may wait to be sent by one TCP connection. Default: 4194304.",
     },
     CoreParam {
+        name: "tcp_wq_max",
+        kind: CoreKind::Int {
+            min: 1,
+            max: 1 << 40,
+            set: |settings, value| settings.stream.all_queue_bytes = value as usize,
+        },
+        doc: "Bytes that may wait to be sent by all TCP connections together. Default: 67108864.",
+    },
+    CoreParam {
         name: "max_while_loops",
         kind: CoreKind::Int {
             min: 1,
@@ -177,6 +234,12 @@ pub const CORE: &[CoreParam] = &[
         },
         doc: "How often a while loop may turn. Default: 100.",
     },
+];
+
+/// Other names of core parameters (Kamailio's core/cfg.lex).
+pub(super) const SYNONYMS: &[(&str, &str)] = &[
+    ("ipfreebind", "ip_free_bind"),
+    ("ip_nonlocal_bind", "ip_free_bind"),
 ];
 
 /// Types of service by name (Linux's netinet/ip.h, RFC 1349).
@@ -206,7 +269,6 @@ pub(super) const IGNORED: &[&str] = &[
     "fork_delay",
     "gid",
     "group",
-    "ip_free_bind",
     "latency_cfg_log",
     "latency_limit_action",
     "latency_limit_db",

@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::exec::{Exec, Halt, ScriptError, part_of};
-use super::program::{NamedReader, NamedWriter, Reader, Writer};
+use super::node::{NamedReader, NamedWriter, Reader, Writer};
 use super::value::{Source, StrRef, Value};
 use crate::settings::Settings;
 use corex_sip::SipView;

@@ -18,10 +18,10 @@ pub(super) const DEFS: &[PvDef] = &[
     PvDef::plain("pr", |exec| exec.text(exec.env.transport.as_str().as_bytes()), "The same as $proto."),
     PvDef::plain("siz", |exec| { let ip = exec.env.src.ip(); exec.host_text(ip) }, "The same as $si, IPv6 in brackets."),
     PvDef::plain("sas", |exec| { let at = socket_text(exec.env.transport, exec.env.src); exec.text(at.as_bytes()) }, "Where the message came from, as udp:address:port."),
-    PvDef::plain("su", |exec| { let at = format!("sip:{}", exec.env.src); exec.text(at.as_bytes()) }, "Where the message came from, as a SIP URI."),
-    PvDef::plain("sut", |exec| { let at = format!("sip:{};transport={}", exec.env.src, exec.env.transport); exec.text(at.as_bytes()) }, "Where the message came from, as a SIP URI with the transport."),
+    PvDef::plain("su", |exec| { let at = format!("sip:{}", without_zone(exec.env.src)); exec.text(at.as_bytes()) }, "Where the message came from, as a SIP URI."),
+    PvDef::plain("sut", |exec| { let at = format!("sip:{};transport={}", without_zone(exec.env.src), exec.env.transport); exec.text(at.as_bytes()) }, "Where the message came from, as a SIP URI with the transport."),
     PvDef::plain("Ru", |exec| { let at = socket_text(exec.env.transport, exec.env.dst); exec.text(at.as_bytes()) }, "Socket that the message was received on, as udp:address:port."),
-    PvDef::plain("Rut", |exec| { let at = format!("sip:{};transport={}", exec.env.dst, exec.env.transport); exec.text(at.as_bytes()) }, "Where the message was received, as a SIP URI with the transport."),
+    PvDef::plain("Rut", |exec| { let at = format!("sip:{};transport={}", without_zone(exec.env.dst), exec.env.transport); exec.text(at.as_bytes()) }, "Where the message was received, as a SIP URI with the transport."),
     PvDef::plain("Rn", |exec| Ok(received_name(exec)), "Name of the listen line of the socket that the message was received on."),
     PvDef::plain("af", |exec| exec.text(family(exec.env.src)), "Address family of the message: INET or INET6."),
     PvDef::plain("conid", |exec| Ok(exec.env.connection.map_or(Value::Null, |id| Value::Int(id.0 as i64))), "Number of the connection that the message came on; $null for a datagram."),
@@ -67,7 +67,16 @@ const fn family(address: SocketAddr) -> &'static [u8] {
 }
 
 fn socket_text(transport: Transport, address: SocketAddr) -> String {
-    format!("{transport}:{address}")
+    format!("{transport}:{}", without_zone(address))
+}
+
+/// An address as others may see it: a zone means something on this host only, and has no place in a
+/// URI (RFC 4007 §11.2, RFC 3986).
+fn without_zone(mut address: SocketAddr) -> SocketAddr {
+    if let SocketAddr::V6(address) = &mut address {
+        address.set_scope_id(0);
+    }
+    address
 }
 
 fn received_name(exec: &Exec<'_>) -> Value {

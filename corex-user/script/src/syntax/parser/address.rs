@@ -59,6 +59,8 @@ impl Parser<'_> {
         match self.kind(0) {
             TokenKind::Word(_) => !self.is_at(1, Punct::Assign) && !self.is_at(1, Punct::LeftParen),
             TokenKind::Str(_) | TokenKind::Ip { .. } | TokenKind::NumberWord(_) => true,
+            // One with a zone.
+            TokenKind::Punct(punct) => *punct == Punct::LeftBracket,
             _ => false,
         }
     }
@@ -81,6 +83,7 @@ impl Parser<'_> {
                     Punct::Dot
                         | Punct::Minus
                         | Punct::Colon
+                        | Punct::Percent
                         | Punct::Star
                         | Punct::LeftBracket
                         | Punct::RightBracket
@@ -181,10 +184,21 @@ fn host(text: &str, place: impl Fn(Range<usize>) -> Span) -> Result<(Host, usize
     if let Some(inside) = text.strip_prefix('[') {
         let len = inside.find(']').unwrap_or(inside.len());
         let span = place(0..(len + 2).min(text.len()));
+        let is_closed = len + 2 <= text.len();
         let inside = inside.get(..len).unwrap_or("");
-        return match inside.parse::<Ipv6Addr>() {
-            Ok(address) if len + 2 <= text.len() => {
+        let (address, zone) = match inside.split_once('%') {
+            Some((address, zone)) => (address, Some(zone)),
+            None => (inside, None),
+        };
+        return match (address.parse::<Ipv6Addr>(), zone) {
+            (Ok(address), None) if is_closed => {
                 Ok((Host::new(HostKind::Ip(IpAddr::V6(address)), span), len + 2))
+            }
+            (Ok(_), Some("")) => Err(Diagnostic::error(span, "this address has no zone")
+                .label("expected the name of an interface behind `%`")),
+            (Ok(address), Some(zone)) if is_closed => {
+                let zone = zone.to_owned();
+                Ok((Host::new(HostKind::Scoped(address, zone), span), len + 2))
             }
             _ => Err(Diagnostic::error(span, "this is not an IPv6 address")
                 .label("expected an IPv6 address in brackets")),

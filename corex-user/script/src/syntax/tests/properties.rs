@@ -6,7 +6,7 @@ use super::super::{parse_bytes, parse_str};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 fn at<T>(kind: T) -> Node<T> {
     Node::new(kind, Span::NONE)
@@ -215,6 +215,8 @@ fn address() -> impl Strategy<Value = Node<Address>> {
     let transport = prop::sample::select(vec!["udp", "TCP", "tls", "sctp"]).prop_map(str::to_owned);
     let host = prop_oneof![
         any::<IpAddr>().prop_map(HostKind::Ip),
+        (any::<Ipv6Addr>(), "[a-w][a-z0-9]{0,4}")
+            .prop_map(|(address, zone)| HostKind::Scoped(address, zone)),
         "[a-w][a-z0-9]{0,4}([.-][a-w][a-z0-9]{0,3}){1,2}".prop_map(HostKind::Name),
         Just(HostKind::Any),
     ];

@@ -90,6 +90,7 @@ pub(super) fn hello(to: SocketAddr, name: Option<&str>) -> Delivery {
         transport: Transport::Tls,
         server_name: name.map(str::to_owned),
         connection: None,
+        is_reply: false,
         socket: SocketId(3),
     }
 }

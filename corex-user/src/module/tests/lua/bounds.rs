@@ -275,6 +275,29 @@ fn after_a_time_out_calls_rest() {
 }
 
 #[test]
+fn a_sender_that_costs_all_the_time_is_held_and_the_others_are_served() {
+    let mut case = Case::new(
+        "function f() while true do end end function g() say(\"ran\") end",
+        "modparam(\"app_lua\", \"max_instructions\", 10000)
+         modparam(\"corex\", \"hook_quarantine\", 86400)
+         request_route { lua_run(\"f\"); } reply_route { lua_run(\"g\"); }",
+    );
+    let sender = "192.0.2.1:5060".parse().unwrap();
+    case.host.sender = Some(sender);
+    case.run(INVITE);
+    assert_eq!(case.count("timeouts"), 1);
+    let languages = Arc::clone(&case.config.program.languages);
+    hold(&languages.quarantine, "lua", sender);
+    assert_eq!(case.run(OK), [""; 0]);
+    assert_eq!((case.count("quarantined"), case.count("held")), (1, 1));
+    case.host.sender = "192.0.2.2:5060".parse().ok();
+    assert_eq!(case.run(OK), ["string:ran"]);
+    languages.quarantine.release();
+    case.host.sender = Some(sender);
+    assert_eq!(case.run(OK), ["string:ran"]);
+}
+
+#[test]
 fn time_is_bounded_where_each_instruction_takes_long() {
     let mut case = Case::new(
         "function f() local t = {} for i = 1, 2e5 do t[i] = i end

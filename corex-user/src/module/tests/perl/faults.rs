@@ -321,6 +321,34 @@ fn an_engine_that_fails_again_and_again_rests_and_comes_back() {
 }
 
 #[test]
+fn a_sender_that_costs_processes_is_held_and_the_others_are_served() {
+    let route = "request_route { perl_exec(\"bad\"); send(\"$rc\"); }
+        reply_route { perl_exec(\"good\"); send(\"$rc\"); }";
+    let route = format!("modparam(\"corex\", \"hook_quarantine\", 86400)\n{route}");
+    let mut perl = perl(&script("exit"), &route);
+    let (evil, good) = ("192.0.2.1:5060", "192.0.2.1:5061");
+    let languages = Arc::clone(&perl.config.program.languages);
+    let sender: SocketAddr = evil.parse().unwrap();
+    for _ in 0..2 {
+        perl.settle();
+        perl.host.sender = Some(sender);
+        assert_eq!(perl.says(INVITE), ["-1"]);
+    }
+    assert_eq!(perl.counted("errors"), 2);
+    hold(&languages.quarantine, "perl", sender);
+    let errors = perl.counted("errors");
+    perl.settle();
+    assert_eq!(perl.says(OK), ["-1"], "all of its messages are held");
+    assert_eq!((perl.counted("quarantined"), perl.counted("held")), (1, 1));
+    perl.host.sender = good.parse().ok();
+    assert_eq!(perl.says(OK), ["1"], "it doesn't rest");
+    assert_eq!(perl.counted("errors"), errors);
+    languages.quarantine.release();
+    perl.host.sender = Some(sender);
+    assert_eq!(perl.says(OK), ["1"]);
+}
+
+#[test]
 fn without_a_process_calls_are_held_until_there_is_one() {
     let route = "request_route { perl_exec(\"bad\"); send(\"$rc\"); }
         reply_route { perl_exec(\"good\"); send(\"$rc\"); }";
