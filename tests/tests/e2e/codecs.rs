@@ -1,13 +1,14 @@
 //! Chains of codecs that run without a script: what is on the wire, and what comes out at its end.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::capture::Captured;
 use corex_lab::corex::CorexOptions;
 use corex_lab::sipp::SippOptions;
-use corex_lab::topology::{Chain, Inline};
+use corex_lab::topology::{Chain, Inline, Relay};
 use corex_lab::{Capture, Corex, WorkDir, wait};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -281,6 +282,90 @@ fn a_key_that_others_may_read_is_refused_and_the_old_configuration_stays() -> Re
     .with_context(|| stage.b.log())?;
     stage.ask()?;
     stage.stop().map(drop)
+}
+
+/// XOR with one byte.
+fn masked(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte ^ b'k').collect()
+}
+
+/// The body of the HTTP response that a stream begins with; `None` while it isn't whole.
+fn body(stream: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let end = stream.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(stream.get(..end)?).ok()?;
+    let length = head.split("Content-Length: ").nth(1)?;
+    let length: usize = length.split("\r\n").next()?.parse().ok()?;
+    let body = stream.get(end..end + length)?;
+    head.starts_with("HTTP/1.1 200 OK\r\n")
+        .then(|| (masked(body), end + length))
+}
+
+#[test]
+fn by_tcp_a_chain_that_ends_in_http_carries_one_message_after_the_other() -> Result<()> {
+    let (net, work) = (Relay::new()?, WorkDir::new()?);
+    let config = r#"listen=tcp:10.0.1.1:5060
+loadmodule "sl.so"
+loadmodule "corex.so"
+loadmodule "codec.so"
+modparam("codec", "chain", "tunnel=xor(text=k) | http(post, host=example.org)")
+modparam("corex", "codec_in", "tunnel;socket=10.0.1.1:5060")
+modparam("corex", "codec_out", "tunnel;peer=10.0.1.0/24")
+request_route { sl_send_reply("200", "Seen $ci"); }
+"#;
+    let file = work.write("corex.cfg", config)?;
+    let corex = CorexOptions::new(&file)
+        .interface("user")
+        .engine("socket")
+        .start(&net.corex, work.path(), "corex")?;
+    let to = Relay::USER_SIDE.sip();
+    let mut stream = net.uac.enter(|| Ok(TcpStream::connect(to)?))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = |number: u32, head: &str| {
+        let plain = format!(
+            "OPTIONS sip:10.0.1.1 SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.1.2;branch=z9hG4bK{number}\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        let head = head.replace("SIZE", &plain.len().to_string());
+        [head.into_bytes(), masked(plain.as_bytes())].concat()
+    };
+    let all = [
+        request(
+            1,
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: SIZE\r\n\r\n",
+        ),
+        request(
+            2,
+            "PUT /a?b=c HTTP/1.0\ncontent-length:SIZE\nVia: 1.1 proxy\n\n",
+        ),
+        request(3, "POST / HTTP/1.1\r\nCONTENT-LENGTH: SIZE\r\n\r\n"),
+    ]
+    .concat();
+    let (first, rest) = all.split_at(all.len() / 2);
+    stream.write_all(first)?;
+    stream.write_all(rest)?;
+    let (mut received, mut replies, mut buffer) = (Vec::new(), Vec::new(), [0; 4096]);
+    while replies.len() < 3 {
+        while let Some((reply, len)) = body(&received) {
+            received.drain(..len);
+            replies.push(String::from_utf8(reply)?);
+        }
+        if replies.len() < 3 {
+            let len = stream.read(&mut buffer).with_context(|| corex.log())?;
+            ensure!(len > 0, "closed: {}", corex.log());
+            received.extend_from_slice(&buffer[..len]);
+        }
+    }
+    for (number, reply) in (1..).zip(&replies) {
+        ensure!(
+            reply.starts_with(&format!("SIP/2.0 200 Seen {number}\r\n")),
+            "{reply}"
+        );
+    }
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("user.codec_in") == 3 && books.get("user.codec_out") == 3);
+    Ok(())
 }
 
 /// A configuration for inline mode without a script.
