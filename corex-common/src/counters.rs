@@ -296,6 +296,9 @@ counters! {
         socket_overflow: plain,
         /// Messages that came by a stream.
         stream_in: input,
+        /// Frames that the XDP program of a predecessor had steered, and that were in the rings when
+        /// this corex took over.
+        taken_over: input,
         /// Messages sent at least once.
         sent: verdict,
         /// Messages that weren't sent on and got a reply of ours.
@@ -303,6 +306,8 @@ counters! {
         /// Messages that were neither sent on nor replied to and are done with: an ACK to a
         /// reply of ours, one of which the script sent something else with send_data().
         consumed: verdict,
+        /// Frames that were in the rings when a successor took over; it counts them as `taken_over`.
+        handed_over: verdict,
         /// Inline: datagrams handed to the protected server's socket.
         delivered: verdict,
         /// Inline: packets that aren't for the hook and went on as they were: fragments of

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use corex_user::{
     catalogue::Chapter,
     daemon::EngineChoice,
-    kernel::{attach::ModeChoice, inline::TcChoice},
+    kernel::{attach::ModeChoice, inline::TcChoice, root_files::Kept},
 };
 
 /// eBPF/XDP-accelerated SIP interception proxy.
@@ -20,6 +20,14 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: CliCommand,
+}
+
+/// The command line of the process that keeps root's files.
+#[derive(Debug, Parser)]
+pub struct RootFilesCli {
+    /// What it does.
+    #[command(flatten)]
+    pub kept: Kept,
 }
 
 const EXIT_CODES: &str = "\
@@ -194,6 +202,18 @@ Examples:
   corex completion bash > /etc/bash_completion.d/corex
   corex completion zsh > /usr/share/zsh/vendor-completions/_corex";
 
+/// Who to go on as.
+#[derive(Debug, Default, Args)]
+pub struct RunAsArgs {
+    /// User that root goes on as once corex is set up, by name or number. Default: what the
+    /// configuration says, else corex, else nobody
+    #[arg(long, short = 'u', value_name = "USER")]
+    pub user: Option<String>,
+    /// Group that goes with it. Default: the user's
+    #[arg(long, short = 'g', value_name = "GROUP")]
+    pub group: Option<String>,
+}
+
 /// `corex run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -204,8 +224,8 @@ pub struct RunArgs {
     /// configuration file's name without ending
     #[arg(long, value_name = "NAME", value_parser = instance)]
     pub instance: Option<String>,
-    /// Take over from the running instance of that name: it ends when this one is ready to go
-    /// on, with its programs left in place
+    /// Take over from the running instance of that name: sockets, queues and links go to this one
+    /// once it is ready, and the other one ends; until then it goes on
     #[arg(long)]
     pub take_over: bool,
     /// Interface to attach the XDP program to; may be repeated. Default: those that carry
@@ -235,6 +255,9 @@ pub struct RunArgs {
     /// Let the XDP program log rare events (a packet for a queue without a worker)
     #[arg(long)]
     pub ebpf_log: bool,
+    /// Who to go on as.
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 }
 
 fn instance(name: &str) -> Result<String, String> {
@@ -259,6 +282,9 @@ pub struct CheckArgs {
     /// Configuration file, in Kamailio's syntax
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: PathBuf,
+    /// Who to load scripts as.
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 }
 
 /// What `corex list` lists.

@@ -11,16 +11,17 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
-use corex_script::Config;
+use corex_script::{Config, Loading, compile::RunAsError, settings::Settings};
 use corex_user::{
     catalogue::{self, Chapter},
     daemon::{self, Options},
     dictionary,
     kernel::{
         heap::CountingHeap,
+        identity::{Identity, IdentityError},
         maps_document,
         pins::{self, PinError},
-        privileges,
+        privileges, root_files,
     },
     module::MODULES,
     rpc::{client, commands, document},
@@ -29,7 +30,8 @@ use corex_user::{
 };
 
 use crate::cli::{
-    Cli, CliCommand, DetachArgs, DictionaryCommand, ListArgs, Listed, RpcArgs, RunArgs, TopArgs,
+    Cli, CliCommand, DetachArgs, DictionaryCommand, ListArgs, Listed, RootFilesCli, RpcArgs,
+    RunArgs, RunAsArgs, TopArgs,
 };
 
 /// So that each worker can say what it holds.
@@ -45,8 +47,18 @@ const WHAT_THERE_IS: &str =
     "Everything that a configuration can use: docs/configuration.md, or `corex list`.";
 
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == root_files::COMMAND)
+    {
+        let cli = RootFilesCli::parse_from(std::env::args_os().skip(1));
+        return match root_files::serve(&cli.kept) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(CANNOT_RUN),
+        };
+    }
     match Cli::parse().command {
-        CliCommand::Check(args) => match load(&args.config) {
+        CliCommand::Check(args) => match load(&args.config, &args.run_as) {
             Some(_) => {
                 // A closed pipe is the reader's choice.
                 let _ = writeln!(std::io::stdout(), "{}: ok", args.config.display());
@@ -69,7 +81,7 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
-        CliCommand::Run(args) => match load(&args.config) {
+        CliCommand::Run(args) => match load(&args.config, &args.run_as) {
             Some(config) => run(config, args),
             None => ExitCode::from(BAD_CONFIGURATION),
         },
@@ -77,15 +89,39 @@ fn main() -> ExitCode {
 }
 
 /// Reads a configuration and prints its report to stderr. `None` if it has errors.
-fn load(path: &Path) -> Option<Config> {
-    // What a script's module starts runs without capabilities from the first moment.
-    let loaded = privileges::without(|| corex_script::load(path, MODULES));
+fn load(path: &Path, run_as: &RunAsArgs) -> Option<Config> {
+    // What a script's module starts runs without privileges from the first moment.
+    let loaded = privileges::before_it_is_settled(|| {
+        let loading = Loading {
+            settled: &|settings| settle(settings, run_as),
+            ..Loading::default()
+        };
+        corex_script::load(path, MODULES, &loading)
+    });
     let colour = std::io::stderr().is_terminal();
     let report = loaded.report.render(colour);
     if !report.is_empty() {
         let _ = write!(std::io::stderr(), "{report}");
     }
     loaded.config
+}
+
+/// Decides who corex is from the moment on that it gives root up.
+fn settle(settings: &Settings, run_as: &RunAsArgs) -> Result<(), RunAsError> {
+    let user = run_as.user.as_ref().or(settings.run_as.user.as_ref());
+    let group = run_as.group.as_ref().or(settings.run_as.group.as_ref());
+    let chosen = Identity::choose(user.map(String::as_str), group.map(String::as_str));
+    match chosen {
+        Ok(Some(identity)) => privileges::settle_on(identity),
+        Ok(None) => {}
+        Err(error) => {
+            return Err(RunAsError {
+                is_group: matches!(error, IdentityError::NoGroup(_)),
+                reason: error.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Prints a document, or one entry a paragraph.

@@ -172,15 +172,18 @@ pub fn of_every_thread(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?.path();
-        let status = fs::read_to_string(task.join("status"))?;
+        // One that has ended since has nothing any more.
+        let Ok(status) = fs::read_to_string(task.join("status")) else {
+            continue;
+        };
         let find = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap_or_default().trim().to_owned()
         };
         found.push((find("Name:"), find(field)));
-        let children = fs::read_to_string(task.join("children"))?;
+        let children = fs::read_to_string(task.join("children")).unwrap_or_default();
         for child in children.split_whitespace() {
-            found.extend(of_every_thread(child.parse()?, field)?);
+            found.extend(of_every_thread(child.parse()?, field).unwrap_or_default());
         }
     }
     Ok(found)

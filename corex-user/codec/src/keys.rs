@@ -125,14 +125,17 @@ impl SecretFile {
     ///
     /// # Errors
     /// When it isn't there, is empty or too long, or others could read it.
-    pub fn read(&self) -> Result<Secret, SecretError> {
+    pub fn read(&self, reader: &SecretReader<'_>) -> Result<Secret, SecretError> {
         let read = match &self.source {
-            KeySource::File(path) => read_file(path, OTHERS),
+            KeySource::File(path) => read_file(reader, path, OTHERS),
             KeySource::Environment(name) => std::env::var(name)
                 .map(|value| Zeroizing::new(value.into_bytes()))
                 .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "there is no such variable")),
             KeySource::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(folder) => read_file(&Path::new(&folder).join(name), OTHERS_OF_CREDENTIAL),
+                Some(folder) => {
+                    let path = Path::new(&folder).join(name);
+                    read_file(reader, &path, OTHERS_OF_CREDENTIAL)
+                }
                 None => Err(refused(
                     "systemd passes none: see LoadCredential= in systemd.exec(5)",
                 )),
@@ -170,8 +173,20 @@ fn refused(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-fn read_file(path: &Path, others: u32) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
+/// Who reads secrets.
+pub struct SecretReader<'a> {
+    /// Opens a file.
+    pub open: &'a dyn Fn(&Path) -> io::Result<File>,
+    /// The user, beside root, whose files are good.
+    pub user: u32,
+}
+
+fn read_file(
+    reader: &SecretReader<'_>,
+    path: &Path,
+    others: u32,
+) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = (reader.open)(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(refused("it is no regular file"));
@@ -182,7 +197,7 @@ fn read_file(path: &Path, others: u32) -> io::Result<Zeroizing<Vec<u8>>> {
         ));
     }
     let owner = found.uid();
-    if owner != 0 && owner != nix::unistd::Uid::effective().as_raw() {
+    if owner != 0 && owner != reader.user {
         return Err(refused(
             "it belongs to neither root nor the user that corex runs as",
         ));

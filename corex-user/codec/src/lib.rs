@@ -34,7 +34,7 @@ pub use aead::{MAX_SESSIONS, SESSION_SECONDS};
 pub use chain::{Chain, ChainSpec};
 pub use codec::{Codec, CodecError, Fault, Reason};
 pub use dictionary::{Dictionary, DictionaryError, SHIPPED};
-pub use keys::{KeySource, Keys, Secret, SecretError, SecretFile};
+pub use keys::{KeySource, Keys, Secret, SecretError, SecretFile, SecretReader};
 pub use link::{CodecDef, Materials, Mistake, Role};
 pub use table::CODECS;
 #[cfg(feature = "train")]

@@ -29,10 +29,10 @@ pub mod syntax;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use compile::Checked;
+use compile::{Checked, Settled};
 use function::Modules;
-use syntax::Parsed;
 use syntax::diag::Report;
+use syntax::{Parsed, ReadFile};
 
 pub use host::{
     ConnectionId, Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing,
@@ -91,26 +91,50 @@ pub struct Loaded {
     pub config: Option<Config>,
 }
 
+/// What loading a configuration asks of who loads it.
+pub struct Loading<'a> {
+    /// Reads a file of the configuration.
+    pub read: &'a ReadFile<'a>,
+    /// Is told what the configuration sets before its scripts run.
+    pub settled: &'a Settled<'a>,
+}
+
+impl Default for Loading<'_> {
+    /// Files are read by this process, and whatever is set is right.
+    fn default() -> Self {
+        Loading {
+            read: &syntax::read,
+            settled: &|_| Ok(()),
+        }
+    }
+}
+
 /// Reads and checks the configuration in a file, which can use what is in `modules`.
-pub fn load(path: &Path, modules: Modules) -> Loaded {
+pub fn load(path: &Path, modules: Modules, loading: &Loading<'_>) -> Loaded {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    checked(syntax::parse_file(path), folder, modules, true)
+    let parsed = syntax::parse_file(path, loading.read);
+    checked(parsed, folder, modules, Some(loading.settled))
 }
 
 /// Checks a configuration given as text; `name` is what the report calls it. Scripts that start
 /// processes are left out.
 pub fn load_str(name: &str, text: &str, modules: Modules) -> Loaded {
     let folder = PathBuf::from(".");
-    checked(syntax::parse_str(name, text), folder, modules, false)
+    checked(syntax::parse_str(name, text), folder, modules, None)
 }
 
-fn checked(parsed: Parsed, folder: PathBuf, modules: Modules, with_processes: bool) -> Loaded {
+fn checked(
+    parsed: Parsed,
+    folder: PathBuf,
+    modules: Modules,
+    settled: Option<&Settled<'_>>,
+) -> Loaded {
     let sources = parsed.report.sources.paths();
     let files = sources.map(Path::to_owned).collect();
-    let Checked { report, sound } = compile::check(parsed, &folder, modules, with_processes);
+    let Checked { report, sound } = compile::check(parsed, &folder, modules, settled);
     let config = sound.map(|(settings, program)| Config {
         folder,
         files,

@@ -9,17 +9,19 @@ mod tests;
 pub use native::{Native, Passed};
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use corex_codec::{
     CODECS, Chain, ChainSpec, CodecError, Dictionary, Fault, Keys, Materials, Mistake, Reason,
-    SecretFile,
+    SecretFile, SecretReader,
 };
 use corex_common::counters::WorkerCounters;
 use corex_script::settings::{CodecRule, Settings};
+
+use crate::kernel::{privileges, root_files};
 
 /// `modparam` of the module codec that names a chain.
 pub const CHAIN: &str = "chain";
@@ -161,11 +163,20 @@ impl Materials for Chains {
 }
 
 fn keys(settings: &Settings) -> Result<HashMap<String, Arc<Keys>>, Unusable> {
+    // Whom corex goes on as may own them, also while it is root still.
+    let user = match privileges::identity() {
+        Some(identity) => identity.user(),
+        None => nix::unistd::Uid::effective(),
+    };
+    let reader = SecretReader {
+        open: &root_files::open,
+        user: user.as_raw(),
+    };
     let mut secrets: Vec<(String, usize, Vec<_>)> = Vec::new();
     for (at, named) in settings.codec.keys.iter().enumerate() {
         let file =
             SecretFile::parse(&named.text).map_err(|mistake| Unusable::part(KEY, at, mistake))?;
-        let secret = file.read().map_err(|error| {
+        let secret = file.read(&reader).map_err(|error| {
             let what = format!("the key `{}` can't be read: {error}", named.name);
             Unusable::new(KEY, at, what, "see docs/codecs.md on where keys may be")
         })?;
@@ -196,7 +207,7 @@ fn dictionaries(settings: &Settings) -> Result<HashMap<String, Vec<Arc<Dictionar
             Unusable::new(DICTIONARY, at, what, help)
         };
         let mut bytes = Vec::new();
-        File::open(&named.text)
+        root_files::open(Path::new(&named.text))
             .and_then(|file| file.take(MAX_DICTIONARY + 1).read_to_end(&mut bytes))
             .map_err(|error| unusable(&error))?;
         let made = Dictionary::new(bytes).map_err(|error| unusable(&error))?;

@@ -1,6 +1,7 @@
 //! What runs beside the workers: signals, next hops, the XDP program's log.
 
 use std::{
+    io,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ use tokio::{
 
 use super::{
     engine::Ending,
+    handover::{self, Estate, Farewell, Frozen, Step, TableSnapshot},
     options::Options,
     reload::Reloader,
     reloads::{self, What},
@@ -24,7 +26,10 @@ use super::{
     table_timer,
     workers::Workers,
 };
-use crate::kernel::routes::NextHopResolver;
+use crate::{
+    io::worker::Worker,
+    kernel::{root_files, routes::NextHopResolver},
+};
 
 /// How often the workers are looked after, and the XDP program's log is read.
 const PULSE: Duration = Duration::from_secs(1);
@@ -72,6 +77,12 @@ pub struct Control<'a> {
     pub watchdog: Watchdog,
     /// How far the workers were at the last look.
     pub turns: Vec<u64>,
+    /// What a successor needs.
+    pub steps: mpsc::UnboundedReceiver<Step>,
+    /// What doesn't change of all that a successor can be given.
+    pub fixtures: Estate,
+    /// What scripts kept when a successor was told; `None`: too much to be told.
+    pub told: Option<TableSnapshot>,
 }
 
 impl Control<'_> {
@@ -139,6 +150,11 @@ impl Control<'_> {
                         queue.ask(what, "remote control", Some(answer));
                     }
                 },
+                Some(step) = self.steps.recv() => {
+                    if self.take(step)? {
+                        return Ok(Ending::HandedOver);
+                    }
+                }
                 _ = pulse.tick() => {
                     if let Some(log) = &mut ebpf_log {
                         log.flush();
@@ -158,6 +174,80 @@ impl Control<'_> {
                 }
             }
         }
+    }
+
+    /// Goes a step with a successor. Returns whether it was the last one.
+    ///
+    /// # Errors
+    /// When the workers can't go on.
+    fn take(&mut self, step: Step) -> anyhow::Result<bool> {
+        match step {
+            Step::Look(answer) => {
+                let estate = self.workers.park().and_then(|()| self.estate());
+                self.workers.resume()?;
+                self.told = self.snapshot();
+                let none = TableSnapshot::default();
+                let tables = self.told.as_ref().map(|now| now.since(&none));
+                let estate = estate.map(|estate| Estate {
+                    tables: tables.unwrap_or_default(),
+                    ..estate
+                });
+                // It is gone already when nobody takes it.
+                let _ = answer.send(estate);
+            }
+            Step::Freeze(answer) => {
+                tracing::info!("making way for a successor, which is ready");
+                self.remote.engine().freeze(true);
+                let frozen = self.workers.park().map(|()| {
+                    let ledgers = |workers: &mut [Worker]| {
+                        workers.iter().filter_map(handover::ledger).collect()
+                    };
+                    let changes = |now: TableSnapshot| Some(now.since(self.told.as_ref()?));
+                    Frozen {
+                        workers: self.workers.parked(ledgers),
+                        tables: self.snapshot().and_then(changes).unwrap_or_default(),
+                    }
+                });
+                if answer.send(frozen).is_err() {
+                    self.go_on()?;
+                }
+            }
+            Step::Resume => self.go_on()?,
+            Step::Leave(answer) => {
+                let in_rings = self.remote.engine().count_handed_over();
+                let _ = answer.send(Farewell { in_rings });
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Nothing came of a successor.
+    fn go_on(&self) -> io::Result<()> {
+        self.remote.engine().freeze(false);
+        self.workers.resume()
+    }
+
+    /// What scripts keep.
+    fn snapshot(&self) -> Option<TableSnapshot> {
+        let context = self.reloader.current();
+        let snapshot = TableSnapshot::take(&context.config.program.tables);
+        if snapshot.is_none() {
+            tracing::warn!("$sht and $shv hold too much to be handed over: they begin anew");
+        }
+        snapshot
+    }
+
+    /// All that can be handed over; the workers are parked.
+    fn estate(&self) -> io::Result<Estate> {
+        let mut estate = self.fixtures.try_clone()?;
+        self.remote.engine().add_to(&mut estate)?;
+        self.workers.parked(|workers| {
+            workers
+                .iter()
+                .try_for_each(|worker| handover::add_worker(worker, &mut estate))
+        })?;
+        Ok(estate)
     }
 
     /// Whether every worker has done a round since the last look. An idle one does two a second.
@@ -180,7 +270,7 @@ impl Control<'_> {
         let books = self.remote.books();
         tracing::info!("{}", books.summary());
         if let Some(path) = &self.options.books
-            && let Err(error) = books.write(path)
+            && let Err(error) = root_files::replace(path, books.text().as_bytes())
         {
             tracing::error!(%error, "write the books to {}", path.display());
         }

@@ -4,13 +4,17 @@ use std::{
     future::Future,
     io,
     net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::Context as _;
 
-use super::remote::Remote;
+use super::{
+    handover::{Estate, Heir, Item},
+    remote::Remote,
+};
 use crate::{
     http::{Handler, HttpAccess, HttpLimits, Method, Request, Response, Router, Server, Token},
     rpc::{Rpc, commands, ctl, json, limits::RpcLimits},
@@ -21,10 +25,14 @@ use corex_script::{
     settings::control::{HostPort, JsonRpcSettings},
 };
 
+/// What a successor knows the sockets by of which there is one.
+const FIFO: &str = "fifo";
+const DATAGRAMS: &str = "datagrams";
+
 /// Sockets that are open and not served yet.
 #[derive(Default)]
 pub struct FrontEnds {
-    binrpc: Vec<ctl::Listener>,
+    binrpc: Vec<(String, ctl::Listener)>,
     fifo: Option<json::Fifo>,
     datagrams: Option<json::Datagrams>,
     http: Vec<Http>,
@@ -33,17 +41,21 @@ pub struct FrontEnds {
 }
 
 struct Http {
+    /// For a successor.
+    name: String,
     server: Server,
     has_rpc: bool,
     has_metrics: bool,
 }
 
 impl FrontEnds {
-    /// Opens the sockets that the configuration asks for: privileges may be needed.
+    /// Opens the sockets that the configuration asks for, or takes them from an heir who has them:
+    /// privileges may be needed.
     ///
     /// # Errors
     /// With the socket, what keeps it from being opened.
-    pub fn bind(config: &Config) -> anyhow::Result<FrontEnds> {
+    pub fn bind(config: &Config, mut heir: Option<&mut Heir>) -> anyhow::Result<FrontEnds> {
+        let mut handed = |name: &str| heir.as_mut()?.front_end(name);
         let control = &config.settings.control;
         let program = &config.program;
         let mut ends = FrontEnds {
@@ -52,20 +64,33 @@ impl FrontEnds {
         };
         if program.has_module("ctl") {
             for address in control.listeners() {
-                let bound = ctl::Listener::bind(&address, &control.access, control.autoconversion);
-                let bound = bound.with_context(|| format!("serve remote control on {address}"))?;
-                ends.binrpc.push(bound);
+                let (access, converts) = (&control.access, control.autoconversion);
+                let name = address.to_string();
+                let bound = match handed(&name) {
+                    Some(socket) => ctl::Listener::adopt(&address, access, converts, socket),
+                    None => ctl::Listener::bind(&address, access, converts),
+                };
+                let bound = bound.with_context(|| format!("serve remote control on {name}"))?;
+                ends.binrpc.push((name, bound));
             }
         }
         let json = &control.json;
         let has_json = program.has_module("jsonrpcs");
         if has_json && json.by_fifo() {
-            let made = json::Fifo::make(&json.fifo, &json.fifo_access, &json.fifo_reply_dir);
+            let (path, access, replies) = (&json.fifo, &json.fifo_access, &json.fifo_reply_dir);
+            let made = match handed(FIFO) {
+                Some(pipe) => json::Fifo::adopt(path, access, replies, pipe),
+                None => json::Fifo::make(path, access, replies),
+            };
             let what = || format!("serve JSON-RPC by the FIFO {}", json.fifo.display());
             ends.fifo = Some(made.with_context(what)?);
         }
         if has_json && json.by_datagram() {
-            let bound = json::Datagrams::bind(&json.datagram, &json.datagram_access);
+            let (address, access) = (&json.datagram, &json.datagram_access);
+            let bound = match handed(DATAGRAMS) {
+                Some(socket) => json::Datagrams::adopt(address, access, socket),
+                None => json::Datagrams::bind(address, access),
+            };
             ends.datagrams = Some(bound.context("serve JSON-RPC by datagrams (dgram_socket)")?);
         }
         let rpc = (has_json && json.by_http()).then_some(&json.http);
@@ -84,16 +109,57 @@ impl FrontEnds {
             .names
             .extend(configured.filter(|host| !is_any(host)));
         for address in addresses {
+            let name = format!("http:{}:{}", address.host, address.port);
             let bind = || -> io::Result<Server> { Server::bind(address.resolve()?) };
-            let server = bind()
-                .with_context(|| format!("serve HTTP on {}:{}", address.host, address.port))?;
+            let server = match handed(&name) {
+                Some(socket) => Server::adopt(socket),
+                None => bind()
+                    .with_context(|| format!("serve HTTP on {}:{}", address.host, address.port))?,
+            };
             ends.http.push(Http {
+                name,
                 server,
                 has_rpc: rpc == Some(address),
                 has_metrics: metrics == Some(address),
             });
         }
         Ok(ends)
+    }
+
+    /// Lets the files of sockets that were handed over go with these.
+    pub fn own_files(&mut self) {
+        self.binrpc
+            .iter_mut()
+            .for_each(|(_, listener)| listener.own_file());
+        self.fifo.iter_mut().for_each(json::Fifo::own_file);
+        self.datagrams
+            .iter_mut()
+            .for_each(json::Datagrams::own_file);
+    }
+
+    /// Names them, for a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn add_to(&self, estate: &mut Estate) -> io::Result<()> {
+        let mut add = |name: &str, socket: BorrowedFd<'_>| -> io::Result<()> {
+            let name = name.to_owned();
+            estate.add(Item::FrontEnd { name }, socket.try_clone_to_owned()?);
+            Ok(())
+        };
+        for (name, listener) in &self.binrpc {
+            add(name, listener.as_fd())?;
+        }
+        if let Some(fifo) = &self.fifo {
+            add(FIFO, fifo.as_fd())?;
+        }
+        if let Some(datagrams) = &self.datagrams {
+            add(DATAGRAMS, datagrams.as_fd())?;
+        }
+        for http in &self.http {
+            add(&http.name, http.server.as_fd())?;
+        }
+        Ok(())
     }
 
     /// Serves them for as long as the runtime runs; to be called within it.
@@ -104,7 +170,7 @@ impl FrontEnds {
             RpcLimits::default(),
         ));
         let pretty = self.json.pretty;
-        for listener in self.binrpc {
+        for (_, listener) in self.binrpc {
             spawn("binrpc", listener.serve(Arc::clone(&rpc)));
         }
         if let Some(fifo) = self.fifo {

@@ -1,12 +1,19 @@
 //! What corex gives up once it is set up.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+};
 
-use super::{engine::PacketEngine, options::Options};
+use super::{engine::PacketEngine, handover::Offer, options::Options};
 use crate::{
     kernel::{
         confine::{self, Reach},
-        privileges,
+        identity::Identity,
+        privileges::{self, PrivilegeError},
+        root_files::{self, Kept},
+        syscalls,
     },
     pipeline::files::FileRoots,
 };
@@ -15,20 +22,112 @@ use corex_script::{
     settings::control::{BinrpcAddress, DatagramAddress},
 };
 
-/// Gives up every capability, and the files that nothing here needs: for the calling thread and
-/// all that it starts from now on. Scripts reach files in `roots`. What can't be given up is logged, and corex runs on.
-pub fn harden(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) {
-    if let Err(error) = privileges::drop_all() {
+/// Gives up root, every capability, the system calls and the files that nothing here needs: for the
+/// calling thread and all that it starts from now on. Scripts reach files in `roots`. What else can't
+/// be given up is logged, and corex runs on.
+///
+/// # Errors
+/// When corex can't be who it is to be.
+pub fn harden(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: FileRoots,
+) -> anyhow::Result<()> {
+    if let Some(identity) = privileges::identity() {
+        let how = if identity.is_fallback {
+            "; `user` in the configuration, or -u, names another one"
+        } else {
+            ""
+        };
+        tracing::info!("goes on as {identity}{how}");
+        if let Some(pins) = engine.pins() {
+            // Links are pinned anew when a NIC comes back.
+            hand_over(pins, identity);
+        }
+        if let Err(error) = root_files::start(&kept(config, options, engine, offer, &roots)) {
+            tracing::warn!(
+                "what only root can write stays as it is when corex stops, and what only root can \
+                 read can't be read again: {error}"
+            );
+        }
+    }
+    match privileges::drop_all() {
+        Ok(()) => {}
+        Err(error @ PrivilegeError::User(..)) => return Err(error.into()),
+        Err(error) => tracing::warn!("{error}"),
+    }
+    // Perl is started by a thread that was made before.
+    if let Err(error) = syscalls::forbid_programs() {
         tracing::warn!("{error}");
     }
-    match confine::confine(&reach(config, options, engine, roots)) {
+    match confine::confine(&reach(config, options, engine, offer, roots)) {
         Ok(true) => tracing::debug!("files are confined by Landlock"),
         Ok(false) => tracing::info!("this kernel has no Landlock: files are not confined"),
         Err(error) => tracing::warn!("files are not confined: {error}"),
     }
+    Ok(())
 }
 
-fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileRoots) -> Reach {
+/// Gives an instance's folder of pins, with the folders in it, to who corex goes on as.
+fn hand_over(pins: &Path, identity: &Identity) {
+    let (user, group) = (identity.user().as_raw(), identity.group().as_raw());
+    let inside = fs::read_dir(pins).into_iter().flatten().flatten();
+    let folders = inside
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    for folder in folders.chain([pins.to_owned()]) {
+        if let Err(error) = chown(&folder, Some(user), Some(group)) {
+            tracing::warn!("{}: {error}", folder.display());
+        }
+    }
+}
+
+/// What takes root once corex isn't root any more.
+fn kept(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: &FileRoots,
+) -> Kept {
+    let control = &config.settings.control;
+    let mut remove: Vec<PathBuf> = control
+        .listeners()
+        .into_iter()
+        .filter_map(|address| match address {
+            BinrpcAddress::UnixStream(path) | BinrpcAddress::UnixDatagram(path) => Some(path),
+            _ => None,
+        })
+        .collect();
+    remove.push(control.json.fifo.clone());
+    remove.extend(offer.map(|offer| offer.path().to_owned()));
+    if let DatagramAddress::Unix(path) = &control.json.datagram {
+        remove.push(path.clone());
+    }
+    let writable = roots.write.iter().filter(|root| !roots.holds_guarded(root));
+    Kept {
+        replace: options.books.iter().cloned().collect(),
+        remove: remove
+            .into_iter()
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
+        remove_below: engine.pins().map(Path::to_owned).into_iter().collect(),
+        write_below: writable.cloned().collect(),
+        read_below: roots.guarded.clone(),
+        answer_below: vec![std::env::temp_dir(), control.json.fifo_reply_dir.clone()],
+        sockets: 0,
+    }
+}
+
+fn reach(
+    config: &Config,
+    options: &Options,
+    engine: &PacketEngine,
+    offer: Option<&Offer>,
+    roots: FileRoots,
+) -> Reach {
     let settings = &config.settings;
     // Lua's require() looks beside the scripts.
     let beside = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
@@ -65,6 +164,11 @@ fn reach(config: &Config, options: &Options, engine: &PacketEngine, roots: FileR
     if let DatagramAddress::Unix(path) = &json.datagram {
         write.extend(path.parent().map(Path::to_owned));
     }
+    write.extend(
+        offer
+            .and_then(|offer| offer.path().parent())
+            .map(Path::to_owned),
+    );
     write.extend(engine.pins().and_then(Path::parent).map(Path::to_owned));
     Reach { read, write }
 }

@@ -1,13 +1,17 @@
 //! Reads configurations and scripts for as long as corex runs: in a thread of its own, which has no
-//! capabilities, and which can still read files that the rest can't reach any more.
+//! privileges, and which can still read files that the rest can't reach any more. Those that only
+//! root reads it gets from a process that is root (`kernel/root_files.rs`).
 
 use std::{path::PathBuf, sync::Arc, thread};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{kernel::privileges, module::MODULES};
-use corex_script::{Loaded, Program, language::ReloadError};
+use crate::{
+    kernel::{privileges, root_files},
+    module::MODULES,
+};
+use corex_script::{Loaded, Loading, Program, language::ReloadError, syntax};
 
 /// What the thread does, one after the other.
 enum Job {
@@ -24,7 +28,12 @@ impl Job {
         // Nobody waits any more when corex stops.
         match self {
             Job::Configuration(path, answer) => {
-                let _ = answer.send(corex_script::load(&path, MODULES));
+                let loading = Loading {
+                    read: &|path| root_files::read(path, syntax::read),
+                    // Who this is has been settled at the start.
+                    settled: &|_| Ok(()),
+                };
+                let _ = answer.send(corex_script::load(&path, MODULES, &loading));
             }
             Job::Scripts(program, module, answer) => {
                 let _ = answer.send(program.reload_scripts(module));

@@ -4,6 +4,7 @@ mod context;
 mod control;
 mod engine;
 mod front_ends;
+mod handover;
 mod hardening;
 mod inline;
 mod keeper;
@@ -23,7 +24,9 @@ mod threads;
 mod workers;
 
 use std::{
+    os::unix::process::CommandExt as _,
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
@@ -36,6 +39,7 @@ use self::{
     control::Control,
     engine::{Ending, PacketEngine},
     front_ends::FrontEnds,
+    handover::{Estate, Heir, Offer},
     keeper::Keeper,
     loader::Loader,
     reload::Reloader,
@@ -49,13 +53,14 @@ use self::{
 use crate::{
     io::{listen, socket::KernelSocket},
     kernel::{
-        pins::{self, Pins},
-        routes,
+        pins::{self, PinError, Pins},
+        privileges, root_files,
+        routes::{self, NextHops},
     },
     pipeline::Listener,
     telemetry::log::Log,
 };
-use corex_script::Config;
+use corex_script::{Config, run::tables::Tables, settings::Settings};
 use corex_sip::Transport;
 
 /// Runs corex until SIGTERM or SIGINT.
@@ -66,24 +71,21 @@ use corex_sip::Transport;
 pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<()> {
     // Goes last: a successor that gets the name finds the ports free, too.
     let mut last_of_all = Vec::new();
+    service::connect();
     let listeners = listen::resolve(&config.settings)?;
-    if options.take_over && !config.settings.corex.inline.is_on {
-        // It has the ports; in inline mode there are none, and it goes on until all is ready.
-        let name = options.instance.clone();
-        Pins::make_way(&name.unwrap_or_else(|| pins::instance_of(&options.config)))?;
+    let is_inline = config.settings.corex.inline.is_on;
+    let name = options.instance.clone();
+    let name = name.unwrap_or_else(|| pins::instance_of(&options.config));
+    // In inline mode a predecessor goes on until all is ready.
+    let takes_over = options.take_over && !is_inline;
+    let mut heir = takes_over.then(|| Heir::ask(&name)).flatten();
+    if takes_over && heir.is_none() {
+        make_way(&name, options)?;
     }
     let is_closed = config.settings.corex.inline.is_closed;
-    let datagram = |l: &&Listener| l.transport == Transport::Udp;
     // In inline mode the addresses are the server's.
-    let own = if config.settings.corex.inline.is_on {
-        &[][..]
-    } else {
-        &listeners
-    };
-    for listener in own.iter().filter(datagram) {
-        KernelSocket::probe(listener)?;
-    }
-    let tcp = TcpListeners::open(&listeners)?;
+    let own = if is_inline { &[][..] } else { &listeners };
+    probe(own, heir.as_ref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -93,22 +95,67 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         control::Signals::install()?
     };
     let (next_hops, resolver) = routes::next_hops();
-    let mut engine = PacketEngine::start(&config.settings, &listeners, options, &next_hops)?;
-    let parts = Parts::new(engine.take_workers(), own, &config.settings.datagrams)?;
+    let start = Start {
+        settings: &config.settings,
+        listeners: &listeners,
+        options,
+        next_hops: &next_hops,
+    };
+    let mut engine = match &mut heir {
+        None => start.engine(None)?,
+        Some(predecessor) => match start.engine(Some(predecessor)) {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(
+                    "what runs can't be taken over as it is: {error:#}; ending it before this one \
+                     starts, so messages are lost meanwhile"
+                );
+                heir.take().map_or(Ok(()), Heir::make_way)?;
+                make_way(&name, options)?;
+                probe(own, None)?;
+                start.engine(None)?
+            }
+        },
+    };
+    let mut fixtures = Estate::default();
+    let tcp = TcpListeners::open(&listeners, heir.as_mut())?;
+    tcp.add_to(&mut fixtures).context("copy a socket")?;
+    let sides = engine.take_workers();
+    let mut parts = Parts::new(sides, own, &config.settings.datagrams, heir.as_mut())?;
     engine
         .set_wakers(&parts.wakers())
         .context("duplicate a wake-up pair")?;
-    let mut keeper = Keeper::start(&engine)?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
-    let front_ends = FrontEnds::bind(&config)?;
+    let mut front_ends = FrontEnds::bind(&config, heir.as_mut())?;
+    front_ends.add_to(&mut fixtures).context("copy a socket")?;
     let loader = Loader::start()?;
-    engine.open_queues(&listeners)?;
     let state_folder = state_folder(&config, options);
-    let mut keyring = Keyring::new()?;
+    let mut keyring = match &heir {
+        Some(heir) => Keyring::received(heir.reply_key()),
+        None => Keyring::new()?,
+    };
+    fixtures.reply_key = keyring.secret();
     let reply_keys = keyring.of(&config.settings.corex)?;
+    let mut offer = offer(&name, is_inline, heir.as_mut());
+    if let Some(offer) = &offer {
+        offer.add_to(&mut fixtures).context("copy a socket")?;
+    }
+    match &mut heir {
+        None => engine.open_queues(&listeners)?,
+        Some(heir) => {
+            let tables = &config.program.tables;
+            match succeed(heir, &name, &mut engine, &listeners, &mut parts, tables) {
+                Err(error) if heir.is_gone() => return Err(start_anew(&error)),
+                outcome => outcome.context("take over; the corex that runs goes on")?,
+            }
+            front_ends.own_files();
+            offer.iter_mut().for_each(Offer::own);
+        }
+    }
+    let mut keeper = Keeper::start(&engine)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
-    hardening::harden(&config, options, &engine, roots);
+    hardening::harden(&config, options, &engine, offer.as_ref(), roots)?;
     let runtimes = Runtimes::start(&config.settings.stream)?;
     let streams = StreamService::start(
         runtimes.streams.handle(),
@@ -129,6 +176,14 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     )?;
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
+    if let Some(heir) = heir {
+        match heir.farewell() {
+            Ok(farewell) => engine.took_over(farewell.in_rings),
+            Err(error) => tracing::warn!(
+                "the predecessor didn't say how many packets it left in the rings: {error}"
+            ),
+        }
+    }
     let reloader = Reloader::new(
         options.config.clone(),
         loader,
@@ -164,6 +219,12 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         let _inside = runtimes.control.enter();
         front_ends.serve(&remote);
     }
+    let (steps_sender, steps) = mpsc::unbounded_channel();
+    if let Some(offer) = &offer {
+        offer
+            .serve(steps_sender)
+            .context("start the thread for successors")?;
+    }
     let control = Control {
         workers: &workers,
         reloader: &reloader,
@@ -173,6 +234,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         status: &status,
         watchdog: Watchdog::new(),
         turns: Vec::new(),
+        steps,
+        fixtures,
+        told: None,
     };
     if let Some(keeper) = &mut keeper {
         keeper.keep(&remote);
@@ -187,17 +251,142 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.engine().detach(ending, is_closed);
     workers.stop();
     remote.engine().take_down();
-    runtime.block_on(streams.stop());
+    let connections = runtime.block_on(streams.stop());
+    workers.give_up_inboxes();
     let books = remote.books();
-    runtimes.stop();
-    last_of_all.extend(remote.engine().take_pins());
-    tracing::info!("stopped: {}", books.summary());
+    let pins = remote.engine().take_pins();
+    if ending == Ending::HandedOver {
+        pins.into_iter().for_each(Pins::hand_over);
+        if let Some(offer) = &mut offer {
+            offer.leave();
+        }
+        // Dropped, it would remove the files of sockets that the successor has.
+        std::mem::forget(runtimes);
+        if connections > 0 {
+            tracing::warn!(
+                connections,
+                "TCP and TLS connections can't be handed over: closed"
+            );
+        }
+        tracing::info!("handed over: {}", books.summary());
+    } else {
+        runtimes.stop();
+        last_of_all.extend(pins);
+        tracing::info!("stopped: {}", books.summary());
+    }
     if let Some(path) = &options.books {
-        books
-            .write(path)
+        root_files::replace(path, books.text().as_bytes())
             .with_context(|| format!("write the books to {}", path.display()))?;
     }
     outcome.map(drop)
+}
+
+/// What an engine is started from.
+struct Start<'a> {
+    settings: &'a Settings,
+    listeners: &'a [Listener],
+    options: &'a Options,
+    next_hops: &'a NextHops,
+}
+
+impl Start<'_> {
+    fn engine(&self, heir: Option<&mut Heir>) -> anyhow::Result<PacketEngine> {
+        PacketEngine::start(
+            self.settings,
+            self.listeners,
+            self.options,
+            self.next_hops,
+            heir,
+        )
+    }
+}
+
+/// Ends the corex of that name, if one runs that can't hand over, before its ports are taken.
+fn make_way(name: &str, options: &Options) -> anyhow::Result<()> {
+    match Pins::make_way(name) {
+        // Nobody has pins then, and who has none keeps its ports until it is ended.
+        Err(PinError::Mount(_)) if options.engine != EngineChoice::Xdp => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Fails if another process has one of the addresses, but for the one that hands them over.
+fn probe(listeners: &[Listener], heir: Option<&Heir>) -> anyhow::Result<()> {
+    let datagram = |l: &&Listener| l.transport == Transport::Udp;
+    for listener in listeners.iter().filter(datagram) {
+        if !heir.is_some_and(|heir| heir.has_datagrams(listener.address)) {
+            KernelSocket::probe(listener)?;
+        }
+    }
+    Ok(())
+}
+
+/// The socket that successors connect to. Without one they find corex by its name, and end it
+/// before they start.
+fn offer(name: &str, is_inline: bool, heir: Option<&mut Heir>) -> Option<Offer> {
+    if is_inline {
+        return None;
+    }
+    let offer = match heir.and_then(Heir::offer) {
+        Some(socket) => Offer::received(name, socket),
+        None => Offer::open(name),
+    };
+    match offer {
+        Ok(offer) => Some(offer),
+        Err(error) => {
+            tracing::info!("a successor will not be handed what this one serves: {error}");
+            None
+        }
+    }
+}
+
+/// Takes the predecessor's place: it stops, and this one's programs and workers have what it had.
+fn succeed(
+    heir: &mut Heir,
+    name: &str,
+    engine: &mut PacketEngine,
+    listeners: &[Listener],
+    parts: &mut Parts,
+    tables: &Tables,
+) -> anyhow::Result<()> {
+    let mut lost = handover::write_tables(tables, &heir.tables());
+    let frozen = heir.freeze().context("have it stop")?;
+    for (worker, side) in parts.sides() {
+        handover::restore(worker, side, &frozen)?;
+    }
+    lost += handover::write_tables(tables, &frozen.tables);
+    if lost > 0 {
+        tracing::warn!(
+            entries = lost,
+            "$sht: no table or no room for entries of the predecessor"
+        );
+    }
+    engine.open_queues(listeners)?;
+    engine.replace_programs()?;
+    match heir.commit() {
+        Err(error) if heir.is_gone() => tracing::warn!("the predecessor has died: {error}"),
+        outcome => outcome.context("agree with it")?,
+    }
+    if let Some(lock) = heir.name() {
+        match Pins::received(name, lock) {
+            Ok(pins) => engine.adopt(pins),
+            Err(error) => tracing::warn!("maps are not pinned: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// Begins again as another program in this process: nobody runs any more. Returns only if that can't
+/// be done.
+fn start_anew(why: &anyhow::Error) -> anyhow::Error {
+    tracing::warn!("the predecessor has died ({why:#}): starting anew");
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let error = Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(arguments)
+        .exec();
+    anyhow::Error::new(error).context("start anew")
 }
 
 /// Makes the folder that scripts write in where the configuration names none, if they can.
@@ -207,7 +396,7 @@ fn state_folder(config: &Config, options: &Options) -> Option<PathBuf> {
     }
     let name = options.instance.clone();
     let name = name.unwrap_or_else(|| pins::instance_of(&options.config));
-    match state_folder::make(&name) {
+    match state_folder::make(&name, privileges::identity()) {
         Ok(folder) => Some(folder),
         Err(error) => {
             tracing::warn!(

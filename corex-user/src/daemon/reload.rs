@@ -137,6 +137,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     if old.listen != new.listen {
         bail!("the listen lines have changed, which takes a new start");
     }
+    if old.run_as != new.run_as {
+        bail!("`user` or `group` has changed, which takes a new start");
+    }
     if old.stream != new.stream || old.corex.tls_ca_list != new.corex.tls_ca_list {
         bail!("the parameters of TCP or TLS have changed, which takes a new start");
     }

@@ -4,17 +4,18 @@ use std::{io, path::PathBuf};
 
 use anyhow::Context as _;
 
-use crate::http::read_secret;
+use crate::{http::secret_in, kernel::root_files};
 use corex_script::settings;
 use corex_sip::compose::ReplyKeys;
 
 /// Bytes of a key that is made here: as many as SHA-256 has.
-const LEN: usize = 32;
+pub const LEN: usize = 32;
 
 /// Finds the keys for one configuration after the other.
 pub struct Keyring {
-    /// Made once: a reload must not lose replies that are on their way.
+    /// Made once: neither a reload nor a successor must lose replies that are on their way.
     own: ReplyKeys,
+    secret: [u8; LEN],
     /// What was read last, and where.
     last: Option<(PathBuf, ReplyKeys)>,
 }
@@ -27,10 +28,21 @@ impl Keyring {
     pub fn new() -> anyhow::Result<Keyring> {
         let mut key = [0; LEN];
         getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("random bytes: {error}"))?;
-        Ok(Keyring {
-            own: ReplyKeys::of_bytes(&key),
+        Ok(Self::received(key))
+    }
+
+    /// With the key of a predecessor.
+    pub fn received(secret: [u8; LEN]) -> Keyring {
+        Keyring {
+            own: ReplyKeys::of_bytes(&secret),
+            secret,
             last: None,
-        })
+        }
+    }
+
+    /// The key that nobody else knows, for a successor.
+    pub fn secret(&self) -> [u8; LEN] {
+        self.secret
     }
 
     /// The keys that a configuration asks for; `None`: it wants no check.
@@ -46,7 +58,7 @@ impl Keyring {
             return Ok(Some(self.own.clone()));
         };
         let what = || format!("read the keys in {} (reply_key_file)", path.display());
-        let keys = match (read_secret(path), &self.last) {
+        let keys = match (root_files::open(path).and_then(secret_in), &self.last) {
             (Err(error), Some((known, keys)))
                 if error.kind() == io::ErrorKind::PermissionDenied && known == path =>
             {

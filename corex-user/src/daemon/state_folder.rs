@@ -1,17 +1,22 @@
-//! The folder that scripts write files in, where the configuration names none.
+//! Folders of corex's own: the one that scripts write files in, where the configuration names none,
+//! and the one where a successor finds the corex that runs.
 
 use std::{
     env,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
 use nix::unistd::Uid;
 
+use crate::kernel::identity::Identity;
+
 /// Where states of services lie: Filesystem Hierarchy Standard 3.0, section 5.8.
 const STATES: &str = "/var/lib/corex";
+/// Where sockets of services lie: the same, section 3.15.
+const RUNTIME: &str = "/run/corex";
 /// Bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
 /// In a folder with this bit only its owner removes or renames a file (inode(7)).
@@ -20,63 +25,121 @@ const STICKY: u32 = 0o1000;
 /// Makes the folder of an instance, or takes the one that is there: what systemd made for the unit
 /// ($STATE_DIRECTORY, systemd.exec(5)), else /var/lib/corex/INSTANCE, else one below the directory
 /// for temporary files. It is ours, and nobody else writes there.
+/// `identity`: who is to have it where root makes it.
 ///
 /// # Errors
 /// Why there is none: above all that somebody else has made what is to be ours.
-pub fn make(instance: &str) -> io::Result<PathBuf> {
+pub fn make(instance: &str, identity: Option<&Identity>) -> io::Result<PathBuf> {
     // Several are divided by colons.
     let given = env::var("STATE_DIRECTORY").unwrap_or_default();
     if let Some(first) = given.split(':').next().filter(|first| !first.is_empty()) {
-        return fs::canonicalize(first);
+        let given = fs::canonicalize(first)?;
+        if let Some(identity) = identity {
+            hand_over(&open(&given)?, identity)?;
+        }
+        return Ok(given);
     }
-    make_in(Path::new(STATES), &env::temp_dir(), instance)
+    make_in(Path::new(STATES), &env::temp_dir(), instance, identity)
 }
 
-fn make_in(states: &Path, temporary: &Path, instance: &str) -> io::Result<PathBuf> {
+/// The folder for what is there as long as an instance runs: what systemd made for the unit
+/// ($RUNTIME_DIRECTORY, systemd.exec(5)), else /run/corex, else the instance's one below the
+/// directory for temporary files. It is ours, and nobody else writes there.
+///
+/// # Errors
+/// Why there is none.
+pub fn runtime(instance: &str) -> io::Result<PathBuf> {
+    let given = env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    if let Some(first) = given.split(':').next().filter(|first| !first.is_empty()) {
+        return fs::canonicalize(first);
+    }
+    match private(Path::new(RUNTIME), 0o755, None) {
+        Ok(()) => Ok(PathBuf::from(RUNTIME)),
+        Err(error) => temporary(&env::temp_dir(), &plain(instance), None, &error),
+    }
+}
+
+/// An instance's name as a file can have it.
+pub fn plain(instance: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let name: String = instance
+    instance
         .chars()
         .map(|c| if plain(c) { c } else { '_' })
-        .collect();
+        .collect()
+}
+
+fn make_in(
+    states: &Path,
+    temporary: &Path,
+    instance: &str,
+    identity: Option<&Identity>,
+) -> io::Result<PathBuf> {
+    let name = plain(instance);
     let own = states.join(&name);
-    let refused = match private(states, 0o755).and_then(|()| private(&own, 0o700)) {
-        Ok(()) => return Ok(own),
-        Err(error) => error,
-    };
-    let user = Uid::effective();
-    let mode = fs::metadata(temporary)?.mode();
+    match private(states, 0o755, None).and_then(|()| private(&own, 0o700, identity)) {
+        Ok(()) => Ok(own),
+        Err(error) => {
+            let refused = io::Error::other(format!("{}: {error}", own.display()));
+            self::temporary(temporary, &name, identity, &refused)
+        }
+    }
+}
+
+/// An instance's folder below the directory for temporary files, as another one is `refused`.
+fn temporary(
+    folder: &Path,
+    name: &str,
+    identity: Option<&Identity>,
+    refused: &io::Error,
+) -> io::Result<PathBuf> {
+    let user = identity.map_or_else(Uid::effective, Identity::user);
+    let mode = fs::metadata(folder)?.mode();
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
         return Err(io::Error::other(format!(
-            "{}: {refused}; {} is open to everybody",
-            own.display(),
-            temporary.display()
+            "{refused}; {} is open to everybody",
+            folder.display()
         )));
     }
-    let own = temporary.join(format!("corex-{user}-{name}"));
-    private(&own, 0o700)
+    let own = folder.join(format!("corex-{user}-{name}"));
+    private(&own, 0o700, identity)
         .map(|()| own.clone())
         .map_err(|error| io::Error::other(format!("{}: {error}", own.display())))
 }
 
-/// Makes a folder, or looks whether the one that is there is ours alone.
-fn private(path: &Path, mode: u32) -> io::Result<()> {
+/// Makes a folder, or looks whether the one that is there is ours alone; then gives it to who is to
+/// have it.
+fn private(path: &Path, mode: u32, identity: Option<&Identity>) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // Through no symbolic link: somebody else's would lead to anything of ours.
-    let folder: File = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-        .open(path)?;
+    let folder = open(path)?;
     let found = folder.metadata()?;
-    if found.uid() != Uid::effective().as_raw() {
+    let is_ours = |user: Uid| found.uid() == user.as_raw();
+    if !is_ours(Uid::effective()) && !identity.is_some_and(|it| is_ours(it.user())) {
         return Err(io::Error::other("it is somebody else's"));
     }
     if found.mode() & OTHERS_WRITE != 0 {
         return Err(io::Error::other("others may write there"));
     }
-    Ok(())
+    match identity {
+        Some(identity) => hand_over(&folder, identity),
+        None => Ok(()),
+    }
+}
+
+/// Opens a folder. Through no symbolic link: somebody else's would lead to anything of ours.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Makes a folder somebody's. What is in it stays who it was: a link there may lead anywhere.
+fn hand_over(folder: &File, identity: &Identity) -> io::Result<()> {
+    let (user, group) = (identity.user().as_raw(), identity.group().as_raw());
+    fchown(folder, Some(user), Some(group))
 }
 
 #[cfg(test)]
@@ -96,7 +159,7 @@ mod tests {
         }
 
         fn make(&self, instance: &str) -> io::Result<PathBuf> {
-            make_in(&self.0.join("lib"), &self.0.join("tmp"), instance)
+            make_in(&self.0.join("lib"), &self.0.join("tmp"), instance, None)
         }
 
         fn fallback(&self, instance: &str) -> PathBuf {

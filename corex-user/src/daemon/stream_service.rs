@@ -4,7 +4,7 @@
 use std::{
     io::Write as _,
     net::TcpListener,
-    os::unix::net::UnixStream,
+    os::{fd::AsFd as _, unix::net::UnixStream},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{runtime::Handle, sync::mpsc};
 
+use super::handover::{Estate, Heir, Item};
 use crate::{
     io::{
         listen,
@@ -38,15 +39,19 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct TcpListeners(Vec<(SocketId, TcpListener)>);
 
 impl TcpListeners {
-    /// Opens every TCP listener.
+    /// Opens every TCP listener, or takes it from an heir who has it.
     ///
     /// # Errors
     /// What the kernel says, with the address.
-    pub fn open(listeners: &[Listener]) -> anyhow::Result<Self> {
+    pub fn open(listeners: &[Listener], mut heir: Option<&mut Heir>) -> anyhow::Result<Self> {
         let tcp = listeners.iter().enumerate();
         tcp.filter(|(_, listener)| listener.transport == Transport::Tcp)
             .map(|(id, listener)| {
-                let opened = open(listener).map_err(|error| {
+                let handed = heir
+                    .as_mut()
+                    .and_then(|heir| heir.listener(listener.address));
+                let opened = handed.map_or_else(|| open(listener), |socket| Ok(socket.into()));
+                let opened = opened.map_err(|error| {
                     let remedy = listen::remedy(&error, listener);
                     anyhow::anyhow!("{}listen on {listener}: {error}{remedy}", listener.place)
                 })?;
@@ -54,6 +59,21 @@ impl TcpListeners {
             })
             .collect::<anyhow::Result<_>>()
             .map(Self)
+    }
+
+    /// Names them, for a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn add_to(&self, estate: &mut Estate) -> std::io::Result<()> {
+        for (_, listener) in &self.0 {
+            let address = listener.local_addr()?;
+            estate.add(
+                Item::Listener { address },
+                listener.as_fd().try_clone_to_owned()?,
+            );
+        }
+        Ok(())
     }
 }
 
@@ -171,8 +191,8 @@ impl StreamService {
         })
     }
 
-    /// Writes what waits, for a bounded time.
-    pub async fn stop(&self) {
-        self.streams.stop(DRAIN).await;
+    /// Writes what waits, for a bounded time. Returns how many connections it ends.
+    pub async fn stop(&self) -> usize {
+        self.streams.stop(DRAIN).await
     }
 }

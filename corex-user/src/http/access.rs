@@ -108,8 +108,15 @@ impl std::fmt::Debug for Token {
 /// # Errors
 /// When the file can't be read, others than its owner may read it, it isn't ours or root's, or it
 /// has more than 4096 bytes.
-pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
+    secret_in(File::open(path)?)
+}
+
+/// The same of a file that is open.
+///
+/// # Errors
+/// As [`read_secret`].
+pub fn secret_in(file: File) -> io::Result<Vec<u8>> {
     let found = file.metadata()?;
     if !found.is_file() {
         return refused("it is no regular file");

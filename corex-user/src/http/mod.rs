@@ -10,7 +10,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use self::access::{HttpAccess, HttpRefusals, Token, read_secret};
+pub use self::access::{HttpAccess, HttpRefusals, Token, secret_in};
 pub use self::limits::HttpLimits;
 pub use self::rates::Rates;
 pub use self::router::{Handler, MAX_BODY, Method, Request, Response, Router};

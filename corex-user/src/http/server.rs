@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,13 @@ impl Server {
         Ok(Server { socket })
     }
 
+    /// Goes on with the port that another process hands over.
+    pub fn adopt(socket: OwnedFd) -> Server {
+        Server {
+            socket: socket.into(),
+        }
+    }
+
     /// The address, with the port that the kernel chose where none was asked for.
     ///
     /// # Errors
@@ -91,6 +99,12 @@ impl Server {
                 Some(_) = tasks.join_next() => {}
             }
         }
+    }
+}
+
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

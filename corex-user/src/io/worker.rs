@@ -68,6 +68,8 @@ pub struct Worker {
     pub link: Arc<WorkerLink>,
     /// The worker stops when this is set.
     pub stop: Arc<AtomicBool>,
+    /// The worker [parks](Self::run) when this is set.
+    pub pause: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
     pub wake: UnixStream,
 }
@@ -99,7 +101,10 @@ impl StopClock {
 
 impl Worker {
     /// Runs until told to stop, then handles what has already arrived, for `DRAIN` at most.
-    pub fn run(mut self) {
+    ///
+    /// Or until told to pause: then it is returned between two messages, with what waits in rings and
+    /// sockets left there, for another thread or another process to go on.
+    pub fn run(mut self) -> Option<Self> {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;
         let mut statistics_at = Instant::now();
@@ -108,8 +113,13 @@ impl Worker {
             stop: Arc::clone(&self.stop),
             told: Cell::new(None),
         };
+        let pause = Arc::clone(&self.pause);
+        let is_paused = || pause.load(Ordering::Acquire);
         while !clock.is_told() {
-            let busy = self.serve_queues(|| clock.is_told());
+            if is_paused() {
+                return Some(self.park());
+            }
+            let busy = self.serve_queues(|| clock.is_told() || is_paused());
             rounds += 1;
             if busy && rounds < ROUNDS {
                 continue;
@@ -146,6 +156,26 @@ impl Worker {
             self.serve_inbox(|| clock.is_over());
         }
         self.drain(&mut buffers, &clock);
+        None
+    }
+
+    /// What streams have brought is in no descriptor, so it is handled; what is to be sent is told
+    /// the kernel.
+    fn park(mut self) -> Self {
+        while self.serve_inbox(|| false) {}
+        for xdp in &mut self.xdp {
+            xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
+        }
+        self.read_statistics();
+        self.publish();
+        self
+    }
+
+    /// Drops and counts what streams brought after it has parked.
+    pub fn give_up_inbox(&mut self) {
+        self.inbox.close();
+        while self.serve_inbox(|| true) {}
+        self.publish();
     }
 
     /// One batch from each queue, or less once `is_over`. Returns whether there was anything.

@@ -1,14 +1,21 @@
 //! Attaches the XDP program to interfaces: native where the driver can, else generic.
 
-use std::{fmt, os::fd::AsFd as _};
+use std::{fmt, io, os::fd::AsFd as _};
 
-use aya::programs::{
-    ProgramError, Xdp,
-    links::{FdLink, LinkError},
-    xdp::XdpMode,
+use aya::{
+    programs::{
+        ProgramError, Xdp,
+        links::{FdLink, LinkError},
+        xdp::XdpMode,
+    },
+    sys::SyscallError,
 };
 
-use super::{extack, interfaces::Interface, offload, xdp_owner::XdpOwner};
+use super::{extack, interfaces::Interface, offload, xdp_link::XdpLink, xdp_owner::XdpOwner};
+
+/// Flags of linux/if_link.h: generic XDP, and in the driver.
+const XDP_FLAGS_SKB_MODE: u32 = 2;
+const XDP_FLAGS_DRV_MODE: u32 = 4;
 
 /// Which attachment the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -52,11 +59,48 @@ impl fmt::Display for Mode {
 
 /// An attachment, which ends when this is dropped. The kernel takes the program off when the
 /// process ends, however it ends: the link is a file descriptor (bpf_link, Linux 5.9).
-pub struct Attachment {
+pub struct Attachment<L> {
     /// How it is attached.
     pub mode: Mode,
     /// What it is attached by.
-    pub link: FdLink,
+    pub link: L,
+}
+
+/// How a link is made: of a program to an interface by its index.
+pub type MakeLink<L> = fn(&mut Xdp, u32, Mode) -> Result<L, ProgramError>;
+
+/// Makes a link that can be pinned.
+///
+/// # Errors
+/// What the kernel says.
+pub fn pinnable(program: &mut Xdp, ifindex: u32, mode: Mode) -> Result<FdLink, ProgramError> {
+    let flag = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Skb => XdpMode::Skb,
+    };
+    let link = program.attach_to_if_index(ifindex, flag)?;
+    let link = program.take_link(link)?;
+    FdLink::try_from(link).map_err(|_: LinkError| no_links())
+}
+
+/// Makes a link that another process can be handed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn own(program: &mut Xdp, ifindex: u32, mode: Mode) -> Result<XdpLink, ProgramError> {
+    let flags = match mode {
+        Mode::Native => XDP_FLAGS_DRV_MODE,
+        Mode::Skb => XDP_FLAGS_SKB_MODE,
+    };
+    XdpLink::create(program.fd()?.as_fd(), ifindex, flags).map_err(|io_error| {
+        let call = "bpf_link_create";
+        SyscallError { call, io_error }.into()
+    })
+}
+
+fn no_links() -> ProgramError {
+    let text = "XDP has links that end with corex from Linux 5.9 on";
+    io::Error::new(io::ErrorKind::Unsupported, text).into()
 }
 
 /// Why no attachment was possible.
@@ -74,11 +118,12 @@ pub struct AttachError {
 ///
 /// # Errors
 /// The last refusal.
-pub fn attach(
+pub fn attach<L>(
     program: &mut Xdp,
     interface: &Interface,
     choice: ModeChoice,
-) -> Result<Attachment, AttachError> {
+    make: MakeLink<L>,
+) -> Result<Attachment<L>, AttachError> {
     let name = &interface.name;
     if offload::strips_tags_of_vlans(name) {
         tracing::warn!(
@@ -87,7 +132,7 @@ pub fn attach(
         );
     }
     if choice != ModeChoice::Skb {
-        match attach_in(program, interface, Mode::Native) {
+        match attach_in(program, interface, Mode::Native, make) {
             Ok(attachment) => return Ok(attachment),
             Err(error) if choice == ModeChoice::Auto && error.worth_a_fallback() => {
                 tracing::warn!("{error}; falling back to skb mode, which is slower");
@@ -95,34 +140,17 @@ pub fn attach(
             Err(error) => return Err(error),
         }
     }
-    attach_in(program, interface, Mode::Skb)
+    attach_in(program, interface, Mode::Skb, make)
 }
 
-fn attach_in(
+fn attach_in<L>(
     program: &mut Xdp,
     interface: &Interface,
     mode: Mode,
-) -> Result<Attachment, AttachError> {
-    let flag = match mode {
-        Mode::Native => XdpMode::Driver,
-        Mode::Skb => XdpMode::Skb,
-    };
-    match program.attach_to_if_index(interface.index, flag) {
-        Ok(link) => {
-            let link = program
-                .take_link(link)
-                .map_err(|_| LinkError::InvalidLink)
-                .and_then(FdLink::try_from);
-            match link {
-                Ok(link) => Ok(Attachment { mode, link }),
-                Err(error) => Err(AttachError {
-                    interface: interface.name.clone(),
-                    mode,
-                    reason: error.to_string(),
-                    remedy: Some("XDP has links that end with corex from Linux 5.9 on"),
-                }),
-            }
-        }
+    make: MakeLink<L>,
+) -> Result<Attachment<L>, AttachError> {
+    match make(program, interface.index, mode) {
+        Ok(link) => Ok(Attachment { mode, link }),
         Err(error) => {
             // bpf_link doesn't return the driver's own words; netlink does.
             let words = program

@@ -39,6 +39,13 @@ fn is_older(release: &str, than: (u32, u32)) -> bool {
     version.is_none_or(|version| version < than)
 }
 
+/// Whether this process may become another user, of another group.
+pub fn can_change_user() -> bool {
+    // CAP_SETGID and CAP_SETUID.
+    const NEEDED: u64 = 1 << 6 | 1 << 7;
+    effective() & NEEDED == NEEDED
+}
+
 /// CapEff of /proc/self/status (proc(5)); none if that can't be read.
 fn effective() -> u64 {
     fs::read_to_string("/proc/self/status")

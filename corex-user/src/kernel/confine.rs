@@ -26,17 +26,26 @@ pub struct Reach {
 /// # Errors
 /// What the kernel refuses; [`Ok`] with `false` where it has no Landlock.
 pub fn confine(reach: &Reach) -> Result<bool, RulesetError> {
+    let system = SYSTEM.iter().map(PathBuf::from);
+    confine_to(&Reach {
+        read: system.chain(reach.read.iter().cloned()).collect(),
+        write: reach.write.clone(),
+    })
+}
+
+/// As [`confine`], without what the system needs.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_to(reach: &Reach) -> Result<bool, RulesetError> {
     let abi = ABI::V3;
     let read = AccessFs::from_read(abi);
     let all = AccessFs::from_all(abi);
     let mut rules = Ruleset::default().handle_access(all)?.create()?;
-    let system = SYSTEM.iter().map(PathBuf::from);
-    let readable = system.chain(reach.read.iter().cloned());
-    let listed = readable
-        .map(|path| (path, read))
-        .chain(reach.write.iter().map(|path| (path.clone(), all)));
-    for (path, access) in listed {
-        if let Ok(file) = PathFd::new(&path) {
+    let readable = reach.read.iter().map(|path| (path, read));
+    let writable = reach.write.iter().map(|path| (path, all));
+    for (path, access) in readable.chain(writable) {
+        if let Ok(file) = PathFd::new(path) {
             let access = if path.is_dir() {
                 access
             } else {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::linux::fs::MetadataExt as _,
+    os::{fd::OwnedFd, linux::fs::MetadataExt as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -20,6 +20,8 @@ use nix::{
     },
     unistd::Pid,
 };
+
+use super::root_files;
 
 /// Where the kernel's documentation and bpftool expect the file system for pins.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -67,7 +69,7 @@ pub struct Pins {
     path: PathBuf,
     is_kept: bool,
     /// Held as long as the instance lives.
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl Pins {
@@ -141,8 +143,50 @@ impl Pins {
         Ok(Pins {
             path,
             is_kept: false,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// The name's lock, to be handed to the process that is to have the name: it has it as soon as
+    /// this one [ends](Self::hand_over).
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
+    }
+
+    /// The name that another process hands over with its [lock](Self::lock).
+    ///
+    /// # Errors
+    /// When the lock isn't that of the name's folder.
+    pub fn received(instance: &str, lock: OwnedFd) -> Result<Pins, PinError> {
+        let path = root().join(instance);
+        let refused = |source: io::Error| PinError::Refused {
+            path: path.clone(),
+            source,
+        };
+        let directory = File::from(lock);
+        let found = directory.metadata().map_err(refused)?;
+        let wanted = fs::metadata(&path).map_err(refused)?;
+        if (found.st_dev(), found.st_ino()) != (wanted.st_dev(), wanted.st_ino()) {
+            return Err(refused(io::Error::other("the lock is another folder's")));
+        }
+        // The lock belongs to the open directory, so it is had already.
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Pins {
+                path,
+                is_kept: false,
+                lock,
+            }),
+            Err((_, errno)) => Err(refused(errno.into())),
+        }
+    }
+
+    /// Leaves name and pins to the process that has been given the [lock](Self::lock).
+    pub fn hand_over(self) {
+        // Dropped, the lock would be let go of, in the other process, too.
+        std::mem::forget(self);
     }
 
     /// Where a map of this name is to be pinned.
@@ -170,7 +214,7 @@ impl Pins {
     pub fn clear(&self) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             // What can't be removed is in the way of its successor, which then says so.
-            let _ = fs::remove_file(entry.path());
+            let _ = root_files::remove_file(&entry.path());
         }
     }
 }
@@ -181,7 +225,7 @@ impl Drop for Pins {
             return;
         }
         self.clear();
-        let _ = fs::remove_dir(&self.path);
+        let _ = root_files::remove_dir(&self.path);
     }
 }
 

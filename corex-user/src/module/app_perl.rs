@@ -61,8 +61,8 @@ const PARAMETERS: &[Parameter] = &[
             help: "write the path of a script, as in \"/etc/corex/script.pl\"",
         },
         doc: "The script. A relative path begins at the configuration's directory. It is loaded \
-              at the start: a mistake in it is one of the configuration. It runs with corex's own \
-              privileges. Its directory is `/`, its environment PATH and LANG=C, its standard \
+              at the start: a mistake in it is one of the configuration. It runs as \
+              corex's user, without privileges. Its directory is `/`, its environment PATH and LANG=C, its standard \
               input /dev/null; what it prints goes to the log.",
     },
     Parameter {
@@ -139,6 +139,36 @@ const PARAMETERS: &[Parameter] = &[
             help: "write where perl is, as in \"/usr/bin/perl\"",
         },
         doc: "The Perl interpreter. Default: /usr/bin/perl.",
+    },
+    Parameter {
+        name: "confine",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1,
+            set: |settings, value| settings.perl.is_confined = value != 0,
+        },
+        doc: "Whether Perl and what it starts reach only some files (Landlock, Linux 5.13), whoever owns them: \
+              to read those of the system and the directories of the configuration, the script and modpath, to \
+              write /dev/null and the like, the directory for temporary files, and file_root. \
+              With 0 they reach what corex's user may. Default: 1.",
+    },
+    Parameter {
+        name: "file_root",
+        aliases: &[],
+        kind: ParameterKind::Text {
+            set: |settings, text| {
+                let path = PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err("it must be an absolute path".to_owned());
+                }
+                settings.perl.file_roots.push(path);
+                Ok(())
+            },
+            help: "write an absolute path, as in \"/var/spool/corex\"",
+        },
+        doc: "A directory below which the script may read and write what corex's user may. May be \
+              set many times.",
     },
 ];
 

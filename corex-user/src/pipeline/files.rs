@@ -9,7 +9,7 @@ mod tests;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::{Component, Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,6 +21,7 @@ use std::{
 
 use cap_std::{ambient_authority, fs::Dir};
 
+use crate::kernel::root_files;
 use corex_script::host::FileError;
 
 /// How long a worker waits for the disk.
@@ -51,6 +52,13 @@ impl FileRoots {
     pub fn is_guarded(&self, root: &Path) -> bool {
         let root = canonical(root);
         self.guarded.iter().any(|path| canonical(path) == root)
+    }
+
+    /// Whether configuration or scripts lie in this directory or below.
+    pub fn holds_guarded(&self, root: &Path) -> bool {
+        let root = canonical(root);
+        let mut guarded = self.guarded.iter();
+        guarded.any(|path| canonical(path).starts_with(&root))
     }
 }
 
@@ -320,7 +328,7 @@ impl Disk {
             None => read(directory, path, self.max_size),
             Some(content) => {
                 guard(directory, &root.path, path, &self.guarded)?;
-                write(directory, path, content)?;
+                root_files::replace_below(&root.path, directory, path, content)?;
                 Ok(Arc::clone(content))
             }
         }
@@ -354,25 +362,4 @@ fn read(directory: &Dir, path: &Path, max_size: usize) -> Result<Arc<[u8]>, File
         return Err(FileError::TooLong(max_size));
     }
     Ok(content.into())
-}
-
-fn write(directory: &Dir, path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let name = path.file_name().ok_or(FileError::Path)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(hidden);
-    let written = directory
-        .create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .and_then(|()| directory.rename(&temporary, directory, path));
-    if let Err(error) = written {
-        // It may never have come to be.
-        let _ = directory.remove_file(&temporary);
-        return Err(error.into());
-    }
-    Ok(())
 }

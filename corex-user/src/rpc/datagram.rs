@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use super::limits::Client;
 use super::service::Rpc;
 use super::socket_file::{self, SocketFile};
+use crate::kernel::root_files;
 use corex_script::settings::control::{Access, HostPort};
 
 /// The longest datagram.
@@ -31,6 +33,7 @@ impl Bound {
     /// Makes a socket file.
     pub fn unix(path: &Path, access: &Access) -> io::Result<Bound> {
         let (socket, file) = socket_file::datagrams(path, access)?;
+        root_files::answer_by(path, socket.as_fd())?;
         Ok(Bound::Unix(socket, file))
     }
 
@@ -39,6 +42,35 @@ impl Bound {
         let socket = std::net::UdpSocket::bind(at.resolve()?)?;
         socket.set_nonblocking(true)?;
         Ok(Bound::Udp(socket))
+    }
+
+    /// Goes on with the socket of a socket file that another process hands over.
+    pub fn adopt_unix(path: &Path, access: &Access, socket: OwnedFd) -> io::Result<Bound> {
+        Ok(Bound::Unix(
+            socket.into(),
+            socket_file::adopt(path, access)?,
+        ))
+    }
+
+    /// Goes on with a UDP port that another process hands over.
+    pub fn adopt_udp(socket: OwnedFd) -> Bound {
+        Bound::Udp(socket.into())
+    }
+
+    /// Lets the file of a socket that was handed over go with this value.
+    pub fn own_file(&mut self) {
+        if let Bound::Unix(_, file) = self {
+            file.own();
+        }
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Bound::Unix(socket, _) => socket.as_fd(),
+            Bound::Udp(socket) => socket.as_fd(),
+        }
     }
 }
 
@@ -51,7 +83,8 @@ pub(super) struct Answer {
 }
 
 enum Socket {
-    Unix(tokio::net::UnixDatagram),
+    /// With its file.
+    Unix(tokio::net::UnixDatagram, SocketFile),
     Udp(tokio::net::UdpSocket),
 }
 
@@ -73,7 +106,7 @@ impl Peer {
 impl Socket {
     async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
         match self {
-            Socket::Unix(socket) => {
+            Socket::Unix(socket, _) => {
                 let (length, peer) = socket.recv_from(buffer).await?;
                 let path = peer.as_pathname().map(Path::to_owned);
                 Ok((length, Peer::Unix(path)))
@@ -87,8 +120,11 @@ impl Socket {
 
     async fn send(&self, bytes: &[u8], peer: &Peer) -> io::Result<()> {
         match (self, peer) {
-            (Socket::Unix(socket), Peer::Unix(Some(path))) => {
-                socket.send_to(bytes, path).await.map(drop)
+            (Socket::Unix(socket, file), Peer::Unix(Some(path))) => {
+                match socket.send_to(bytes, path).await {
+                    Ok(_) => Ok(()),
+                    Err(error) => root_files::send(error, file.path(), path, bytes),
+                }
             }
             (Socket::Udp(socket), Peer::Udp(address)) => {
                 socket.send_to(bytes, address).await.map(drop)
@@ -109,13 +145,11 @@ where
     H: Fn(Vec<u8>) -> F,
     F: Future<Output = Option<Answer>> + Send + 'static,
 {
-    // The file is held until serving ends.
-    let (socket, _file) = match bound {
+    let socket = match bound {
         Bound::Unix(socket, file) => {
-            let socket = tokio::net::UnixDatagram::from_std(socket)?;
-            (Socket::Unix(socket), Some(file))
+            Socket::Unix(tokio::net::UnixDatagram::from_std(socket)?, file)
         }
-        Bound::Udp(socket) => (Socket::Udp(tokio::net::UdpSocket::from_std(socket)?), None),
+        Bound::Udp(socket) => Socket::Udp(tokio::net::UdpSocket::from_std(socket)?),
     };
     let socket = Arc::new(socket);
     let mut tasks = JoinSet::new();

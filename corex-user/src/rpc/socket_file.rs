@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Group, User, mkfifo};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::kernel::root_files;
 use corex_script::settings::control::Access;
 
 /// Connections that the kernel holds until they are accepted.
@@ -23,6 +24,7 @@ const BACKLOG: i32 = 64;
 pub(super) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    is_ours: bool,
 }
 
 impl SocketFile {
@@ -30,14 +32,22 @@ impl SocketFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Lets the file go with this value.
+    pub fn own(&mut self) {
+        self.is_ours = true;
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if !self.is_ours {
+            return;
+        }
         let identity = fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
         if identity.is_ok_and(|identity| identity == self.identity) {
             // A folder that is gone took the file with it.
-            let _ = fs::remove_file(&self.path);
+            let _ = root_files::remove_file(&self.path);
         }
     }
 }
@@ -47,6 +57,13 @@ pub(super) fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, 
     let (socket, file) = bind(path, Type::STREAM, access)?;
     socket.listen(BACKLOG)?;
     Ok((UnixListener::from(OwnedFd::from(socket)), file))
+}
+
+/// The file of a socket that another process hands over: it is [ours](SocketFile::own) later.
+pub(super) fn adopt(path: &Path, access: &Access) -> io::Result<SocketFile> {
+    let mut file = hand_over(path, owner(access)?, access)?;
+    file.is_ours = false;
+    Ok(file)
 }
 
 /// Makes a datagram socket.
@@ -97,6 +114,7 @@ fn hand_over(
     let file = SocketFile {
         path: path.to_owned(),
         identity: (meta.dev(), meta.ino()),
+        is_ours: true,
     };
     if user.is_some() || group.is_some() {
         chown(path, user, group)?;

@@ -1,7 +1,5 @@
 //! The books: every packet that came in, and what became of it.
 
-use std::{fs, io, path::Path};
-
 use corex_common::counters::{
     DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters, reason,
 };
@@ -304,14 +302,9 @@ impl Books {
         })
     }
 
-    /// Writes the JSON to a file, whole or not at all.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        let temporary = path.with_extension("tmp");
-        fs::write(&temporary, format!("{:#}\n", self.to_json()))?;
-        fs::rename(&temporary, path)
+    /// The JSON as text, to be read by a person, too.
+    pub fn text(&self) -> String {
+        format!("{:#}\n", self.to_json())
     }
 
     /// One line for the log: what came, what went, and every drop by its reason.

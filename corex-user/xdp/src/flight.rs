@@ -53,6 +53,29 @@ impl Flight {
         }
     }
 
+    /// The numbers of the chunks that are out.
+    pub fn chunks(&self) -> Vec<u32> {
+        let states = (0..).zip(&self.states);
+        states
+            .filter(|(_, state)| **state != State::Home)
+            .map(|(chunk, _)| chunk)
+            .collect()
+    }
+
+    /// Goes on where another process has sent these chunks out; what they were to it, it knows.
+    pub fn restore(&mut self, out: &[u32]) {
+        self.states.fill(State::Home);
+        self.out = 0;
+        for chunk in out {
+            if let Some(state) = self.states.get_mut(*chunk as usize)
+                && *state == State::Home
+            {
+                *state = State::Out;
+                self.out += 1;
+            }
+        }
+    }
+
     /// How many are out.
     pub fn count(&self) -> u32 {
         self.out
@@ -109,5 +132,12 @@ mod tests {
         assert_eq!(flight.take_marks().collect::<Vec<_>>(), [8]);
         assert_eq!(flight.take_marks().count(), 0);
         assert_eq!(flight.count(), 2, "they are out still");
+        let mut successor = Flight::new(4);
+        successor.restore(&flight.chunks());
+        assert_eq!(successor.chunks(), flight.chunks());
+        successor.arrive(&frames[1]);
+        assert_eq!(successor.count(), 1);
+        successor.restore(&[3, 3, 9]);
+        assert_eq!((successor.count(), successor.chunks()), (1, vec![3]));
     }
 }

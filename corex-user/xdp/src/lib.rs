@@ -16,5 +16,7 @@ mod umem;
 
 pub use flight::Departed;
 pub use progress::Change;
-pub use socket::{Bound, QueueSocket, RING_SIZE, Statistics, UnboundSocket, XskError, join, open};
+pub use socket::{
+    Bound, QueueSocket, RING_SIZE, RingLedger, Statistics, UnboundSocket, XskError, join, open,
+};
 pub use umem::{Frame, FramePool, Umem};

@@ -65,6 +65,13 @@ impl<T: Copy> Producer<T> {
         }
     }
 
+    /// Goes on where the ring is now: another process had this end meanwhile.
+    pub fn resume(&mut self) {
+        let memory = &self.memory;
+        self.next = memory.index(memory.producer).load(Ordering::Acquire);
+        self.consumed = memory.index(memory.consumer).load(Ordering::Acquire);
+    }
+
     /// Free entries, asking the kernel's index only when the known ones don't suffice.
     pub fn free(&mut self, wanted: u32) -> u32 {
         let free = self.memory.size - self.next.wrapping_sub(self.consumed);
@@ -150,6 +157,13 @@ impl<T: Copy> Consumer<T> {
             next,
             produced,
         }
+    }
+
+    /// Goes on where the ring is now: another process had this end meanwhile.
+    pub fn resume(&mut self) {
+        let memory = &self.memory;
+        self.next = memory.index(memory.consumer).load(Ordering::Acquire);
+        self.produced = memory.index(memory.producer).load(Ordering::Acquire);
     }
 
     /// The next entry; the kernel may reuse its place after [`Self::release`].
@@ -279,6 +293,26 @@ mod tests {
         assert_eq!(consumer.pop(), None);
         producer.submit();
         assert_eq!(consumer.pop(), Some(1));
+    }
+
+    #[test]
+    fn another_end_goes_on_where_the_first_one_stopped() {
+        let mut fake = Fake::new(8, u32::MAX - 1);
+        let (mut late_producer, mut late_consumer) = fake.ends();
+        let (mut producer, mut consumer) = fake.ends();
+        for i in 0..5 {
+            producer.push(i).unwrap();
+        }
+        producer.submit();
+        assert_eq!([consumer.pop(), consumer.pop()], [Some(0), Some(1)]);
+        consumer.release();
+        late_producer.resume();
+        late_consumer.resume();
+        assert_eq!((late_producer.pending(), late_consumer.waiting()), (3, 3));
+        late_producer.push(5).unwrap();
+        late_producer.submit();
+        let rest: Vec<u64> = std::iter::from_fn(|| late_consumer.pop()).collect();
+        assert_eq!(rest, [2, 3, 4, 5]);
     }
 
     #[test]

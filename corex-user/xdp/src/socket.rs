@@ -1,5 +1,9 @@
 //! An AF_XDP socket bound to one queue of one interface, with its four rings.
 
+mod handed;
+
+pub use handed::RingLedger;
+
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -76,6 +80,8 @@ pub struct QueueSocket {
     flight: Flight,
     progress: Progress,
     bound: Bound,
+    /// What the kernel had counted when this process got the socket.
+    before: Statistics,
     fd: OwnedFd,
     /// The rings' memory; dropped after the rings.
     _mappings: [Mapping; 4],
@@ -210,41 +216,13 @@ impl QueueSocket {
         option(libc::XDP_RX_RING, "receive ring")?;
         option(libc::XDP_TX_RING, "transmit ring")?;
 
-        let offsets = step("ring offsets", sys::mmap_offsets(fd.as_fd()))?;
-        let (fill_memory, fill) = map_ring::<u64>(
-            &fd,
-            &offsets.fr,
-            libc::XDP_UMEM_PGOFF_FILL_RING as libc::off_t,
-        )?;
-        let (completion_memory, completion) = map_ring::<u64>(
-            &fd,
-            &offsets.cr,
-            libc::XDP_UMEM_PGOFF_COMPLETION_RING as libc::off_t,
-        )?;
-        let (rx_memory, rx) =
-            map_ring::<libc::xdp_desc>(&fd, &offsets.rx, libc::XDP_PGOFF_RX_RING)?;
-        let (tx_memory, tx) =
-            map_ring::<libc::xdp_desc>(&fd, &offsets.tx, libc::XDP_PGOFF_TX_RING)?;
-        // SAFETY: the mappings are live, sized for these rings and kept in the same
-        // structure behind them; nobody else has an end of these rings.
-        let mut socket = unsafe {
-            Self {
-                rx: Consumer::new(rx),
-                tx: Producer::new(tx),
-                fill: Producer::new(fill),
-                completion: Consumer::new(completion),
-                flight: Flight::new(umem.chunks()),
-                progress: Progress::default(),
-                bound: Bound {
-                    ifindex,
-                    queue,
-                    zero_copy: false,
-                    refusal: None,
-                },
-                fd,
-                _mappings: [fill_memory, completion_memory, rx_memory, tx_memory],
-            }
+        let bound = Bound {
+            ifindex,
+            queue,
+            zero_copy: false,
+            refusal: None,
         };
+        let mut socket = Self::map(fd, bound, umem)?;
         // Before the bind: some drivers leak buffers when the fill ring is empty at bind.
         for _ in 0..fill_frames {
             let Some(frame) = pool.take() else { break };
@@ -271,6 +249,41 @@ impl QueueSocket {
         step("bind to the queue", bound)?;
         socket.bound.zero_copy = step("bind options", sys::is_zero_copy(socket.fd.as_fd()))?;
         Ok(socket)
+    }
+
+    /// Maps the rings of a socket that has them.
+    fn map(fd: OwnedFd, bound: Bound, umem: &Umem) -> Result<Self, XskError> {
+        let offsets = step("ring offsets", sys::mmap_offsets(fd.as_fd()))?;
+        let (fill_memory, fill) = map_ring::<u64>(
+            &fd,
+            &offsets.fr,
+            libc::XDP_UMEM_PGOFF_FILL_RING as libc::off_t,
+        )?;
+        let (completion_memory, completion) = map_ring::<u64>(
+            &fd,
+            &offsets.cr,
+            libc::XDP_UMEM_PGOFF_COMPLETION_RING as libc::off_t,
+        )?;
+        let (rx_memory, rx) =
+            map_ring::<libc::xdp_desc>(&fd, &offsets.rx, libc::XDP_PGOFF_RX_RING)?;
+        let (tx_memory, tx) =
+            map_ring::<libc::xdp_desc>(&fd, &offsets.tx, libc::XDP_PGOFF_TX_RING)?;
+        // SAFETY: the mappings are live, sized for these rings and kept in the same
+        // structure behind them; nobody else uses an end of these rings.
+        Ok(unsafe {
+            Self {
+                rx: Consumer::new(rx),
+                tx: Producer::new(tx),
+                fill: Producer::new(fill),
+                completion: Consumer::new(completion),
+                flight: Flight::new(umem.chunks()),
+                progress: Progress::default(),
+                bound,
+                before: Statistics::default(),
+                fd,
+                _mappings: [fill_memory, completion_memory, rx_memory, tx_memory],
+            }
+        })
     }
 
     /// How it was bound.
@@ -421,13 +434,14 @@ impl QueueSocket {
         self.fill.pending()
     }
 
-    /// The kernel's drop counters; they only grow.
+    /// What the kernel dropped since this process has the socket; it only grows.
     pub fn statistics(&self) -> Statistics {
+        let before = self.before;
         sys::statistics(self.fd.as_fd()).map_or_else(
             |_| Statistics::default(),
             |s| Statistics {
-                rx_dropped: s.rx_dropped,
-                rx_ring_full: s.rx_ring_full,
+                rx_dropped: s.rx_dropped.saturating_sub(before.rx_dropped),
+                rx_ring_full: s.rx_ring_full.saturating_sub(before.rx_ring_full),
             },
         )
     }

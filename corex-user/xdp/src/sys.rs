@@ -23,6 +23,34 @@ pub fn xsk_socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// memfd_create: memory of `len` bytes that another process can map, too. Its size stays
+/// (F_SEAL_SHRINK), so whoever maps it can rely on it.
+pub fn memory_file(len: usize) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is a C string.
+    let fd = check(unsafe { libc::memfd_create(c"corex-umem".as_ptr(), flags) })?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::ftruncate(file.as_raw_fd(), len) })?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(file)
+}
+
+/// Whether a file is memory of [`memory_file`] of exactly that length, which can't shrink.
+pub fn is_memory_file(file: BorrowedFd<'_>, len: usize) -> io::Result<bool> {
+    // SAFETY: no pointers.
+    let seals = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) })?;
+    // SAFETY: a structure of integers, for which zero is valid.
+    let mut status: libc::stat = unsafe { zeroed() };
+    // SAFETY: the pointer leads to `status`, which we own.
+    check(unsafe { libc::fstat(file.as_raw_fd(), &mut status) })?;
+    Ok(seals & libc::F_SEAL_SHRINK != 0 && usize::try_from(status.st_size) == Ok(len))
+}
+
 /// setsockopt with a plain value.
 pub fn set_option<T: Copy>(
     fd: BorrowedFd<'_>,
@@ -147,9 +175,9 @@ pub struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Fresh zeroed pages.
-    pub fn anonymous(len: usize) -> io::Result<Self> {
-        Self::new(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+    /// The first `len` bytes of a file, shared with whoever else maps it.
+    pub fn shared(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::new(len, libc::MAP_SHARED, file.as_raw_fd(), 0)
     }
 
     /// A ring of an AF_XDP socket at one of the XDP_PGOFF_ or XDP_UMEM_PGOFF_ offsets.

@@ -1,8 +1,12 @@
 //! The packet memory and the ledger of who holds which part of it.
 
-use std::{io, slice};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    slice,
+};
 
-use super::sys::Mapping;
+use super::sys::{self, Mapping};
 
 /// A chunk of [`Umem`], held by one owner at a time. Neither `Clone` nor `Copy`: giving it
 /// to a ring is giving it away.
@@ -38,6 +42,8 @@ impl Frame {
 /// 256 bytes, and the metadata record).
 pub struct Umem {
     memory: Mapping,
+    /// The memory as a file, for another process to go on with.
+    file: OwnedFd,
     chunk_size: u32,
     chunks: u32,
 }
@@ -55,9 +61,11 @@ impl Umem {
     /// and the pool that holds them all.
     ///
     /// # Errors
-    /// What mmap says.
+    /// What memfd_create and mmap say.
     pub fn new(chunks: u32, chunk_size: u32) -> io::Result<(Self, FramePool)> {
-        let memory = Mapping::anonymous(chunks as usize * chunk_size as usize)?;
+        let len = chunks as usize * chunk_size as usize;
+        let file = sys::memory_file(len)?;
+        let memory = Mapping::shared(file.as_fd(), len)?;
         let pool = FramePool {
             frames: (0..chunks)
                 .rev()
@@ -70,22 +78,76 @@ impl Umem {
         };
         let umem = Self {
             memory,
+            file,
             chunk_size,
             chunks,
         };
         Ok((umem, pool))
     }
 
+    /// Maps the memory of a process that hands it over, with all frames in rings or in the hands of
+    /// that process: [`Self::restore`] makes the pool of those that it gives up.
+    ///
+    /// # Errors
+    /// It isn't what [`Self::new`] makes, or what mmap says.
+    pub fn attach(file: OwnedFd, chunks: u32, chunk_size: u32) -> io::Result<Self> {
+        let is_size = chunk_size.is_power_of_two() && (2048..=1 << 16).contains(&chunk_size);
+        let len = chunks as usize * chunk_size as usize;
+        if !is_size || len == 0 || !sys::is_memory_file(file.as_fd(), len)? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "this is no packet memory of the size that it is said to have",
+            ));
+        }
+        let memory = Mapping::shared(file.as_fd(), len)?;
+        Ok(Self {
+            memory,
+            file,
+            chunk_size,
+            chunks,
+        })
+    }
+
+    /// The memory as a file, to be handed to another process.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// How many chunks there are.
+    pub fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// The pool of the frames that another process had, by the numbers of their chunks
+    /// ([`FramePool::chunks`]). `None` where one is outside of the memory, or named twice: then who
+    /// has which isn't known.
+    ///
+    /// Whoever hands them over names no chunk that is in a ring, and uses none any more.
+    pub fn restore(&self, chunks: &[u32]) -> Option<FramePool> {
+        let mut is_named = vec![false; self.chunks as usize];
+        for chunk in chunks {
+            let is_named = is_named.get_mut(*chunk as usize)?;
+            if std::mem::replace(is_named, true) {
+                return None;
+            }
+        }
+        let frame = |chunk: &u32| Frame {
+            chunk: *chunk,
+            start: HEADROOM,
+            len: 0,
+        };
+        Some(FramePool {
+            frames: chunks.iter().map(frame).collect(),
+        })
+    }
+
     pub(crate) fn memory(&self) -> &Mapping {
         &self.memory
     }
 
-    pub(crate) fn chunk_size(&self) -> u32 {
+    /// Bytes of a chunk.
+    pub fn chunk_size(&self) -> u32 {
         self.chunk_size
-    }
-
-    pub(crate) fn chunks(&self) -> u32 {
-        self.chunks
     }
 
     /// The longest packet that a frame holds.
@@ -200,6 +262,16 @@ impl FramePool {
         self.frames.push(frame);
     }
 
+    /// A pool without frames.
+    pub fn empty() -> Self {
+        Self { frames: Vec::new() }
+    }
+
+    /// The numbers of the frames' chunks, for [`Umem::restore`].
+    pub fn chunks(&self) -> Vec<u32> {
+        self.frames.iter().map(|frame| frame.chunk).collect()
+    }
+
     /// How many frames are here.
     pub fn len(&self) -> usize {
         self.frames.len()
@@ -241,6 +313,43 @@ mod tests {
         assert!(umem.frame_from_kernel(3 * 2048 + 2000, 48).is_some());
         assert!(umem.frame_from_kernel(u64::MAX, 1).is_none());
         assert!(umem.frame_from_kernel(0, u32::MAX).is_none());
+    }
+
+    #[test]
+    fn who_attaches_sees_the_packets_and_gets_the_frames_that_are_named() {
+        let (umem, mut pool) = Umem::new(4, 2048).unwrap();
+        let mut kept = pool.take().unwrap();
+        umem.room_mut(&mut kept)[..4].copy_from_slice(b"here");
+        umem.set_packet(&mut kept, 4);
+        let descriptor = umem.descriptor(&kept);
+        let file = umem.file().try_clone_to_owned().unwrap();
+        let other = Umem::attach(file, umem.chunks(), umem.chunk_size()).unwrap();
+        let seen = other.frame_from_kernel(descriptor.addr, descriptor.len);
+        assert_eq!(other.packet(&seen.unwrap()), b"here");
+        let restored = other.restore(&pool.chunks()).unwrap();
+        assert_eq!(restored.chunks(), pool.chunks());
+        assert_eq!(restored.len(), 3);
+    }
+
+    #[test]
+    fn frames_that_are_named_twice_or_outside_are_refused() {
+        let (umem, _pool) = Umem::new(4, 2048).unwrap();
+        assert!(umem.restore(&[0, 3]).is_some());
+        assert!(umem.restore(&[0, 4]).is_none());
+        assert!(umem.restore(&[1, 2, 1]).is_none());
+    }
+
+    #[test]
+    fn only_memory_of_the_right_size_is_attached() {
+        let (umem, _pool) = Umem::new(4, 2048).unwrap();
+        let attach = |file: OwnedFd, chunks, size| Umem::attach(file, chunks, size).is_ok();
+        let file = || umem.file().try_clone_to_owned().unwrap();
+        assert!(attach(file(), 4, 2048));
+        for (chunks, size) in [(5, 2048), (3, 2048), (4, 4096), (8, 1024), (0, 2048)] {
+            assert!(!attach(file(), chunks, size), "{chunks} x {size}");
+        }
+        let other = std::fs::File::open("/dev/null").unwrap();
+        assert!(!attach(other.into(), 4, 2048));
     }
 
     #[test]

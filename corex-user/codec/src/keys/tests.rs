@@ -62,9 +62,21 @@ fn file(test: &str, content: &[u8], mode: u32) -> PathBuf {
     path
 }
 
+/// Who owns what tests write.
+fn user() -> u32 {
+    std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn reader() -> SecretReader<'static> {
+    SecretReader {
+        open: &|path| File::open(path),
+        user: user(),
+    }
+}
+
 fn read(path: &std::path::Path) -> Result<Secret, String> {
     let line = parse(&format!("k=file:{}", path.display()));
-    line.read().map_err(|error| error.to_string())
+    line.read(&reader()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -101,10 +113,12 @@ fn what_is_empty_too_long_missing_or_no_file_is_refused() {
 
 #[test]
 fn other_sources_say_what_is_missing() {
-    let error = parse("k=env:COREX_NO_SUCH_KEY").read().unwrap_err();
+    let error = parse("k=env:COREX_NO_SUCH_KEY")
+        .read(&reader())
+        .unwrap_err();
     assert!(error.to_string().contains("COREX_NO_SUCH_KEY"), "{error}");
     if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() {
-        let error = parse("k=credential:x").read().unwrap_err();
+        let error = parse("k=credential:x").read(&reader()).unwrap_err();
         assert!(error.to_string().contains("LoadCredential="), "{error}");
     }
 }
@@ -129,4 +143,26 @@ fn the_end_of_a_line_is_no_part_of_a_key_but_for_32_bytes() {
     assert_eq!(bytes(&key), key);
     let of_32 = Key::new(Secret::new(1, &key)).of_32_bytes();
     assert_eq!(of_32.as_deref(), Some(&key));
+}
+
+#[test]
+fn a_file_of_another_user_is_refused_and_a_credential_may_be_the_groups() {
+    let path = file("owner", b"secret", 0o600);
+    let stranger = SecretReader {
+        user: user() + 1,
+        ..reader()
+    };
+    let line = parse(&format!("k=file:{}", path.display()));
+    let result = line.read(&stranger).map_err(|error| error.to_string());
+    // Root's are good for everybody.
+    if user() == 0 {
+        assert!(result.is_ok());
+    } else {
+        assert!(result.unwrap_err().contains("belongs to neither"));
+    }
+    for (mode, is_good) in [(0o440, true), (0o400, true), (0o444, false)] {
+        let path = file("group", b"secret", mode);
+        let read = read_file(&reader(), &path, OTHERS_OF_CREDENTIAL);
+        assert_eq!(read.is_ok(), is_good, "{mode:o}");
+    }
 }

@@ -51,6 +51,8 @@ struct Checker {
     avps: Names,
     vars: Names,
     msg_avp: Option<AvpId>,
+    /// Where user and group are set.
+    run_as: [Span; 2],
     /// The lines that set parameters of modules, in order.
     written: Vec<Written>,
     routes: Vec<Declared>,
@@ -106,13 +108,27 @@ pub(crate) struct Checked {
     pub sound: Option<(Settings, Program)>,
 }
 
+/// Takes note of who corex is to run as, before scripts are loaded.
+///
+/// # Errors
+/// Why that can't be; the report has it where it was set.
+pub type Settled<'a> = dyn Fn(&Settings) -> Result<(), RunAsError> + 'a;
+
+/// Why corex can't run as who it is told to.
+pub struct RunAsError {
+    /// Whether it is the group that is wrong.
+    pub is_group: bool,
+    /// In words, with the remedy.
+    pub reason: String,
+}
+
 /// Checks what the front end made of a configuration. Scripts whose loading starts processes are
-/// loaded only `with_processes`.
+/// loaded only where somebody wants to know what is settled before.
 pub(crate) fn check(
     parsed: Parsed,
     folder: &Path,
     modules: Modules,
-    with_processes: bool,
+    settled: Option<&Settled<'_>>,
 ) -> Checked {
     let Parsed { file, report } = parsed;
     let mut checker = Checker::new(
@@ -125,8 +141,13 @@ pub(crate) fn check(
     );
     let mut program = checker.file(&file);
     checker.load_scripts(&mut program, folder, false);
+    if let Some(settled) = settled
+        && !checker.report.has_errors()
+    {
+        checker.settle(settled);
+    }
     checker.make_shared(&mut program);
-    if with_processes && !checker.report.has_errors() {
+    if settled.is_some() && !checker.report.has_errors() {
         checker.load_scripts(&mut program, folder, true);
     }
     let Checker {
@@ -155,6 +176,7 @@ impl Checker {
             avps,
             vars,
             msg_avp: None,
+            run_as: [Span::NONE; 2],
             written: Vec::new(),
             routes: Vec::new(),
             uses: Vec::new(),
@@ -203,6 +225,14 @@ impl Checker {
                     checker: self,
                 });
             }
+        }
+    }
+
+    fn settle(&mut self, settled: &Settled<'_>) {
+        if let Err(error) = settled(&self.settings) {
+            let [user, group] = self.run_as;
+            let place = if error.is_group { group } else { user };
+            self.report(Diagnostic::error(place, error.reason));
         }
     }
 

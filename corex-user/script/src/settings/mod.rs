@@ -201,6 +201,10 @@ pub struct Perl {
     pub interpreter: PathBuf,
     /// Address space of a process, in MiB.
     pub max_memory: u32,
+    /// `confine`: whether processes are kept from files, and from system calls.
+    pub is_confined: bool,
+    /// `file_root`: directories that the script may read and write in.
+    pub file_roots: Vec<PathBuf>,
 }
 
 impl Default for Perl {
@@ -213,8 +217,19 @@ impl Default for Perl {
             timeout: 200,
             interpreter: PathBuf::from("/usr/bin/perl"),
             max_memory: 512,
+            is_confined: true,
+            file_roots: Vec::new(),
         }
     }
+}
+
+/// Who corex runs as: a user and a group, each a name or a number.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RunAs {
+    /// `user`.
+    pub user: Option<String>,
+    /// `group`.
+    pub group: Option<String>,
 }
 
 /// The longest message, in bytes: what the hook's result must fit.
@@ -239,6 +254,8 @@ pub struct Settings {
     pub debug: i64,
     /// `log_stderror`, `log_facility`, `log_name`: where logs go.
     pub log: LogSettings,
+    /// `user` and `group`: who to be once root isn't needed any more.
+    pub run_as: RunAs,
     /// What `server_signature` and `server_header` leave: the value of Server in our own replies,
     /// empty for none.
     pub server: String,
@@ -280,6 +297,7 @@ impl Default for Settings {
             children: None,
             mhomed: false,
             datagrams: DatagramSettings::default(),
+            run_as: RunAs::default(),
             debug: 2,
             log: LogSettings::default(),
             server: concat!("corex (", env!("CARGO_PKG_VERSION"), ")").to_owned(),

@@ -20,7 +20,9 @@ mod tests;
 
 use std::path::Path;
 
-use read::{decode, not_utf8, read};
+use read::{decode, not_utf8};
+
+pub use read::{ReadFile, read};
 
 pub use ast::{MAX_EXPR_DEPTH, MAX_NESTING};
 
@@ -39,10 +41,10 @@ pub struct Parsed {
 ///
 /// A relative path in `include_file` is tried from the working directory, then from the folder of the
 /// file that includes, as in Kamailio.
-pub fn parse_file(path: &Path) -> Parsed {
+pub fn parse_file(path: &Path, read_file: &ReadFile<'_>) -> Parsed {
     let name = path.display().to_string();
-    match read(path) {
-        Ok(bytes) => parse(name, bytes, Some(path)),
+    match read_file(path) {
+        Ok(bytes) => parse(name, bytes, Some(path), read_file),
         Err(error) => failed(diag::Diagnostic::error(
             span::Span::NONE,
             format!("the configuration {name} can't be read: {error}"),
@@ -53,22 +55,22 @@ pub fn parse_file(path: &Path) -> Parsed {
 /// Parses a configuration given as bytes; `name` is what reports call it. A relative path in `include_file` is
 /// tried from the working directory only.
 pub fn parse_bytes(name: &str, bytes: Vec<u8>) -> Parsed {
-    parse(name.to_owned(), bytes, None)
+    parse(name.to_owned(), bytes, None, &read)
 }
 
 /// Parses a configuration given as text; as [`parse_bytes`].
 pub fn parse_str(name: &str, text: &str) -> Parsed {
-    parse_source(span::Source::new(name, text))
+    parse_source(span::Source::new(name, text), &read)
 }
 
-fn parse(name: String, bytes: Vec<u8>, path: Option<&Path>) -> Parsed {
+fn parse(name: String, bytes: Vec<u8>, path: Option<&Path>, read_file: &ReadFile<'_>) -> Parsed {
     let (text, invalid) = decode(bytes);
     let mut source = span::Source::new(name, text);
     if let Some(path) = path {
         source = source.with_path(path.to_owned());
     }
     match invalid {
-        None => parse_source(source),
+        None => parse_source(source, read_file),
         Some(range) => {
             let mut report = diag::Report::new();
             let diagnostic = match report.sources.add_source(source) {
@@ -84,13 +86,13 @@ fn parse(name: String, bytes: Vec<u8>, path: Option<&Path>) -> Parsed {
     }
 }
 
-fn parse_source(source: span::Source) -> Parsed {
+fn parse_source(source: span::Source, read_file: &ReadFile<'_>) -> Parsed {
     let mut report = diag::Report::new();
     let main = match report.sources.add_source(source) {
         Ok(main) => main,
         Err(source) => return failed(too_large(source.name())),
     };
-    let (tokens, diagnostics) = preprocess::tokens(main, &mut report.sources);
+    let (tokens, diagnostics) = preprocess::tokens(main, &mut report.sources, read_file);
     for diagnostic in diagnostics {
         report.push(diagnostic);
     }

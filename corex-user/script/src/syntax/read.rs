@@ -6,8 +6,14 @@ use std::path::Path;
 use super::diag;
 use super::span;
 
+/// How a file is read: [`read`], or what gets at files that this process can't open.
+pub type ReadFile<'a> = dyn Fn(&Path) -> std::io::Result<Vec<u8>> + 'a;
+
 /// Reads a file, but not much more than is allowed.
-pub(super) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+///
+/// # Errors
+/// What the system says.
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?

@@ -55,6 +55,9 @@ impl PacketEngine {
             }
             interfaces = xdp.nics.lines(&xdp.queues);
         }
+        let mut user = self.slots.total();
+        user.taken_over = self.taken_over;
+        user.handed_over = self.handed_over;
         let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
             latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
                 let histogram = context.config.program.latencies.total(kind, at);
@@ -85,7 +88,7 @@ impl PacketEngine {
             kernel,
             inline,
             predecessor,
-            user: self.slots.total(),
+            user,
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
             languages: [

@@ -276,7 +276,7 @@ impl Xdp {
         }
         let mut made = Vec::new();
         for worker in 0..self.nics.workers {
-            match self.builder.side(&self.nics, unit, worker) {
+            match self.builder.side(&self.nics, unit, worker, None) {
                 Ok(None) => {}
                 Ok(Some((side, lines))) => made.push((worker, side, lines)),
                 Err(error) => {
@@ -380,7 +380,7 @@ impl Xdp {
         let has = |line: &&BoundQueue| line.unit == unit && line.worker == worker;
         let lines: Vec<&BoundQueue> = self.queues.iter().filter(has).collect();
         if lines.is_empty() {
-            if let Some((side, lines)) = self.builder.side(&self.nics, unit, worker)? {
+            if let Some((side, lines)) = self.builder.side(&self.nics, unit, worker, None)? {
                 self.memory.push((unit, side.umem.size()));
                 self.queues.extend(lines);
                 self.hand_over(worker, Order::Serve(Box::new(side)));

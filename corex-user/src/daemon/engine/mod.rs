@@ -2,6 +2,7 @@
 
 mod books;
 mod follow;
+mod heritage;
 mod host;
 mod nics;
 mod refusal;
@@ -51,8 +52,10 @@ use crate::{
 pub enum Ending {
     /// For good.
     Stop,
-    /// A successor takes over.
+    /// A successor takes over when this one has ended.
     HandOver,
+    /// A successor has taken over.
+    HandedOver,
 }
 
 /// The engine, set up.
@@ -63,6 +66,10 @@ pub struct PacketEngine {
     /// What each worker gets; taken when they start.
     workers: Vec<WorkerSide>,
     xdp: Option<Xdp>,
+    /// Packets that the predecessor's program had steered, and that the workers find in the rings.
+    taken_over: u64,
+    /// Packets that the program had steered, and that are in the rings for the successor.
+    handed_over: u64,
 }
 
 /// What a worker gets.
@@ -103,6 +110,8 @@ struct Xdp {
     memory: Vec<(u32, u64)>,
     /// Behind the object: pins go last. `None` where there is no file system for them.
     pins: Option<Pins>,
+    /// A successor is about to have all this: nothing is to be changed.
+    is_frozen: bool,
 }
 
 impl Xdp {
@@ -181,7 +190,7 @@ impl PacketEngine {
 
     /// The NICs that the program is on, by index, and its id.
     pub fn attached(&mut self) -> Option<(Vec<u32>, u32)> {
-        let xdp = self.xdp.as_mut()?;
+        let xdp = self.xdp.as_mut().filter(|xdp| !xdp.is_frozen)?;
         let on = xdp.nics.all.iter().filter_map(|nic| nic.on.as_ref());
         let indices = on.map(|on| on.interface.index).collect();
         Some((indices, xdp.object.program_id().ok()?))
@@ -190,7 +199,7 @@ impl PacketEngine {
     /// Does what is to be done now that the links are these, and the program isn't on the NICs with
     /// the indices of `detached` any more. Returns whether there will be more to do in a moment.
     pub fn follow(&mut self, links: &Links, detached: &[u32]) -> bool {
-        let xdp = self.xdp.as_mut();
+        let xdp = self.xdp.as_mut().filter(|xdp| !xdp.is_frozen);
         xdp.is_some_and(|xdp| xdp.follow(links, detached))
     }
 
@@ -268,6 +277,10 @@ impl PacketEngine {
         let Some(xdp) = &mut self.xdp else {
             return false;
         };
+        if ending == Ending::HandedOver {
+            // The successor has the links, and its own programs in them.
+            return true;
+        }
         if let (Some(detours), Some(pins)) = (&mut xdp.nics.detours, &mut xdp.pins)
             && (ending == Ending::HandOver || is_closed)
         {

@@ -1,11 +1,11 @@
 //! The NICs that corex is on, by the names that it was given; some may be gone.
 
 use anyhow::Context as _;
-use aya::programs::links::FdLink;
 
 use super::{refusal::Refusal, units::BoundQueue};
 use crate::{
     daemon::{
+        handover::Heir,
         inline::{Detour, Detours},
         options::Options,
     },
@@ -15,6 +15,7 @@ use crate::{
         host::{LiveMtu, Mtus},
         interfaces::Interface,
         object::Object,
+        xdp_link::XdpLink,
     },
     telemetry::books::InterfaceLine,
 };
@@ -40,7 +41,7 @@ pub struct Attached {
     /// Its MTU now.
     pub mtu: LiveMtu,
     /// What the program is attached by, in proxy mode.
-    pub link: Option<FdLink>,
+    pub link: Option<XdpLink>,
 }
 
 /// All of them.
@@ -92,7 +93,8 @@ impl Nics {
         let nic = self.all.get_mut(number).context("no such NIC")?;
         let attached = match &mut self.detours {
             None => {
-                let attached = attach::attach(object.program()?, interface, options.xdp_mode)?;
+                let (program, choice) = (object.program()?, options.xdp_mode);
+                let attached = attach::attach(program, interface, choice, attach::own)?;
                 Attached {
                     // Attaching may change the queue count (virtio does).
                     interface: Interface::by_name(&interface.name)?,
@@ -126,6 +128,27 @@ impl Nics {
         Ok(())
     }
 
+    /// Takes the link of a predecessor's program on a NIC by its number; ours takes its place later.
+    ///
+    /// # Errors
+    /// It has none there.
+    pub fn succeed(
+        &mut self,
+        number: usize,
+        interface: &Interface,
+        heir: &mut Heir,
+    ) -> anyhow::Result<()> {
+        let (mode, link) = heir.link(interface)?;
+        let nic = self.all.get_mut(number).context("no such NIC")?;
+        nic.on = Some(Attached {
+            interface: interface.clone(),
+            mode,
+            mtu: self.mtus.of(interface.index, interface.mtu),
+            link: Some(XdpLink::received(link)),
+        });
+        Ok(())
+    }
+
     /// Has a NIC's driver run the program for queues that are new. Drivers of hardware do; that of
     /// veth doesn't until the program is attached anew (veth_set_channels()).
     ///
@@ -143,7 +166,7 @@ impl Nics {
             return detours.renew(object, &on.interface, choice);
         }
         drop(on.link.take());
-        on.link = Some(attach::attach(object.program()?, &on.interface, choice)?.link);
+        on.link = Some(attach::attach(object.program()?, &on.interface, choice, attach::own)?.link);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     daemon::{
+        handover::Heir,
         inline::{self, Detours},
         options::{EngineChoice, Options},
     },
@@ -44,27 +45,32 @@ use crate::{
 const LINK_HEADERS: u32 = MAX_LINK_LEN as u32;
 
 impl PacketEngine {
-    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet.
+    /// Loads, attaches and binds what the choice asks for. Nothing is steered yet. From an heir come
+    /// the interfaces and queues that a predecessor serves until it is told to stop.
     ///
     /// # Errors
-    /// With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
+    /// With an heir, what can't be taken over, and why. With [`EngineChoice::Xdp`] whatever keeps AF_XDP from working.
     pub fn start(
         settings: &Settings,
         listeners: &[Listener],
         options: &Options,
         next_hops: &NextHops,
+        mut heir: Option<&mut Heir>,
     ) -> anyhow::Result<Self> {
         if settings.corex.inline.is_on {
             if options.engine == EngineChoice::Socket {
                 bail!("inline mode needs AF_XDP: leave `--engine socket` out");
             }
-            return Self::start_xdp(settings, listeners, options, next_hops)
+            return Self::start_xdp(settings, listeners, options, next_hops, None)
                 .context("inline mode, which needs AF_XDP");
         }
         let has_datagrams = listeners.iter().any(|l| l.transport == Transport::Udp);
         if options.engine != EngineChoice::Socket && has_datagrams {
-            match Self::start_xdp(settings, listeners, options, next_hops) {
+            let of_heir = heir.as_deref_mut().filter(|heir| heir.has_xdp());
+            let is_heir = of_heir.is_some();
+            match Self::start_xdp(settings, listeners, options, next_hops, of_heir) {
                 Ok(engine) => return Ok(engine),
+                Err(error) if is_heir => return Err(error),
                 Err(error) if options.engine == EngineChoice::Xdp => return Err(error),
                 Err(error) => tracing::warn!("no AF_XDP: {error:#}; using kernel sockets alone"),
             }
@@ -74,6 +80,9 @@ impl PacketEngine {
             .workers
             .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
             .clamp(1, maps::MAX_WORKERS);
+        if let Some(heir) = heir {
+            heir.check_workers(workers)?;
+        }
         let knobs = Knobs::on_heap();
         set_knobs(&knobs, &settings.corex);
         Ok(Self {
@@ -82,6 +91,8 @@ impl PacketEngine {
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| WorkerSide::sockets_alone()).collect(),
             xdp: None,
+            taken_over: 0,
+            handed_over: 0,
         })
     }
 
@@ -91,6 +102,7 @@ impl PacketEngine {
         listeners: &[Listener],
         options: &Options,
         next_hops: &NextHops,
+        mut heir: Option<&mut Heir>,
     ) -> anyhow::Result<Self> {
         let missing = capabilities::missing();
         if !missing.is_empty() {
@@ -114,7 +126,11 @@ impl PacketEngine {
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
-        let (pins, predecessor) = pin(&object, options)?;
+        let (pins, predecessor) = match &heir {
+            // It has the name still.
+            Some(_) => (None, None),
+            None => pin(&object, options)?,
+        };
         let mut nics = Nics::new(&interfaces, host.mtus());
         if inline.is_on {
             let before = (pins.as_ref(), predecessor);
@@ -130,7 +146,13 @@ impl PacketEngine {
         }
         nics.workers = options.workers.unwrap_or(maps::MAX_WORKERS);
         for (number, interface) in interfaces.iter().enumerate() {
-            nics.attach(&mut object, number, interface, options)?;
+            match heir.as_deref_mut() {
+                Some(heir) => nics.succeed(number, interface, heir)?,
+                None => nics.attach(&mut object, number, interface, options)?,
+            }
+        }
+        if let Some(heir) = &heir {
+            heir.check_links()?;
         }
         if let Some(detours) = &mut nics.detours {
             detours.take_over(interfaces.len() as u32)?;
@@ -143,6 +165,9 @@ impl PacketEngine {
             .or(most_queues)
             .unwrap_or(1)
             .clamp(1, maps::MAX_WORKERS);
+        if let Some(heir) = &heir {
+            heir.check_workers(nics.workers)?;
+        }
 
         let builder = Builder {
             chunk_size,
@@ -165,7 +190,8 @@ impl PacketEngine {
         for worker in 0..nics.workers {
             let mut sides = Vec::new();
             for unit in units::all(&nics) {
-                if let Some((side, lines)) = builder.side(&nics, unit, worker)? {
+                let heir = heir.as_deref_mut();
+                if let Some((side, lines)) = builder.side(&nics, unit, worker, heir)? {
                     memory.push((unit, side.umem.size()));
                     queues.extend(lines);
                     sides.push(side);
@@ -186,6 +212,8 @@ impl PacketEngine {
             knobs,
             links: worker_links(nics.workers, settings, listeners),
             workers,
+            taken_over: 0,
+            handed_over: 0,
             xdp: Some(Xdp {
                 object,
                 host,
@@ -199,6 +227,7 @@ impl PacketEngine {
                 hands,
                 memory,
                 pins,
+                is_frozen: false,
             }),
         })
     }

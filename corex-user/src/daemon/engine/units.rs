@@ -11,6 +11,7 @@ use corex_xdp::{Bound, FramePool, QueueSocket, Umem, UnboundSocket};
 
 use super::nics::{Attached, Nic, Nics};
 use crate::{
+    daemon::handover::Heir,
     io::{
         inline::{End, Fragments, InlineSide},
         order::NewQueue,
@@ -127,15 +128,17 @@ fn end_of(nics: &Nics, unit: u32, queues: &[(u32, u32)], place: usize) -> Option
 }
 
 impl Builder {
-    /// Binds what a worker has of a unit. `None`: it has no queue of it.
+    /// Binds what a worker has of a unit, or takes it from an heir, whose predecessor uses it still.
+    /// `None`: it has no queue of it.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// What the kernel says; what the heir hasn't.
     pub fn side(
         &self,
         nics: &Nics,
         unit: u32,
         worker: u32,
+        heir: Option<&mut Heir>,
     ) -> anyhow::Result<Option<(XdpSide, Vec<BoundQueue>)>> {
         let queues = queues_of(nics, unit, worker);
         if queues.is_empty() {
@@ -146,7 +149,13 @@ impl Builder {
         let mut of_unit = nics.all.iter().enumerate();
         let copy = self.copy
             || of_unit.any(|(number, nic)| of_nic(nics, number) == unit && is_generic(nic));
-        let (umem, pool, sockets) = self.bind(&queues, copy)?;
+        let (umem, pool, sockets) = match heir {
+            Some(heir) => {
+                let (umem, sockets) = heir.queues(worker as usize, &queues, self.chunk_size)?;
+                (umem, FramePool::empty(), sockets)
+            }
+            None => self.bind(&queues, copy)?,
+        };
         let mut lines = Vec::new();
         for socket in &sockets {
             lines.push(BoundQueue {

@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::kernel::root_files;
+
 /// The most bytes of one script: more takes too long to compile while messages wait.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
@@ -27,23 +29,26 @@ pub(super) fn resolve(folder: &Path, path: &Path) -> PathBuf {
 pub(super) fn read(folder: &Path, path: &Path) -> Result<Source, String> {
     let name = path.display().to_string();
     let wrong = |reason: &dyn std::fmt::Display| format!("{name}: {reason}");
-    // Opening a pipe would wait for whoever writes to it.
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(resolve(folder, path))
-        .map_err(|e| wrong(&e))?;
-    if !file.metadata().map_err(|e| wrong(&e))?.is_file() {
-        return Err(wrong(&"this is no file"));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(|e| wrong(&e))?;
+    let text = root_files::read(&resolve(folder, path), read_file).map_err(|e| wrong(&e))?;
     if text.len() as u64 > MAX_BYTES {
         return Err(wrong(&format_args!("it has more than {MAX_BYTES} bytes")));
     }
     Ok(Source { name, text })
+}
+
+/// Reads a file, but not much more than is allowed.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Opening a pipe would wait for whoever writes to it.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("this is no file"));
+    }
+    let mut text = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The places of a module that a script `require`s: in the script's own folder and below it.

@@ -6,9 +6,11 @@
 //!
 //! A process has `/` as its directory, `PATH` and `LANG=C` as its environment, /dev/null as
 //! standard input; what it prints goes to the log. It is named `corex-perl worker N`, leads a
-//! process group of its own, and ends with corex, however that ends.
+//! process group of its own, and ends with corex, however that ends. It is corex's user, without
+//! privileges, and reaches the files that [`confinement`] lists.
 
 mod channel;
+mod confinement;
 mod frame;
 mod output;
 mod process;
@@ -28,6 +30,7 @@ use self::slot::{Common, Order};
 use self::supervisor::{START, Supervisor};
 use self::worker::PerlEngine;
 pub(crate) use self::worker::call;
+use crate::kernel::privileges;
 use corex_script::function::{LoadError, Sources};
 use corex_script::language::{Engine, Language, ReloadError};
 use corex_script::language_counters::Languages;
@@ -58,7 +61,17 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Arc<dyn Language>, LoadError
         Ok(Some(script)) => return Ok(Arc::new(script)),
         Ok(None) => Diagnostic::error(Span::NONE, "app_perl has no script")
             .help("add the line: modparam(\"app_perl\", \"filename\", \"/path/of/script.pl\")"),
-        Err(reason) => Diagnostic::error(Span::NONE, format!("the script of app_perl: {reason}")),
+        Err(reason) => {
+            let diagnostic =
+                Diagnostic::error(Span::NONE, format!("the script of app_perl: {reason}"));
+            match privileges::identity() {
+                Some(identity) if reason.contains("Permission denied") => diagnostic.help(format!(
+                    "Perl runs as {identity}, who must be allowed to read it and to enter its folder; the core \
+                     parameter `user` names another one"
+                )),
+                _ => diagnostic,
+            }
+        }
     };
     Err(LoadError {
         diagnostic: diagnostic.into(),
@@ -86,10 +99,13 @@ impl PerlScript {
         for number in 0..WORKERS.load(Ordering::Relaxed).max(1) {
             common.slot(number);
         }
-        let supervisor = Supervisor::new(setup, Arc::clone(&common), receiver, wake);
+        let its_common = Arc::clone(&common);
         std::thread::Builder::new()
             .name("corex-perl".to_owned())
-            .spawn(move || supervisor.run())
+            .spawn(move || match confinement::confine(&setup) {
+                Ok(()) => Supervisor::new(setup, its_common, receiver, wake).run(),
+                Err(reason) => its_common.set_started(Err(reason)),
+            })
             .map_err(failed)?;
         // Its end tells the thread to end.
         let engine = PerlScript {

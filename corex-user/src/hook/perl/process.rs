@@ -14,6 +14,8 @@ use corex_script::settings;
 /// What processes are started with.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
+    /// The configuration's folder, absolute.
+    pub folder: PathBuf,
     /// The script, absolute.
     pub script: PathBuf,
     /// Folders that Perl looks for modules in first.
@@ -33,6 +35,7 @@ impl Setup {
             script: folder.join(script),
             include: settings.include.iter().map(|it| folder.join(it)).collect(),
             settings: settings.clone(),
+            folder,
         }))
     }
 

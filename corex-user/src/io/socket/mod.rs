@@ -4,7 +4,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use nix::{
@@ -55,6 +55,8 @@ impl ListenError {
 pub struct KernelSocket {
     socket: UdpSocket,
     address: SocketAddr,
+    /// What the kernel had dropped when this process got the socket.
+    dropped_before: u64,
 }
 
 /// A datagram as read.
@@ -95,7 +97,37 @@ impl KernelSocket {
         // The limits net.core.rmem_max and wmem_max may refuse: then the default holds.
         let _ = socket.set_recv_buffer_size(BUFFER);
         let _ = socket.set_send_buffer_size(BUFFER);
-        let socket: UdpSocket = socket.into();
+        Self::configure(socket.into(), address, settings)
+    }
+
+    /// Goes on with a socket that another process hands over, with all that waits in it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn adopt(
+        socket: OwnedFd,
+        listener: &Listener,
+        settings: &DatagramSettings,
+    ) -> Result<Self, ListenError> {
+        let address = listener.address;
+        let dropped_before = sockopt::drops(socket.as_fd()).into();
+        let adopted = Self::configure(socket.into(), address, settings).and_then(|socket| {
+            if socket.address != address {
+                return Err(io::Error::other("the socket handed over is another one's"));
+            }
+            Ok(Self {
+                dropped_before,
+                ..socket
+            })
+        });
+        adopted.map_err(|reason| ListenError::new(listener, reason))
+    }
+
+    fn configure(
+        socket: UdpSocket,
+        address: SocketAddr,
+        settings: &DatagramSettings,
+    ) -> io::Result<Self> {
         if address.is_ipv6() {
             setsockopt(&socket, options::Ipv6RecvPacketInfo, &true)?;
             setsockopt(&socket, options::Ipv6RecvHopLimit, &true)?;
@@ -115,7 +147,11 @@ impl KernelSocket {
             setsockopt(&socket, options::Ipv4Tos, &class)?;
         }
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            address,
+            dropped_before: 0,
+        })
     }
 
     /// Another handle of the same socket, for another thread to send by.
@@ -125,7 +161,7 @@ impl KernelSocket {
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
-            address: self.address,
+            ..*self
         })
     }
 
@@ -203,10 +239,16 @@ impl KernelSocket {
         Ok(())
     }
 
-    /// Datagrams that the kernel dropped since the socket was opened, above all because its
+    /// Datagrams that the kernel dropped since this process has the socket, above all because its
     /// buffer was full.
     pub fn drops(&self) -> u64 {
-        sockopt::drops(self.socket.as_fd()).into()
+        let all: u64 = sockopt::drops(self.socket.as_fd()).into();
+        all.saturating_sub(self.dropped_before)
+    }
+
+    /// The address that it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Lets nothing more in: from here on the kernel drops what comes, and counts it among the
@@ -423,6 +465,23 @@ mod tests {
         // It still sends.
         b.send(b"out", a.address, None, INITIAL_TTL).unwrap();
         assert_eq!(receive_all(&a).len(), 1);
+    }
+
+    #[test]
+    fn a_socket_that_is_handed_over_keeps_what_waits_and_counts_its_drops_from_then_on() {
+        let (a, b) = (loopback(), loopback());
+        a.send(b"waits", b.address, None, INITIAL_TTL).unwrap();
+        let address = b.address;
+        b.close_intake().unwrap();
+        a.send(b"dropped", address, None, INITIAL_TTL).unwrap();
+        let fd = b.as_fd().try_clone_to_owned().unwrap();
+        let listener = Listener::new(Transport::Udp, address);
+        let heir = KernelSocket::adopt(fd, &listener, &DatagramSettings::default()).unwrap();
+        a.send(b"dropped", address, None, INITIAL_TTL).unwrap();
+        assert_eq!((b.drops(), heir.drops()), (2, 1));
+        drop(b);
+        let got: Vec<_> = receive_all(&heir).into_iter().collect();
+        assert_eq!(got, [(b"waits".to_vec(), a.address, address)]);
     }
 
     #[test]

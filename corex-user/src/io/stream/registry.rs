@@ -407,8 +407,8 @@ impl Streams {
     }
 
     /// Ends every connection once what waits for it is written. After `patience` what is left is
-    /// counted as not delivered.
-    pub async fn stop(&self, patience: Duration) {
+    /// counted as not delivered. Returns how many connections there were.
+    pub async fn stop(&self, patience: Duration) -> usize {
         let phase = &self.inner.phase;
         let left = {
             let mut state = self.state();
@@ -416,6 +416,7 @@ impl Streams {
             state.by_peer.clear();
             std::mem::take(&mut state.connections)
         };
+        let count = left.len();
         // A connection ends when its queue has no sender and nothing in it.
         drop(left);
         phase.send_replace(Phase::Stopping);
@@ -423,6 +424,7 @@ impl Streams {
             phase.send_replace(Phase::Over);
             let _ = timeout(FAREWELL, phase.closed()).await;
         }
+        count
     }
 
     fn state(&self) -> MutexGuard<'_, Table> {

@@ -15,6 +15,7 @@ use aya::programs::{
 use crate::kernel::{
     attach::{self, AttachError, Mode, ModeChoice},
     interfaces::Interface,
+    root_files,
 };
 
 /// Where a clsact filter of ours is, so that a successor finds it: behind those that have a
@@ -90,7 +91,7 @@ impl Held {
     fn end(self) {
         if let Some(path) = &self.place {
             // A pin that stays keeps the program attached: worth a word.
-            if let Err(error) = fs::remove_file(path) {
+            if let Err(error) = root_files::remove_file(path) {
                 tracing::warn!("{}: {error}", path.display());
             }
         }
@@ -182,7 +183,7 @@ impl Links {
             // Of an interface that is gone, or attached in the other mode.
             let _ = fs::remove_file(&path);
         }
-        let attachment = attach::attach(program, interface, choice)?;
+        let attachment = attach::attach(program, interface, choice, attach::pinnable)?;
         let mode = attachment.mode;
         let place = self.place(&xdp_name(interface, mode));
         self.hold((interface.index, true), attachment.link, place)?;
@@ -285,7 +286,7 @@ impl Links {
     pub fn end(&mut self) -> Vec<Filter> {
         self.held.drain(..).for_each(Held::end);
         if let Some(folder) = &self.folder {
-            let _ = fs::remove_dir(folder);
+            let _ = root_files::remove_dir(folder);
         }
         std::mem::take(&mut self.filters)
     }

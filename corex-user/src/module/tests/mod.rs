@@ -26,7 +26,7 @@ use corex_sip::{SipView, Transport};
 
 /// As [`corex_script::load`], with the modules that there are.
 fn load(path: &Path) -> Loaded {
-    corex_script::load(path, TABLE)
+    corex_script::load(path, TABLE, &Loading::default())
 }
 
 /// As [`corex_script::load_str`], with the modules that there are.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
@@ -58,6 +59,41 @@ impl Listener {
         })
     }
 
+    /// Goes on with the socket that another process hands over.
+    ///
+    /// # Errors
+    /// When its file is gone, or there is no such user or group.
+    pub fn adopt(
+        address: &BinrpcAddress,
+        access: &Access,
+        autoconversion: bool,
+        socket: OwnedFd,
+    ) -> io::Result<Listener> {
+        let socket = match address {
+            BinrpcAddress::UnixStream(path) => {
+                Bound::Stream(socket.into(), socket_file::adopt(path, access)?)
+            }
+            BinrpcAddress::UnixDatagram(path) => {
+                Bound::Datagrams(Datagrams::adopt_unix(path, access, socket)?)
+            }
+            BinrpcAddress::Udp(_) => Bound::Datagrams(Datagrams::adopt_udp(socket)),
+            BinrpcAddress::Tcp(_) => Bound::Tcp(socket.into()),
+        };
+        Ok(Listener {
+            socket,
+            autoconversion,
+        })
+    }
+
+    /// Lets the file of a socket that was handed over go with this value.
+    pub fn own_file(&mut self) {
+        match &mut self.socket {
+            Bound::Stream(_, file) => file.own(),
+            Bound::Datagrams(socket) => socket.own_file(),
+            Bound::Tcp(_) => {}
+        }
+    }
+
     /// What `ctl.listen` shows of it.
     fn end(&self) -> io::Result<End> {
         let of_file = |proto, file: &SocketFile| End {
@@ -111,6 +147,16 @@ impl Listener {
                 };
                 datagram::serve(socket, rpc, patience, answer).await
             }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Bound::Stream(socket, _) => socket.as_fd(),
+            Bound::Tcp(socket) => socket.as_fd(),
+            Bound::Datagrams(socket) => socket.as_fd(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! JSON-RPC over a datagram socket: one document each.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,27 @@ impl Datagrams {
         Ok(Datagrams { socket })
     }
 
+    /// Goes on with the socket that another process hands over.
+    ///
+    /// # Errors
+    /// When its file is gone, or there is no such user or group.
+    pub fn adopt(
+        address: &DatagramAddress,
+        access: &Access,
+        socket: OwnedFd,
+    ) -> io::Result<Datagrams> {
+        let socket = match address {
+            DatagramAddress::Unix(path) => Bound::adopt_unix(path, access, socket)?,
+            DatagramAddress::Udp(_) => Bound::adopt_udp(socket),
+        };
+        Ok(Datagrams { socket })
+    }
+
+    /// Lets the file of a socket that was handed over go with this value.
+    pub fn own_file(&mut self) {
+        self.socket.own_file();
+    }
+
     /// Serves clients until it is dropped; within the runtime. `patience` is how long a client
     /// may take to accept a reply.
     ///
@@ -53,5 +75,11 @@ impl Datagrams {
             }
         })
         .await
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

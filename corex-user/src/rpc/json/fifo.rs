@@ -1,8 +1,9 @@
 //! JSON-RPC over a FIFO: documents one after the other, replies into the client's own FIFO.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::answer::{Answered, answer};
 use super::parse::{Piece, next_document};
+use crate::kernel::root_files;
 use crate::rpc::limits::Client;
 use crate::rpc::service::Rpc;
 use crate::rpc::socket_file::{self, SocketFile};
@@ -49,6 +51,23 @@ impl Fifo {
             file,
             replies: replies.to_owned(),
         })
+    }
+
+    /// Goes on with the FIFO that another process hands over.
+    ///
+    /// # Errors
+    /// When its file is gone, or there is no such user or group.
+    pub fn adopt(path: &Path, access: &Access, replies: &Path, pipe: OwnedFd) -> io::Result<Fifo> {
+        Ok(Fifo {
+            pipe: pipe.into(),
+            file: socket_file::adopt(path, access)?,
+            replies: replies.to_owned(),
+        })
+    }
+
+    /// Lets the file of a FIFO that was handed over go with this value.
+    pub fn own_file(&mut self) {
+        self.file.own();
     }
 
     /// Serves clients until it is dropped; within the runtime.
@@ -110,6 +129,12 @@ impl Fifo {
     }
 }
 
+impl AsFd for Fifo {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
 /// Runs the requests of one document, and has the reply delivered.
 async fn take(
     rpc: &Arc<Rpc>,
@@ -156,11 +181,7 @@ async fn deliver(path: &Path, body: &[u8]) -> io::Result<()> {
         if !fs::symlink_metadata(path)?.file_type().is_fifo() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let opened = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
-            .open(path);
-        match opened {
+        match root_files::open_fifo(path) {
             // The runtime looks whether it is a pipe once more.
             Ok(file) => return pipe::Sender::from_file(file)?.write_all(body).await,
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => sleep(LOOK).await,

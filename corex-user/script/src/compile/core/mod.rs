@@ -40,6 +40,8 @@ impl Checker {
                 CoreKind::Alias => self.alias(value),
                 CoreKind::Facility => self.facility(value),
                 CoreKind::LogName => self.log_name(value),
+                CoreKind::User => self.run_as(value, false),
+                CoreKind::Group => self.run_as(value, true),
                 CoreKind::TrafficClass => self.traffic_class(value),
                 CoreKind::Int { min, max, set } => match number(value) {
                     Some(number) if (min..=max).contains(&number) => {
@@ -285,6 +287,31 @@ impl Checker {
             );
         }
         self.settings.datagrams.traffic_class = byte & !ECN;
+    }
+
+    /// A user or a group, by name or number, as in Kamailio quoted or not.
+    fn run_as(&mut self, value: &SettingValue, is_group: bool) {
+        let name = match &value.kind {
+            Value::Word(word) => Some(word.clone()),
+            Value::Str(text) => String::from_utf8(text.value.clone()).ok(),
+            Value::Int(number) => u32::try_from(*number).ok().map(|number| number.to_string()),
+            _ => None,
+        };
+        let is_good = |name: &String| !name.is_empty() && !name.contains(['\0', ':', '/', '\n']);
+        let what = if is_group { "group" } else { "user" };
+        let Some(name) = name.filter(is_good) else {
+            return self.report(
+                Diagnostic::error(value.span, format!("this is no {what}"))
+                    .label("expected a name in quotes, or a number"),
+            );
+        };
+        let run_as = &mut self.settings.run_as;
+        if is_group {
+            run_as.group = Some(name);
+        } else {
+            run_as.user = Some(name);
+        }
+        self.run_as[usize::from(is_group)] = value.span;
     }
 
     fn log_name(&mut self, value: &SettingValue) {

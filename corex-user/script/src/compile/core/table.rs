@@ -32,6 +32,10 @@ pub enum CoreKind {
     Facility,
     /// The name that lines in the system's log begin with.
     LogName,
+    /// The user to run as.
+    User,
+    /// The group to run as.
+    Group,
 }
 
 /// The core parameters that mean something here.
@@ -83,6 +87,29 @@ pub const CORE: &[CoreParam] = &[
         name: "log_name",
         kind: CoreKind::LogName,
         doc: "The name of lines in the system's log. Default: corex.",
+    },
+    CoreParam {
+        name: "user",
+        kind: CoreKind::User,
+        doc: "The user that corex goes on as once it is set up, where root starts it: a name or a \
+              number. `-u` on the command line comes first. \"root\" stays root. Default: corex if there is such a \
+              user, else nobody. Started by another user, corex stays that one.",
+    },
+    CoreParam {
+        name: "uid",
+        kind: CoreKind::User,
+        doc: "The same as `user`.",
+    },
+    CoreParam {
+        name: "group",
+        kind: CoreKind::Group,
+        doc: "The group that goes with `user`: a name or a number. `-g` on the command line comes \
+              first. Default: the user's own, with those that it is a member of.",
+    },
+    CoreParam {
+        name: "gid",
+        kind: CoreKind::Group,
+        doc: "The same as `group`.",
     },
     CoreParam {
         name: "mhomed",
@@ -267,8 +294,6 @@ pub(super) const IGNORED: &[&str] = &[
     "exit_timeout",
     "fork",
     "fork_delay",
-    "gid",
-    "group",
     "latency_cfg_log",
     "latency_limit_action",
     "latency_limit_db",
@@ -315,12 +340,10 @@ pub(super) const IGNORED: &[&str] = &[
     "stats_name_separator",
     "syn_branch",
     "timer_sched_limit",
-    "uid",
     "unix_sock",
     "use_dns_cache",
     "use_dns_failover",
     "use_dst_blocklist",
-    "user",
     "user_agent_header",
     "uri_host_extra_chars",
     "version_table",

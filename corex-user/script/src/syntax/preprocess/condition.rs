@@ -18,7 +18,7 @@ pub(super) struct Condition {
     dead: bool,
 }
 
-impl Preprocessor<'_> {
+impl Preprocessor<'_, '_> {
     pub(super) fn open(&mut self, place: Span, holds: bool) {
         if self.conditions.len() >= MAX_CONDITIONS {
             self.report(Diagnostic::error(

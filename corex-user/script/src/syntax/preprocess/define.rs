@@ -17,7 +17,7 @@ pub(super) struct Definition {
     open: bool,
 }
 
-impl Preprocessor<'_> {
+impl Preprocessor<'_, '_> {
     pub(super) fn define(&mut self, lexer: &mut Lexer<'_>, how: Directive, place: Span) -> Read {
         let Some((name, name_place)) = lexer.name_on_line() else {
             self.name_missing(lexer, place);

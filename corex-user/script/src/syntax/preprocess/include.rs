@@ -2,7 +2,7 @@
 
 use super::super::diag::Diagnostic;
 use super::super::lexer::Lexer;
-use super::super::read::{decode, not_utf8, read};
+use super::super::read::{ReadFile, decode, not_utf8};
 use super::super::span::{FileId, MAX_SOURCE_LEN, Source, Span};
 use super::super::token::Include;
 use super::{Preprocessor, Read};
@@ -20,8 +20,10 @@ const MAX_DEPTH: usize = 10;
 const MAX_INCLUSIONS: usize = 1000;
 
 /// Texts of files that were read once.
-#[derive(Default)]
-pub(super) struct Files(HashMap<PathBuf, FileText>);
+pub(super) struct Files<'a> {
+    read_file: &'a ReadFile<'a>,
+    texts: HashMap<PathBuf, FileText>,
+}
 
 #[derive(Clone)]
 struct FileText {
@@ -30,25 +32,33 @@ struct FileText {
     invalid: Option<std::ops::Range<usize>>,
 }
 
-impl Files {
+impl<'a> Files<'a> {
+    /// None yet.
+    pub(super) fn new(read_file: &'a ReadFile<'a>) -> Files<'a> {
+        Files {
+            read_file,
+            texts: HashMap::new(),
+        }
+    }
+
     fn get(&mut self, path: &Path) -> io::Result<FileText> {
-        if let Some(known) = self.0.get(path) {
+        if let Some(known) = self.texts.get(path) {
             return Ok(known.clone());
         }
         // A pipe or a device could keep us waiting, or never end.
-        let kind = std::fs::metadata(path)?;
-        if kind.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
+        match std::fs::metadata(path) {
+            Ok(kind) if kind.is_dir() => return Err(ErrorKind::IsADirectory.into()),
+            Ok(kind) if !kind.is_file() => return Err(io::Error::other("not a regular file")),
+            // Who reads the file may be more than we are.
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
         }
-        if !kind.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let (text, invalid) = decode(read(path)?);
+        let (text, invalid) = decode((self.read_file)(path)?);
         let text = FileText {
             text: text.into(),
             invalid,
         };
-        self.0.insert(path.to_owned(), text.clone());
+        self.texts.insert(path.to_owned(), text.clone());
         Ok(text)
     }
 }
@@ -61,7 +71,7 @@ struct Unreadable {
     error: Option<io::Error>,
 }
 
-impl Preprocessor<'_> {
+impl Preprocessor<'_, '_> {
     /// Reads the file `path` in place of the line that names it; `place` is that of the path.
     pub(super) fn include(
         &mut self,

@@ -13,6 +13,7 @@ mod subst;
 
 use super::diag::Diagnostic;
 use super::lexer::Lexer;
+use super::read::ReadFile;
 use super::span::{FileId, MAX_SOURCE_LEN, Sources, Span};
 use super::token::{Directive, Include, Token, TokenKind};
 use condition::Condition;
@@ -37,8 +38,12 @@ const MAX_DIAGNOSTICS: usize = 1000;
 const MAX_ATTEMPTS: usize = 4;
 
 /// Reads a whole text and what it includes. The tokens end with [`TokenKind::End`].
-pub(super) fn tokens(main: FileId, sources: &mut Sources) -> (Vec<Token>, Vec<Diagnostic>) {
-    let mut files = Files::default();
+pub(super) fn tokens(
+    main: FileId,
+    sources: &mut Sources,
+    read_file: &ReadFile<'_>,
+) -> (Vec<Token>, Vec<Diagnostic>) {
+    let mut files = Files::new(read_file);
     let mut one_line_strings = HashSet::new();
     for attempt in 1..=MAX_ATTEMPTS {
         sources.forget_after(main);
@@ -78,9 +83,9 @@ struct Unterminated(FileId);
 
 type Read = Result<(), Unterminated>;
 
-struct Preprocessor<'a> {
+struct Preprocessor<'a, 'f> {
     sources: &'a mut Sources,
-    files: &'a mut Files,
+    files: &'a mut Files<'f>,
     /// Names of the texts in which strings must end on their lines.
     one_line_strings: &'a HashSet<String>,
     /// The same for all texts.
@@ -101,7 +106,7 @@ struct Preprocessor<'a> {
     stopped: bool,
 }
 
-impl Preprocessor<'_> {
+impl Preprocessor<'_, '_> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }

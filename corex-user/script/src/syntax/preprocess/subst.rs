@@ -27,7 +27,7 @@ pub(super) struct Substitutions {
     work: usize,
 }
 
-impl Preprocessor<'_> {
+impl Preprocessor<'_, '_> {
     pub(super) fn substitution(
         &mut self,
         lexer: &mut Lexer<'_>,

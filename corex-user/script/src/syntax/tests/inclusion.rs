@@ -1,7 +1,7 @@
 //! `include_file` and `import_file`.
 
 use super::super::diag::Severity;
-use super::super::{Parsed, parse_file, parse_str};
+use super::super::{Parsed, parse_file, parse_str, read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ impl Folder {
     }
 
     fn parse(&self) -> Parsed {
-        parse_file(&self.0.join("main.cfg"))
+        parse_file(&self.0.join("main.cfg"), &read)
     }
 
     /// The report, with the folder's name taken out.

@@ -2,7 +2,7 @@
 
 use super::super::diag::{Diagnostic, MAX_DIAGNOSTICS, Report, Severity};
 use super::super::span::Span;
-use super::super::{Parsed, parse_bytes, parse_file, parse_str};
+use super::super::{Parsed, parse_bytes, parse_file, parse_str, read};
 
 /// Asserts that a text yields exactly these reports: each `place` (line:column) with every one of its words.
 #[track_caller]
@@ -413,7 +413,7 @@ fn bytes_that_are_not_utf8_are_reported_with_their_place() {
 
 #[test]
 fn file_that_is_missing_or_too_large_is_reported() {
-    let shown = parse_file(std::path::Path::new("/nonexistent/x.cfg"))
+    let shown = parse_file(std::path::Path::new("/nonexistent/x.cfg"), &read)
         .report
         .render(false);
     assert!(

@@ -1,0 +1,122 @@
+//! Descriptors that go from one process to another by a UNIX socket (unix(7), SCM_RIGHTS).
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+};
+
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+};
+
+/// Descriptors that go with one byte; the kernel takes 253 at most (SCM_MAX_FD).
+const AT_ONCE: usize = 128;
+
+/// Sends descriptors, each [`AT_ONCE`] of them with a byte of their own.
+///
+/// # Errors
+/// What the kernel says.
+pub fn send(socket: &UnixStream, descriptors: &[impl AsFd]) -> io::Result<()> {
+    for some in descriptors.chunks(AT_ONCE) {
+        let raw: Vec<RawFd> = some.iter().map(|fd| fd.as_fd().as_raw_fd()).collect();
+        let sent = sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(&[0])],
+            &[ControlMessage::ScmRights(&raw)],
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )?;
+        if sent != 1 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}
+
+/// Receives as many descriptors as were [sent](send), in their order.
+///
+/// # Errors
+/// What the kernel says; that the other end closed, or sent fewer.
+pub fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let mut byte = [0];
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        let mut room = cmsg_space!([RawFd; AT_ONCE]);
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags)?;
+        if message.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let before = all.len();
+        for control in message.cmsgs()? {
+            let ControlMessageOwned::ScmRights(some) = control else {
+                continue;
+            };
+            // SAFETY: the kernel has just made these descriptors for us, and nobody else owns them.
+            all.extend(
+                some.into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
+        }
+        if all.len() == before {
+            // The process has no more descriptors to give (RLIMIT_NOFILE).
+            return Err(io::Error::other(
+                "descriptors that were sent did not arrive",
+            ));
+        }
+    }
+    if all.len() == count {
+        Ok(all)
+    } else {
+        Err(io::Error::other(
+            "more descriptors came than were announced",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, io::Read as _, io::Write as _};
+
+    #[test]
+    fn many_descriptors_arrive_in_their_order_and_bytes_beside_them_stay_apart() {
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        let (ends, sent): (Vec<UnixStream>, Vec<UnixStream>) =
+            (0..300).map(|_| UnixStream::pair().unwrap()).unzip();
+        here.write_all(b"before").unwrap();
+        send(&here, &sent).unwrap();
+        here.write_all(b"behind").unwrap();
+        drop(sent);
+        let mut text = [0; 6];
+        there.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"before");
+        let received = receive(&there, 300).unwrap();
+        for (number, (mut end, received)) in ends.into_iter().zip(received).enumerate() {
+            File::from(received)
+                .write_all(&number.to_be_bytes())
+                .unwrap();
+            let mut bytes = [0; size_of::<usize>()];
+            end.read_exact(&mut bytes).unwrap();
+            assert_eq!(usize::from_be_bytes(bytes), number);
+        }
+        there.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"behind");
+    }
+
+    #[test]
+    fn who_sends_fewer_than_announced_is_found_out() {
+        let (here, there) = UnixStream::pair().unwrap();
+        send(&here, &[&there]).unwrap();
+        drop(here);
+        assert!(receive(&there, 2).is_err());
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(b"x").unwrap();
+        assert!(receive(&there, 1).is_err());
+    }
+}
