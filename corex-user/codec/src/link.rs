@@ -151,8 +151,21 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// What is missing.
+    /// What is missing; or, where an argument has a name that is none, that: it may be misspelt.
     pub fn missing(&self, what: &str) -> Mistake {
+        let is_known = |name: &Word| self.form.contains(&format!("{}=", name.text));
+        let names = self.left.iter().filter_map(|it| it.name.as_ref());
+        if let Some(unknown) = names.into_iter().find(|name| !is_known(name)) {
+            return Mistake::new(
+                unknown.at.clone(),
+                format!(
+                    "{} has no argument {}",
+                    self.codec.text,
+                    shown(&unknown.text)
+                ),
+                format!("its form is {}", self.form),
+            );
+        }
         Mistake::new(
             self.codec.at.clone(),
             format!("{} lacks {what}", self.codec.text),

@@ -90,6 +90,11 @@ fn mistakes_have_a_place_and_a_remedy() {
             "aead doesn't take `rot13`",
         ),
         ("edge=aead(aes-256-gcm)", "aead", "aead lacks a key"),
+        (
+            "edge=aead(aes-256-gcm, kye=a)",
+            "kye",
+            "aead has no argument `kye`",
+        ),
         ("edge=itv", "itv", "itv lacks a key"),
     ] {
         let (place, found, help) = mistake(text);
