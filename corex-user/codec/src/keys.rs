@@ -205,7 +205,7 @@ fn read_file(
     // Room for all of it at once: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET as usize + 2));
     file.take(MAX_SECRET + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(Zeroizing::new(bytes.to_vec()))
 }
 
 /// A secret, as it was read.

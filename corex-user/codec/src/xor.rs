@@ -80,3 +80,30 @@ impl Codec for Xor {
         self.encode(input, out, max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Store, decode, encode};
+
+    #[test]
+    fn the_key_is_repeated_and_comes_from_three_places() {
+        let store = Store::new();
+        for codec in ["xor(key=mask)", "xor(text=mask)", "xor(hex=6D61736b)"] {
+            let mut chain = store.chain(&format!("x={codec}"));
+            let masked = encode(&mut chain, b"OPTIONS").unwrap();
+            assert_eq!(masked, [0x22, 0x31, 0x27, 0x22, 0x22, 0x2f, 0x20]);
+            assert_eq!(decode(&mut chain, &masked).unwrap(), b"OPTIONS");
+            assert_eq!(encode(&mut chain, b"").unwrap(), b"");
+        }
+    }
+
+    #[test]
+    fn another_key_is_another_message() {
+        let store = Store::default();
+        let masked = encode(&mut store.chain("x=xor(text=a)"), b"OPTIONS").unwrap();
+        assert_ne!(
+            decode(&mut store.chain("x=xor(text=b)"), &masked).unwrap(),
+            b"OPTIONS"
+        );
+    }
+}

@@ -79,3 +79,18 @@ pub fn run(args: &DictionaryArgs) -> Result<ExitCode> {
 fn codec_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../corex-user/codec")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_is_shipped_is_what_comes_out() {
+        let made = corex_codec::train(&corpus::messages(MESSAGES), SIZE, ID).expect("a dictionary");
+        let path = codec_folder().join(format!("dictionary/sip-{VERSION}.dict"));
+        assert!(
+            fs::read(path).is_ok_and(|there| there == made),
+            "`cargo xtask dictionary` says what to do"
+        );
+    }
+}
