@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-/// So many messages are made up. Half as many make messages that it hasn't seen about a percent
-/// longer, twice as many change nothing.
+/// So many messages are made up. With half as many, messages that it has not seen get half a percent
+/// longer; twice as many change nothing.
 const MESSAGES: usize = 6_000;
 /// Bytes of the dictionary. Twice as many save little more, and cost memory in each worker's cache.
 const SIZE: usize = 65_536;
