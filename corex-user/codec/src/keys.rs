@@ -330,8 +330,8 @@ impl Key {
         let mut key = Zeroizing::new([0; 32]);
         let text = self.bytes.trim_ascii();
         let is_done = match text.len() {
-            _ if self.bytes.len() == 32 => {
-                key.copy_from_slice(&self.bytes);
+            _ if self.bytes().len() == 32 => {
+                key.copy_from_slice(self.bytes());
                 true
             }
             64 => HEXLOWER_PERMISSIVE.decode_mut(text, &mut key[..]).is_ok(),

@@ -145,6 +145,7 @@ fn link() -> impl Strategy<Value = &'static str> {
         "xor(text=secret)",
         "xor(hex=00ff)",
         "xor(key=mask)",
+        "itv(key=phone)",
         "aead(aes-256-gcm, key=edge)",
         "aead(chacha20-poly1305, key=edge)",
         "http(post, host=cdn.example.org)",

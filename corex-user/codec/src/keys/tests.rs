@@ -141,6 +141,14 @@ fn the_end_of_a_line_is_no_part_of_a_key_but_for_32_bytes() {
     let mut key = [b'k'; 32];
     key[31] = b'\n';
     assert_eq!(bytes(&key), key);
+    let line = [&[b'k'; 32][..], b"\n"].concat();
+    let of_line = Key::new(Secret::new(1, &line)).of_32_bytes();
+    assert_eq!(of_line.as_deref(), Some(&[b'k'; 32]));
+    assert!(
+        Key::new(Secret::new(1, &line[..31]))
+            .of_32_bytes()
+            .is_none()
+    );
     let of_32 = Key::new(Secret::new(1, &key)).of_32_bytes();
     assert_eq!(of_32.as_deref(), Some(&key));
 }
