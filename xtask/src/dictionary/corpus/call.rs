@@ -3,8 +3,9 @@
 use super::agents::{self, Agent};
 mod messages;
 
+use super::message::Message;
 use super::random::Random;
-use super::{Message, auth, trunk};
+use super::{auth, trunk};
 
 /// A call from INVITE to BYE, or what it ends with.
 pub(super) fn flow(random: &mut Random) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! Events and messages: SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE (RFC 6665, 3856, 3842, 4235, 3903, 3428).
 
 use super::agents::{self, Agent};
+use super::message::Message;
 use super::random::Random;
-use super::{Message, auth, bodies};
+use super::{auth, bodies};
 
 pub(super) fn flow(random: &mut Random) -> Vec<String> {
     let peer = Peer::new(random);

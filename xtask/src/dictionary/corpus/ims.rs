@@ -2,8 +2,9 @@
 
 mod media;
 
+use super::message::Message;
 use super::random::Random;
-use super::{Message, agents, sdp};
+use super::{agents, sdp};
 
 pub(super) fn flow(random: &mut Random) -> Vec<String> {
     let phone = Phone::new(random);

@@ -12,6 +12,7 @@ mod bodies;
 mod call;
 mod event;
 mod ims;
+mod message;
 mod random;
 mod register;
 mod sdp;
@@ -93,53 +94,6 @@ impl Style {
             }
         }
         format!("{}\r\n\r\n{body}", lines.join("\r\n"))
-    }
-}
-
-/// A message in the making.
-struct Message {
-    text: String,
-}
-
-impl Message {
-    fn new(start: &str) -> Message {
-        Message {
-            text: format!("{start}\r\n"),
-        }
-    }
-
-    fn with(mut self, name: &str, value: &str) -> Message {
-        self.add(name, value);
-        self
-    }
-
-    /// A header, unless there is nothing to say in it.
-    fn add(&mut self, name: &str, value: &str) {
-        if value.is_empty() {
-            return;
-        }
-        for part in [name, ": ", value, "\r\n"] {
-            self.text.push_str(part);
-        }
-    }
-
-    /// Lines that are there already, each with its end.
-    fn lines(mut self, lines: &str) -> Message {
-        self.text.push_str(lines);
-        self
-    }
-
-    fn bare(mut self) -> String {
-        self.text.push_str("Content-Length: 0\r\n\r\n");
-        self.text
-    }
-
-    fn body(mut self, kind: &str, body: &str) -> String {
-        self.add("Content-Type", kind);
-        self.add("Content-Length", &body.len().to_string());
-        self.text.push_str("\r\n");
-        self.text.push_str(body);
-        self.text
     }
 }
 

@@ -1,8 +1,9 @@
 //! Registrations (RFC 3261 §10), with and without authentication, and what registrars answer.
 
 use super::agents::{self, Agent};
+use super::auth;
+use super::message::Message;
 use super::random::Random;
-use super::{Message, auth};
 
 /// REGISTER, and mostly 401, REGISTER and 200; sometimes what comes later or goes wrong.
 pub(super) fn flow(random: &mut Random) -> Vec<String> {

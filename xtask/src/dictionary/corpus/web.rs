@@ -1,7 +1,8 @@
 //! Browsers behind a gateway (RFC 7118, 8839, 8842): WebSockets, ICE, DTLS.
 
+use super::auth;
+use super::message::Message;
 use super::random::Random;
-use super::{Message, auth};
 
 pub(super) fn flow(random: &mut Random) -> Vec<String> {
     let page = Page::new(random);

@@ -1,7 +1,8 @@
 //! The messages of a call.
 
+use super::super::message::Message;
 use super::super::random::Random;
-use super::super::{Message, agents, auth, sdp};
+use super::super::{agents, auth, sdp};
 use super::Call;
 
 impl Call {
