@@ -173,6 +173,9 @@ counters! {
         pass_martian: verdict,
         /// For a listen socket's port, but the address isn't the host's now: to be routed on.
         pass_not_local: verdict,
+        /// For a listen socket, but it isn't known yet that the way back to its source is what
+        /// `rp_filter` wants: the kernel's stack decides.
+        pass_rp_filter: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
@@ -421,6 +424,9 @@ counters! {
         drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
         drop_probe: verdict,
+        /// `rp_filter` 1 or 2: the way back to its source isn't by the interface that it came by, or
+        /// there is none, or it wasn't known within a second.
+        drop_rp_filter: verdict,
         /// A chain of `codec_in` or `codec_out` couldn't transform it; `codec_malformed` and its
         /// like say why.
         drop_codec: verdict,

@@ -18,10 +18,19 @@ pub const KNOWN_HOST: &str = "KNOWN_HOST";
 /// Per-CPU array of [`KnownSource`], by [`source_slot`].
 pub const KNOWN_SOURCES: &str = "KNOWN_SOURCES";
 
+/// LRU hash: [`ReversePath`] to the [`ReverseState::version`] that it was found at: the way back
+/// leads where RFC 3704 wants it.
+pub const REVERSE_PATHS: &str = "REVERSE_PATHS";
+/// Array with one [`ReverseState`].
+pub const REVERSE_STATE: &str = "REVERSE_STATE";
+
 /// Entries of [`HOST_MACS`] at most.
 pub const MAX_HOST_MACS: u32 = 4096;
 /// Entries of [`HOST_ADDRESSES`] at most.
 pub const MAX_HOST_ADDRESSES: u32 = 8192;
+
+/// Entries of [`REVERSE_PATHS`] at most.
+pub const MAX_REVERSE_PATHS: u32 = 16_384;
 
 /// Value in [`HOST_ADDRESSES`]: an address of the host.
 pub const LOCAL: u32 = 1;
@@ -41,6 +50,35 @@ pub const ACCEPT_LOCAL: u32 = 1;
 /// Flag of [`HostState::flags`]: the stack takes packets from 127.0.0.0/8 (ip-sysctl.rst,
 /// route_localnet).
 pub const ROUTE_LOCALNET: u32 = 2;
+
+/// Flag of [`ReverseState::flags`]: sources of IPv4 are looked at.
+pub const CHECK_V4: u32 = 1;
+/// Flag of [`ReverseState::flags`]: sources of IPv6 are looked at.
+pub const CHECK_V6: u32 = 2;
+
+/// What the programs must know of reverse-path filtering.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReverseState {
+    /// Grows whenever routes may have changed: what was found before holds no more.
+    pub version: u32,
+    /// [`CHECK_V4`], [`CHECK_V6`].
+    pub flags: u32,
+}
+
+/// Who sends to whom, and where it arrives.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReversePath {
+    /// In network order; IPv4 fills the first four bytes, the rest is 0.
+    pub source: [u8; 16],
+    /// The host's address, in the same form; rules may go by it.
+    pub local: [u8; 16],
+    /// 4 or 6.
+    pub family: u32,
+    /// Index of the interface where the packet arrives.
+    pub ifindex: u32,
+}
 
 /// What the programs must know of the host as a whole.
 #[repr(C)]
@@ -151,4 +189,8 @@ mod pod {
     unsafe impl aya::Pod for HostAddress {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HostState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ReverseState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ReversePath {}
 }

@@ -10,7 +10,7 @@ use corex_common::{
     counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters},
     host::{
         HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
-        MAX_KNOWN_SOURCES,
+        MAX_KNOWN_SOURCES, MAX_REVERSE_PATHS, ReversePath, ReverseState,
     },
     inline::{Address, Detour, FragmentKey, Inline, MAX_FRAGMENTS},
     maps::{
@@ -66,6 +66,13 @@ pub static KNOWN_HOST: PerCpuArray<KnownHost, 1> = PerCpuArray::new();
 #[btf_map]
 pub static KNOWN_SOURCES: PerCpuArray<KnownSource, { MAX_KNOWN_SOURCES as usize }> =
     PerCpuArray::new();
+
+#[btf_map]
+pub static REVERSE_PATHS: LruHashMap<ReversePath, u32, { MAX_REVERSE_PATHS as usize }> =
+    LruHashMap::new();
+
+#[btf_map]
+pub static REVERSE_STATE: Array<ReverseState, 1> = Array::new();
 
 #[btf_map]
 pub static INLINE: Array<Inline, 1> = Array::new();

@@ -13,7 +13,7 @@ use corex_common::{
 use crate::{
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
     packet::Datagram,
-    trust::{Addressee, Origin, addressee, host_state, is_local, origin},
+    trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
 
 /// The listen socket that owns the destination: the exact address, else the wildcard.
@@ -78,6 +78,10 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
     }
     if !is_local(ctx, &datagram.destination, state) {
         counters.pass_not_local += 1;
+        return xdp_action::XDP_PASS;
+    }
+    if !has_way_back(ctx, datagram) {
+        counters.pass_rp_filter += 1;
         return xdp_action::XDP_PASS;
     }
     let (Some(config), Some(socket)) = (CONFIG.get(0), socket_counters(entry.id)) else {

@@ -5,16 +5,21 @@
 use aya_ebpf::programs::XdpContext;
 use corex_common::{
     host::{
-        ACCEPT_LOCAL, BROADCAST, HostAddress, HostMac, HostState, KnownHost, KnownSource, LOCAL,
-        ROUTE_LOCALNET, source_slot,
+        ACCEPT_LOCAL, BROADCAST, CHECK_V4, CHECK_V6, HostAddress, HostMac, HostState, KnownHost,
+        KnownSource, LOCAL, ROUTE_LOCALNET, ReversePath, source_slot,
     },
-    ip::{is_loopback_v4, is_martian_v4, is_martian_v6, is_refused_v4, is_refused_v6},
+    ip::{
+        ETHERNET_LEN, is_loopback_v4, is_martian_v4, is_martian_v6, is_refused_v4, is_refused_v6,
+    },
     maps::{FAMILY_V4, SocketKey},
 };
 
 use crate::{
-    maps::{HOST_ADDRESSES, HOST_MACS, HOST_STATE, KNOWN_HOST, KNOWN_SOURCES},
-    packet::bytes,
+    maps::{
+        HOST_ADDRESSES, HOST_MACS, HOST_STATE, KNOWN_HOST, KNOWN_SOURCES, REVERSE_PATHS,
+        REVERSE_STATE,
+    },
+    packet::{Datagram, bytes},
 };
 
 /// Whom a frame is for.
@@ -171,6 +176,30 @@ pub fn is_local(ctx: &XdpContext, destination: &SocketKey, state: HostState) -> 
         known.address_version = state.version;
     }
     true
+}
+
+/// Whether reverse-path filtering lets it in, as far as is known: user space asks the kernel for
+/// what came by the stack. Of a frame with a tag only the stack knows which interface it is for.
+#[inline(always)]
+pub fn has_way_back(ctx: &XdpContext, datagram: &Datagram) -> bool {
+    let Some(state) = REVERSE_STATE.get(0) else {
+        return true;
+    };
+    let is_v4 = datagram.source.family == FAMILY_V4;
+    if state.flags & if is_v4 { CHECK_V4 } else { CHECK_V6 } == 0 {
+        return true;
+    }
+    if usize::from(datagram.l3) != ETHERNET_LEN {
+        return false;
+    }
+    let path = ReversePath {
+        source: datagram.source.addr,
+        local: datagram.destination.addr,
+        family: datagram.source.family.into(),
+        ifindex: ctx.ingress_ifindex() as u32,
+    };
+    // SAFETY: the value is one aligned integer, which isn't torn.
+    unsafe { REVERSE_PATHS.get(&path) }.copied() == Some(state.version)
 }
 
 #[inline(always)]

@@ -160,6 +160,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     if old.log.is_syslog() != new.log.is_syslog() || old.log.name != new.log.name {
         bail!("log_stderror or log_name have changed, which takes a new start");
     }
+    if old.corex.rp_filter != new.corex.rp_filter {
+        bail!("rp_filter has changed, which takes a new start");
+    }
     if old.corex.max_peers != new.corex.max_peers {
         bail!("max_peers has changed, which takes a new start");
     }

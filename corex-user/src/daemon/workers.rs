@@ -20,7 +20,7 @@ use super::{
     stream_service,
 };
 use crate::{
-    io::{socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
+    io::{gate::Gate, socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
     kernel::limits,
     pipeline::{Listener, Pipeline, PipelineContext},
     telemetry::peers::Peers,
@@ -140,6 +140,7 @@ impl Parts {
                 pipeline,
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
+                gate: Gate::new(engine.reverse_paths()),
                 inbox,
                 xdp: part.side.sides,
                 orders: part.side.orders,

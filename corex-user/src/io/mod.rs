@@ -5,6 +5,7 @@
 
 mod departures;
 pub mod egress;
+pub mod gate;
 pub mod inline;
 pub mod listen;
 pub mod order;

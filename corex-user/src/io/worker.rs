@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::Receiver,
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,8 +20,9 @@ use tokio::sync::mpsc;
 
 use super::{
     egress::SocketEgress,
+    gate::{Gate, Passage},
     order::Order,
-    socket::{KernelSocket, ReceiveBuffers},
+    socket::{Datagram, KernelSocket, ReceiveBuffers},
     stream::StreamMessage,
     xdp_side::XdpSide,
 };
@@ -41,7 +43,8 @@ const ROUNDS: u32 = 16;
 const IDLE: Duration = Duration::from_millis(500);
 /// How long a worker that was told to stop goes on with what was waiting then.
 const DRAIN: Duration = Duration::from_secs(1);
-/// An idle worker with packets that the kernel didn't take yet offers them again so soon.
+/// An idle worker with packets that the kernel didn't take yet offers them again so soon, and looks
+/// whether datagrams may pass the gate.
 const BACKLOG: Duration = Duration::from_millis(1);
 
 /// A worker, ready to run.
@@ -54,6 +57,8 @@ pub struct Worker {
     pub latest: Arc<ArcSwap<PipelineContext>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
+    /// What datagrams that they bring must pass.
+    pub gate: Gate,
     /// Messages that came by streams.
     pub inbox: mpsc::Receiver<StreamMessage>,
     /// Its AF_XDP queues; none where it has kernel sockets alone.
@@ -72,6 +77,19 @@ pub struct Worker {
     pub pause: Arc<AtomicBool>,
     /// A byte here ends the worker's sleep.
     pub wake: UnixStream,
+}
+
+/// A datagram of a kernel socket, for the pipeline.
+fn inbound<'a>(datagram: &Datagram<'a>, socket: SocketId) -> Inbound<'a> {
+    Inbound {
+        payload: datagram.payload,
+        source: datagram.source,
+        local: datagram.local,
+        socket,
+        transport: Transport::Udp,
+        connection: None,
+        ttl: datagram.ttl,
+    }
 }
 
 /// What a worker that is told to stop goes by.
@@ -143,7 +161,7 @@ impl Worker {
             self.publish();
             let timeout = if busy || !self.inbox.is_empty() {
                 Duration::ZERO
-            } else if self.xdp.iter().any(XdpSide::has_backlog) {
+            } else if self.gate.holds_any() || self.xdp.iter().any(XdpSide::has_backlog) {
                 BACKLOG
             } else {
                 IDLE
@@ -153,6 +171,7 @@ impl Worker {
             for id in ready {
                 self.serve_socket(id, &mut buffers, || clock.is_over());
             }
+            self.serve_gate();
             self.serve_inbox(|| clock.is_over());
         }
         self.drain(&mut buffers, &clock);
@@ -163,6 +182,7 @@ impl Worker {
     /// the kernel.
     fn park(mut self) -> Self {
         while self.serve_inbox(|| false) {}
+        self.pipeline.counters.drop_rp_filter += self.gate.give_up();
         for xdp in &mut self.xdp {
             xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
         }
@@ -245,6 +265,8 @@ impl Worker {
         let mut egress = SocketEgress {
             sockets: &self.sockets,
         };
+        let gate = &mut self.gate;
+        let socket_id = SocketId(id as u16);
         socket.receive(buffers, |datagram| {
             pipeline.counters.socket_in += 1;
             if let Some(tally) = tally {
@@ -255,17 +277,27 @@ impl Worker {
                 pipeline.counters.drop_stopping += 1;
                 return;
             }
-            let inbound = Inbound {
-                payload: datagram.payload,
-                source: datagram.source,
-                local: datagram.local,
-                socket: SocketId(id as u16),
-                transport: Transport::Udp,
-                connection: None,
-                ttl: datagram.ttl,
-            };
-            pipeline.receive(inbound, &mut egress);
+            match gate.judge(&datagram, socket_id) {
+                Passage::Free => pipeline.receive(inbound(&datagram, socket_id), &mut egress),
+                Passage::Held => {}
+                Passage::Refused => pipeline.counters.drop_rp_filter += 1,
+            }
         })
+    }
+
+    /// Goes on with datagrams that were held and may pass, and drops those that may not.
+    fn serve_gate(&mut self) {
+        if !self.gate.holds_any() {
+            return;
+        }
+        let pipeline = &mut self.pipeline;
+        let mut egress = SocketEgress {
+            sockets: &self.sockets,
+        };
+        let refused = self.gate.release(Instant::now(), |datagram, socket| {
+            pipeline.receive(inbound(&datagram, socket), &mut egress);
+        });
+        pipeline.counters.drop_rp_filter += refused;
     }
 
     /// A batch of messages from streams; once `is_over`, they are dropped. Returns whether there
@@ -400,6 +432,11 @@ impl Worker {
             while (is_closed || !is_over()) && self.serve_socket(id, buffers, is_over) {}
         }
         while self.serve_inbox(is_over) {}
+        while self.gate.holds_any() && !is_over() {
+            self.serve_gate();
+            thread::sleep(BACKLOG);
+        }
+        self.pipeline.counters.drop_stopping += self.gate.give_up();
         for xdp in &mut self.xdp {
             xdp.drain(&mut self.pipeline.counters);
         }

@@ -21,6 +21,7 @@ pub mod object;
 pub mod offload;
 pub mod pins;
 pub mod privileges;
+pub mod reverse_paths;
 pub mod root_files;
 pub mod routes;
 pub mod sockopt;

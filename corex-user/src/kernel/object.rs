@@ -4,6 +4,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
+    sync::Arc,
 };
 
 use aya::{
@@ -16,14 +17,16 @@ use corex_common::{
     counters::{CounterSet, DetourCounters, EgressCounters, KernelCounters, SocketCounters},
     host, inline, maps,
 };
+use tokio::sync::watch;
 
 use super::{
     cpu_counters::{self, CpuCounters},
-    host::HostMaps,
+    host::{HostMaps, Links},
     inline::Heartbeats,
     knobs::Knobs,
     map_use::{MapUse, map_use},
     pins::{PinError, Pins},
+    reverse_paths::ReverseMaps,
     worker_counters::WorkerSlots,
 };
 
@@ -389,13 +392,9 @@ impl Object {
     /// # Errors
     /// What the kernel says.
     pub fn host_maps(&self) -> Result<HostMaps> {
-        let macs = HashMap::try_from(self.own_hash(host::HOST_MACS)?);
-        let addresses = HashMap::try_from(self.own_hash(host::HOST_ADDRESSES)?);
-        let Some(Map::Array(state)) = self.ebpf.map(host::HOST_STATE) else {
-            return Err(ObjectError::Missing(host::HOST_STATE));
-        };
-        let state = own_descriptor(host::HOST_STATE, state)?;
-        let state = Array::try_from(Map::Array(state));
+        let macs = HashMap::try_from(self.own_map(host::HOST_MACS)?);
+        let addresses = HashMap::try_from(self.own_map(host::HOST_ADDRESSES)?);
+        let state = Array::try_from(self.own_map(host::HOST_STATE)?);
         Ok(HostMaps::new(
             at(host::HOST_MACS, macs)?,
             at(host::HOST_ADDRESSES, addresses)?,
@@ -403,12 +402,29 @@ impl Object {
         ))
     }
 
-    /// A hash by a descriptor of its own.
-    fn own_hash(&self, name: &'static str) -> Result<Map> {
-        let Some(Map::HashMap(data)) = self.ebpf.map(name) else {
-            return Err(ObjectError::Missing(name));
-        };
-        Ok(Map::HashMap(own_descriptor(name, data)?))
+    /// The maps for reverse-path filtering.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn reverse_maps(&self, links: watch::Receiver<Arc<Links>>) -> Result<ReverseMaps> {
+        let paths = HashMap::try_from(self.own_map(host::REVERSE_PATHS)?);
+        let state = Array::try_from(self.own_map(host::REVERSE_STATE)?);
+        Ok(ReverseMaps {
+            paths: at(host::REVERSE_PATHS, paths)?,
+            state: at(host::REVERSE_STATE, state)?,
+            links,
+        })
+    }
+
+    /// A hash or an array by a descriptor of its own.
+    fn own_map(&self, name: &'static str) -> Result<Map> {
+        let own = |data| own_descriptor(name, data);
+        match self.ebpf.map(name) {
+            Some(Map::HashMap(data)) => Ok(Map::HashMap(own(data)?)),
+            Some(Map::LruHashMap(data)) => Ok(Map::LruHashMap(own(data)?)),
+            Some(Map::Array(data)) => Ok(Map::Array(own(data)?)),
+            _ => Err(ObjectError::Missing(name)),
+        }
     }
 
     /// What every map takes, by name.

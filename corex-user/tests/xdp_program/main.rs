@@ -6,6 +6,7 @@
 mod agreement;
 mod frames;
 mod mapping;
+mod reverse;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -24,6 +24,7 @@ mod queues;
 mod reload;
 mod remote;
 mod replies;
+mod reverse_path;
 mod roads;
 mod routes;
 mod settings;

@@ -109,6 +109,26 @@ impl Default for Inline {
     }
 }
 
+/// `rp_filter`: what is asked of the way back to a packet's source (RFC 3704).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RpFilter {
+    /// What the kernel asks of the interface, `net.ipv4.conf.*.rp_filter`; of IPv6 it asks nothing.
+    Kernel,
+    /// Nothing.
+    Off,
+    /// That it leads by the interface that the packet came by (RFC 3704 §2.2).
+    Strict,
+    /// That there is one (RFC 3704 §2.4).
+    Loose,
+}
+
+impl RpFilter {
+    /// Whether it is asked beside what the kernel asks.
+    pub fn is_own(self) -> bool {
+        matches!(self, RpFilter::Strict | RpFilter::Loose)
+    }
+}
+
 /// Parameters of the module `corex`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corex {
@@ -144,6 +164,8 @@ pub struct Corex {
     pub interfaces: Vec<String>,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
+    /// What is asked of the way back to a datagram's source, in proxy mode.
+    pub rp_filter: RpFilter,
     /// Inline mode.
     pub inline: Inline,
     /// `codec_in`: which chain decodes what is received. The first that fits counts.
@@ -177,6 +199,7 @@ impl Default for Corex {
             reply_key_file: None,
             interfaces: Vec::new(),
             reattach: true,
+            rp_filter: RpFilter::Kernel,
             inline: Inline::default(),
             codec_in: Vec::new(),
             codec_out: Vec::new(),

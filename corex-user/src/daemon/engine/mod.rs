@@ -41,6 +41,7 @@ use crate::{
         map_use::MapUse,
         object::Object,
         pins::Pins,
+        reverse_paths::ReversePaths,
         worker_counters::WorkerSlots,
     },
     pipeline::Listener,
@@ -66,6 +67,8 @@ pub struct PacketEngine {
     /// What each worker gets; taken when they start.
     workers: Vec<WorkerSide>,
     xdp: Option<Xdp>,
+    /// What is asked of the way back to sources, if anything.
+    reverse_paths: Option<ReversePaths>,
     /// Packets that the predecessor's program had steered, and that the workers find in the rings.
     taken_over: u64,
     /// Packets that the program had steered, and that are in the rings for the successor.
@@ -176,6 +179,11 @@ impl PacketEngine {
             hand.waker = Some(waker.try_clone()?);
         }
         Ok(())
+    }
+
+    /// By which workers judge what kernel sockets bring.
+    pub fn reverse_paths(&self) -> Option<ReversePaths> {
+        self.reverse_paths.clone()
     }
 
     /// The host's links, as they are and as they become; `None` without AF_XDP.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use corex_common::{ip::MAX_LINK_LEN, maps};
-use corex_script::settings::Settings;
+use corex_script::settings::{RpFilter, Settings};
 use corex_sip::Transport;
 use corex_xdp::Umem;
 
@@ -33,6 +33,7 @@ use crate::{
         limits,
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
+        reverse_paths::{self, Rule},
         routes::NextHops,
         stacking::Stacking,
         worker_counters::WorkerSlots,
@@ -91,6 +92,11 @@ impl PacketEngine {
             slots: WorkerSlots::on_heap(workers as usize),
             workers: (0..workers).map(|_| WorkerSide::sockets_alone()).collect(),
             xdp: None,
+            reverse_paths: match rule(settings) {
+                // The stack has looked at all that kernel sockets bring.
+                None | Some(Rule::Stack) => None,
+                Some(own) => Some(reverse_paths::start(own, None)?),
+            },
             taken_over: 0,
             handed_over: 0,
         })
@@ -126,6 +132,15 @@ impl PacketEngine {
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
+        let reverse_paths = match rule(settings) {
+            // All that corex hands to the stack goes through it.
+            _ if inline.is_on => None,
+            None => None,
+            Some(rule) => {
+                let maps = object.reverse_maps(host.links())?;
+                Some(reverse_paths::start(rule, Some(maps))?)
+            }
+        };
         let (pins, predecessor) = match &heir {
             // It has the name still.
             Some(_) => (None, None),
@@ -214,6 +229,7 @@ impl PacketEngine {
             workers,
             taken_over: 0,
             handed_over: 0,
+            reverse_paths,
             xdp: Some(Xdp {
                 object,
                 host,
@@ -230,6 +246,16 @@ impl PacketEngine {
                 is_frozen: false,
             }),
         })
+    }
+}
+
+/// What is asked of the way back to sources.
+fn rule(settings: &Settings) -> Option<Rule> {
+    match settings.corex.rp_filter {
+        RpFilter::Kernel => Some(Rule::Stack),
+        RpFilter::Off => None,
+        RpFilter::Strict => Some(Rule::Strict),
+        RpFilter::Loose => Some(Rule::Loose),
     }
 }
 

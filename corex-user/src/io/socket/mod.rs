@@ -69,6 +69,8 @@ pub struct Datagram<'a> {
     pub local: SocketAddr,
     /// Time to live, or hop limit, that it came with.
     pub ttl: Option<u8>,
+    /// Index of the interface that it came by; 0 if that isn't known.
+    pub ifindex: u32,
 }
 
 impl KernelSocket {
@@ -310,13 +312,16 @@ impl KernelSocket {
         let mut local = self.address;
         let mut segment = data.len();
         let mut ttl = None;
+        let mut ifindex = 0;
         for control in message.cmsgs().into_iter().flatten() {
             match control {
                 ControlMessageOwned::Ipv4PacketInfo(info) => {
                     local.set_ip(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+                    ifindex = info.ipi_ifindex as u32;
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    ifindex = info.ipi6_ifindex;
                     local =
                         listen::scoped(SocketAddr::new(ip.into(), local.port()), info.ipi6_ifindex);
                 }
@@ -339,6 +344,7 @@ impl KernelSocket {
                 source,
                 local,
                 ttl,
+                ifindex,
             });
         }
     }

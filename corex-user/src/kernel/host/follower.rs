@@ -199,7 +199,7 @@ async fn run(
     followed.take(snapshot)?;
     if followed.is_first {
         followed.is_first = false;
-        harden();
+        harden("the thread that follows the host");
         // As above.
         let _ = first.send(Ok(()));
     }
@@ -246,18 +246,19 @@ pub async fn read_link(handle: &Handle, index: u32) -> Result<Option<Link>, rtne
     }
 }
 
-/// Gives up what following the host doesn't take. What can't be given up is logged.
-fn harden() {
+/// Has a thread give up what following the kernel and writing maps doesn't take. What can't be given
+/// up is logged, under the thread's name.
+pub fn harden(who: &str) {
     let kept: &[Capability] = if capabilities::maps_need_bpf() {
         &[Capability::CAP_BPF]
     } else {
         &[]
     };
     if let Err(error) = privileges::drop_all_but(kept) {
-        tracing::warn!("the thread that follows the host: {error}");
+        tracing::warn!("{who}: {error}");
     }
     if let Err(error) = confine::confine(&Reach::default()) {
-        tracing::warn!("the thread that follows the host: {error}");
+        tracing::warn!("{who}: {error}");
     }
 }
 

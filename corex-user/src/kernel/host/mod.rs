@@ -14,8 +14,8 @@ mod snapshot;
 mod tables;
 
 pub use self::{
-    follower::{FollowError, HostFollower, read_link},
-    links::{Link, Links, link_of},
+    follower::{FollowError, HostFollower, harden, read_link},
+    links::{Link, Links, link_of, parts_of},
     maps::HostMaps,
     mtus::{LiveMtu, Mtus},
     report::{HostAddressReport, InterfaceReport},

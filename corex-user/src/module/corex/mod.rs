@@ -15,6 +15,7 @@ use corex_script::function::{
 };
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
+use corex_script::settings::RpFilter;
 use corex_script::settings::control::{HTTP_PORT, HostPort};
 use corex_sip::Transport;
 use corex_sip::alias::Entry;
@@ -295,6 +296,28 @@ const PARAMETERS: &[Parameter] = &[
               of its own, or since a script in Lua or Perl that it called failed or wasn't run, and \
               msg_avp is not set. \"pass\": it goes on as it was. \"drop\": it is dropped, and \
               counted as drop_hook_failed. Default: \"pass\". In inline mode on_failure says it.",
+    },
+    Parameter {
+        name: "rp_filter",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: -1,
+            max: 2,
+            set: |settings, value| {
+                settings.corex.rp_filter = match value {
+                    0 => RpFilter::Off,
+                    1 => RpFilter::Strict,
+                    2 => RpFilter::Loose,
+                    _ => RpFilter::Kernel,
+                };
+            },
+        },
+        doc: "Proxy mode: reverse-path filtering (RFC 3704) of datagrams. -1: AF_XDP asks what the \
+              kernel asks, the sysctl net.ipv4.conf.*.rp_filter, as it is at any time; IPv6 has none. 0: \
+              AF_XDP asks nothing. 1, strict: IPv4 and IPv6 datagrams are dropped, and counted as \
+              drop_rp_filter, unless the route to their source leads by the interface that they came \
+              by; by kernel sockets, too, where the sysctl may refuse more. 2, loose: unless there is a \
+              route to their source. In inline mode the stack of the server's host decides. Default: -1.",
     },
     Parameter {
         name: "hook_quarantine",

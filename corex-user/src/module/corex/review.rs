@@ -55,6 +55,16 @@ fn inline(review: &mut dyn Review) {
     if !is_on {
         return;
     }
+    if review.settings().corex.rp_filter.is_own() {
+        let span = review.taken(&["rp_filter"]).unwrap_or(span);
+        review.report(
+            Diagnostic::error(span, "`rp_filter` has no meaning in inline mode").help(
+                "the stack of the server's host looks at all packets: set the sysctl \
+                 net.ipv4.conf.all.rp_filter, or for IPv6 a rule of nftables: \
+                 fib saddr . iif oif missing drop",
+            ),
+        );
+    }
     if !review.settings().listen.is_empty() {
         review.report(
             Diagnostic::warning(span, "`listen` has no meaning in inline mode")

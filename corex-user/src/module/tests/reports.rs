@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, and how that is said.
 
 use super::*;
+use corex_script::settings::RpFilter;
 use corex_script::syntax::diag::Severity;
 
 /// What is said about a text: `line:column severity message | label | help`, in order.
@@ -123,6 +124,39 @@ fn headers_of_datagrams() {
     assert_eq!(set("pmtu_discovery=no\ntos=IPTOS_LOWDELAY"), (false, 0x10));
     assert_eq!(set("tos=\"IPTOS_THROUGHPUT\""), (false, 0x08));
     assert_eq!(set("tos=iptos_reliability"), (false, 0x04));
+}
+
+#[test]
+fn reverse_path_filtering() {
+    let line = |value: &str| {
+        format!("loadmodule \"corex.so\"\nmodparam(\"corex\", \"rp_filter\", {value})\n")
+    };
+    let set = |value: &str| config(&line(value)).settings.corex.rp_filter;
+    assert_eq!(
+        ["-1", "0", "1", "2"].map(set),
+        [
+            RpFilter::Kernel,
+            RpFilter::Off,
+            RpFilter::Strict,
+            RpFilter::Loose
+        ]
+    );
+    assert_eq!(
+        config("children=1").settings.corex.rp_filter,
+        RpFilter::Kernel
+    );
+    mistake(&line("3"), "from -1 to 2");
+    let inline = "modparam(\"corex\", \"mode\", \"inline\")\n\
+                  modparam(\"corex\", \"protect\", \"udp:192.0.2.2:5060\")\n";
+    for value in ["-1", "0"] {
+        assert_eq!(said(&(line(value) + inline)), [""; 0]);
+    }
+    for value in ["1", "2"] {
+        mistake(
+            &(line(value) + inline),
+            "2:32 error `rp_filter` has no meaning in inline mode",
+        );
+    }
 }
 
 #[test]
