@@ -401,6 +401,53 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_held_goes_on_here_or_in_a_successor_and_once() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let port = peer.local_addr().unwrap().port();
+        let (old, counted) = outbox();
+        let (new, counted_anew) = outbox();
+        let submit = |payload: &'static str| {
+            let payload = Bytes::from_static(payload.as_bytes());
+            old.submit(Deferred {
+                payload,
+                ..message("peer", port, Transport::Udp)
+            })
+            .unwrap();
+        };
+        let received = || {
+            let mut buffer = [0; 16];
+            let len = peer.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..len].to_vec()).unwrap()
+        };
+        let mut hold = old.hold();
+        submit("here");
+        assert_eq!(hold.lend().len(), 1);
+        // Its name is found meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(counted.imbalance(), 1);
+        drop(hold);
+        assert_eq!(at_rest(&counted).await, [("queued", 1), ("delivered", 1)]);
+        assert_eq!(received(), "here");
+
+        let mut hold = old.hold();
+        submit("there");
+        let copies = serde_json::to_vec(&hold.lend()).unwrap();
+        hold.leave();
+        let handed = [("queued", 2), ("delivered", 1), ("handed_over", 1)];
+        assert_eq!(at_rest(&counted).await, handed);
+        let copies: Vec<WaitingCopy> = serde_json::from_slice(&copies).unwrap();
+        new.take_over(copies, &Arc::default());
+        let sent = [("queued", 1), ("delivered", 1)];
+        assert_eq!(at_rest(&counted_anew).await, sent);
+        assert_eq!(received(), "there");
+        peer.set_nonblocking(true).unwrap();
+        assert!(peer.recv(&mut [0; 16]).is_err());
+        assert_eq!(at_rest(&counted).await, handed);
+    }
+
+    #[tokio::test]
     async fn what_does_not_leave_is_counted_by_its_reason() {
         let mut without_socket = message("peer", 9, Transport::Udp);
         without_socket.socket = SocketId(1);
