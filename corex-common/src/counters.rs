@@ -359,6 +359,40 @@ counters! {
         hook_unset: plain,
         /// Hook runs that failed: the original went on.
         hook_failed: plain,
+        /// Messages received that a chain of `codec_in` decoded.
+        codec_in: plain,
+        /// Their bytes as they came.
+        codec_in_before: plain,
+        /// Their bytes when they were decoded.
+        codec_in_after: plain,
+        /// Messages about to be sent that a chain of `codec_out` encoded.
+        codec_out: plain,
+        /// Their bytes before that.
+        codec_out_before: plain,
+        /// Their bytes when they were encoded.
+        codec_out_after: plain,
+        /// Messages that a chain of `codec_in` couldn't decode, and that went on as they came:
+        /// `on_error` of the module codec.
+        codec_passed: plain,
+        /// What codec_encode(), codec_decode() or a chain couldn't transform: not what the codec
+        /// makes, damaged, or cut off.
+        codec_malformed: plain,
+        /// The same: the result would be longer than `max_output`.
+        codec_too_long: plain,
+        /// The same: made with a dictionary that isn't here.
+        codec_unknown_dictionary: plain,
+        /// The same: made with a key that isn't here.
+        codec_unknown_key: plain,
+        /// The same: of another version of a format.
+        codec_unknown_version: plain,
+        /// The same: made or changed by somebody without the key, or for the other direction.
+        codec_not_authentic: plain,
+        /// The same: received before.
+        codec_replayed: plain,
+        /// The same: older, or from further in the future, than replays are told from.
+        codec_stale: plain,
+        /// The same: the system has no memory or no random numbers.
+        codec_unusable: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
@@ -387,6 +421,9 @@ counters! {
         drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
         drop_probe: verdict,
+        /// A chain of `codec_in` or `codec_out` couldn't transform it; `codec_malformed` and its
+        /// like say why.
+        drop_codec: verdict,
         /// The hook set `msg_avp` to the empty string: nothing to parse or send.
         drop_hook_empty: verdict,
         /// The hook's result exceeds 65,535 bytes.

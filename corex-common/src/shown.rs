@@ -110,7 +110,8 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::WORKERS,
         kind: "array",
         doc: "What each worker counts. Over all workers, steered (of COUNTERS) + socket_in + \
-              stream_in = sent + replied + consumed + delivered + handed_back + merged + all drop_; \
+              stream_in + taken_over = sent + replied + consumed + handed_over + delivered + \
+              handed_back + merged + all drop_; \
               steered of DETOUR_COUNTS counts too.",
         key: &[("", "The worker's number, from 0.")],
         value: (&WorkerCounters::NAMES, &WorkerCounters::DOCS),

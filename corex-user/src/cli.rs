@@ -85,10 +85,66 @@ pub enum CliCommand {
     /// Prints once and exits where standard output is no terminal.
     #[command(after_help = TOP_EXAMPLES)]
     Top(TopArgs),
+    /// Make dictionaries for zstd, and show them
+    #[command(subcommand)]
+    Dictionary(DictionaryCommand),
     /// Print a script that completes corex's commands and options in a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
 }
+
+/// `corex dictionary`
+#[derive(Debug, Subcommand)]
+pub enum DictionaryCommand {
+    /// Train a dictionary from messages of your own
+    ///
+    /// Each file is a capture (pcap or pcapng; SIP over UDP is taken from it), or holds one or more
+    /// whole messages. Take them from as many kinds of devices as there are, some thousands. The
+    /// dictionary is made of pieces of them: only its owner may read the file.
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(TrainArgs),
+    /// Show a dictionary, or those that come with corex
+    Show(ShowArgs),
+}
+
+/// `corex dictionary train`
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Captures, or files with messages
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where it goes; a file that is there already is left alone
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub output: PathBuf,
+    /// What messages call it: another one for each dictionary that is in use, 49153 to 49407 are
+    /// corex's own. Up to 65535 it takes two bytes of each message, above that four
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(32_768..2_147_483_648))]
+    pub id: u32,
+    /// The most bytes of it
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    pub size: u32,
+}
+
+/// `corex dictionary show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The dictionary. Default: those that come with corex
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Also what it makes of messages: captures, or files with messages
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub on: Vec<PathBuf>,
+}
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  corex dictionary train monday.pcap tuesday.pcapng --id 50001 --output fleet-1.dict
+  corex dictionary show fleet-1.dict --on wednesday.pcap
+
+Exit status:
+  0  done
+  1  a file can't be read, or has too few messages; the message says which
+  2  the command line is wrong";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

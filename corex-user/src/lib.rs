@@ -14,9 +14,10 @@ pub mod pipeline;
 pub mod catalogue;
 pub mod module;
 
-pub mod codec;
+pub mod chain;
 
 pub mod daemon;
+pub mod dictionary;
 pub mod http;
 #[allow(unsafe_code)]
 pub mod kernel;

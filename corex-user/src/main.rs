@@ -15,6 +15,7 @@ use corex_script::{Config, Loading, compile::RunAsError, settings::Settings};
 use corex_user::{
     catalogue::{self, Chapter},
     daemon::{self, Options},
+    dictionary,
     kernel::{
         heap::CountingHeap,
         identity::{Identity, IdentityError},
@@ -29,8 +30,8 @@ use corex_user::{
 };
 
 use crate::cli::{
-    Cli, CliCommand, DetachArgs, ListArgs, Listed, RootFilesCli, RpcArgs, RunArgs, RunAsArgs,
-    TopArgs,
+    Cli, CliCommand, DetachArgs, DictionaryCommand, ListArgs, Listed, RootFilesCli, RpcArgs,
+    RunArgs, RunAsArgs, TopArgs,
 };
 
 /// So that each worker can say what it holds.
@@ -39,6 +40,7 @@ static HEAP: CountingHeap = CountingHeap;
 
 const BAD_CONFIGURATION: u8 = 1;
 const RUNS: u8 = 1;
+const NO_DICTIONARY: u8 = 1;
 const CANNOT_RUN: u8 = 3;
 
 const WHAT_THERE_IS: &str =
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         CliCommand::List(args) => list(&args),
         CliCommand::Rpc(args) => rpc(&args),
         CliCommand::Top(args) => top(&args),
+        CliCommand::Dictionary(command) => dictionary(&command),
         CliCommand::Completion(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "corex", &mut script);
@@ -274,6 +277,30 @@ fn rpc(args: &RpcArgs) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "{}", answer.error);
     }
     ExitCode::from(answer.status)
+}
+
+/// Makes a dictionary, or shows some.
+fn dictionary(command: &DictionaryCommand) -> ExitCode {
+    let outcome = match command {
+        DictionaryCommand::Train(args) => dictionary::make(&dictionary::Training {
+            files: args.files.clone(),
+            output: args.output.clone(),
+            id: args.id,
+            size: args.size as usize,
+        }),
+        DictionaryCommand::Show(args) => dictionary::show(args.file.as_deref(), &args.on),
+    };
+    match outcome {
+        Ok(text) => {
+            // A closed pipe is the reader's choice.
+            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "corex: {error:#}");
+            ExitCode::from(NO_DICTIONARY)
+        }
+    }
 }
 
 /// Shows a running corex.

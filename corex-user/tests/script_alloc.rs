@@ -1,4 +1,4 @@
-//! Interpreting a message allocates nothing once buffers have grown.
+//! Interpreting a message, and transforming it, allocates nothing once buffers have grown.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use corex_common::counters::WorkerCounters;
 use corex_script::host::FileError;
 use corex_script::{
     Direction, Env, HookOutcome, Host, NetworkHook, NextHop, Outgoing, RouteEnd, Runtime,
@@ -13,6 +14,7 @@ use corex_script::{
 };
 use corex_sip::compose::SentBy;
 use corex_sip::{SipView, Transport};
+use corex_user::chain::{Native, Passed};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -219,4 +221,63 @@ fn a_message_costs_no_allocation_after_the_first_ones() {
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     assert_eq!((peer.sent, peer.by_name > 0), (900, true));
+}
+
+/// A key's file that only its owner can read.
+fn key_file() -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = std::env::temp_dir().join(format!("corex-alloc-{}.key", std::process::id()));
+    std::fs::write(&path, [7; 32]).expect("a file");
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, mode).expect("a mode");
+    path
+}
+
+#[test]
+fn chains_cost_no_allocation_after_the_first_messages() {
+    let key = key_file();
+    let codecs = "zstd(sip) | gzip | xor(text=x) | aead(aes-256-gcm, key=k) | hex | base64 | \
+                  itv(key=table) | http(post, host=example.org)";
+    let table = std::env::temp_dir().join(format!("corex-alloc-{}.table", std::process::id()));
+    let pairs = (b' '..=b'~').map(|value| [value, value]);
+    std::fs::write(&table, pairs.flatten().collect::<Vec<u8>>()).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&table, mode).expect("a mode");
+    let mut sides = ["client", "server"].map(|role| {
+        let text = format!(
+            "loadmodule \"corex.so\"\nloadmodule \"codec.so\"\n\
+             modparam(\"codec\", \"key\", \"k=file:{}\")\n\
+             modparam(\"codec\", \"key\", \"table=file:{}\")\n\
+             modparam(\"codec\", \"chain\", \"all({role})={codecs}\")\n\
+             modparam(\"corex\", \"codec_in\", \"all;peer=192.0.2.0/24\")\n\
+             modparam(\"corex\", \"codec_out\", \"all\")\n",
+            key.display(),
+            table.display()
+        );
+        let loaded = load_str("alloc.cfg", &text, corex_user::module::MODULES);
+        let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.report));
+        Native::new(&config.program)
+    });
+    std::fs::remove_file(key).expect("it is there");
+    std::fs::remove_file(table).expect("it is there");
+    let [client, server] = &mut sides;
+    let (peer, own) = (env().src, env().dst);
+    let mut counters = WorkerCounters::default();
+    let (mut wire, mut back) = (Vec::new(), Vec::new());
+    let mut pass = || {
+        for message in [INVITE, REPLY] {
+            let passed = client.encode(peer, own, message, &mut wire, &mut counters);
+            assert_eq!(passed, Passed::Changed);
+            let passed = server.decode(peer, own, &wire, &mut back, &mut counters);
+            assert_eq!((passed, back.as_slice()), (Passed::Changed, message));
+        }
+    };
+    for _ in 0..3 {
+        pass();
+    }
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        pass();
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
 }

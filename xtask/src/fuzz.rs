@@ -62,16 +62,37 @@ enum FuzzTarget {
     Json,
     /// Frames of inline mode: fragments put together, datagrams rewritten.
     Inline,
+    /// Codecs: gzip, zlib and deflate.
+    Deflate,
+    /// Codecs: zstd, without and with a dictionary.
+    Zstd,
+    /// Codecs: base64 and hex.
+    Text,
+    /// Codecs: authenticated encryption.
+    Aead,
+    /// Codecs: HTTP.
+    Http,
+    /// Codecs: ITV.
+    Itv,
+    /// The text of codec chains.
+    ChainText,
 }
 
 impl FuzzTarget {
-    const ALL: [FuzzTarget; 6] = [
+    const ALL: [FuzzTarget; 13] = [
         FuzzTarget::Dialect,
         FuzzTarget::Sip,
         FuzzTarget::Compose,
         FuzzTarget::Binrpc,
         FuzzTarget::Json,
         FuzzTarget::Inline,
+        FuzzTarget::Deflate,
+        FuzzTarget::Zstd,
+        FuzzTarget::Text,
+        FuzzTarget::Aead,
+        FuzzTarget::Http,
+        FuzzTarget::Itv,
+        FuzzTarget::ChainText,
     ];
 
     fn name(self) -> &'static str {
@@ -82,6 +103,13 @@ impl FuzzTarget {
             FuzzTarget::Binrpc => "binrpc",
             FuzzTarget::Json => "json",
             FuzzTarget::Inline => "inline",
+            FuzzTarget::Deflate => "deflate",
+            FuzzTarget::Zstd => "zstd",
+            FuzzTarget::Text => "text",
+            FuzzTarget::Aead => "aead",
+            FuzzTarget::Http => "http",
+            FuzzTarget::Itv => "itv",
+            FuzzTarget::ChainText => "chain_text",
         }
     }
 
@@ -92,6 +120,13 @@ impl FuzzTarget {
             FuzzTarget::Sip | FuzzTarget::Compose => "corex-user/fuzz/sip.dict",
             FuzzTarget::Binrpc | FuzzTarget::Json => "corex-user/fuzz/rpc.dict",
             FuzzTarget::Inline => "corex-user/fuzz/frame.dict",
+            FuzzTarget::Deflate
+            | FuzzTarget::Zstd
+            | FuzzTarget::Text
+            | FuzzTarget::Aead
+            | FuzzTarget::Http
+            | FuzzTarget::Itv
+            | FuzzTarget::ChainText => "corex-user/fuzz/codec.dict",
         }
     }
 
@@ -108,6 +143,13 @@ impl FuzzTarget {
             FuzzTarget::Binrpc => &["corex-user/fuzz/seeds/binrpc"],
             FuzzTarget::Json => &["corex-user/fuzz/seeds/json"],
             FuzzTarget::Inline => &["corex-user/fuzz/seeds/inline"],
+            FuzzTarget::Deflate => &["corex-user/fuzz/seeds/deflate"],
+            FuzzTarget::Zstd => &["corex-user/fuzz/seeds/zstd"],
+            FuzzTarget::Text => &["corex-user/fuzz/seeds/text"],
+            FuzzTarget::Aead => &["corex-user/fuzz/seeds/aead"],
+            FuzzTarget::Http => &["corex-user/fuzz/seeds/http"],
+            FuzzTarget::Itv => &["corex-user/fuzz/seeds/itv"],
+            FuzzTarget::ChainText => &["corex-user/fuzz/seeds/chain_text"],
         }
     }
 }

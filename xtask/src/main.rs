@@ -6,6 +6,7 @@ mod bench;
 mod compile;
 mod demo;
 mod deny;
+mod dictionary;
 mod fuzz;
 mod privilege;
 mod setup;
@@ -40,6 +41,7 @@ enum Task {
     Bench(bench::BenchArgs),
     Test(test::TestArgs),
     Fuzz(fuzz::FuzzArgs),
+    Dictionary(dictionary::DictionaryArgs),
     Deny(deny::DenyArgs),
 }
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Dictionary(args) => dictionary::run(&args),
         Task::Deny(args) => deny::run(&args),
     };
     outcome.unwrap_or_else(|error| {

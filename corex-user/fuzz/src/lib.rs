@@ -2,6 +2,7 @@
 //! what must hold of the result. `cargo xtask fuzz` runs them; the tests here run all seeds.
 
 mod binrpc;
+mod codec;
 mod compose;
 mod dialect;
 mod idle;
@@ -10,6 +11,7 @@ mod json;
 mod sip;
 
 pub use binrpc::binrpc;
+pub use codec::{aead, chain_text, deflate, http, itv, text, zstd};
 pub use compose::compose;
 pub use dialect::dialect;
 pub use inline::inline;

@@ -68,3 +68,24 @@ fn inline_survives_its_seeds() {
         crate::inline(&fs::read(&file).unwrap());
     }
 }
+
+#[test]
+fn codecs_survive_their_seeds() {
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 7] = [
+        ("deflate", crate::deflate),
+        ("zstd", crate::zstd),
+        ("text", crate::text),
+        ("aead", crate::aead),
+        ("http", crate::http),
+        ("itv", crate::itv),
+        ("chain_text", crate::chain_text),
+    ];
+    for (name, target) in targets {
+        let files = files(&[&format!("corex-user/fuzz/seeds/{name}")]);
+        assert!(files.len() > 2, "{files:?}");
+        for file in files {
+            target(&fs::read(&file).unwrap());
+        }
+    }
+}

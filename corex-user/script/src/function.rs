@@ -2,6 +2,7 @@
 //! The checker, the interpreter and the documentation all go by a table of modules, [`Modules`],
 //! that whoever loads a configuration hands in.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::syntax::diag::Diagnostic;
 use super::syntax::span::Span;
 use corex_sip::SipView;
 
-pub use super::run::{CORE, Handler, Keep, Param, ParamKind, Routes, any_value as value};
+pub use super::run::{CORE, Handler, Keep, Param, ParamKind, Routes, Shared, any_value as value};
 
 /// A module: what `loadmodule` names.
 #[derive(Debug)]
@@ -33,6 +34,9 @@ pub struct Module {
     /// What its functions keep in each worker from message to message: see
     /// [`super::Runtime::kept`].
     pub keeps: Option<Keep>,
+    /// Makes what all workers share: see [`super::Program::shared`]. Only for a configuration
+    /// without errors, once for each; it may read files.
+    pub shares: Option<Share>,
     /// Whether a message is done with before `request_route` or `reply_route` sees it.
     pub absorbs: Option<fn(&SipView<'_>) -> bool>,
     /// What happens to a message after its route, unless that said `drop` or failed.
@@ -49,10 +53,14 @@ impl Module {
         review: None,
         language: None,
         keeps: None,
+        shares: None,
         absorbs: None,
         after_route: None,
     };
 }
+
+/// Makes what all workers share of a module's.
+pub type Share = fn(&Settings) -> Result<Shared, LoadError>;
 
 /// A table of modules. One of them has the name [`CORE`] and needs no `loadmodule`.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +147,11 @@ pub enum ParameterKind {
         /// What a report advises where the value is wrong.
         help: &'static str,
     },
+    /// A string in a notation of its own, of which a report can point to a part.
+    Notation {
+        /// Writes the value into the settings, or says what is wrong with which part of it.
+        set: fn(&mut Settings, &str) -> Result<(), PartMistake>,
+    },
     /// A string, or an integer, which is handed over as its digits.
     Name {
         /// Writes the value into the settings.
@@ -148,6 +161,17 @@ pub enum ParameterKind {
     MessageAvp,
     /// Anything: a parameter of Kamailio's that has no meaning here.
     Ignored,
+}
+
+/// What is wrong with a part of a string.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartMistake {
+    /// Its bytes.
+    pub part: Range<usize>,
+    /// What is wrong.
+    pub what: String,
+    /// What a report advises.
+    pub help: String,
 }
 
 /// How a module loads the scripts that its parameters name.
@@ -179,6 +203,8 @@ pub struct LoadError {
     /// Where the mistake is: the name of a parameter of the module, and which of the lines that
     /// set it is meant, counted from 0.
     pub parameter: Option<(&'static str, usize)>,
+    /// The part of that line's string that is wrong; `None`: all of it.
+    pub part: Option<Range<usize>>,
 }
 
 /// A constant argument.
@@ -209,6 +235,9 @@ pub trait Review {
 
     /// The last line that sets one of these parameters of the module's.
     fn written(&self, parameters: &[&str]) -> Option<Span>;
+
+    /// Those that set one of them, in order, with values that were taken.
+    fn all_taken(&self, parameter: &str) -> Vec<Span>;
 
     /// The last one with a value that was taken.
     fn taken(&self, parameters: &[&str]) -> Option<Span>;

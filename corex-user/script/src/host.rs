@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use corex_common::counters::WorkerCounters;
 use corex_sip::compose::{ReplyKeys, SentBy};
 use corex_sip::{SipView, Transport};
 
@@ -68,6 +69,9 @@ pub enum SendError {
     /// The outgoing hook left nothing to send.
     #[error("the outgoing hook left nothing that can be sent")]
     Hook,
+    /// The chain of `codec_out` can't encode it.
+    #[error("the chain of codec_out can't encode it")]
+    Codec,
     /// Too much waits to be sent by a stream or to a name already.
     #[error("too much waits to be sent there already")]
     QueueFull,
@@ -273,6 +277,11 @@ pub trait Host {
     /// # Errors
     /// When it can't be written.
     fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError>;
+
+    /// Adds one to a counter of the worker's. A host without books counts nothing.
+    fn count(&mut self, counter: fn(&mut WorkerCounters) -> &mut u64) {
+        let _ = counter;
+    }
 
     /// Whether host and port are this proxy (`myself`). Port 0 and no transport match any.
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool;

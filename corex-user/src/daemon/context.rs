@@ -100,7 +100,8 @@ fn sources(config: &Config) -> Vec<PathBuf> {
         .chain(&perl.script)
         .chain(&settings.corex.tls_ca_list)
         .chain(&settings.control.http_token_file)
-        .chain(&settings.corex.reply_key_file);
+        .chain(&settings.corex.reply_key_file)
+        .chain(&settings.codec.files);
     let parent = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
     let mut folders = vec![config.folder.clone()];
     folders.extend(files.filter_map(|file| parent(file)));

@@ -31,9 +31,12 @@ const FUNCTIONS: &[Function] = &[
                 Param {
                     name: "level",
                     kind: ParamKind::Choice {
-                        find: level,
-                        words: "\"L_ALERT\", \"L_BUG\", \"L_CRIT\", \"L_ERR\", \"L_WARN\", \
-                                \"L_NOTICE\", \"L_INFO\" or \"L_DBG\"",
+                        find: |_, text| level(text),
+                        words: |_| {
+                            "\"L_ALERT\", \"L_BUG\", \"L_CRIT\", \"L_ERR\", \"L_WARN\", \
+                             \"L_NOTICE\", \"L_INFO\" or \"L_DBG\""
+                                .to_owned()
+                        },
                     },
                 },
                 FORMAT,

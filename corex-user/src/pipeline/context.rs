@@ -87,7 +87,7 @@ pub fn own_sockets(listeners: &[Listener]) -> OwnSockets {
 /// Sets the knobs to what a configuration says. Without a hook no message is too short for it.
 pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
     knobs.set_probe_len(corex.probe_len);
-    knobs.set_min_msg_len(if corex.network_io_intercept {
+    knobs.set_min_msg_len(if corex.intercepts() {
         corex.min_msg_len
     } else {
         0

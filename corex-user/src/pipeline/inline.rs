@@ -1,7 +1,7 @@
 //! Inline mode runs the hook alone. What the hook leaves goes on to where it was going anyway.
 
 use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
-use crate::hook;
+use crate::{chain::Passed, hook};
 use corex_common::counters::WorkerCounters;
 use corex_script::{Direction, Env, HookOutcome};
 
@@ -47,15 +47,16 @@ impl Pipeline {
                 .peers
                 .sent(Some(packet.local.ip()), packet.payload.len()),
         }
-        if !corex.network_io_intercept {
+        if !corex.intercepts() {
             return Intercepted::Unchanged;
         }
         let len = packet.payload.len();
         if len < self.context.knobs.min_msg_len() as usize {
-            self.counters.hook_skipped += 1;
+            if corex.network_io_intercept {
+                self.counters.hook_skipped += 1;
+            }
             return Intercepted::Unchanged;
         }
-        let is_closed = corex.inline.is_closed;
         let env = Env {
             src: packet.source,
             dst: packet.local,
@@ -69,12 +70,111 @@ impl Pipeline {
             Direction::Incoming => packet.source,
             Direction::Outgoing => packet.local,
         });
+        let mut is_changed = false;
+        if direction == Direction::Incoming {
+            match self.unwrap(packet, replacement) {
+                Intercepted::Dropped => return Intercepted::Dropped,
+                Intercepted::Replaced => is_changed = true,
+                Intercepted::Unchanged => {}
+            }
+        }
+        if self.context.config.settings.corex.network_io_intercept {
+            if is_changed {
+                std::mem::swap(replacement, &mut self.unwrapped);
+            }
+            let input = std::mem::take(&mut self.unwrapped);
+            let message = if is_changed { &input } else { packet.payload };
+            let hooked = self.run_hook(packet, message, direction, &env, replacement);
+            self.unwrapped = input;
+            match hooked {
+                Intercepted::Dropped => return Intercepted::Dropped,
+                Intercepted::Replaced => is_changed = true,
+                // What the chain made goes on.
+                Intercepted::Unchanged if is_changed => {
+                    std::mem::swap(replacement, &mut self.unwrapped);
+                }
+                Intercepted::Unchanged => {}
+            }
+        }
+        if direction == Direction::Outgoing {
+            let plain = if is_changed {
+                &replacement[..]
+            } else {
+                packet.payload
+            };
+            let passed = self.native.encode(
+                packet.local,
+                packet.source,
+                plain,
+                &mut self.wrapped,
+                &mut self.counters,
+            );
+            match passed {
+                Passed::Unchanged | Passed::Failed(_) => {}
+                Passed::Changed => {
+                    std::mem::swap(replacement, &mut self.wrapped);
+                    is_changed = true;
+                }
+                Passed::Dropped => {
+                    self.counters.drop_codec += 1;
+                    return Intercepted::Dropped;
+                }
+            }
+        }
+        let tap = &self.context.tap;
+        if tap.is_open() {
+            let after = is_changed.then_some(&replacement[..]);
+            super::trace(tap, &env, direction, packet.payload, after);
+        }
+        if is_changed {
+            Intercepted::Replaced
+        } else {
+            Intercepted::Unchanged
+        }
+    }
+
+    /// Runs the chain of `codec_in`.
+    fn unwrap(&mut self, packet: Inbound<'_>, replacement: &mut Vec<u8>) -> Intercepted {
+        let passed = self.native.decode(
+            packet.source,
+            packet.local,
+            packet.payload,
+            replacement,
+            &mut self.counters,
+        );
+        match passed {
+            Passed::Unchanged => Intercepted::Unchanged,
+            Passed::Changed => Intercepted::Replaced,
+            Passed::Failed(reason) => {
+                self.runtime.codec_error = Some(reason.name());
+                Intercepted::Unchanged
+            }
+            Passed::Dropped => {
+                self.counters.drop_codec += 1;
+                Intercepted::Dropped
+            }
+        }
+    }
+
+    /// Runs the hook on a message, which the chain may have made of the packet's payload.
+    fn run_hook(
+        &mut self,
+        packet: Inbound<'_>,
+        message: &[u8],
+        direction: Direction,
+        env: &Env,
+        replacement: &mut Vec<u8>,
+    ) -> Intercepted {
+        let is_closed = self.context.config.settings.corex.inline.is_closed;
+        let len = message.len();
         let mut pass = Pass {
             context: &self.context,
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress: &mut NoSocket,
             inbound: packet,
+            native: &mut self.native,
+            wrapped: &mut self.wrapped,
             encoded: &mut self.encoded,
             sources: &mut self.sources,
             sent: 0,
@@ -85,8 +185,8 @@ impl Pipeline {
         };
         let outcome = hook::run(
             &mut self.runtime,
-            &env,
-            packet.payload,
+            env,
+            message,
             direction,
             &mut pass,
             replacement,
@@ -126,10 +226,6 @@ impl Pipeline {
         }
         let replaced = (outcome == HookOutcome::Replaced).then_some(&replacement[..]);
         *after += replaced.map_or(len, <[u8]>::len) as u64;
-        let tap = &self.context.tap;
-        if tap.is_open() {
-            super::trace(tap, &env, direction, packet.payload, replaced);
-        }
         replaced.map_or(Intercepted::Unchanged, |_| Intercepted::Replaced)
     }
 }

@@ -28,6 +28,7 @@ use self::{
     source::Sources,
 };
 use crate::{
+    chain::{Native, Passed},
     hook,
     telemetry::{
         peers::Peers,
@@ -107,6 +108,12 @@ pub struct Pipeline {
     pub counters: WorkerCounters,
     /// What it counted by peer; nothing, unless it is replaced.
     pub peers: Peers,
+    /// Chains that run without a script.
+    native: Native,
+    /// What the chain of `codec_in` made of a message.
+    unwrapped: Vec<u8>,
+    /// What the chain of `codec_out` made of one.
+    wrapped: Vec<u8>,
     /// The incoming hook's result.
     decoded: Vec<u8>,
     /// The outgoing hook's result.
@@ -120,10 +127,13 @@ impl Pipeline {
     pub fn new(context: std::sync::Arc<PipelineContext>, worker: u32) -> Self {
         let runtime = Runtime::new(context.config.program.clone(), worker);
         Self {
-            context,
             runtime,
             counters: WorkerCounters::default(),
             peers: Peers::default(),
+            native: Native::new(&context.config.program),
+            context,
+            unwrapped: Vec::new(),
+            wrapped: Vec::new(),
             decoded: Vec::new(),
             encoded: Vec::new(),
             sources: Sources::default(),
@@ -139,6 +149,8 @@ impl Pipeline {
     /// Names and bytes of what is held between messages.
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         let mut memory = self.runtime.memory();
+        memory.push(("codec_in's result", self.unwrapped.capacity()));
+        memory.push(("codec_out's result", self.wrapped.capacity()));
         memory.push(("incoming hook's result", self.decoded.capacity()));
         memory.push(("outgoing hook's result", self.encoded.capacity()));
         memory
@@ -152,6 +164,7 @@ impl Pipeline {
         }
         self.context = std::sync::Arc::clone(context);
         self.runtime = Runtime::new(context.config.program.clone(), self.runtime.worker);
+        self.native = Native::new(&context.config.program);
     }
 
     /// Takes one message through, and counts exactly one verdict.
@@ -168,12 +181,33 @@ impl Pipeline {
         }
         self.runtime.begin_message();
         self.runtime.sender = Some(inbound.source);
+        let mut message = inbound.payload;
+        let is_short = message.len() < knobs.min_msg_len() as usize;
+        if !is_short {
+            match self.native.decode(
+                inbound.source,
+                inbound.local,
+                message,
+                &mut self.unwrapped,
+                &mut self.counters,
+            ) {
+                Passed::Unchanged => {}
+                Passed::Changed => message = &self.unwrapped,
+                Passed::Failed(reason) => self.runtime.codec_error = Some(reason.name()),
+                Passed::Dropped => {
+                    self.counters.drop_codec += 1;
+                    return;
+                }
+            }
+        }
         let mut pass = Pass {
             context: &self.context,
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress,
             inbound,
+            native: &mut self.native,
+            wrapped: &mut self.wrapped,
             encoded: &mut self.encoded,
             sources: &mut self.sources,
             sent: 0,
@@ -190,9 +224,8 @@ impl Pipeline {
             connection: inbound.connection,
         };
 
-        let mut message = inbound.payload;
         if corex.network_io_intercept {
-            if message.len() < knobs.min_msg_len() as usize {
+            if is_short {
                 pass.counters.hook_skipped += 1;
             } else {
                 pass.counters.hook_in += 1;
@@ -279,6 +312,7 @@ impl Pipeline {
             (Some(Failure::OwnSocket), _) => &mut counters.drop_send_self,
             (Some(Failure::Ttl), _) => &mut counters.drop_send_ttl,
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
+            (Some(Failure::Codec), _) => &mut counters.drop_codec,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
             (Some(Failure::HookFailed), _) => &mut counters.drop_hook_failed,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,

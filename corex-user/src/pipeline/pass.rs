@@ -22,7 +22,11 @@ use super::{
     outbox::{Address, Deferred, Lookup},
     source::Sources,
 };
-use crate::{hook, telemetry::peers::Peers};
+use crate::{
+    chain::{Native, Passed},
+    hook,
+    telemetry::peers::Peers,
+};
 
 /// Why the message wasn't sent; the last failure names the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub enum Failure {
     OwnSocket,
     Ttl,
     TooLong,
+    Codec,
     HookFailed,
     HookEmpty,
     HookTooLong,
@@ -50,6 +55,10 @@ pub struct Pass<'a, 'm> {
     pub peers: &'a mut Peers,
     pub egress: &'a mut dyn Egress,
     pub inbound: Inbound<'m>,
+    /// Chains that run without a script.
+    pub native: &'a mut Native,
+    /// What the chain of `codec_out` makes of a message.
+    pub wrapped: &'a mut Vec<u8>,
     pub encoded: &'a mut Vec<u8>,
     pub sources: &'a mut Sources,
     pub sent: u32,
@@ -187,6 +196,44 @@ impl Pass<'_, '_> {
         }
         self.counters.hook_out_after += payload.len() as u64;
         Ok(false)
+    }
+
+    /// What leaves, and whether that is something else: what the hook and then the chain of
+    /// `codec_out` make of a message.
+    fn transform<'b>(
+        &mut self,
+        hook: &mut dyn NetworkHook,
+        out: &Outgoing<'b>,
+        encoded: &'b mut Vec<u8>,
+        wrapped: &'b mut Vec<u8>,
+    ) -> Result<(&'b [u8], bool), (Failure, SendError)> {
+        let is_replaced = self.encode(hook, out.payload, &out.hop, encoded)?;
+        let payload = if is_replaced { encoded } else { out.payload };
+        if self.wrap(payload, &out.hop, wrapped)? {
+            return Ok((wrapped, true));
+        }
+        Ok((payload, is_replaced))
+    }
+
+    /// Runs the chain of `codec_out`. True: `wrapped` holds what is to be sent instead.
+    fn wrap(
+        &mut self,
+        payload: &[u8],
+        hop: &NextHop<'_>,
+        wrapped: &mut Vec<u8>,
+    ) -> Result<bool, (Failure, SendError)> {
+        if payload.len() < self.context.knobs.min_msg_len() as usize {
+            return Ok(false);
+        }
+        let Env { src, dst, .. } = env_of(hop);
+        match self
+            .native
+            .encode(dst, src, payload, wrapped, self.counters)
+        {
+            Passed::Unchanged | Passed::Failed(_) => Ok(false),
+            Passed::Changed => Ok(true),
+            Passed::Dropped => Err((Failure::Codec, SendError::Codec)),
+        }
     }
 
     /// Time to live of the datagram that a message leaves in. What SIP doesn't count the hops of
@@ -346,23 +393,23 @@ impl Host for Pass<'_, '_> {
         };
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
+        let mut wrapped = std::mem::take(self.wrapped);
         let result = if out.purpose == Purpose::Data {
-            Ok(false)
+            Ok((out.payload, false))
         } else {
-            self.encode(hook, out.payload, &out.hop, &mut encoded)
+            self.transform(hook, &out, &mut encoded, &mut wrapped)
         };
         if self.context.tap.is_open()
-            && let Ok(replaced) = &result
+            && let Ok((payload, is_changed)) = result
         {
             let env = env_of(&out.hop);
-            let after = replaced.then_some(&encoded[..]);
+            let after = is_changed.then_some(payload);
             let tap = &self.context.tap;
             super::trace(tap, &env, Direction::Outgoing, out.payload, after);
         }
-        let result = result
-            .map(|replaced| if replaced { &encoded } else { out.payload })
-            .and_then(|payload| self.leave(payload, &out, ttl));
+        let result = result.and_then(|(payload, _)| self.leave(payload, &out, ttl));
         *self.encoded = encoded;
+        *self.wrapped = wrapped;
         match result {
             Ok(()) => {
                 *match out.purpose {
@@ -378,6 +425,10 @@ impl Host for Pass<'_, '_> {
 
     fn consume(&mut self) {
         self.consumed += 1;
+    }
+
+    fn count(&mut self, counter: fn(&mut WorkerCounters) -> &mut u64) {
+        *counter(self.counters) += 1;
     }
 
     fn file_read(&self, path: &Path) -> Result<Arc<[u8]>, FileError> {

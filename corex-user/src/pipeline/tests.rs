@@ -1,5 +1,6 @@
 //! One message in, what leaves, and the one verdict that it gets.
 
+mod codec;
 mod inline;
 mod replies;
 
@@ -435,12 +436,7 @@ fn with_intercept_send_0_the_outgoing_hook_is_bypassed_as_in_kamailio() {
 
 #[test]
 fn what_comes_in_compressed_is_routed_plain() {
-    let mut compressed = Vec::new();
-    let gzip = crate::codec::CodecId::find(b"gzip").unwrap();
-    crate::codec::Codecs::new(&corex_script::settings::Codec::default())
-        .unwrap()
-        .encode(gzip, REQUEST, &mut compressed, 1000)
-        .unwrap();
+    let compressed = codec::encoded("gzip", REQUEST);
     let hook = "if (is_incoming()) codec_decode(\"gzip\", \"$mb\", \"$avp(msg)\"); \
         else $avp(msg) = $mb;";
     let mut egress = Recorder::default();

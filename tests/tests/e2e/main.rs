@@ -4,6 +4,7 @@
 mod addresses;
 mod calls;
 mod clients;
+mod codecs;
 mod configurations;
 mod control;
 mod examples;

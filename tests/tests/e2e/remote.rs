@@ -294,12 +294,10 @@ fn kamcmd_prometheus_bpftool_and_sipp_agree_at_rest() -> Result<()> {
             .corex
             .beside(&["bpftool", "-j", "map", "dump", "pinned", &path])?;
         let dump: serde_json::Value = serde_json::from_str(&text)?;
-        let first = &dump[0]["formatted"];
-        let number = |value: &serde_json::Value| value[field].as_u64().unwrap_or(0);
-        Ok(match first["values"].as_array() {
-            Some(cpus) => cpus.iter().map(|cpu| number(&cpu["value"])).sum(),
-            None => number(&first["value"]),
-        })
+        // An entry for each worker, or for each CPU.
+        let entries = dump.as_array().context("entries")?;
+        let number = |entry: &serde_json::Value| entry["formatted"]["value"][field].as_u64();
+        Ok(entries.iter().filter_map(number).sum())
     };
     let kamcmd = |group: &str, name: &str| -> Result<u64> {
         let text = stage.kamcmd(&["corex.counters", group])?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -30,6 +30,8 @@ struct Daemon {
 impl Daemon {
     fn start(path: &Path) -> Result<Daemon> {
         let socket = UnixDatagram::bind(path)?;
+        // As /dev/log is: programs of every user write there.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
         socket.set_read_timeout(Some(LIMIT))?;
         Ok(Daemon {
             socket,

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: speeds, as ratios of what one run measured.
 
+mod codecs;
 mod device;
 mod table;
 
@@ -40,6 +41,8 @@ Examples:
   cargo xtask bench --seconds 0.3 --repeat 3
                                        a quick look
   cargo xtask bench gzip               only devices with `gzip` in their name
+  cargo xtask bench codecs             what codec chains leave of a message, and what they cost;
+                                       no network, no root; instructions need valgrind
 
 Needs root and two CPUs.")]
 pub struct BenchArgs {
@@ -87,6 +90,9 @@ pub struct Bench {
 
 /// `cargo xtask bench`
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
+    if args.filter.as_deref() == Some("codecs") {
+        return codecs::run();
+    }
     privilege::require_root("the benchmark, which makes network namespaces,")?;
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     anyhow::ensure!(

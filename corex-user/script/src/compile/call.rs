@@ -166,14 +166,14 @@ impl Checker {
                     },
                     _ => Vec::new(),
                 };
-                let found = find(&text);
+                let found = find(&self.settings, &text);
                 if found.is_none() {
                     self.report(
                         Diagnostic::error(
                             arg.span,
                             format!("this is none of the values of `{}`", param.name),
                         )
-                        .label(format!("expected {words}")),
+                        .label(format!("expected {}", words(&self.settings))),
                     );
                 }
                 found.map(Arg::Choice)

@@ -23,7 +23,7 @@ use regex::bytes::Regex;
 
 use self::review::{Reviewed, Written};
 use self::route::Declared;
-use crate::function::{ConstantCall, Function, Module, Modules, Sources};
+use crate::function::{ConstantCall, Function, LoadError, Module, Modules, Sources};
 use crate::language_counters::Languages;
 
 use self::names::Names;
@@ -145,9 +145,10 @@ pub(crate) fn check(
         && !checker.report.has_errors()
     {
         checker.settle(settled);
-        if !checker.report.has_errors() {
-            checker.load_scripts(&mut program, folder, true);
-        }
+    }
+    checker.make_shared(&mut program);
+    if settled.is_some() && !checker.report.has_errors() {
+        checker.load_scripts(&mut program, folder, true);
     }
     let Checker {
         report, settings, ..
@@ -251,20 +252,42 @@ impl Checker {
             };
             match (loader.load)(&sources) {
                 Ok(language) => program.add_scripts(module.name, language),
-                Err(error) => {
-                    let mut diagnostic = *error.diagnostic;
-                    if let Some((parameter, at)) = error.parameter {
-                        let mut lines = self.written.iter().filter(|line| {
-                            line.module == module.name
-                                && line.parameter == parameter
-                                && line.is_taken
-                        });
-                        diagnostic.span = lines.nth(at).map_or(Span::NONE, |line| line.span);
-                    }
-                    self.report(diagnostic);
-                }
+                Err(error) => self.report_unloaded(module, error),
             }
         }
+    }
+
+    /// Has modules make what workers share, unless something is wrong already.
+    fn make_shared(&mut self, program: &mut Program) {
+        for module in self.modules.iter() {
+            let Some(share) = module.shares else {
+                continue;
+            };
+            if self.report.has_errors() {
+                return;
+            }
+            match share(&self.settings) {
+                Ok(shared) => program.shares.push(shared),
+                Err(error) => self.report_unloaded(module, error),
+            }
+        }
+    }
+
+    fn report_unloaded(&mut self, module: &Module, error: LoadError) {
+        let mut diagnostic = *error.diagnostic;
+        if let Some((parameter, at)) = error.parameter {
+            let mut lines = self.written.iter().filter(|line| {
+                line.module == module.name && line.parameter == parameter && line.is_taken
+            });
+            diagnostic.span =
+                lines
+                    .nth(at)
+                    .map_or(Span::NONE, |line| match (&line.text, error.part) {
+                        (Some(text), Some(part)) => text.kind.locate(part, line.span),
+                        _ => line.span,
+                    });
+        }
+        self.report(diagnostic);
     }
 
     fn program(&mut self, routes: Vec<Block>) -> Program {
@@ -296,6 +319,7 @@ impl Checker {
             loaded: self.loaded.iter().map(|module| module.name).collect(),
             named_routes: self.named_routes(),
             keeps: self.modules.iter().filter_map(|m| m.keeps).collect(),
+            shares: Vec::new(),
             scripts: Vec::new(),
             pool: std::mem::take(&mut self.pool.bytes),
             routes,

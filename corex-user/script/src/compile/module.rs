@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::review::Written;
-use crate::function::{CORE, Modules, Parameter, ParameterKind};
+use crate::function::{CORE, Modules, Parameter, ParameterKind, PartMistake};
 use crate::nearest::nearest;
 use crate::run::pv::Form;
 use crate::syntax::ast::{ModParam, Node, ParamValue, Str};
@@ -124,27 +124,46 @@ impl Checker {
                     );
                 }
                 set(&mut self.settings, *number);
-                self.note_written(module, name, value.span, true);
+                self.note_written(module, name, value, true);
             }
             (ParameterKind::Int { .. }, ParamValue::Str(_)) => self.report(
                 Diagnostic::error(value.span, format!("{name} takes a number"))
                     .label("expected a number, without quotation marks"),
             ),
-            (ParameterKind::Text { .. } | ParameterKind::MessageAvp, ParamValue::Int(_)) => self
-                .report(
-                    Diagnostic::error(value.span, format!("{name} takes a string"))
-                        .label("expected a string in quotation marks"),
-                ),
+            (
+                ParameterKind::Text { .. }
+                | ParameterKind::Notation { .. }
+                | ParameterKind::MessageAvp,
+                ParamValue::Int(_),
+            ) => self.report(
+                Diagnostic::error(value.span, format!("{name} takes a string"))
+                    .label("expected a string in quotation marks"),
+            ),
             (ParameterKind::Text { set, help }, ParamValue::Str(text)) => {
                 let result = match text.as_str() {
                     Some(text) => set(&mut self.settings, text),
                     None => Err("it is not valid UTF-8".to_owned()),
                 };
-                self.note_written(module, name, value.span, result.is_ok());
+                self.note_written(module, name, value, result.is_ok());
                 if let Err(reason) = result {
                     self.report(
                         Diagnostic::error(value.span, format!("{name}: {reason}")).help(help),
                     );
+                }
+            }
+            (ParameterKind::Notation { set }, ParamValue::Str(text)) => {
+                let result = match text.as_str() {
+                    Some(text) => set(&mut self.settings, text),
+                    None => Err(PartMistake {
+                        part: 0..text.value.len(),
+                        what: "it is not valid UTF-8".to_owned(),
+                        help: "write it in UTF-8".to_owned(),
+                    }),
+                };
+                self.note_written(module, name, value, result.is_ok());
+                if let Err(PartMistake { part, what, help }) = result {
+                    let span = text.locate(part, value.span);
+                    self.report(Diagnostic::error(span, format!("{name}: {what}")).help(help));
                 }
             }
             (ParameterKind::Name { set }, ParamValue::Int(number)) => {
@@ -167,13 +186,17 @@ impl Checker {
         &mut self,
         module: &'static str,
         parameter: &'static str,
-        span: Span,
+        value: &Node<ParamValue>,
         is_taken: bool,
     ) {
         self.written.push(Written {
             module,
             parameter,
-            span,
+            span: value.span,
+            text: match &value.kind {
+                ParamValue::Str(text) => Some(Node::new(text.clone(), value.span)),
+                ParamValue::Int(_) => None,
+            },
             is_taken,
         });
     }

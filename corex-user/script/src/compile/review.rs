@@ -3,6 +3,7 @@
 use super::Checker;
 use crate::function::{ConstantCall, Review, Routes};
 use crate::settings::Settings;
+use crate::syntax::ast::Str;
 use crate::syntax::diag::Diagnostic;
 use crate::syntax::span::Span;
 
@@ -11,6 +12,8 @@ pub(super) struct Written {
     pub module: &'static str,
     pub parameter: &'static str,
     pub span: Span,
+    /// Its value, where that is a string.
+    pub text: Option<Str>,
     /// Whether its value was taken.
     pub is_taken: bool,
 }
@@ -42,6 +45,13 @@ impl Review for Reviewed<'_> {
 
     fn taken(&self, parameters: &[&str]) -> Option<Span> {
         self.last(parameters, |written| written.is_taken)
+    }
+
+    fn all_taken(&self, parameter: &str) -> Vec<Span> {
+        let lines = self.checker.written.iter().filter(|line| {
+            line.module == self.module && line.parameter == parameter && line.is_taken
+        });
+        lines.map(|line| line.span).collect()
     }
 
     fn has_message_avp(&self) -> bool {

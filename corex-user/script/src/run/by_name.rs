@@ -317,9 +317,10 @@ impl Exec<'_> {
                 };
             }
             (NamedArg::Str(text), ParamKind::Choice { find, words }) => {
-                return find(text)
+                let settings = self.program.settings();
+                return find(settings, text)
                     .map(Arg::Choice)
-                    .ok_or_else(|| ByNameError::Wrong(format!("expected {words}")));
+                    .ok_or_else(|| ByNameError::Wrong(format!("expected {}", words(settings))));
             }
             (NamedArg::Str(text), _) if formatted && text.contains(&b'$') => {
                 self.format_by_name(text)?

@@ -1,9 +1,11 @@
 //! What a function takes, where it can be called, and what runs it.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use super::exec::{Exec, Halt};
 use super::node::Arg;
+use super::program::Program;
 use crate::settings::Settings;
 
 /// The name of what needs no `loadmodule`.
@@ -44,12 +46,12 @@ pub enum ParamKind {
     Checked(fn(&[u8]) -> Result<(), String>),
     /// A pseudo-variable that can be written, also in quotation marks.
     Target,
-    /// A constant out of a set of words.
+    /// A constant out of a set of words, which the configuration may add to.
     Choice {
         /// What the word stands for.
-        find: fn(&[u8]) -> Option<i64>,
+        find: fn(&Settings, &[u8]) -> Option<i64>,
         /// The words, as reports list them.
-        words: &'static str,
+        words: fn(&Settings) -> String,
     },
 }
 
@@ -94,4 +96,7 @@ impl Routes {
 }
 
 /// Makes what a module's functions keep in a worker.
-pub type Keep = fn(&Settings) -> Box<dyn Any + Send>;
+pub type Keep = fn(&Program) -> Box<dyn Any + Send>;
+
+/// What all workers share of a module's: see [`Program::shared`].
+pub type Shared = Arc<dyn Any + Send + Sync>;

@@ -11,7 +11,7 @@ use regex::bytes::Regex;
 
 use super::by_name::MakeCompiler;
 use super::node::{AvpId, Block, Line, RouteId};
-use super::param::{CORE, Keep};
+use super::param::{CORE, Keep, Shared};
 use crate::SocketId;
 use crate::language::{Language, ReloadError};
 use crate::language_counters::Languages;
@@ -72,6 +72,8 @@ pub struct Program {
     pub named_routes: HashMap<String, RouteId>,
     /// Makes what modules keep in each worker.
     pub keeps: Vec<Keep>,
+    /// What modules made once for all workers; see [`Self::shared`].
+    pub shares: Vec<Shared>,
     /// Makes the compiler of what scripts in other languages ask for by name.
     pub make_compiler: MakeCompiler,
     /// Scripts in other languages, with the module that brings each.
@@ -133,6 +135,12 @@ impl Program {
         })
     }
 
+    /// What a module made of this type, once for all workers; `None` where none did.
+    pub fn shared<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let mut shares = self.shares.iter();
+        shares.find_map(|shared| Arc::clone(shared).downcast().ok())
+    }
+
     /// What the configuration sets, but for aliases.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -150,7 +158,7 @@ impl Program {
 
     /// What the modules keep in a worker, made anew.
     pub fn kept(&self) -> Vec<Box<dyn Any + Send>> {
-        self.keeps.iter().map(|make| make(&self.settings)).collect()
+        self.keeps.iter().map(|make| make(self)).collect()
     }
 
     /// Takes a language's scripts in, and has it count with the program's counters.

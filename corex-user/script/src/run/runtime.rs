@@ -99,6 +99,8 @@ pub struct Runtime {
     pub scratch: Edits,
     /// An empty one from the last run, whose memory the next run uses again.
     spare: Changes,
+    /// Why the last transformation of this message failed: `$codec_error`.
+    pub codec_error: Option<&'static str>,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
     pub depth: u32,
     /// Who sent the message in hand, or for one of the protected server's who gets it; `None`: that
@@ -129,6 +131,7 @@ impl Runtime {
             composed: Vec::new(),
             scratch: Edits::default(),
             spare: Changes::default(),
+            codec_error: None,
             depth: 0,
             sender: None,
             language_failed: false,
@@ -162,6 +165,7 @@ impl Runtime {
     pub fn begin_message(&mut self) {
         self.store.begin_message();
         self.by_name.begin_message(&mut self.store);
+        self.codec_error = None;
         self.depth = 0;
         self.sender = None;
     }

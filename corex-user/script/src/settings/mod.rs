@@ -2,6 +2,7 @@
 //!
 //! One file for each room that is set up by it; those rooms read their settings here.
 
+mod codec;
 pub mod control;
 mod datagram;
 mod dns;
@@ -11,7 +12,6 @@ mod own;
 mod stream;
 mod tables;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use corex_sip::Transport;
 use corex_sip::alias;
 
+pub use codec::{Codec, CodecRule, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
 pub use dns::DnsSettings;
@@ -145,6 +146,17 @@ pub struct Corex {
     pub reattach: bool,
     /// Inline mode.
     pub inline: Inline,
+    /// `codec_in`: which chain decodes what is received. The first that fits counts.
+    pub codec_in: Vec<CodecRule>,
+    /// `codec_out`: which chain encodes what is about to be sent. The first that fits counts.
+    pub codec_out: Vec<CodecRule>,
+}
+
+impl Corex {
+    /// Whether messages may be changed: by the hook, or by a chain.
+    pub fn intercepts(&self) -> bool {
+        self.network_io_intercept || !self.codec_in.is_empty() || !self.codec_out.is_empty()
+    }
 }
 
 impl Default for Corex {
@@ -166,25 +178,8 @@ impl Default for Corex {
             interfaces: Vec::new(),
             reattach: true,
             inline: Inline::default(),
-        }
-    }
-}
-
-/// Parameters of the module `codec`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Codec {
-    /// The most bytes that a transformation may yield.
-    pub max_output: u32,
-    /// Parameters of single codecs, by name. What isn't set isn't here: its default is the
-    /// codec's.
-    pub of_codecs: BTreeMap<&'static str, i64>,
-}
-
-impl Default for Codec {
-    fn default() -> Codec {
-        Codec {
-            max_output: MAX_MESSAGE_LEN,
-            of_codecs: BTreeMap::new(),
+            codec_in: Vec::new(),
+            codec_out: Vec::new(),
         }
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Arc<dyn Language>, LoadError
                 .label("this script can't be loaded")
                 .into(),
             parameter: Some(("load", script)),
+            part: None,
         }),
     }
 }

@@ -76,6 +76,7 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Arc<dyn Language>, LoadError
     Err(LoadError {
         diagnostic: diagnostic.into(),
         parameter: None,
+        part: None,
     })
 }
 

@@ -4,6 +4,7 @@ mod branch;
 mod file;
 mod flag;
 mod review;
+mod rule;
 mod send;
 
 use std::net::{IpAddr, SocketAddr};
@@ -576,6 +577,8 @@ const PARAMETERS: &[Parameter] = &[
               fragments, as it would had the server sent so much. \"icmp\": it is dropped, and \
               the server's stack is told the MTU. Default: \"fragment\".",
     },
+    rule::CODEC_IN,
+    rule::CODEC_OUT,
 ];
 
 /// A protected socket: [udp:]address[:port].

@@ -10,6 +10,7 @@ use corex_script::syntax::span::Span;
 pub(super) fn review(review: &mut dyn Review) {
     hook(review);
     inline(review);
+    super::rule::review(review);
     loops::review(review, send::constant_destination);
 }
 

@@ -161,6 +161,11 @@ fn the_edge_compresses_towards_users() -> Result<()> {
 }
 
 #[test]
+fn the_edge_compresses_towards_users_without_a_script() -> Result<()> {
+    calls_are_hidden("edge-zstd.cfg")
+}
+
+#[test]
 fn the_edge_encrypts_towards_users() -> Result<()> {
     calls_are_hidden("edge-encrypt.cfg")
 }

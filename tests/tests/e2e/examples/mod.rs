@@ -117,7 +117,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 19] = [
+const RUN: [&str; 20] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -134,6 +134,7 @@ const RUN: [&str; 19] = [
     "14-network-msg-perl.cfg",
     "edge-encrypt.cfg",
     "edge-gzip.cfg",
+    "edge-zstd.cfg",
     "http-tunnel.cfg",
     "xor-base64.cfg",
     // Kept in order of the directory; the last one is the table of all.

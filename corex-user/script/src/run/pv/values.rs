@@ -24,6 +24,7 @@ pub(super) const DEFS: &[PvDef] = &[
     PvDef::plain("rc", |exec| Ok(Value::Int(exec.code)), "What the last function or route returned."),
     PvDef::plain("retcode", |exec| Ok(Value::Int(exec.code)), "The same as $rc."),
     PvDef::plain("?", |exec| Ok(Value::Int(exec.code)), "The same as $rc."),
+    PvDef::plain("codec_error", |exec| exec.rt.codec_error.map_or(Ok(Value::Null), |reason| exec.text(reason.as_bytes())), "Why the last codec_encode(), codec_decode() or chain of codec_in failed on this message: malformed, too_long, unknown_dictionary, unknown_key, unknown_version, not_authentic, replayed, stale or unusable; $null where it didn't."),
     PvDef::named("env", super::Names::Any, environment, "$env(NAME): a variable of the environment."),
     PvDef::named("HN", super::Names::Words(&["n", "f", "d"]), host_name, "$HN(n): this host's name; f: with its domain; d: the domain."),
     PvDef::named("version", super::Names::Words(&["num", "full"]), |exec, _, _| exec.text(env!("CARGO_PKG_VERSION").as_bytes()), "$version(num): corex's version."),
