@@ -317,20 +317,18 @@ fn no_byte_is_lost_or_comes_twice_whatever_becomes_of_successors() -> Result<()>
                 more(answered)?;
             }
             for name in ["second", "third"] {
-                let command = lab.mounts.command(corex_lab::corex::binary()?);
-                let killed = lab.options("", "sip:10.0.2.2")?;
-                let killed = killed.spawn(command, lab.work.path(), "killed")?;
-                let process = &killed.process;
-                process.wait_for_output("taking over from process", LIMIT)?;
-                // It may have been quicker.
-                if process.log().contains("ready:") {
-                    last.succeeded()?.check_balance()?;
-                    last = killed;
-                } else {
+                // The kernel checks the programs of the successor for a while: it is killed before
+                // it is ready.
+                if engine == "xdp" {
+                    let command = lab.mounts.command(corex_lab::corex::binary()?);
+                    let killed = lab.options("", "sip:10.0.2.2")?;
+                    let killed = killed.spawn(command, lab.work.path(), "killed")?;
+                    let process = &killed.process;
+                    process.wait_for_output("taking over from process", LIMIT)?;
                     killed.kill()?;
+                    more(answered)?;
+                    ensure!(last.process.status()?.is_none(), "{}", last.log());
                 }
-                more(answered)?;
-                ensure!(last.process.status()?.is_none(), "{}", last.log());
                 let next = lab.start(name)?;
                 check(&last.succeeded()?, &next.books()?, 8)?;
                 last = next;

@@ -29,7 +29,7 @@ async fn what_is_held_goes_on_where_it_stopped() {
     let mut later = TcpStream::connect(lab.address).await.unwrap();
     lab.until("accepted", 2).await;
     let text = request("hello");
-    peer.write_all(text[..20].as_bytes()).await.unwrap();
+    peer.write_all(&text.as_bytes()[..20]).await.unwrap();
     a_while().await;
     let mut newcomers = Vec::new();
     for asks in [false, true, true] {
@@ -39,8 +39,8 @@ async fn what_is_held_goes_on_where_it_stopped() {
             let all = 2 + newcomers.len();
             assert_eq!((copy.open.len(), descriptors.len()), (all, all));
         }
-        peer.write_all(text[20..].as_bytes()).await.unwrap();
-        peer.write_all(text[..20].as_bytes()).await.unwrap();
+        peer.write_all(&text.as_bytes()[20..]).await.unwrap();
+        peer.write_all(&text.as_bytes()[..20]).await.unwrap();
         let mut newcomer = TcpStream::connect(lab.address).await.unwrap();
         let message = request("new");
         newcomer.write_all(message.as_bytes()).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_successor_goes_on_in_the_middle_of_messages_both_ways() {
     }
     let half = request("second");
     peer.write_all(b"\r\n\r\n").await.unwrap();
-    peer.write_all(half[..30].as_bytes()).await.unwrap();
+    peer.write_all(&half.as_bytes()[..30]).await.unwrap();
     old.until("pings", 1).await;
     old.until("delivered", 1).await;
     a_while().await;
@@ -104,7 +104,7 @@ async fn a_successor_goes_on_in_the_middle_of_messages_both_ways() {
     assert_eq!(old.count("connections_handed_over"), 1);
     assert_eq!(new.count("connections_taken_over"), 1);
 
-    peer.write_all(half[30..].as_bytes()).await.unwrap();
+    peer.write_all(&half.as_bytes()[30..]).await.unwrap();
     let second = new.receive().await;
     assert_eq!(second.payload, half);
     assert_eq!(second.connection, first.connection);
