@@ -85,7 +85,8 @@ impl ObservedBooks {
             self.0
         );
         let queued = self.get("streams.queued");
-        let settled = self.get("streams.delivered") + self.sum("streams.dropped");
+        let handed_over = self.get("streams.handed_over");
+        let settled = self.get("streams.delivered") + handed_over + self.sum("streams.dropped");
         ensure!(
             queued == settled,
             "{queued} messages were handed over and {settled} settled: {:#}",

@@ -17,12 +17,13 @@ use tokio::{
 
 use super::{
     engine::Ending,
-    handover::{self, Estate, Farewell, Frozen, Step, TableSnapshot},
+    handover::{self, Estate, Farewell, Frozen, Halt, Step, TableSnapshot},
     options::Options,
     reload::Reloader,
     reloads::{self, What},
     remote::{ControlCommand, Remote},
     service::Watchdog,
+    stream_service::{StreamHold, StreamService},
     table_timer,
     workers::Workers,
 };
@@ -83,6 +84,10 @@ pub struct Control<'a> {
     pub fixtures: Estate,
     /// What scripts kept when a successor was told; `None`: too much to be told.
     pub told: Option<TableSnapshot>,
+    /// Connections, and what waits to be sent.
+    pub streams: &'a StreamService,
+    /// While all stands still for a successor.
+    pub held: Option<StreamHold>,
 }
 
 impl Control<'_> {
@@ -151,7 +156,7 @@ impl Control<'_> {
                     }
                 },
                 Some(step) = self.steps.recv() => {
-                    if self.take(step)? {
+                    if self.take(step).await? {
                         return Ok(Ending::HandedOver);
                     }
                 }
@@ -180,7 +185,7 @@ impl Control<'_> {
     ///
     /// # Errors
     /// When the workers can't go on.
-    fn take(&mut self, step: Step) -> anyhow::Result<bool> {
+    async fn take(&mut self, step: Step) -> anyhow::Result<bool> {
         match step {
             Step::Look(answer) => {
                 let estate = self.workers.park().and_then(|()| self.estate());
@@ -197,23 +202,17 @@ impl Control<'_> {
             }
             Step::Freeze(answer) => {
                 tracing::info!("making way for a successor, which is ready");
-                self.remote.engine().freeze(true);
-                let frozen = self.workers.park().map(|()| {
-                    let ledgers = |workers: &mut [Worker]| {
-                        workers.iter().filter_map(handover::ledger).collect()
-                    };
-                    let changes = |now: TableSnapshot| Some(now.since(self.told.as_ref()?));
-                    Frozen {
-                        workers: self.workers.parked(ledgers),
-                        tables: self.snapshot().and_then(changes).unwrap_or_default(),
-                    }
-                });
-                if answer.send(frozen).is_err() {
+                let halt = self.halt().await;
+                let has_stopped = halt.is_ok();
+                if answer.send(halt).is_err() || !has_stopped {
                     self.go_on()?;
                 }
             }
             Step::Resume => self.go_on()?,
             Step::Leave(answer) => {
+                if let Some(held) = self.held.take() {
+                    held.leave();
+                }
                 let in_rings = self.remote.engine().count_handed_over();
                 let _ = answer.send(Farewell { in_rings });
                 return Ok(true);
@@ -222,8 +221,34 @@ impl Control<'_> {
         Ok(false)
     }
 
+    /// Has everything stand still.
+    ///
+    /// # Errors
+    /// A worker doesn't park.
+    async fn halt(&mut self) -> io::Result<Halt> {
+        self.remote.engine().freeze(true);
+        // Before the workers, which handle what has come until then.
+        let held = self.held.insert(self.streams.hold());
+        self.workers.park()?;
+        let context = self.reloader.current();
+        let (streams, descriptors) = held.lend(&context.listeners).await;
+        let ledgers =
+            |workers: &mut [Worker]| workers.iter().filter_map(handover::ledger).collect();
+        let changes = |now: TableSnapshot| Some(now.since(self.told.as_ref()?));
+        let frozen = Frozen {
+            workers: self.workers.parked(ledgers),
+            tables: self.snapshot().and_then(changes).unwrap_or_default(),
+            streams,
+        };
+        Ok(Halt {
+            frozen,
+            descriptors,
+        })
+    }
+
     /// Nothing came of a successor.
-    fn go_on(&self) -> io::Result<()> {
+    fn go_on(&mut self) -> io::Result<()> {
+        self.held = None;
         self.remote.engine().freeze(false);
         self.workers.resume()
     }

@@ -24,7 +24,7 @@ mod threads;
 mod workers;
 
 use std::{
-    os::unix::process::CommandExt as _,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, atomic::AtomicBool},
@@ -39,7 +39,7 @@ use self::{
     control::Control,
     engine::{Ending, PacketEngine},
     front_ends::FrontEnds,
-    handover::{Estate, Heir, Offer},
+    handover::{Estate, Heir, Offer, StreamEstate},
     keeper::Keeper,
     loader::Loader,
     reload::Reloader,
@@ -140,13 +140,16 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     if let Some(offer) = &offer {
         offer.add_to(&mut fixtures).context("copy a socket")?;
     }
+    let mut inherited = None;
     match &mut heir {
         None => engine.open_queues(&listeners)?,
         Some(heir) => {
             let tables = &config.program.tables;
             match succeed(heir, &name, &mut engine, &listeners, &mut parts, tables) {
                 Err(error) if heir.is_gone() => return Err(start_anew(&error)),
-                outcome => outcome.context("take over; the corex that runs goes on")?,
+                outcome => {
+                    inherited = Some(outcome.context("take over; the corex that runs goes on")?);
+                }
             }
             front_ends.own_files();
             offer.iter_mut().for_each(Offer::own);
@@ -174,6 +177,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         state_folder.as_deref(),
         reply_keys,
     )?;
+    if let Some((estate, descriptors)) = inherited {
+        streams.take_over(estate, descriptors, &context.listeners, &context.own);
+    }
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
     if let Some(heir) = heir {
@@ -237,6 +243,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         steps,
         fixtures,
         told: None,
+        streams: &streams,
+        held: None,
     };
     if let Some(keeper) = &mut keeper {
         keeper.keep(&remote);
@@ -252,6 +260,10 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     workers.stop();
     remote.engine().take_down();
     let connections = runtime.block_on(streams.stop());
+    if ending == Ending::HandedOver {
+        let counters = &streams.counters;
+        counters.add_many(|c| &c.closed_takeover, connections);
+    }
     workers.give_up_inboxes();
     let books = remote.books();
     let pins = remote.engine().take_pins();
@@ -265,7 +277,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         if connections > 0 {
             tracing::warn!(
                 connections,
-                "TCP and TLS connections can't be handed over: closed"
+                "connections closed that can't be handed over: TLS, or too much that waits"
             );
         }
         tracing::info!("handed over: {}", books.summary());
@@ -341,6 +353,7 @@ fn offer(name: &str, is_inline: bool, heir: Option<&mut Heir>) -> Option<Offer> 
 }
 
 /// Takes the predecessor's place: it stops, and this one's programs and workers have what it had.
+/// Returns its connections, with their descriptors.
 fn succeed(
     heir: &mut Heir,
     name: &str,
@@ -348,9 +361,9 @@ fn succeed(
     listeners: &[Listener],
     parts: &mut Parts,
     tables: &Tables,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(StreamEstate, Vec<OwnedFd>)> {
     let mut lost = handover::write_tables(tables, &heir.tables());
-    let frozen = heir.freeze().context("have it stop")?;
+    let (frozen, descriptors) = heir.freeze().context("have it stop")?;
     for (worker, side) in parts.sides() {
         handover::restore(worker, side, &frozen)?;
     }
@@ -373,7 +386,7 @@ fn succeed(
             Err(error) => tracing::warn!("maps are not pinned: {error}"),
         }
     }
-    Ok(())
+    Ok((frozen.streams, descriptors))
 }
 
 /// Begins again as another program in this process: nobody runs any more. Returns only if that can't

@@ -4,28 +4,38 @@
 use std::{
     io::Write as _,
     net::TcpListener,
-    os::{fd::AsFd as _, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
-use super::handover::{Estate, Heir, Item};
+use super::handover::{Estate, Heir, Item, StreamEstate};
 use crate::{
     io::{
         listen,
-        outbox::AsyncOutbox,
+        outbox::{AsyncOutbox, OutboxHold},
         resolve::{Families, NameResolver},
         socket::KernelSocket,
-        stream::{Inbox, StreamMessage, Streams},
+        stream::{Hold, Inbox, StreamMessage, Streams},
     },
     pipeline::Listener,
     telemetry::stream_counters::StreamCounters,
 };
-use corex_script::{SocketId, settings::Settings};
+use corex_script::{
+    SocketId,
+    settings::{OwnSockets, Settings},
+};
 use corex_sip::Transport;
 
 /// Messages from streams that may wait for a worker.
@@ -34,6 +44,8 @@ const INBOX: usize = 1024;
 const BACKLOG: i32 = 1024;
 /// How long what waits to be written has when corex stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Between two looks whether all has been.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The open TCP listeners.
 pub struct TcpListeners(Vec<(SocketId, TcpListener)>);
@@ -191,8 +203,108 @@ impl StreamService {
         })
     }
 
+    /// Lets nothing more through to the workers, and nothing that waits for a name out.
+    pub fn hold(&self) -> StreamHold {
+        StreamHold {
+            streams: self.streams.hold(),
+            outbox: self.outbox.hold(),
+        }
+    }
+
+    /// Goes on with what a predecessor had. `own`: where what is sent comes back to us.
+    pub fn take_over(
+        &self,
+        estate: StreamEstate,
+        descriptors: Vec<OwnedFd>,
+        listeners: &[Listener],
+        own: &Arc<OwnSockets>,
+    ) {
+        let StreamEstate {
+            sockets,
+            mut streams,
+            mut waiting,
+        } = estate;
+        let names: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+        let number = |had: u16| {
+            let name = sockets.get(usize::from(had))?;
+            let at = names.iter().position(|known| known == name)?;
+            u16::try_from(at).ok()
+        };
+        let before = streams.open.len();
+        let open = streams.open.into_iter().zip(descriptors);
+        let (open, descriptors): (Vec<_>, Vec<_>) = open
+            .filter_map(|(mut connection, descriptor)| {
+                connection.socket = number(connection.socket)?;
+                Some((connection, descriptor))
+            })
+            .unzip();
+        let unserved = before - open.len();
+        self.counters.add_many(|c| &c.closed_takeover, unserved);
+        streams.open = open;
+        // What is on its way out leaves by any.
+        for socket in streams.unopened.iter_mut().map(|copy| &mut copy.socket) {
+            *socket = number(*socket).unwrap_or_default();
+        }
+        for socket in waiting.iter_mut().map(|copy| &mut copy.socket) {
+            *socket = number(*socket).unwrap_or_default();
+        }
+        let no_room = self.streams.take_over(streams, descriptors);
+        self.outbox.take_over(waiting, own);
+        if before > 0 {
+            tracing::info!("{} TCP connections go on", before - unserved - no_room);
+        }
+        if unserved + no_room > 0 {
+            tracing::warn!(
+                no_room,
+                unserved,
+                "TCP connections of the predecessor are closed: there are too many for this one, or \
+                 nothing listens any more where they came in"
+            );
+        }
+    }
+
     /// Writes what waits, for a bounded time. Returns how many connections it ends.
     pub async fn stop(&self) -> usize {
-        self.streams.stop(DRAIN).await
+        let deadline = Instant::now() + DRAIN;
+        let connections = self.streams.stop(DRAIN).await;
+        // Names, and SCTP.
+        while self.counters.imbalance() > 0 && Instant::now() < deadline {
+            sleep(LOOK).await;
+        }
+        let left = usize::try_from(self.counters.imbalance()).unwrap_or_default();
+        if left > 0 {
+            self.counters.add_many(|c| &c.drop_stopping, left);
+            tracing::warn!(
+                left,
+                "messages still waited for a name or for SCTP: dropped"
+            );
+        }
+        connections
+    }
+}
+
+/// Streams and the outbox, held for a successor. Dropped, it lets them go on.
+pub struct StreamHold {
+    streams: Hold,
+    outbox: OutboxHold,
+}
+
+impl StreamHold {
+    /// All that can be handed over, with descriptors; the workers are parked. `listeners` are by
+    /// number.
+    pub async fn lend(&mut self, listeners: &[Listener]) -> (StreamEstate, Vec<Arc<OwnedFd>>) {
+        let (streams, descriptors) = self.streams.lend().await;
+        let estate = StreamEstate {
+            sockets: listeners.iter().map(ToString::to_string).collect(),
+            streams,
+            waiting: self.outbox.lend(),
+        };
+        (estate, descriptors)
+    }
+
+    /// A successor has it.
+    pub fn leave(self) {
+        self.streams.leave();
+        self.outbox.leave();
     }
 }

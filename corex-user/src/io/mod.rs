@@ -3,6 +3,7 @@
 //! stop a worker: streams ([`stream`], [`sctp`]) and name resolution ([`resolve`]), to which the
 //! [`outbox`] hands messages.
 
+pub mod byte_text;
 mod departures;
 pub mod egress;
 pub mod gate;

@@ -2,14 +2,24 @@
 //! a name that is looked up first. Nothing here blocks; how many may wait is bounded, and what
 //! becomes of each is counted in [`StreamCounters`].
 
+mod hold;
+
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 
+pub use self::hold::{OutboxHold, WaitingCopy};
 use super::{
     resolve::{Cached, NameResolver, Query, ResolveError},
     sctp,
@@ -56,6 +66,11 @@ struct OutboxInner {
     sockets: Vec<KernelSocket>,
     counters: Arc<StreamCounters>,
     places: Arc<Semaphore>,
+    /// Messages whose names are looked up, by a number of their own.
+    waiting: Mutex<HashMap<u64, Deferred>>,
+    next: AtomicU64,
+    /// Whether a successor may take over: nothing that waits is sent.
+    held: watch::Sender<bool>,
     limiter: SharedLimiter,
 }
 
@@ -76,6 +91,9 @@ impl AsyncOutbox {
                 sockets,
                 counters,
                 places: Arc::new(Semaphore::new(WAITING)),
+                waiting: Mutex::default(),
+                next: AtomicU64::new(0),
+                held: watch::Sender::new(false),
                 limiter: SharedLimiter::default(),
             }),
         }
@@ -108,20 +126,45 @@ impl AsyncOutbox {
         });
     }
 
-    /// Looks the name up and sends.
-    async fn deliver(self, message: Deferred, resolver: NameResolver) {
-        let Address::Name { host, port, secure } = &message.to else {
-            return;
-        };
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Deferred>> {
+        let waiting = &self.inner.waiting;
+        waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks the name of a message up and sends it, if it still waits here then.
+    async fn deliver(self, number: u64, query: Waiter, resolver: NameResolver) {
+        let Waiter {
+            host,
+            port,
+            secure,
+            transport,
+            sender,
+        } = query;
         let query = Query {
             host: host.as_bytes(),
-            port: *port,
-            transport: Some(message.transport),
-            secure: *secure,
+            port,
+            transport: Some(transport),
+            secure,
         };
-        let result = match resolver.resolve(&query, Some(message.sender)).await {
-            Ok(destination) => self.send_to(&message, destination.address, Some(host.clone())),
-            Err(error) => Err(error.into()),
+        let found = resolver.resolve(&query, Some(sender)).await;
+        let mut held = self.inner.held.subscribe();
+        let result = loop {
+            // An error would mean that nobody is left to say so.
+            if held.wait_for(|held| !held).await.is_err() {
+                return;
+            }
+            // Whoever holds the outbox waits for this borrow.
+            let held = held.borrow();
+            if *held {
+                continue;
+            }
+            let Some(message) = self.waiting().remove(&number) else {
+                return;
+            };
+            break match &found {
+                Ok(found) => self.send_to(&message, found.address, Some(host.clone())),
+                Err(error) => Err((*error).into()),
+            };
         };
         let Err(error) = result else { return };
         self.inner.counters.add(match error {
@@ -132,7 +175,7 @@ impl AsyncOutbox {
             DeferredError::OwnSocket => |c| &c.drop_send_self,
         });
         if let Some(held_back) = self.inner.limiter.allow() {
-            tracing::warn!(held_back, "to {host} by {}: {error}", message.transport);
+            tracing::warn!(held_back, "to {host} by {transport}: {error}");
         }
     }
 
@@ -162,6 +205,15 @@ impl AsyncOutbox {
         inner.counters.add(|c| &c.delivered);
         Ok(())
     }
+}
+
+/// What a message's name is looked up by.
+struct Waiter {
+    host: String,
+    port: Option<u16>,
+    secure: bool,
+    transport: Transport,
+    sender: IpAddr,
 }
 
 fn delivery(message: &Deferred, to: SocketAddr, server_name: Option<String>) -> Delivery {
@@ -219,16 +271,25 @@ impl Outbox for AsyncOutbox {
         }
         match &message.to {
             Address::Known(to, name) => inner.streams.send(delivery(&message, *to, name.clone())),
-            Address::Name { .. } => {
+            Address::Name { host, port, secure } => {
                 let resolver = inner.resolver.clone().ok_or(SendError::Unresolved)?;
                 let place = Arc::clone(&inner.places)
                     .try_acquire_owned()
                     .map_err(|_| SendError::QueueFull)?;
                 inner.counters.add(|c| &c.queued);
+                let waiter = Waiter {
+                    host: host.clone(),
+                    port: *port,
+                    secure: *secure,
+                    transport: message.transport,
+                    sender: message.sender,
+                };
+                let number = inner.next.fetch_add(1, Ordering::Relaxed);
+                self.waiting().insert(number, message);
                 let outbox = self.clone();
                 inner.handle.spawn(async move {
                     let _place = place;
-                    outbox.deliver(message, resolver).await;
+                    outbox.deliver(number, waiter, resolver).await;
                 });
                 Ok(())
             }
@@ -337,6 +398,53 @@ mod tests {
         }
         peer.set_nonblocking(true).unwrap();
         assert!(peer.recv(&mut [0; 16]).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_held_goes_on_here_or_in_a_successor_and_once() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let port = peer.local_addr().unwrap().port();
+        let (old, counted) = outbox();
+        let (new, counted_anew) = outbox();
+        let submit = |payload: &'static str| {
+            let payload = Bytes::from_static(payload.as_bytes());
+            old.submit(Deferred {
+                payload,
+                ..message("peer", port, Transport::Udp)
+            })
+            .unwrap();
+        };
+        let received = || {
+            let mut buffer = [0; 16];
+            let len = peer.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..len].to_vec()).unwrap()
+        };
+        let mut hold = old.hold();
+        submit("here");
+        assert_eq!(hold.lend().len(), 1);
+        // Its name is found meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(counted.imbalance(), 1);
+        drop(hold);
+        assert_eq!(at_rest(&counted).await, [("queued", 1), ("delivered", 1)]);
+        assert_eq!(received(), "here");
+
+        let mut hold = old.hold();
+        submit("there");
+        let copies = serde_json::to_vec(&hold.lend()).unwrap();
+        hold.leave();
+        let handed = [("queued", 2), ("delivered", 1), ("handed_over", 1)];
+        assert_eq!(at_rest(&counted).await, handed);
+        let copies: Vec<WaitingCopy> = serde_json::from_slice(&copies).unwrap();
+        new.take_over(copies, &Arc::default());
+        let sent = [("queued", 1), ("delivered", 1)];
+        assert_eq!(at_rest(&counted_anew).await, sent);
+        assert_eq!(received(), "there");
+        peer.set_nonblocking(true).unwrap();
+        assert!(peer.recv(&mut [0; 16]).is_err());
+        assert_eq!(at_rest(&counted).await, handed);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 macro_rules! stream_counters {
     ($($(#[$doc:meta])* $field:ident,)*) => {
         /// Counters of connections, names, and messages that were handed over. At rest
-        /// `queued = delivered + drop_*`.
+        /// `queued = delivered + handed_over + drop_*`.
         #[derive(Debug, Default)]
         pub struct StreamCounters {
             $($(#[$doc])* pub $field: AtomicU64,)*
@@ -39,6 +39,13 @@ stream_counters! {
     closed_framing,
     /// Connections closed by the peer, or by an error.
     closed_peer,
+    /// Connections closed: corex was replaced, and they couldn't go on with its successor (TLS), or
+    /// not with this one, for want of room or of their listener.
+    closed_takeover,
+    /// Connections that a successor goes on with.
+    connections_handed_over,
+    /// Connections that were a predecessor's.
+    connections_taken_over,
     /// Messages received.
     messages_in,
     /// Keep-alives answered.
@@ -57,6 +64,8 @@ stream_counters! {
     queued,
     /// Messages written to a connection, or sent to the address that their name had.
     delivered,
+    /// Messages that a successor writes or sends.
+    handed_over,
     /// Their name had no address.
     drop_unresolved,
     /// Their name led to where corex itself listens.
@@ -73,12 +82,19 @@ stream_counters! {
     drop_queue_full,
     /// The kernel refused the datagram.
     drop_send_error,
+    /// Corex stopped before they could be sent.
+    drop_stopping,
 }
 
 impl StreamCounters {
     /// Adds one to a counter.
     pub fn add(&self, which: fn(&Self) -> &AtomicU64) {
-        which(self).fetch_add(1, Ordering::Relaxed);
+        self.add_many(which, 1);
+    }
+
+    /// Adds so many to a counter.
+    pub fn add_many(&self, which: fn(&Self) -> &AtomicU64, count: usize) {
+        which(self).fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Messages that were handed over and whose fate isn't known yet: 0 at rest.
@@ -87,7 +103,7 @@ impl StreamCounters {
         for (name, value) in self.snapshot() {
             if name == "queued" {
                 left = left.wrapping_add(value);
-            } else if name == "delivered" || name.starts_with("drop_") {
+            } else if matches!(name, "delivered" | "handed_over") || name.starts_with("drop_") {
                 left = left.wrapping_sub(value);
             }
         }

@@ -32,6 +32,7 @@ mod stacking;
 mod stateless;
 mod syslog;
 mod takeover;
+mod takeover_tcp;
 mod top;
 mod transformations;
 mod trust;

@@ -273,7 +273,7 @@ fn a_predecessor_that_is_killed_meanwhile_is_replaced_all_the_same() -> Result<(
 }
 
 /// Says a word of the hand-over.
-fn say(socket: &mut UnixStream, word: &str) -> Result<()> {
+pub fn say(socket: &mut UnixStream, word: &str) -> Result<()> {
     let mut bytes = (word.len() as u32).to_be_bytes().to_vec();
     bytes.extend([0; 4]);
     bytes.extend(word.as_bytes());
@@ -281,7 +281,7 @@ fn say(socket: &mut UnixStream, word: &str) -> Result<()> {
 }
 
 /// Hears a word; the descriptors that come with it are thrown away.
-fn hear(socket: &mut UnixStream) -> Result<String> {
+pub fn hear(socket: &mut UnixStream) -> Result<String> {
     let mut head = [0; 8];
     socket.read_exact(&mut head)?;
     let number =
@@ -294,7 +294,7 @@ fn hear(socket: &mut UnixStream) -> Result<String> {
     Ok(String::from_utf8(text)?)
 }
 
-const HELLO: &str = r#"{"Hello":{"version":1,"corex":"a test"}}"#;
+pub const HELLO: &str = r#"{"Hello":{"version":2,"corex":"a test"}}"#;
 
 #[test]
 fn a_successor_that_is_gone_once_all_has_stopped_lets_the_old_one_go_on() -> Result<()> {

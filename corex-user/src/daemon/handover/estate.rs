@@ -5,10 +5,13 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use super::tables::TableCopy;
-use crate::daemon::reply_keys;
+use crate::{
+    daemon::reply_keys,
+    io::{outbox::WaitingCopy, stream::StreamsCopy},
+};
 
 /// Goes up with every change that an older or newer corex would take for something else.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +145,7 @@ pub enum Tell {
         /// Why.
         why: String,
     },
-    /// Its workers have stopped.
+    /// Its workers have stopped. The descriptors of its connections follow.
     Frozen(Frozen),
     /// It does nothing more.
     Go,
@@ -157,6 +160,19 @@ pub struct Frozen {
     pub workers: Vec<WorkerLedger>,
     /// What scripts have changed since [`Estate::tables`].
     pub tables: Vec<TableCopy>,
+    /// TCP connections, and what waits to be sent.
+    pub streams: StreamEstate,
+}
+
+/// What goes by streams, or to names.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct StreamEstate {
+    /// The listen sockets, in the order of their numbers.
+    pub sockets: Vec<String>,
+    /// Connections; their descriptors come with the message.
+    pub streams: StreamsCopy,
+    /// Messages that wait for names.
+    pub waiting: Vec<WaitingCopy>,
 }
 
 /// Who has which frame of a worker's packet memory: these are free, and the rest is in the rings or

@@ -287,15 +287,20 @@ impl Heir {
         Ok(())
     }
 
-    /// Has the predecessor's workers stop.
+    /// Has the predecessor's workers stop. Returns how things stand, with the descriptors of TCP
+    /// connections.
     ///
     /// # Errors
-    /// It doesn't say that they have.
-    pub fn freeze(&mut self) -> io::Result<Frozen> {
+    /// It doesn't say that they have; there are fewer descriptors left than it has connections.
+    pub fn freeze(&mut self) -> io::Result<(Frozen, Vec<OwnedFd>)> {
         self.say(&Ask::Freeze)?;
-        match self.hear()? {
-            Tell::Frozen(frozen) => Ok(frozen),
-            other => Err(io::Error::other(format!("it says {other:?}"))),
+        match self.connection.receive()? {
+            (Tell::Frozen(frozen), descriptors)
+                if frozen.streams.streams.open.len() == descriptors.len() =>
+            {
+                Ok((frozen, descriptors))
+            }
+            (other, _) => Err(io::Error::other(format!("it says {other:?}"))),
         }
     }
 

@@ -16,7 +16,8 @@
 //!                              ◄──         Farewell: what is left in the rings
 //! ```
 //!
-//! Where the connection ends before Go, the predecessor's workers go on, whatever the reason.
+//! Where the connection ends before Go, the predecessor's workers and connections go on, whatever the
+//! reason.
 
 mod estate;
 mod heir;
@@ -26,8 +27,8 @@ mod place;
 mod tables;
 mod wire;
 
-pub use estate::{Estate, Farewell, Frozen, Item};
+pub use estate::{Estate, Farewell, Frozen, Item, StreamEstate};
 pub use heir::Heir;
 pub use inventory::{add_worker, ledger, restore};
-pub use offer::{Offer, Step};
+pub use offer::{Halt, Offer, Step};
 pub use tables::{TableSnapshot, write as write_tables};

@@ -7,6 +7,7 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -28,12 +29,20 @@ const PREPARATION: Duration = Duration::from_secs(120);
 /// Between two tries to accept when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How things stand once all has stopped.
+pub struct Halt {
+    /// What the successor is told.
+    pub frozen: Frozen,
+    /// Of the connections among it, in their order.
+    pub descriptors: Vec<Arc<OwnedFd>>,
+}
+
 /// What the successor needs of the control thread.
 pub enum Step {
     /// Name all that can be handed over, with copies of the descriptors.
     Look(oneshot::Sender<io::Result<Estate>>),
-    /// Have the workers park.
-    Freeze(oneshot::Sender<io::Result<Frozen>>),
+    /// Have the workers park and the connections stand still.
+    Freeze(oneshot::Sender<io::Result<Halt>>),
     /// Have them go on: nothing came of it.
     Resume,
     /// The successor has all. End.
@@ -185,9 +194,15 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         other => bail!("it says {other:?} instead of being ready"),
     }
     connection.patience(PATIENCE)?;
-    let frozen = ask(steps, Step::Freeze)??;
+    let Halt {
+        frozen,
+        descriptors,
+    } = ask(steps, Step::Freeze)??;
     let agreed = (|| -> anyhow::Result<()> {
-        connection.send(&Tell::Frozen(frozen), none)?;
+        let sent = connection.send(&Tell::Frozen(frozen), &descriptors);
+        // Those who lent them may want them back.
+        drop(descriptors);
+        sent?;
         match connection.receive()?.0 {
             Ask::Commit => Ok(connection.send(&Tell::Go, none)?),
             other => bail!("it says {other:?} instead of taking over"),

@@ -9,6 +9,8 @@ use std::{
 use corex_script::{run::tables::Tables, settings::SharedValue};
 use serde::{Deserialize, Serialize};
 
+use crate::io::byte_text::{bytes, text};
+
 /// The most bytes of tables that are copied.
 const MOST_BYTES: usize = 64 << 20;
 /// Ends of entries' times that differ by less are the same one, read twice.
@@ -36,17 +38,6 @@ struct EntryCopy {
 enum ValueCopy {
     Int(i64),
     Str(String),
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
-}
-
-fn bytes(text: &str) -> Vec<u8> {
-    // What is no such character doesn't come from `text`.
-    text.chars()
-        .filter_map(|character| u8::try_from(character).ok())
-        .collect()
 }
 
 #[derive(PartialEq, Eq)]

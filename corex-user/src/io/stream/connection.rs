@@ -1,6 +1,7 @@
 //! One connection: a task that reads and writes until either side ends.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
@@ -11,7 +12,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     pin,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -34,11 +35,71 @@ const READ: usize = 8 << 10;
 const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// What waits to be written.
+#[derive(Clone)]
 pub(super) enum Item {
     /// A message.
     Message(Bytes),
     /// The answer to a keep-alive.
     Pong,
+}
+
+impl Item {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Item::Message(bytes) => bytes,
+            Item::Pong => PONG,
+        }
+    }
+
+    /// The bytes of a message; 0: it is none.
+    pub fn len_of_message(&self) -> usize {
+        match self {
+            Item::Message(bytes) => bytes.len(),
+            Item::Pong => 0,
+        }
+    }
+}
+
+/// How far reading and writing are. It outlives both, so that they can be left at any place and
+/// gone on with, in this process or in another.
+#[derive(Default)]
+pub(super) struct Flow {
+    pub inward: Inward,
+    pub outward: Outward,
+}
+
+/// How far reading is.
+#[derive(Default)]
+pub(super) struct Inward {
+    /// Bytes that were read and aren't handed over yet.
+    pub buffer: BytesMut,
+    /// When the first byte of an incomplete message came.
+    pub begun: Option<Instant>,
+    /// When a message was handed over last.
+    pub handed_over: Option<Instant>,
+}
+
+/// How far writing is.
+#[derive(Default)]
+pub(super) struct Outward {
+    /// What is being written.
+    pub current: Option<Item>,
+    /// How many bytes of it the kernel has taken.
+    pub written: usize,
+    /// What comes next, in front of the queue.
+    pub next: VecDeque<Item>,
+}
+
+impl Outward {
+    /// The messages among what waits, the one that is being written first.
+    pub fn messages(&self) -> Vec<Bytes> {
+        let all = self.current.iter().chain(&self.next);
+        all.filter_map(|item| match item {
+            Item::Message(bytes) => Some(bytes.clone()),
+            Item::Pong => None,
+        })
+        .collect()
+    }
 }
 
 /// What belongs to one connection for its whole life.
@@ -55,17 +116,19 @@ pub(super) struct Line {
     pub waiting: Arc<Waiting>,
     /// When what was read or written.
     pub times: Mutex<Times>,
+    /// While it is true, no message is handed over.
+    pub held: watch::Receiver<bool>,
 }
 
 /// What the end of an idle connection goes by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// When it came about.
-    opened: Instant,
+    pub opened: Instant,
     /// When anything was read or written last.
-    traffic: Instant,
+    pub traffic: Instant,
     /// When a whole message was read or written last.
-    message: Option<Instant>,
+    pub message: Option<Instant>,
 }
 
 impl Times {
@@ -132,7 +195,7 @@ impl Line {
         *self.times() = Times::now();
     }
 
-    fn times(&self) -> MutexGuard<'_, Times> {
+    pub fn times(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,7 +209,9 @@ impl Line {
         }
     }
 
-    /// Reads and writes until the connection ends. What is in the queue then is left there.
+    /// Reads and writes until the connection ends. What is in the queue then is left there, and
+    /// what is being written in `flow`. May be dropped at any time, and called again with the same
+    /// `flow`.
     /// `half_closed` is called when the peer sends no more but may wait for replies.
     pub async fn run(
         &self,
@@ -154,16 +219,16 @@ impl Line {
         writer: impl AsyncWrite + Unpin,
         queue: &mut mpsc::Receiver<Item>,
         pongs: &mpsc::WeakSender<Item>,
+        flow: &mut Flow,
         half_closed: impl FnOnce(),
     ) -> End {
-        let mut handed_over = None;
-        let writing = self.write(writer, queue);
+        let writing = self.write(writer, queue, &mut flow.outward);
         pin!(writing);
         let end = tokio::select! {
-            end = self.read(reader, pongs, &mut handed_over) => end,
+            end = self.read(reader, pongs, &mut flow.inward) => end,
             end = &mut writing => return end,
         };
-        match (end, handed_over) {
+        match (end, flow.inward.handed_over) {
             (End::Closed, Some(at)) => {
                 half_closed();
                 timeout_at(at + HALF_CLOSED, writing)
@@ -174,40 +239,22 @@ impl Line {
         }
     }
 
-    /// Reads until the connection ends. `handed_over` is when a message came last.
+    /// Reads until the connection ends.
     async fn read(
         &self,
         mut from: impl AsyncRead + Unpin,
         pongs: &mpsc::WeakSender<Item>,
-        handed_over: &mut Option<Instant>,
+        inward: &mut Inward,
     ) -> End {
         let mut decoder = Decoder::new(self.settings.max_message);
-        let mut buffer = BytesMut::new();
-        // When the first byte of an incomplete message came.
-        let mut begun: Option<Instant> = None;
         loop {
-            buffer.reserve(READ);
-            let (deadline, end) = match begun {
-                Some(begun) => (begun + self.settings.message, End::Slow),
-                None => self.times().end(&self.settings),
-            };
-            match timeout_at(deadline, from.read_buf(&mut buffer)).await {
-                // Something may have been written meanwhile.
-                Err(_) if begun.is_none() && self.times().end(&self.settings).0 > deadline => {
-                    continue;
-                }
-                Err(_) => return end,
-                Ok(Ok(0)) => return End::Closed,
-                Ok(Ok(_)) => self.touch(false),
-                Ok(Err(error)) => return End::Io(error),
-            }
             loop {
-                match decoder.next(&buffer) {
+                match decoder.next(&inward.buffer) {
                     Err(error) => return End::Framing(error),
                     Ok(Frame::Incomplete) => break,
-                    Ok(Frame::Blank(len)) => buffer.advance(len),
+                    Ok(Frame::Blank(len)) => inward.buffer.advance(len),
                     Ok(Frame::Ping(len)) => {
-                        buffer.advance(len);
+                        inward.buffer.advance(len);
                         self.counters.add(|c| &c.pings);
                         // A peer that reads no answers gets none.
                         if let Some(pongs) = pongs.upgrade() {
@@ -215,95 +262,120 @@ impl Line {
                         }
                     }
                     Ok(Frame::Message(len)) => {
-                        begun = None;
+                        inward.begun = None;
                         self.touch(true);
-                        if !self.hand_over(buffer.split_to(len).freeze()).await {
+                        if !self.hand_over(&mut inward.buffer, len).await {
                             return End::Stopping;
                         }
-                        *handed_over = Some(Instant::now());
+                        inward.handed_over = Some(Instant::now());
                     }
                 }
             }
-            let is_blank = buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
-            begun = if is_blank {
+            let is_blank = inward
+                .buffer
+                .iter()
+                .all(|byte| matches!(byte, b'\r' | b'\n'));
+            inward.begun = if is_blank {
                 None
             } else {
-                begun.or_else(|| Some(Instant::now()))
+                inward.begun.or_else(|| Some(Instant::now()))
             };
+            inward.buffer.reserve(READ);
+            let (deadline, end) = match inward.begun {
+                Some(begun) => (begun + self.settings.message, End::Slow),
+                None => self.times().end(&self.settings),
+            };
+            match timeout_at(deadline, from.read_buf(&mut inward.buffer)).await {
+                // Something may have been written meanwhile.
+                Err(_)
+                    if inward.begun.is_none() && self.times().end(&self.settings).0 > deadline => {}
+                Err(_) => return end,
+                Ok(Ok(0)) => return End::Closed,
+                Ok(Ok(_)) => self.touch(false),
+                Ok(Err(error)) => return End::Io(error),
+            }
         }
     }
 
-    /// Waits for room in the inbox. `false`: there is no worker any more.
-    async fn hand_over(&self, payload: Bytes) -> bool {
-        let Ok(place) = self.inbox.sender.reserve().await else {
-            return false;
-        };
-        self.counters.add(|c| &c.messages_in);
-        place.send(StreamMessage {
-            payload,
-            source: self.peer,
-            local: self.local,
-            transport: self.transport,
-            socket: self.socket,
-            connection: self.id,
-        });
-        (self.inbox.wake)();
-        true
+    /// Takes a message of so many bytes off the buffer, once there is room in the inbox. `false`:
+    /// there is no worker any more.
+    async fn hand_over(&self, buffer: &mut BytesMut, len: usize) -> bool {
+        loop {
+            let Ok(place) = self.inbox.sender.reserve().await else {
+                return false;
+            };
+            {
+                // Whoever holds the streams waits for this borrow: what is sent here is in the
+                // inbox by then.
+                let held = self.held.borrow();
+                if !*held {
+                    self.counters.add(|c| &c.messages_in);
+                    place.send(StreamMessage {
+                        payload: buffer.split_to(len).freeze(),
+                        source: self.peer,
+                        local: self.local,
+                        transport: self.transport,
+                        socket: self.socket,
+                        connection: self.id,
+                    });
+                    (self.inbox.wake)();
+                    return true;
+                }
+            }
+            drop(place);
+            if self.held.clone().wait_for(|held| !held).await.is_err() {
+                return false;
+            }
+        }
     }
 
     async fn write(
         &self,
         mut to: impl AsyncWrite + Unpin,
         queue: &mut mpsc::Receiver<Item>,
+        outward: &mut Outward,
     ) -> End {
+        let Outward {
+            current,
+            written,
+            next,
+        } = outward;
         loop {
-            let Some(item) = queue.recv().await else {
+            if current.is_none() {
+                *written = 0;
+                *current = match next.pop_front() {
+                    Some(item) => Some(item),
+                    None => queue.recv().await,
+                };
+            }
+            let Some(item) = current else {
                 return End::Stopping;
             };
-            let pending = match &item {
-                Item::Message(bytes) => Some(Pending {
-                    line: self,
-                    len: bytes.len(),
-                    fate: |c| &c.drop_closed,
-                }),
-                Item::Pong => None,
-            };
-            let bytes = match &item {
-                Item::Message(bytes) => bytes,
-                Item::Pong => PONG,
-            };
-            let written = timeout(self.settings.send, async {
-                to.write_all(bytes).await?;
+            let outcome = timeout(self.settings.send, async {
+                while let Some(rest) = item.bytes().get(*written..).filter(|r| !r.is_empty()) {
+                    match to.write(rest).await? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        some => *written += some,
+                    }
+                }
                 to.flush().await
             })
             .await;
-            if let Some(mut pending) = pending {
-                pending.fate = match written {
-                    Ok(Ok(())) => |c| &c.delivered,
-                    Ok(Err(_)) => |c| &c.drop_closed,
-                    Err(_) => |c| &c.drop_stuck,
-                };
+            let (end, fate): (_, fn(&StreamCounters) -> &AtomicU64) = match outcome {
+                Ok(Ok(())) => {
+                    self.touch(matches!(item, Item::Message(_)));
+                    (None, |c| &c.delivered)
+                }
+                Ok(Err(error)) => (Some(End::Io(error)), |c| &c.drop_closed),
+                Err(_) => (Some(End::Stuck), |c| &c.drop_stuck),
+            };
+            if let Some(Item::Message(bytes)) = current.take() {
+                self.waiting.give_back(bytes.len());
+                self.counters.add(fate);
             }
-            match written {
-                Ok(Ok(())) => self.touch(matches!(item, Item::Message(_))),
-                Ok(Err(error)) => return End::Io(error),
-                Err(_) => return End::Stuck,
+            if let Some(end) = end {
+                return end;
             }
         }
-    }
-}
-
-/// A message that is being written: counted when it is done, also where the connection ends in the
-/// middle of it.
-struct Pending<'l> {
-    line: &'l Line,
-    len: usize,
-    fate: fn(&StreamCounters) -> &AtomicU64,
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.line.waiting.give_back(self.len);
-        self.line.counters.add(self.fate);
     }
 }

@@ -6,9 +6,11 @@
 
 mod connection;
 pub mod frame;
+mod hold;
 mod places;
 mod registry;
 mod table;
+mod task;
 mod tls;
 
 #[cfg(test)]
@@ -19,7 +21,10 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub use self::registry::Streams;
+pub use self::{
+    hold::{ConnectionCopy, Hold, StreamsCopy, UnopenedCopy},
+    registry::Streams,
+};
 use corex_script::{ConnectionId, SocketId};
 use corex_sip::Transport;
 

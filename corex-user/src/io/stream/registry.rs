@@ -1,31 +1,27 @@
 //! The registry of all connections: accepts and opens them, and queues messages for them.
 
 use std::{
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
-    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Poll, ready},
     time::Duration,
 };
 
-use nix::sys::socket::{
-    setsockopt,
-    sockopt::{Ipv4Tos, Ipv6TClass},
-};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::{mpsc, watch},
     time::{sleep, timeout},
 };
-use tokio_rustls::client::TlsStream;
 
 use super::{
     Delivery, Inbox,
-    connection::{End, Item, Line, Times},
+    connection::{Flow, Line, Times},
     places::{NoPlace, Opener},
     table::{Entry, PeerKey, Table, Waiting},
+    task::{FAREWELL, Opened, Place, mark, reached},
     tls::Tls,
 };
 use crate::telemetry::stream_counters::StreamCounters;
@@ -35,20 +31,18 @@ use corex_sip::Transport;
 
 /// After a failed accept, for lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the end of a connection may take that TLS tells its peer.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Streams {
-    inner: Arc<StreamsInner>,
+    pub(super) inner: Arc<StreamsInner>,
 }
 
-struct StreamsInner {
-    handle: Handle,
-    settings: Arc<StreamSettings>,
+pub(super) struct StreamsInner {
+    pub handle: Handle,
+    pub settings: Arc<StreamSettings>,
     inboxes: Vec<Inbox>,
-    counters: Arc<StreamCounters>,
+    pub counters: Arc<StreamCounters>,
     tls: OnceLock<Result<Tls, Arc<io::Error>>>,
     state: Mutex<Table>,
     complaints: SharedLimiter,
@@ -56,30 +50,18 @@ struct StreamsInner {
     refusals: SharedLimiter,
     /// Every task has a receiver as long as it runs.
     phase: watch::Sender<Phase>,
+    /// Whether a successor may take over: nothing is accepted, and no message goes to a worker.
+    pub held: watch::Sender<bool>,
 }
 
 /// How far corex has come in stopping.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub(super) enum Phase {
     Running,
     /// Connections end when what waits for them is written.
     Stopping,
     /// Connections end at once.
     Over,
-}
-
-/// What the task of a connection owns.
-struct Place {
-    line: Line,
-    queue: mpsc::Receiver<Item>,
-    pongs: mpsc::WeakSender<Item>,
-    phase: watch::Receiver<Phase>,
-}
-
-/// A connection that was opened.
-enum Opened {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Streams {
@@ -105,6 +87,7 @@ impl Streams {
                 complaints: SharedLimiter::default(),
                 refusals: SharedLimiter::default(),
                 phase: watch::Sender::new(Phase::Running),
+                held: watch::Sender::new(false),
             }),
         };
         // Those of the system take longer to read, and not everybody needs them.
@@ -133,11 +116,29 @@ impl Streams {
     }
 
     async fn accept(self, socket: SocketId, listener: TcpListener) {
+        let mut held = self.inner.held.subscribe();
         loop {
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
+            let accepted = poll_fn(|context| {
+                // Under the lock: whoever holds the streams finds what was accepted in the table.
+                let mut state = self.state();
+                if *held.borrow() {
+                    return Poll::Ready(None);
+                }
+                let accepted = ready!(listener.poll_accept(context));
+                Poll::Ready(Some(accepted.map(|(stream, peer)| {
+                    let admitted = self.admit(&mut state, &stream, peer, socket);
+                    (stream, peer, admitted)
+                })))
+            });
+            let (stream, peer, admitted) = match accepted.await {
+                Some(Ok(accepted)) => accepted,
+                // An error would mean that nobody is left to say so.
+                None => match held.wait_for(|held| !held).await {
+                    Ok(_) => continue,
+                    Err(_) => return,
+                },
                 // That one connection only.
-                Err(error)
+                Some(Err(error))
                     if matches!(
                         error.kind(),
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -145,20 +146,13 @@ impl Streams {
                 {
                     continue;
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     self.complain(format_args!("accept a connection: {error}"));
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Ok(local) = stream.local_addr() else {
-                continue;
-            };
-            let key = (peer, Transport::Tcp, None);
-            // Messages are written whole: there is nothing to wait for.
-            let _ = stream.set_nodelay(true);
-            let registered = self.register(&mut self.state(), key, local, socket, Opener::Peer);
-            let place = match registered {
+            let place = match admitted {
                 Ok(place) => place,
                 // Closed by the end of its life here.
                 Err(why) => {
@@ -167,11 +161,27 @@ impl Streams {
                 }
             };
             self.inner.counters.add(|c| &c.accepted);
-            let streams = self.clone();
-            tokio::spawn(async move {
-                streams.serve(place, stream).await;
-            });
+            let opened = Opened::Tcp(stream);
+            tokio::spawn(self.clone().serve(place, opened));
         }
+    }
+
+    /// Makes a place for a connection that a peer has opened.
+    ///
+    /// # Errors
+    /// When there are too many; [`None`]: when corex stops, or it is gone again.
+    fn admit(
+        &self,
+        state: &mut Table,
+        stream: &TcpStream,
+        peer: SocketAddr,
+        socket: SocketId,
+    ) -> Result<Place, Option<NoPlace>> {
+        let local = stream.local_addr().map_err(|_| None)?;
+        // Messages are written whole: there is nothing to wait for.
+        let _ = stream.set_nodelay(true);
+        let key = (peer, Transport::Tcp, None);
+        self.register(state, key, local, socket, Opener::Peer)
     }
 
     /// Makes a place for a connection.
@@ -186,13 +196,28 @@ impl Streams {
         socket: SocketId,
         opener: Opener,
     ) -> Result<Place, Option<NoPlace>> {
+        let id = state.new_id().ok_or(None)?;
+        let place = self.register_as(id, state, key.clone(), local, socket, opener)?;
+        state.by_peer.insert(key, id);
+        Ok(place)
+    }
+
+    /// The same under a number, and not listed for requests to the peer.
+    pub(super) fn register_as(
+        &self,
+        id: ConnectionId,
+        state: &mut Table,
+        key: PeerKey,
+        local: SocketAddr,
+        socket: SocketId,
+        opener: Opener,
+    ) -> Result<Place, Option<NoPlace>> {
         let inner = &self.inner;
         if state.stopping {
             return Err(None);
         }
         let inbox = inner.inboxes.get(state.turn % inner.inboxes.len().max(1));
         let inbox = inbox.ok_or(None)?.clone();
-        let id = state.new_id().ok_or(None)?;
         state.places.take(&inner.settings, opener, key.0.ip())?;
         state.turn = state.turn.wrapping_add(1);
         let (sender, receiver) = mpsc::channel(inner.settings.queue.max(1));
@@ -208,14 +233,17 @@ impl Streams {
             counters: Arc::clone(&inner.counters),
             waiting: Arc::clone(&waiting),
             times: Mutex::new(Times::now()),
+            held: inner.held.subscribe(),
         };
-        state.by_peer.insert(key.clone(), id);
         let pongs = sender.downgrade();
+        let (orders, ordered) = mpsc::channel(1);
         let entry = Entry {
             queue: sender,
             waiting,
             key,
             opener,
+            socket,
+            orders,
         };
         state.connections.insert(id, entry);
         Ok(Place {
@@ -223,65 +251,18 @@ impl Streams {
             queue: receiver,
             pongs,
             phase: inner.phase.subscribe(),
+            orders: ordered,
+            flow: Flow::default(),
         })
     }
 
-    /// Runs a connection to its end and clears up behind it.
-    async fn serve(&self, place: Place, stream: impl AsyncRead + AsyncWrite) {
-        let Place {
-            line,
-            mut queue,
-            pongs,
-            mut phase,
-        } = place;
-        let (reader, mut writer) = tokio::io::split(stream);
-        let end = tokio::select! {
-            end = line.run(reader, &mut writer, &mut queue, &pongs, || self.unlist(line.id)) => end,
-            () = reached(&mut phase, Phase::Over) => End::Abandoned,
-        };
-        let counters = &self.inner.counters;
-        match &end {
-            End::Idle => counters.add(|c| &c.closed_idle),
-            End::KeepAlive => counters.add(|c| &c.closed_keepalive),
-            End::Slow => counters.add(|c| &c.closed_slow),
-            End::Framing(_) => counters.add(|c| &c.closed_framing),
-            End::Closed | End::Io(_) | End::Stuck => counters.add(|c| &c.closed_peer),
-            End::Stopping | End::Abandoned => {}
-        }
-        match &end {
-            End::Framing(_) | End::Slow | End::Stuck => {
-                self.complain(format_args!("{}: closed: {end}", line.peer));
-            }
-            _ => tracing::debug!(peer = %line.peer, "connection closed: {end}"),
-        }
-        self.forget(line.id);
-        drop_all(&mut queue, || counters.add(|c| &c.drop_closed));
-        if end.is_orderly() {
-            let _ = timeout(FAREWELL, writer.shutdown()).await;
-        }
-    }
-
     /// Nothing but replies takes the connection from now on.
-    fn unlist(&self, id: ConnectionId) {
-        let mut state = self.state();
-        let Table {
-            connections,
-            by_peer,
-            ..
-        } = &mut *state;
-        if let Some(entry) = connections.get(&id)
-            && by_peer.get(&entry.key) == Some(&id)
-        {
-            by_peer.remove(&entry.key);
-        }
+    pub(super) fn unlist(&self, id: ConnectionId) {
+        self.state().unlist(id);
     }
 
-    fn forget(&self, id: ConnectionId) {
-        self.unlist(id);
-        let mut state = self.state();
-        if let Some(entry) = state.connections.remove(&id) {
-            state.places.give_back(entry.opener, entry.key.0.ip());
-        }
+    pub(super) fn forget(&self, id: ConnectionId) {
+        self.state().remove(id);
     }
 
     /// Puts a message into a connection's queue: the one asked for, else one to the address, else
@@ -343,7 +324,7 @@ impl Streams {
             0,
         );
         let registered = self.register(&mut state, key.clone(), any, socket, Opener::Corex);
-        let mut place = match registered {
+        let place = match registered {
             Ok(place) => place,
             Err(why) => {
                 drop(state);
@@ -358,52 +339,8 @@ impl Streams {
                 entry.put(payload, &inner.settings)
             });
         drop(state);
-        let streams = self.clone();
-        inner.handle.spawn(async move {
-            let opened = tokio::select! {
-                opened = timeout(streams.inner.settings.connect, streams.open(key)) => {
-                    opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-                }
-                () = reached(&mut place.phase, Phase::Over) => {
-                    Err(io::Error::other("corex stops"))
-                }
-            };
-            match opened {
-                Ok((local, opened)) => {
-                    streams.inner.counters.add(|c| &c.connected);
-                    place.line.opened(local);
-                    match opened {
-                        Opened::Tcp(stream) => streams.serve(place, stream).await,
-                        Opened::Tls(stream) => streams.serve(place, *stream).await,
-                    }
-                }
-                Err(error) => {
-                    streams.complain(format_args!("{to}: no connection by {transport}: {error}"));
-                    streams.forget(place.line.id);
-                    drop_all(&mut place.queue, || {
-                        streams.inner.counters.add(|c| &c.drop_connect);
-                    });
-                }
-            }
-        });
+        inner.handle.spawn(self.clone().connect(place, key));
         put
-    }
-
-    /// Connects, and shakes hands where the transport is TLS. With our address.
-    async fn open(&self, (to, transport, name): PeerKey) -> io::Result<(SocketAddr, Opened)> {
-        let stream = connect(to, self.inner.settings.traffic_class).await?;
-        let local = stream.local_addr()?;
-        if transport != Transport::Tls {
-            return Ok((local, Opened::Tcp(stream)));
-        }
-        // The first one reads files.
-        let inner = Arc::clone(&self.inner);
-        let tls = tokio::task::spawn_blocking(move || inner.tls())
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
-        let stream = tls.connect(stream, name, to).await?;
-        Ok((local, Opened::Tls(Box::new(stream))))
     }
 
     /// Ends every connection once what waits for it is written. After `patience` what is left is
@@ -427,13 +364,13 @@ impl Streams {
         count
     }
 
-    fn state(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn state(&self) -> MutexGuard<'_, Table> {
         let state = &self.inner.state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts that there is no place for a connection, and logs it, not too often.
-    fn refuse(&self, peer: SocketAddr, why: Option<NoPlace>) {
+    pub(super) fn refuse(&self, peer: SocketAddr, why: Option<NoPlace>) {
         let Some(why) = why else {
             return;
         };
@@ -447,7 +384,7 @@ impl Streams {
     }
 
     /// Logs, not too often.
-    fn complain(&self, what: std::fmt::Arguments<'_>) {
+    pub(super) fn complain(&self, what: std::fmt::Arguments<'_>) {
         if let Some(held_back) = self.inner.complaints.allow() {
             tracing::warn!(held_back, "{what}");
         }
@@ -459,46 +396,9 @@ impl StreamsInner {
     ///
     /// # Errors
     /// Each time what failed the first time.
-    fn tls(&self) -> Result<Tls, Arc<io::Error>> {
+    pub(super) fn tls(&self) -> Result<Tls, Arc<io::Error>> {
         self.tls
             .get_or_init(|| Tls::new(self.settings.ca.as_deref()).map_err(Arc::new))
             .clone()
-    }
-}
-
-/// Waits until corex has come that far in stopping.
-async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
-    // An error would mean that nobody is left to say so.
-    let _ = phase.wait_for(|phase| *phase >= wanted).await;
-}
-
-/// Has a socket send all its packets with this byte of DSCP and ECN, its handshake included.
-fn mark(socket: &impl AsFd, address: SocketAddr, class: u8) -> io::Result<()> {
-    let class = class.into();
-    if address.is_ipv6() {
-        setsockopt(socket, Ipv6TClass, &class)?;
-    } else {
-        setsockopt(socket, Ipv4Tos, &class)?;
-    }
-    Ok(())
-}
-
-async fn connect(to: SocketAddr, class: u8) -> io::Result<TcpStream> {
-    let socket = match to {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_nodelay(true)?;
-    mark(&socket, to, class)?;
-    socket.connect(to).await
-}
-
-/// Counts every message that is left in a queue.
-fn drop_all(queue: &mut mpsc::Receiver<Item>, mut count: impl FnMut()) {
-    queue.close();
-    while let Ok(item) = queue.try_recv() {
-        if matches!(item, Item::Message(_)) {
-            count();
-        }
     }
 }

@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     connection::Item,
+    hold::Report,
     places::{Opener, Places},
 };
-use corex_script::{ConnectionId, SendError, settings::StreamSettings};
+use corex_script::{ConnectionId, SendError, SocketId, settings::StreamSettings};
 use corex_sip::Transport;
 
 /// Who is connected: address, transport, and for TLS the name in its certificate.
@@ -47,6 +48,23 @@ impl Table {
             }
         }
     }
+
+    /// Nothing but replies takes the connection from now on.
+    pub fn unlist(&mut self, id: ConnectionId) {
+        if let Some(entry) = self.connections.get(&id)
+            && self.by_peer.get(&entry.key) == Some(&id)
+        {
+            self.by_peer.remove(&entry.key);
+        }
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, id: ConnectionId) {
+        self.unlist(id);
+        if let Some(entry) = self.connections.remove(&id) {
+            self.places.give_back(entry.opener, entry.key.0.ip());
+        }
+    }
 }
 
 /// Bytes that wait for a connection, and with it those that wait for all.
@@ -74,6 +92,12 @@ impl Waiting {
         fits
     }
 
+    /// So many wait, as they did for a predecessor: it had the room.
+    pub fn take_over(&self, len: usize) {
+        self.bytes.fetch_add(len, Ordering::Relaxed);
+        self.all.fetch_add(len, Ordering::Relaxed);
+    }
+
     /// So many wait no longer.
     pub fn give_back(&self, len: usize) {
         self.bytes.fetch_sub(len, Ordering::Relaxed);
@@ -94,6 +118,10 @@ pub(super) struct Entry {
     pub waiting: Arc<Waiting>,
     pub key: PeerKey,
     pub opener: Opener,
+    /// The listen socket that stands for it.
+    pub socket: SocketId,
+    /// Has the task of the connection stop, and say how things stand.
+    pub orders: mpsc::Sender<oneshot::Sender<Report>>,
 }
 
 impl Entry {
@@ -127,6 +155,8 @@ mod tests {
             waiting,
             key,
             opener,
+            socket: SocketId(0),
+            orders: mpsc::channel(1).0,
         };
         (entry, receiver)
     }

@@ -1,6 +1,7 @@
 //! Connections over loopback.
 
 mod ends;
+mod hold;
 mod replies;
 mod times;
 mod tls;

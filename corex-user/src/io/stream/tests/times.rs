@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::io::stream::connection::{End, Item, Line, Times};
+use crate::io::stream::connection::{End, Flow, Item, Line, Times};
 
 /// A connection without a network.
 struct Bench {
@@ -17,6 +17,7 @@ struct Bench {
     counters: Arc<StreamCounters>,
     running: JoinHandle<End>,
     begun: Instant,
+    _held: tokio::sync::watch::Sender<bool>,
 }
 
 /// `room`: bytes that the network holds.
@@ -26,6 +27,7 @@ fn bench(settings: StreamSettings, room: usize) -> Bench {
     let (sender, inbox) = mpsc::channel(10);
     let counters = Arc::new(StreamCounters::default());
     let address = "127.0.0.1:5060".parse().unwrap();
+    let (held, is_held) = tokio::sync::watch::channel(false);
     let line = Line {
         id: ConnectionId(1),
         peer: address,
@@ -40,11 +42,14 @@ fn bench(settings: StreamSettings, room: usize) -> Bench {
         counters: Arc::clone(&counters),
         waiting: Arc::default(),
         times: std::sync::Mutex::new(Times::now()),
+        held: is_held,
     };
     let pongs = queue.downgrade();
     let running = tokio::spawn(async move {
         let (reader, writer) = tokio::io::split(ours);
-        line.run(reader, writer, &mut receiver, &pongs, || {}).await
+        let mut flow = Flow::default();
+        let run = line.run(reader, writer, &mut receiver, &pongs, &mut flow, || {});
+        run.await
     });
     Bench {
         peer,
@@ -53,6 +58,7 @@ fn bench(settings: StreamSettings, room: usize) -> Bench {
         counters,
         running,
         begun: Instant::now(),
+        _held: held,
     }
 }
 
