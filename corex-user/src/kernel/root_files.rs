@@ -8,6 +8,7 @@
 use std::{
     fs,
     io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::{
@@ -24,9 +25,14 @@ use std::{
 };
 
 use cap_std::{ambient_authority, fs::Dir};
-use nix::sys::{
-    signal::SigSet,
-    socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg, sendto},
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::SigSet,
+        socket::{
+            ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg, sendto,
+        },
+    },
 };
 
 use super::{
@@ -276,18 +282,33 @@ fn ask(error: io::Error, job: Job, path: &Path, content: &[u8]) -> io::Result<An
     }
     let path = std::path::absolute(path)?;
     let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
-    let stream = &mut process.stream;
-    stream.write_all(&[job as u8])?;
-    put(stream, path.as_os_str().as_bytes())?;
-    put(stream, content)?;
-    let mut errno = [0; 4];
-    let fd = take_over(stream, &mut errno)?;
-    match i32::from_le_bytes(errno) {
+    let (errno, fd) = exchange(&mut process.stream, job, &path, content)?;
+    match errno {
         0 => Ok(fd),
         // Ours says as much as that of a process that nobody knows of.
         libc::EACCES => Err(error),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
+}
+
+/// One question and its answer: an error's number, or 0, and perhaps a descriptor. Where it fails there
+/// is no other one, as the next would get an answer that is late.
+fn exchange(
+    stream: &mut UnixStream,
+    job: Job,
+    path: &Path,
+    content: &[u8],
+) -> io::Result<(i32, Answer)> {
+    let mut errno = [0; 4];
+    let outcome = stream
+        .write_all(&[job as u8])
+        .and_then(|()| put(stream, path.as_os_str().as_bytes()))
+        .and_then(|()| put(stream, content))
+        .and_then(|()| take_over(stream, &mut errno));
+    if outcome.is_err() {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    Ok((i32::from_le_bytes(errno), outcome?))
 }
 
 /// The process itself: serves what comes by standard input until it ends.
@@ -450,7 +471,13 @@ fn take_over(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<Option<OwnedFd
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let mut parts = [io::IoSliceMut::new(bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL;
-    let received = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    // A signal ends the wait of a socket with a time-out, whatever its handler asks for (signal(7)).
+    let received = loop {
+        match recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            outcome => break outcome?,
+        }
+    };
     let mut taken = None;
     for message in received.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = message {
@@ -487,89 +514,4 @@ fn get(stream: &mut impl Read, most: u64) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(kept: &Kept, job: u8, path: &Path, content: &[u8]) -> io::Result<(i32, String)> {
-        let (mut ours, mut theirs) = UnixStream::pair()?;
-        put(&mut ours, path.as_os_str().as_bytes())?;
-        put(&mut ours, content)?;
-        kept.answer(job.into(), &mut theirs, &[])?;
-        let mut errno = [0; 4];
-        let mut text = String::new();
-        if let Some(fd) = take_over(&ours, &mut errno)? {
-            fs::File::from(fd).read_to_string(&mut text)?;
-        }
-        Ok((i32::from_le_bytes(errno), text))
-    }
-
-    #[test]
-    fn it_does_what_it_was_started_for_and_nothing_else() {
-        let own = std::env::temp_dir().join(format!("corex-root-files-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&own);
-        let path = |name: &str| own.join(name);
-        for folder in ["pins/links", "etc", "files/deep", "other"] {
-            fs::create_dir_all(path(folder)).unwrap();
-        }
-        for file in ["pins/links/link", "socket", "etc/edge.cfg", "other/file"] {
-            fs::write(path(file), file).unwrap();
-        }
-        std::os::unix::fs::symlink(path("other"), path("files/out")).unwrap();
-        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let kept = Kept {
-            replace: vec![path("books.json")],
-            remove: vec![path("socket")],
-            remove_below: vec![path("pins")],
-            write_below: vec![path("files")],
-            read_below: vec![path("etc")],
-            answer_below: vec![path("other")],
-            sockets: 0,
-        };
-        let [open, replace, remove, remove_folder, open_fifo, send] = Job::ALL.map(|job| job as u8);
-        let ask = |job, name: &str| asked(&kept, job, &path(name), b"new").unwrap();
-        assert_eq!(ask(open, "etc/edge.cfg"), (0, "etc/edge.cfg".to_owned()));
-        for (job, name) in [
-            (replace, "books.json"),
-            (replace, "files/deep/new"),
-            (remove, "socket"),
-            (remove, "pins/links/link"),
-            (remove_folder, "pins/links"),
-            (remove_folder, "pins"),
-        ] {
-            assert_eq!(ask(job, name).0, 0, "{name}");
-        }
-        assert_eq!(fs::read(path("books.json")).unwrap(), b"new");
-        assert_eq!(fs::read(path("files/deep/new")).unwrap(), b"new");
-        assert!(!path("socket").exists() && !path("pins").exists());
-        for (job, name) in [
-            (open, "other/file"),
-            (open, "etc/../other/file"),
-            (open, "etc"),
-            (replace, "etc/edge.cfg"),
-            (replace, "other/file"),
-            (replace, "files/../other/file"),
-            (replace, "files/out/file"),
-            (replace, "files"),
-            (remove, "etc/edge.cfg"),
-            (remove, "files/deep/new"),
-            (remove_folder, "other"),
-            (open_fifo, "other/file"),
-            (open_fifo, "fifo"),
-            (send, "socket"),
-        ] {
-            assert_ne!(ask(job, name).0, 0, "{name}");
-        }
-        assert_eq!(fs::read(path("other/file")).unwrap(), b"other/file");
-        assert_eq!(fs::read(path("etc/edge.cfg")).unwrap(), b"etc/edge.cfg");
-        fs::remove_dir_all(own).unwrap();
-    }
-
-    #[test]
-    fn what_does_not_keep_to_the_protocol_ends_it() {
-        let kept = Kept::default();
-        let path = Path::new("/x");
-        assert!(asked(&kept, 6, path, b"").is_err(), "no such job");
-        let long = PathBuf::from("/x".repeat(3000));
-        assert!(asked(&kept, 0, &long, b"").is_err());
-    }
-}
+mod tests;
