@@ -10,6 +10,7 @@ use std::{
 
 use nix::{
     cmsg_space,
+    errno::Errno,
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 
@@ -48,7 +49,13 @@ pub fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
         let mut slices = [IoSliceMut::new(&mut byte)];
         let mut room = cmsg_space!([RawFd; AT_ONCE]);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags)?;
+        // A signal ends the wait of a socket with a time-out, whatever its handler asks for (signal(7)).
+        let message = loop {
+            match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags) {
+                Err(Errno::EINTR) => {}
+                outcome => break outcome?,
+            }
+        };
         if message.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
