@@ -185,7 +185,7 @@ impl Corex {
         // Absent before the first time.
         let _ = fs::remove_file(&self.books);
         self.process.signal(libc::SIGUSR1)?;
-        wait::until("corex writes its books", Duration::from_secs(5), || {
+        wait::until("corex writes its books", Duration::from_secs(30), || {
             if self.process.status()?.is_some() {
                 bail!("corex has ended:\n{}", self.log());
             }

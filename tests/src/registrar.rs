@@ -84,11 +84,10 @@ impl Registrar {
         let (device, server) = (start("device", &net.device)?, start("server", &net.server)?);
         let mut address = Inline::SERVER.sip();
         address.set_port(SERVICE_PORT);
-        let service = SippOptions::uas(address).argument("-rtp_echo").start(
-            &net.server,
-            work.path(),
-            "service",
-        )?;
+        let service = SippOptions::uas(address)
+            .resending()
+            .argument("-rtp_echo")
+            .start(&net.server, work.path(), "service")?;
         Ok(Self {
             device,
             server,
@@ -122,6 +121,7 @@ impl Registrar {
     pub fn calls(&self, calls: u64, rate: u64) -> Result<Sipp> {
         SippOptions::uac(Inline::DEVICE.sip(), Inline::SERVER.sip(), calls, rate)
             .scenario(&scenario("register_call.xml"))
+            .resending()
             .start(&self.net.device, self.work.path(), "phones")
     }
 

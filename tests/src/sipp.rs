@@ -28,6 +28,7 @@ pub struct SippOptions {
     local: SocketAddr,
     remote: Option<SocketAddr>,
     arguments: Vec<String>,
+    is_resending: bool,
 }
 
 /// What became of the calls.
@@ -91,6 +92,11 @@ impl SippReport {
     }
 }
 
+/// When scenarios send a message again.
+const RESENT: &str = "retrans=\"500\"";
+/// After so many milliseconds a message, or its answer, is lost.
+const LOST: u32 = 15_000;
+
 impl SippOptions {
     /// Answers calls at `local`, by scenario `uas.xml`.
     pub fn uas(local: SocketAddr) -> Self {
@@ -99,6 +105,7 @@ impl SippOptions {
             local,
             remote: None,
             arguments: Vec::new(),
+            is_resending: false,
         }
     }
 
@@ -110,6 +117,7 @@ impl SippOptions {
             local,
             remote: Some(remote),
             arguments: Vec::new(),
+            is_resending: false,
         };
         options
             .argument("-m")
@@ -123,6 +131,13 @@ impl SippOptions {
     /// Plays the scenario in this file instead.
     pub fn scenario(mut self, file: &Path) -> Self {
         self.scenario = file.to_owned();
+        self
+    }
+
+    /// Sends again what isn't answered in half a second, as RFC 3261 section 17.1.1.2 has it. Without
+    /// this it takes so long that a busy machine answers in time, and what is sent again was lost.
+    pub fn resending(mut self) -> Self {
+        self.is_resending = true;
         self
     }
 
@@ -150,9 +165,21 @@ impl SippOptions {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let statistics = directory.join(format!("{name}.csv"));
         let errors = directory.join(format!("{name}.errors"));
+        let scenario = if self.is_resending {
+            self.scenario.clone()
+        } else {
+            let scenario = fs::read_to_string(&self.scenario)
+                .with_context(|| self.scenario.display().to_string())?;
+            let own = directory.join(format!("{name}.xml"));
+            fs::write(
+                &own,
+                scenario.replace(RESENT, &format!("retrans=\"{LOST}\"")),
+            )?;
+            own
+        };
         let mut arguments = vec![
             "-sf".to_owned(),
-            text(self.scenario.clone()),
+            text(scenario),
             "-i".to_owned(),
             self.local.ip().to_string(),
             "-p".to_owned(),

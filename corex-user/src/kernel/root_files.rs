@@ -201,7 +201,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => Path::new("."),
     };
     let written = Dir::open_ambient_dir(parent, ambient_authority())
-        .and_then(|folder| replace_in(&folder, Path::new(name), content));
+        .and_then(|folder| replace_in(&folder, Path::new(name), content, Until::Renamed));
     written.or_else(|error| ask(error, Job::Replace, path, content).map(drop))
 }
 
@@ -210,7 +210,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it can't be written.
 pub fn replace_below(root: &Path, folder: &Dir, path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_in(folder, path, content)
+    replace_in(folder, path, content, Until::Stored)
         .or_else(|error| ask(error, Job::Replace, &root.join(path), content).map(drop))
 }
 
@@ -400,13 +400,13 @@ impl Kept {
                     return Err(refused());
                 };
                 let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
-                replace_in(&folder, Path::new(name), content)?;
+                replace_in(&folder, Path::new(name), content, Until::Renamed)?;
             }
             Job::Replace => {
                 let root = below(&self.write_below).ok_or_else(refused)?;
                 let inside = path.strip_prefix(&root).map_err(|_| refused())?;
                 let folder = Dir::open_ambient_dir(&root, ambient_authority())?;
-                replace_in(&folder, inside, content)?;
+                replace_in(&folder, inside, content, Until::Stored)?;
             }
             Job::Remove if named(&self.remove) || below(&self.remove_below).is_some() => {
                 fs::remove_file(path)?;
@@ -433,8 +433,17 @@ impl Kept {
     }
 }
 
+/// How long writing a file takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until others see it.
+    Renamed,
+    /// Until it survives a power cut, too: that takes as long as the disk is busy with others' files.
+    Stored,
+}
+
 /// Writes beside the file and then moves what is written there.
-fn replace_in(folder: &Dir, path: &Path, content: &[u8]) -> io::Result<()> {
+fn replace_in(folder: &Dir, path: &Path, content: &[u8], until: Until) -> io::Result<()> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
@@ -444,7 +453,10 @@ fn replace_in(folder: &Dir, path: &Path, content: &[u8]) -> io::Result<()> {
         .create(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;
-            file.sync_all()
+            match until {
+                Until::Renamed => Ok(()),
+                Until::Stored => file.sync_all(),
+            }
         })
         .and_then(|()| folder.rename(&temporary, folder, path));
     if written.is_err() {

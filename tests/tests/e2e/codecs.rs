@@ -398,8 +398,11 @@ fn inline_calls_pass_without_a_script() -> Result<()> {
     let server = start("server", "server", &net.server, Inline::SERVER)?;
     let wire = Capture::start(&net.internet, "d")?;
     let [from, to] = [Inline::DEVICE.sip(), Inline::SERVER.sip()];
-    let uas = SippOptions::uas(to).start(&net.server, work.path(), "uas")?;
+    let uas = SippOptions::uas(to)
+        .resending()
+        .start(&net.server, work.path(), "uas")?;
     let report = SippOptions::uac(from, to, CALLS, 10)
+        .resending()
         .start(&net.device, work.path(), "uac")?
         .finish(Duration::from_secs(120))?;
     ensure!(

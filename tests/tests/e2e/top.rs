@@ -60,8 +60,11 @@ impl Stage {
     /// Calls that go on for as long as the values live.
     fn calls(&self) -> Result<(Sipp, Sipp)> {
         let (relay, work) = (&self.relay, self.work.path());
-        let uas = SippOptions::uas(Relay::UAS.sip()).start(&relay.uas, work, "uas")?;
+        let uas = SippOptions::uas(Relay::UAS.sip())
+            .resending()
+            .start(&relay.uas, work, "uas")?;
         let uac = SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), 1_000_000, RATE)
+            .resending()
             .start(&relay.uac, work, "uac")?;
         Ok((uas, uac))
     }

@@ -122,7 +122,10 @@ fn calls(args: &DemoArgs, binary: &Path) -> Result<Outcome> {
     ui::step("Starting corex A and corex B");
     let b = start(binary, &chain.b, &work, "b")?;
     let a = start(binary, &chain.a, &work, "a")?;
-    let uas = SippOptions::uas(Chain::UAS.sip()).start(&chain.uas, work.path(), "uas")?;
+    let uas =
+        SippOptions::uas(Chain::UAS.sip())
+            .resending()
+            .start(&chain.uas, work.path(), "uas")?;
     let plain = Capture::start(&chain.uac, "eth0")?;
     let wire = Capture::start(&chain.internet, "a")?;
 
@@ -132,6 +135,7 @@ fn calls(args: &DemoArgs, binary: &Path) -> Result<Outcome> {
     ));
     let begin = Instant::now();
     let uac = SippOptions::uac(Chain::UAC.sip(), Chain::A_USER.sip(), args.calls, args.rate)
+        .resending()
         .start(&chain.uac, work.path(), "uac")?;
     let calls = watch(uac, args, begin)
         .with_context(|| format!("log of corex A:\n{}\nlog of corex B:\n{}", a.log(), b.log()))?;

@@ -34,8 +34,11 @@ fn call(pair: &Pair, addresses: [SocketAddr; 2], calls: u64, rate: u64) -> Resul
 
 /// The same, by this called and calling side.
 fn call_by([uas, uac]: [SippOptions; 2], pair: &Pair, calls: u64, rate: u64) -> Result<()> {
-    let uas = uas.start(&pair.net.server, pair.work.path(), "uas")?;
+    let uas = uas
+        .resending()
+        .start(&pair.net.server, pair.work.path(), "uas")?;
     let report = uac
+        .resending()
         .start(&pair.net.device, pair.work.path(), "uac")?
         .finish(LIMIT + 20 * Duration::from_secs(calls / rate))?;
     ensure!(
