@@ -423,7 +423,7 @@ fn state_folder(config: &Config, options: &Options) -> Option<PathBuf> {
 /// Takes off what an instance left behind: programs, veth pairs, pins. Returns what was done.
 ///
 /// # Errors
-/// [`PinError::Taken`](pins::PinError::Taken) when it runs; else what the kernel says.
+/// [`PinError::Taken`] when it runs; else what the kernel says.
 pub fn detach(instance: &str) -> anyhow::Result<String> {
     if !pins::instances().iter().any(|name| name == instance) {
         return Ok(format!("no instance {instance} has left anything here"));

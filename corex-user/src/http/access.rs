@@ -112,10 +112,11 @@ fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
     secret_in(File::open(path)?)
 }
 
-/// The same of a file that is open.
+/// The secret in a file that is open.
 ///
 /// # Errors
-/// As [`read_secret`].
+/// When it is no regular file, others than its owner may read it, it isn't ours or root's, or it has
+/// more than 4096 bytes.
 pub fn secret_in(file: File) -> io::Result<Vec<u8>> {
     let found = file.metadata()?;
     if !found.is_file() {

@@ -17,7 +17,7 @@ use nix::{
 /// Descriptors that go with one byte; the kernel takes 253 at most (SCM_MAX_FD).
 const AT_ONCE: usize = 128;
 
-/// Sends descriptors, each [`AT_ONCE`] of them with a byte of their own.
+/// Sends descriptors, each 128 of them with a byte of their own.
 ///
 /// # Errors
 /// What the kernel says.
