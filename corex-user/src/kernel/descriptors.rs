@@ -64,11 +64,10 @@ pub fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
             let ControlMessageOwned::ScmRights(some) = control else {
                 continue;
             };
-            // SAFETY: the kernel has just made these descriptors for us, and nobody else owns them.
-            all.extend(
-                some.into_iter()
-                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-            );
+            for fd in some {
+                // SAFETY: the kernel has just made this descriptor for us, and nobody else owns it.
+                all.push(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
         }
         if all.len() == before {
             // The process has no more descriptors to give (RLIMIT_NOFILE).
