@@ -22,18 +22,27 @@ const AT_ONCE: usize = 128;
 /// # Errors
 /// What the kernel says.
 pub fn send(socket: &UnixStream, descriptors: &[impl AsFd]) -> io::Result<()> {
-    for some in descriptors.chunks(AT_ONCE) {
-        let raw: Vec<RawFd> = some.iter().map(|fd| fd.as_fd().as_raw_fd()).collect();
-        let sent = sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(&[0])],
-            &[ControlMessage::ScmRights(&raw)],
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )?;
-        if sent != 1 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
+    descriptors
+        .chunks(AT_ONCE)
+        .try_for_each(|some| send_with(socket, &[0], some))
+}
+
+/// Sends bytes, few enough to go at once, and descriptors with them, 128 at most.
+///
+/// # Errors
+/// What the kernel says.
+pub fn send_with(socket: &UnixStream, bytes: &[u8], descriptors: &[impl AsFd]) -> io::Result<()> {
+    let raw: Vec<RawFd> = descriptors
+        .iter()
+        .map(|fd| fd.as_fd().as_raw_fd())
+        .collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let messages = if raw.is_empty() { &[][..] } else { &rights };
+    let parts = [IoSlice::new(bytes)];
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    let sent = sendmsg::<()>(socket.as_raw_fd(), &parts, messages, flags, None)?;
+    if sent != bytes.len() {
+        return Err(io::ErrorKind::WriteZero.into());
     }
     Ok(())
 }
@@ -45,36 +54,14 @@ pub fn send(socket: &UnixStream, descriptors: &[impl AsFd]) -> io::Result<()> {
 pub fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
     let mut all = Vec::new();
     while all.len() < count {
-        let mut byte = [0];
-        let mut slices = [IoSliceMut::new(&mut byte)];
-        let mut room = cmsg_space!([RawFd; AT_ONCE]);
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        // A signal ends the wait of a socket with a time-out, whatever its handler asks for (signal(7)).
-        let message = loop {
-            match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags) {
-                Err(Errno::EINTR) => {}
-                outcome => break outcome?,
-            }
-        };
-        if message.bytes == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let before = all.len();
-        for control in message.cmsgs()? {
-            let ControlMessageOwned::ScmRights(some) = control else {
-                continue;
-            };
-            for fd in some {
-                // SAFETY: the kernel has just made this descriptor for us, and nobody else owns it.
-                all.push(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
-        }
-        if all.len() == before {
+        let some = receive_with(socket, &mut [0])?;
+        if some.is_empty() {
             // The process has no more descriptors to give (RLIMIT_NOFILE).
             return Err(io::Error::other(
                 "descriptors that were sent did not arrive",
             ));
         }
+        all.extend(some);
     }
     if all.len() == count {
         Ok(all)
@@ -83,6 +70,37 @@ pub fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
             "more descriptors came than were announced",
         ))
     }
+}
+
+/// The other side of [`send_with`]: fills `bytes`, and returns the descriptors that came with them.
+///
+/// # Errors
+/// What the kernel says; that the other end closed before all was there.
+pub fn receive_with(socket: &UnixStream, bytes: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
+    let len = bytes.len();
+    let mut room = cmsg_space!([RawFd; AT_ONCE]);
+    let mut parts = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL;
+    // A signal ends the wait of a socket with a time-out, whatever its handler asks for (signal(7)).
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
+            Err(Errno::EINTR) => {}
+            outcome => break outcome?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(some) = control {
+            for fd in some {
+                // SAFETY: the kernel has just made this descriptor for us, and nobody else owns it.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    if message.bytes != len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(descriptors)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::{
             ffi::{OsStrExt as _, OsStringExt as _},
             fs::{FileTypeExt as _, OpenOptionsExt as _},
@@ -25,19 +25,14 @@ use std::{
 };
 
 use cap_std::{ambient_authority, fs::Dir};
-use nix::{
-    errno::Errno,
-    sys::{
-        signal::SigSet,
-        socket::{
-            ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg, sendto,
-        },
-    },
+use nix::sys::{
+    signal::SigSet,
+    socket::{MsgFlags, UnixAddr, sendto},
 };
 
 use super::{
     confine::{self, Reach},
-    privileges, syscalls,
+    descriptors, privileges, syscalls,
 };
 
 /// The word on the command line that makes corex such a process.
@@ -157,7 +152,7 @@ pub fn start(kept: &Kept) -> io::Result<()> {
         .spawn()?;
     let mut paths = Vec::new();
     for (path, socket) in sockets {
-        hand_over(&ours, &[0], Some(socket.as_raw_fd()))?;
+        descriptors::send_with(&ours, &[0], &[socket])?;
         paths.push(path);
     }
     // It is confined before anybody takes corex for ready.
@@ -304,11 +299,12 @@ fn exchange(
         .write_all(&[job as u8])
         .and_then(|()| put(stream, path.as_os_str().as_bytes()))
         .and_then(|()| put(stream, content))
-        .and_then(|()| take_over(stream, &mut errno));
+        .and_then(|()| descriptors::receive_with(stream, &mut errno));
     if outcome.is_err() {
         let _ = stream.shutdown(Shutdown::Both);
     }
-    Ok((i32::from_le_bytes(errno), outcome?))
+    let mut descriptors = outcome?;
+    Ok((i32::from_le_bytes(errno), descriptors.pop()))
 }
 
 /// The process itself: serves what comes by standard input until it ends.
@@ -326,7 +322,7 @@ pub fn serve(kept: &Kept) -> io::Result<()> {
     let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut sockets = Vec::new();
     for _ in 0..kept.sockets {
-        sockets.extend(take_over(&stream, &mut [0])?);
+        sockets.extend(descriptors::receive_with(&stream, &mut [0])?);
     }
     stream.write_all(&[0])?;
     loop {
@@ -365,8 +361,7 @@ impl Kept {
             Ok(answer) => (0, answer),
             Err(error) => (error.raw_os_error().unwrap_or(libc::EACCES), None),
         };
-        let fd = fd.as_ref().map(|fd| fd.as_raw_fd());
-        hand_over(stream, &errno.to_le_bytes(), fd)
+        descriptors::send_with(stream, &errno.to_le_bytes(), fd.as_slice())
     }
 
     fn work(
@@ -464,45 +459,6 @@ fn replace_in(folder: &Dir, path: &Path, content: &[u8], until: Until) -> io::Re
         let _ = folder.remove_file(&temporary);
     }
     written
-}
-
-/// Sends bytes, few enough to go at once, and a descriptor with them (unix(7), SCM_RIGHTS).
-fn hand_over(stream: &UnixStream, bytes: &[u8], fd: Option<RawFd>) -> io::Result<()> {
-    let fds: Vec<RawFd> = fd.into_iter().collect();
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let messages = if fds.is_empty() { &[][..] } else { &rights };
-    let parts = [io::IoSlice::new(bytes)];
-    let flags = MsgFlags::empty();
-    sendmsg::<()>(stream.as_raw_fd(), &parts, messages, flags, None)?;
-    Ok(())
-}
-
-/// The other side of [`hand_over`].
-fn take_over(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
-    let len = bytes.len();
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let mut parts = [io::IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL;
-    // A signal ends the wait of a socket with a time-out, whatever its handler asks for (signal(7)).
-    let received = loop {
-        match recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
-            outcome => break outcome?,
-        }
-    };
-    let mut taken = None;
-    for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = message {
-            for fd in fds {
-                // SAFETY: the kernel has just made this descriptor for us, and nobody else has it.
-                taken = Some(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
-        }
-    }
-    if received.bytes != len {
-        return Err(ErrorKind::UnexpectedEof.into());
-    }
-    Ok(taken)
 }
 
 fn put(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

@@ -9,7 +9,7 @@ fn asked(kept: &Kept, job: u8, path: &Path, content: &[u8]) -> io::Result<(i32, 
     kept.answer(job.into(), &mut theirs, &[])?;
     let mut errno = [0; 4];
     let mut text = String::new();
-    if let Some(fd) = take_over(&ours, &mut errno)? {
+    if let Some(fd) = descriptors::receive_with(&ours, &mut errno)?.pop() {
         fs::File::from(fd).read_to_string(&mut text)?;
     }
     Ok((i32::from_le_bytes(errno), text))
@@ -93,6 +93,6 @@ fn an_answer_that_comes_too_late_is_nobodys() {
     let path = Path::new("/books.json");
     assert!(exchange(&mut ours, Job::Replace, path, b"first").is_err());
     // Its side of the stream may be closed already.
-    let _ = hand_over(&theirs, &0i32.to_le_bytes(), None);
+    let _ = descriptors::send_with(&theirs, &0i32.to_le_bytes(), &[] as &[OwnedFd]);
     assert!(exchange(&mut ours, Job::Replace, path, b"second").is_err());
 }
