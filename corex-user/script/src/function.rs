@@ -3,7 +3,7 @@
 //! that whoever loads a configuration hands in.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::language::Language;
@@ -250,4 +250,16 @@ pub trait Review {
 
     /// Adds to the report.
     fn report(&mut self, diagnostic: Diagnostic);
+}
+
+/// The path that a parameter is set to.
+///
+/// # Errors
+/// When it isn't absolute: which directory corex is started in means nothing.
+pub fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err("it must be an absolute path".to_owned());
+    }
+    Ok(path)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::hook::perl;
 use corex_script::function::LanguageLoader;
-use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, absolute, value};
 use corex_script::latency::Kind;
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
@@ -129,11 +129,7 @@ const PARAMETERS: &[Parameter] = &[
         aliases: &[],
         kind: ParameterKind::Text {
             set: |settings, text| {
-                let path = PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err("it must be an absolute path".to_owned());
-                }
-                settings.perl.interpreter = path;
+                settings.perl.interpreter = absolute(text)?;
                 Ok(())
             },
             help: "write where perl is, as in \"/usr/bin/perl\"",
@@ -158,11 +154,7 @@ const PARAMETERS: &[Parameter] = &[
         aliases: &[],
         kind: ParameterKind::Text {
             set: |settings, text| {
-                let path = PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err("it must be an absolute path".to_owned());
-                }
-                settings.perl.file_roots.push(path);
+                settings.perl.file_roots.push(absolute(text)?);
                 Ok(())
             },
             help: "write an absolute path, as in \"/var/spool/corex\"",

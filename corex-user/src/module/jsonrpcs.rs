@@ -1,7 +1,7 @@
 //! The module `jsonrpcs`: what kamcli, kamctl and curl connect to. Its front ends are in
 //! [`crate::rpc::json`].
 
-use corex_script::function::{Module, Parameter, ParameterKind};
+use corex_script::function::{Module, Parameter, ParameterKind, absolute};
 use corex_script::settings::control::{DatagramAddress, HTTP_PORT, HostPort, in_run_dir};
 
 pub(super) static MODULE: Module = Module {
@@ -81,11 +81,7 @@ const PARAMETERS: &[Parameter] = &[
         aliases: &[],
         kind: ParameterKind::Text {
             set: |settings, text| {
-                let path = std::path::PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err("it must be an absolute path".to_owned());
-                }
-                settings.control.json.fifo_reply_dir = path;
+                settings.control.json.fifo_reply_dir = absolute(text)?;
                 Ok(())
             },
             help: "write a directory, as in \"/tmp\"",

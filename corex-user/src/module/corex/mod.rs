@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use corex_script::Direction;
 use corex_script::function::{
-    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value,
+    Function, Module, Param, ParamKind, Parameter, ParameterKind, Routes, absolute, value,
 };
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
@@ -228,11 +228,7 @@ const PARAMETERS: &[Parameter] = &[
         aliases: &[],
         kind: ParameterKind::Text {
             set: |settings, text| {
-                let path = std::path::PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err("it must be an absolute path".to_owned());
-                }
-                settings.control.http_token_file = Some(path);
+                settings.control.http_token_file = Some(absolute(text)?);
                 Ok(())
             },
             help: "write a file's path, as in \"/etc/corex-http.token\"",
@@ -355,11 +351,7 @@ const PARAMETERS: &[Parameter] = &[
         aliases: &[],
         kind: ParameterKind::Text {
             set: |settings, text| {
-                let path = std::path::PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err("it must be an absolute path".to_owned());
-                }
-                settings.corex.reply_key_file = Some(path);
+                settings.corex.reply_key_file = Some(absolute(text)?);
                 Ok(())
             },
             help: "write a file's path, as in \"/etc/corex-reply.key\"",
@@ -426,11 +418,7 @@ const PARAMETERS: &[Parameter] = &[
         aliases: &[],
         kind: ParameterKind::Text {
             set: |settings, text| {
-                let path = std::path::PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err("it must be an absolute path".to_owned());
-                }
-                settings.corex.file_roots.push(path);
+                settings.corex.file_roots.push(absolute(text)?);
                 Ok(())
             },
             help: "write a directory, as in \"/var/lib/corex\"",
