@@ -140,6 +140,13 @@ pub enum ParameterKind {
         /// Writes the value into the settings.
         set: fn(&mut Settings, i64),
     },
+    /// An integer that is checked.
+    Number {
+        /// Writes the value into the settings, or says what is wrong with it.
+        set: fn(&mut Settings, i64) -> Result<(), String>,
+        /// What a report advises where the value is wrong.
+        help: &'static str,
+    },
     /// A string that is checked.
     Text {
         /// Writes the value into the settings, or says what is wrong with it.

@@ -130,6 +130,7 @@ fn try_send_to(
         connection: None,
         is_reply: false,
         is_hop_counted: true,
+        flags: exec.changes.flags,
     };
     let sent = exec.host.send(exec.rt, outgoing);
     exec.rt.composed = out;
