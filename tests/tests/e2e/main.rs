@@ -38,3 +38,4 @@ mod top;
 mod transformations;
 mod trust;
 mod wire;
+mod wireshark;
