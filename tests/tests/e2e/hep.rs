@@ -517,3 +517,67 @@ fn a_collector_that_is_killed_costs_copies_and_no_message() -> Result<()> {
     ensure!(books.get("hep.refused") > 0, "{:#}", books.0);
     Ok(())
 }
+
+#[test]
+fn it_is_switched_by_remote_control_and_led_elsewhere_by_a_reload() -> Result<()> {
+    const DONE: &str = "the configuration was read again";
+    let (net, work) = (Relay::new()?, WorkDir::new()?);
+    let [first, second] = [9060, 9061].map(|port| SocketAddr::new(Relay::UAC.v4.into(), port));
+    let (first_socket, second_socket) = (patient(&net.uac, first)?, patient(&net.uac, second)?);
+    let control = format!("unix:{}", work.join("ctl").display());
+    let module = |collector: SocketAddr| {
+        format!(
+            "loadmodule \"ctl.so\"\nmodparam(\"ctl\", \"binrpc\", \"{control}\")\n{}",
+            parameters(&collector.to_string())
+        )
+    };
+    let corex = relay(&net, &work, "socket", &module(first))?;
+    let caller = patient(&net.uac, Relay::UAC.sip())?;
+    let ask = |call: &str| -> Result<()> {
+        caller.send_to(
+            &hex(&request(call, "UDP 10.0.1.2:5060")),
+            Relay::USER_SIDE.sip(),
+        )?;
+        receive(&caller).map(drop)
+    };
+    let status = |word: &str| -> Result<String> {
+        let binary = corex_lab::corex::binary()?;
+        let mut rpc = Command::new(binary);
+        output_of(rpc.args(["rpc", "-s", &control, "siptrace.status", word]))
+    };
+    // Each answered here: the request, and the reply.
+    let two_copies = |collector: &UdpSocket| -> Result<()> {
+        for begin in [&b"OPTIONS"[..], b"SIP/2.0 404"] {
+            let all = chunks(&receive(collector)?.0)?;
+            ensure!(value(&all, 0x0f).starts_with(begin), "{all:?}");
+        }
+        Ok(())
+    };
+    ensure!(status("check")?.contains("Enabled"));
+    ask("refused")?;
+    two_copies(&first_socket)?;
+    ensure!(status("off")?.contains("Disabled"));
+    ask("refused")?;
+    ensure!(status("on")?.contains("Enabled"));
+    work.write("corex.cfg", {
+        let listen = format!(
+            "listen=udp:{}\nlisten=udp:{}",
+            Relay::USER_SIDE.sip(),
+            Relay::CORE_SIDE.sip()
+        );
+        config(&listen, &module(second))
+    })?;
+    corex.process.signal(libc::SIGHUP)?;
+    wait::until("it is read", PATIENCE, || {
+        Ok(corex.log().contains(DONE).then_some(()))
+    })
+    .with_context(|| corex.log())?;
+    ask("refused")?;
+    two_copies(&second_socket)?;
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("hep.exported") == 4, "{:#}", books.0);
+    first_socket.set_nonblocking(true)?;
+    ensure!(first_socket.recv(&mut [0; 1]).is_err());
+    Ok(())
+}
