@@ -8,8 +8,8 @@ use corex_sip::{Uri, host_ip};
 
 const NO_DATABASE: &str = "Databases: there are none here.";
 
-/// What a flag is 0 or 1 for.
-const fn only(
+/// A number of which not every value means something here.
+const fn checked(
     name: &'static str,
     set: fn(&mut Settings, i64) -> Result<(), String>,
     help: &'static str,
@@ -58,7 +58,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         doc: "Whether anything is copied, as long as the RPC command siptrace.status says nothing \
               else. A reload goes back to it. Default: 0.",
     },
-    only(
+    checked(
         "trace_mode",
         |settings, value| {
             if value & !1 != 0 {
@@ -87,7 +87,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         doc: "The flag, of setflag(), of messages that tracing goes on for: what is sent for them is \
               copied, too. Default: none.",
     },
-    only(
+    checked(
         "trace_init_mode",
         |settings, value| {
             if !(0..=3).contains(&value) {
@@ -101,7 +101,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "Which ways of tracing there are. 0: both; 1: trace_mode; 2: functions and the flag. \
          Default: 0.",
     ),
-    only(
+    checked(
         "hep_mode_on",
         |_, value| match value {
             1 => Ok(()),
@@ -112,7 +112,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "write 1, or leave the line out",
         "1: copies are wrapped in HEP, as always here. Default: 1.",
     ),
-    only(
+    checked(
         "hep_version",
         |_, value| match value {
             3 => Ok(()),
@@ -194,7 +194,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         doc: "The listen line, by its name, whose address copies are sent from; it comes before \
               send_sock_addr. The port doesn't count.",
     },
-    only(
+    checked(
         "trace_to_database",
         |_, value| match value {
             0 => Ok(()),
@@ -203,14 +203,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "write 0, or leave the line out: copies go to duplicate_uri",
         "Whether copies go to a database: 0. Default: 0.",
     ),
-    only(
+    checked(
         "xheaders_write",
         |_, value| no_x_headers(value),
         "write 0, or leave the line out",
         "Whether copies in plain SIP say in headers of their own where they come from: 0, as HEP \
          has that beside the message. Default: 0.",
     ),
-    only(
+    checked(
         "xheaders_read",
         |_, value| no_x_headers(value),
         "write 0, or leave the line out",
