@@ -8,6 +8,7 @@
 
 pub mod io;
 
+pub mod hep;
 pub mod hook;
 pub mod pipeline;
 

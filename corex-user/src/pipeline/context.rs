@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{files::Files, outbox::Outbox};
-use crate::{kernel::knobs::Knobs, telemetry::trace::Tap};
+use crate::{hep::Exporter, kernel::knobs::Knobs, telemetry::trace::Tap};
 use corex_script::{
     Config, SocketId,
     settings::{Corex, OwnSockets, Place},
@@ -109,6 +109,8 @@ pub struct PipelineContext {
     pub knobs: Knobs,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,
+    /// Takes copies of messages for a collector.
+    pub exporter: Arc<Exporter>,
     /// Takes messages that can't leave at once.
     pub outbox: Box<dyn Outbox>,
     /// Files for scripts.

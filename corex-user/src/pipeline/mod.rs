@@ -5,6 +5,7 @@
 //! [`Egress`].
 
 mod context;
+mod copies;
 pub mod files;
 mod inline;
 pub mod outbox;
@@ -215,6 +216,7 @@ impl Pipeline {
             consumed: 0,
             failure: None,
             in_hook: false,
+            asked: None,
         };
         let env = Env {
             src: inbound.source,
@@ -294,6 +296,7 @@ impl Pipeline {
                 return;
             }
         };
+        self.context.copy(message, Direction::Incoming, &env);
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
         let end = self.runtime.run_route(&env, &view, &mut pass);
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);

@@ -1,6 +1,7 @@
 //! One message in, what leaves, and the one verdict that it gets.
 
 mod codec;
+mod copies;
 mod inline;
 mod replies;
 
@@ -89,6 +90,7 @@ fn pipeline(text: &str) -> Pipeline {
         listeners,
         knobs,
         tap: Arc::default(),
+        exporter: Arc::default(),
         outbox: Box::new(NoOutbox),
         files: Files::start(super::files::FileRoots::default(), 0).unwrap(),
     };

@@ -9,6 +9,7 @@ mod configurations;
 mod control;
 mod examples;
 mod files;
+mod hep;
 mod inline;
 mod kamailio;
 mod laboratory;

@@ -9,6 +9,7 @@ mod dns;
 pub mod log;
 mod lua;
 mod own;
+mod siptrace;
 mod stream;
 mod tables;
 
@@ -27,6 +28,7 @@ pub use dns::DnsSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
+pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
 
@@ -292,6 +294,8 @@ pub struct Settings {
     pub corex: Corex,
     /// Parameters of the module `codec`.
     pub codec: Codec,
+    /// Parameters of the module `siptrace`.
+    pub siptrace: Siptrace,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
     /// Parameters of the module `app_lua`.
@@ -329,6 +333,7 @@ impl Default for Settings {
             max_while_loops: 100,
             corex: Corex::default(),
             codec: Codec::default(),
+            siptrace: Siptrace::default(),
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),
