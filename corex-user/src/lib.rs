@@ -11,6 +11,8 @@ pub mod io;
 pub mod hook;
 pub mod pipeline;
 
+pub mod answer;
+
 pub mod catalogue;
 pub mod module;
 

@@ -4,12 +4,13 @@ mod branch;
 mod file;
 mod flag;
 mod parameter;
+mod ping;
 mod review;
 mod rule;
 mod send;
 
 use corex_script::Direction;
-use corex_script::function::{Function, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{BeforeRoute, Function, Module, Param, ParamKind, Routes, value};
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
 
@@ -19,6 +20,12 @@ pub(super) static MODULE: Module = Module {
     functions: FUNCTIONS,
     parameters: parameter::PARAMETERS,
     review: Some(review::review),
+    before_route: Some(|settings| {
+        settings
+            .corex
+            .options_ping
+            .then_some(ping::answer as BeforeRoute)
+    }),
     ..Module::NONE
 };
 
