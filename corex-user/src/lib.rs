@@ -12,6 +12,8 @@ pub mod hep;
 pub mod hook;
 pub mod pipeline;
 
+pub mod answer;
+
 pub mod catalogue;
 pub mod module;
 

@@ -99,10 +99,11 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 20] = [
+pub const PEERS: [Tool; 21] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
+    tool("turnutils_natdiscovery", "coturn", "a STUN client"),
     tool("kamailio", "kamailio", "the SIP server to compare with"),
     tool("kamcmd", "kamailio", "its control program"),
     files(

@@ -41,6 +41,9 @@ pub struct Module {
     pub shares: Option<Share>,
     /// Whether a message is done with before `request_route` or `reply_route` sees it.
     pub absorbs: Option<fn(&SipView<'_>) -> bool>,
+    /// What deals with messages before `request_route` or `reply_route`, where these settings ask for
+    /// it.
+    pub before_route: Option<fn(&Settings) -> Option<BeforeRoute>>,
     /// What happens to a message after its route, unless that said `drop` or failed.
     pub after_route: Option<fn(&mut Exec<'_>)>,
 }
@@ -58,9 +61,13 @@ impl Module {
         keeps: None,
         shares: None,
         absorbs: None,
+        before_route: None,
         after_route: None,
     };
 }
+
+/// Deals with a message, or returns false: then its route runs.
+pub type BeforeRoute = fn(&mut Exec<'_>) -> bool;
 
 /// Makes what all workers share of a module's.
 pub type Share = fn(&Settings) -> Result<Shared, LoadError>;

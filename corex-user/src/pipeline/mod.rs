@@ -4,6 +4,7 @@
 //! The same for every engine: a message comes as [`Inbound`], and leaves through an
 //! [`Egress`].
 
+mod answers;
 mod context;
 mod copies;
 pub mod files;
@@ -111,6 +112,8 @@ pub struct Pipeline {
     pub peers: Peers,
     /// Chains that run without a script.
     native: Native,
+    /// What is answered without a script.
+    answer: Vec<u8>,
     /// What the chain of `codec_in` made of a message.
     unwrapped: Vec<u8>,
     /// What the chain of `codec_out` made of one.
@@ -133,6 +136,7 @@ impl Pipeline {
             peers: Peers::default(),
             native: Native::new(&context.config.program),
             context,
+            answer: Vec::new(),
             unwrapped: Vec::new(),
             wrapped: Vec::new(),
             decoded: Vec::new(),
@@ -173,6 +177,9 @@ impl Pipeline {
         self.counters.bytes_in += inbound.payload.len() as u64;
         self.peers
             .received(inbound.source.ip(), inbound.payload.len());
+        if self.answers(&inbound, egress) {
+            return;
+        }
         let corex = &self.context.config.settings.corex;
         let knobs = &self.context.knobs;
         if inbound.transport == Transport::Udp && inbound.payload.len() < knobs.probe_len() as usize

@@ -2,6 +2,7 @@
 //! makes the network that it needs, in namespaces of its own.
 
 mod addresses;
+mod answers;
 mod calls;
 mod clients;
 mod codecs;

@@ -5,13 +5,14 @@ mod branch;
 mod file;
 mod flag;
 mod parameter;
+mod ping;
 mod review;
 mod rule;
 mod send;
 mod socket;
 
 use corex_script::Direction;
-use corex_script::function::{Function, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{BeforeRoute, Function, Module, Param, ParamKind, Routes, value};
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
 
@@ -22,6 +23,12 @@ pub(super) static MODULE: Module = Module {
     absent: absent::ABSENT,
     parameters: parameter::PARAMETERS,
     review: Some(review::review),
+    before_route: Some(|settings| {
+        settings
+            .corex
+            .options_ping
+            .then_some(ping::answer as BeforeRoute)
+    }),
     ..Module::NONE
 };
 
