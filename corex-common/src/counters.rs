@@ -140,6 +140,8 @@ counters! {
         steered: verdict,
         /// Packets transmitted or redirected by the kernel side alone.
         offloaded: verdict,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
         /// Inline: packets of a queue without an AF_XDP socket, led to a worker by the veth pair:
         /// the detour's XDP counts them once more.
         detoured: verdict,
@@ -178,6 +180,10 @@ counters! {
         pass_rp_filter: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe: verdict,
+        /// A road: the script says `drop`.
+        drop_script: verdict,
+        /// A road: a request or reply that the script sends nowhere.
+        drop_unrouted: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
         pass_injected: verdict,
         /// Inline: payload shorter than `min_msg_len`.
@@ -277,12 +283,38 @@ counters! {
         steered_bytes: plain,
         /// Of those steered, the ones below `min_msg_len`: the hook is skipped.
         short: plain,
+        /// Packets sent on by roads, without user space.
+        offloaded: verdict,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
         /// Passed because no AF_XDP socket serves the queue.
         pass_no_xsk: verdict,
         /// Passed because the frame is too long for the packet memory.
         pass_too_long: verdict,
         /// Dropped as probes.
         drop_probe: verdict,
+        /// Dropped by roads: the script says `drop`.
+        drop_script: verdict,
+        /// Dropped by roads: the script sends it nowhere.
+        drop_unrouted: verdict,
+    }
+}
+
+counters! {
+    /// What one road did; per CPU, map `ROAD_COUNTS`.
+    #[repr(align(64))]
+    RoadCounters {
+        /// Packets that it sent or dropped.
+        offloaded: plain,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
+        /// Steered, since no next hop is known.
+        steered_no_hop: plain,
+        /// Steered now and then, so that the kernel confirms the neighbour.
+        steered_sample: plain,
+        /// Steered, since the packet is one that only user space judges: its start line, checksum,
+        /// TTL, length, headers or interface.
+        steered_doubtful: plain,
     }
 }
 

@@ -13,6 +13,7 @@ use corex_common::{
 use crate::{
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
     packet::Datagram,
+    road,
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
 
@@ -54,9 +55,9 @@ fn slot(ctx: &XdpContext) -> Option<u32> {
     XSKS.get(slot).map(|_| slot)
 }
 
-/// Gives the verdict and counts it.
+/// Gives the verdict and counts it. `WITH_ROADS`: what has a road takes it.
 #[inline(always)]
-pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
+pub fn decide<const WITH_ROADS: bool>(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
     // The frame holds all of it: the lengths are the IP and UDP ones, padding isn't payload.
     let end = usize::from(datagram.l4) + UDP_LEN + usize::from(datagram.payload_len);
     if ctx.data() + end > ctx.data_end() {
@@ -100,6 +101,13 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         socket.pass_too_long += 1;
         return xdp_action::XDP_PASS;
     }
+    let short = len < config.min_msg_len;
+    if WITH_ROADS
+        && config.roads != 0
+        && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
+    {
+        return verdict.count(counters, socket, u64::from(len));
+    }
     let slot = if entry.steer != 0 { slot(ctx) } else { None };
     let Some(slot) = slot else {
         counters.pass_no_xsk += 1;
@@ -114,7 +122,6 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         }
         return xdp_action::XDP_PASS;
     };
-    let short = len < config.min_msg_len;
     write_meta(ctx, datagram, &entry, config, short);
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {

@@ -164,6 +164,8 @@ pub struct Corex {
     pub interfaces: Vec<String>,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
+    /// Whether the kernel handles what it can: see [`crate::offload`].
+    pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
     /// Inline mode.
@@ -199,6 +201,7 @@ impl Default for Corex {
             reply_key_file: None,
             interfaces: Vec::new(),
             reattach: true,
+            offload: false,
             rp_filter: RpFilter::Kernel,
             inline: Inline::default(),
             codec_in: Vec::new(),

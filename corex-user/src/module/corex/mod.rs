@@ -9,7 +9,7 @@ mod rule;
 mod send;
 
 use corex_script::Direction;
-use corex_script::function::{Function, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{Effect, Function, Module, Param, ParamKind, Routes, value};
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
 
@@ -19,6 +19,7 @@ pub(super) static MODULE: Module = Module {
     functions: FUNCTIONS,
     parameters: parameter::PARAMETERS,
     review: Some(review::review),
+    effects: &[("send", Effect::Send(send::address))],
     ..Module::NONE
 };
 

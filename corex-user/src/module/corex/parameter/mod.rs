@@ -31,6 +31,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::REPLY_KEY_FILE,
     interface::MAX_PEERS,
     interface::REATTACH,
+    interface::OFFLOAD,
     interface::PROBE_LEN,
     hook::INTERCEPT_SEND,
     file::FILE_ROOT,

@@ -1,0 +1,427 @@
+//! Roads: sends messages on or drops them without user space, as the configuration says of all
+//! messages of their kind (`corex_common::road`).
+//!
+//! What is sent is what AF_XDP would send of an unchanged message, but for how its UDP checksum
+//! comes about: it is adjusted, so that a wrong one stays wrong. Whatever is in doubt is steered:
+//! a start line that isn't plain, a checksum that is missing or left to hardware, a TTL at its
+//! end, tags, padding, a neighbour that isn't known, a path with a small MTU.
+
+use aya_ebpf::{
+    bindings::xdp_action,
+    btf_maps::lpm_trie::Key,
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns},
+    programs::XdpContext,
+};
+use corex_common::{
+    counters::{KernelCounters, SocketCounters},
+    ip::{ETHERNET_LEN, IPV4_DONT_FRAGMENT, IPV4_LEN, IPV6_LEN, UDP_LEN},
+    maps::FAMILY_V4,
+    road::{
+        DROP_SCRIPT, DROP_UNROUTED, MAX_START_LINE, METHODS, OTHER, REPLY, ROAD_SOURCE_BITS, Road,
+        RoadHop, RoadSource, SEND, core_hash, hop_slot, ipv4_text, of_place,
+    },
+};
+
+use crate::{
+    maps::{
+        ROAD_CLASSES, ROAD_DEVICES, ROAD_HOPS, ROAD_SOCKETS, ROAD_SOURCES, ROADS, road_counters,
+    },
+    packet::{Datagram, bytes},
+};
+
+/// Nanoseconds between two messages that are steered for the neighbour's sake.
+const SAMPLE_NS: u64 = 50_000_000;
+
+/// What became of a message.
+pub enum Verdict {
+    /// Sent: the program's return value.
+    Sent(u32),
+    DropScript,
+    DropUnrouted,
+}
+
+impl Verdict {
+    /// Counts it, and gives the program's return value.
+    #[inline(always)]
+    pub fn count(
+        self,
+        counters: &mut KernelCounters,
+        socket: &mut SocketCounters,
+        len: u64,
+    ) -> u32 {
+        match self {
+            Self::Sent(action) => {
+                counters.offloaded += 1;
+                counters.offloaded_bytes += len;
+                socket.offloaded += 1;
+                socket.offloaded_bytes += len;
+                action
+            }
+            Self::DropScript => {
+                counters.drop_script += 1;
+                socket.drop_script += 1;
+                xdp_action::XDP_DROP
+            }
+            Self::DropUnrouted => {
+                counters.drop_unrouted += 1;
+                socket.drop_unrouted += 1;
+                xdp_action::XDP_DROP
+            }
+        }
+    }
+}
+
+/// Takes the road that leads from a listen socket for such a message. `None`: there is none, or
+/// it is in doubt, and the frame is as it was.
+#[inline(always)]
+pub fn take(ctx: &XdpContext, datagram: &Datagram, socket: u32, short: bool) -> Option<Verdict> {
+    let from = ROAD_SOCKETS.get(socket)?;
+    if from.class == 0 {
+        return None;
+    }
+    let mut class = from.class;
+    if from.by_source != 0 {
+        let source = RoadSource {
+            socket: socket.to_be_bytes(),
+            addr: datagram.source.addr,
+        };
+        let key = Key::new(ROAD_SOURCE_BITS + 128, source);
+        if let Some(found) = ROAD_SOURCES.get(&key) {
+            class = *found;
+        }
+    }
+    let class = ROAD_CLASSES.get(class.wrapping_sub(1))?;
+    // The offsets of what comes behind are known to the verifier then.
+    if datagram.source.family == FAMILY_V4 {
+        const L4: usize = ETHERNET_LEN + IPV4_LEN;
+        if usize::from(datagram.l3) != ETHERNET_LEN || usize::from(datagram.l4) != L4 {
+            return None;
+        }
+        let kind = kind_of::<{ L4 + UDP_LEN }>(ctx)?;
+        let place = place(class, kind, short);
+        let (first, choices) = of_place(place);
+        let mut number = first;
+        if choices > 1 {
+            let [a, b, c, d, ..] = datagram.source.addr;
+            let (text, len) = ipv4_text([a, b, c, d]);
+            number += core_hash(&text, len, choices - 1);
+        }
+        if place == 0 {
+            return None;
+        }
+        travel::<true>(ctx, datagram, number)
+    } else {
+        const L4: usize = ETHERNET_LEN + IPV6_LEN;
+        if usize::from(datagram.l3) != ETHERNET_LEN || usize::from(datagram.l4) != L4 {
+            return None;
+        }
+        let kind = kind_of::<{ L4 + UDP_LEN }>(ctx)?;
+        let place = place(class, kind, short);
+        let (number, choices) = of_place(place);
+        if place == 0 || choices > 1 {
+            return None;
+        }
+        travel::<false>(ctx, datagram, number)
+    }
+}
+
+#[inline(always)]
+fn place(class: &corex_common::road::RoadClass, kind: usize, short: bool) -> u32 {
+    let places = if short { &class.short } else { &class.long };
+    // Masked, so that the verifier sees its bounds.
+    places[kind & (corex_common::road::KINDS - 1)]
+}
+
+/// The kind of the message at `AT`, where its start line is as plain as those of nearly all
+/// messages are: else user space reads it.
+#[inline(always)]
+fn kind_of<const AT: usize>(ctx: &XdpContext) -> Option<usize> {
+    let head: &[u8; 16] = bytes(ctx, AT).ok()?;
+    if starts_with(head, b"SIP/2.0 ") {
+        let [_, _, _, _, _, _, _, _, a, b, c, space, ..] = *head;
+        if !(b'1'..=b'6').contains(&a) || !b.is_ascii_digit() || !c.is_ascii_digit() {
+            return None;
+        }
+        if space != b' ' {
+            return None;
+        }
+        let end = text_end::<AT, b' '>(ctx, 12)?;
+        let line_break: &[u8; 2] = bytes(ctx, AT + end).ok()?;
+        return (*line_break == *b"\r\n").then_some(REPLY);
+    }
+    let (kind, uri) = method(head)?;
+    let end = text_end::<AT, { b' ' + 1 }>(ctx, uri)?;
+    if end <= uri {
+        return None;
+    }
+    let rest: &[u8; 10] = bytes(ctx, AT + end).ok()?;
+    (*rest == *b" SIP/2.0\r\n").then_some(kind)
+}
+
+/// The kind of a request, and where its Request-URI begins.
+#[inline(always)]
+fn method(head: &[u8; 16]) -> Option<(usize, usize)> {
+    macro_rules! known {
+        ($($at:literal)*) => {
+            $(if starts_with(head, METHODS[$at]) {
+                return Some(($at + 1, METHODS[$at].len()));
+            })*
+        };
+    }
+    known!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    let mut len = 0;
+    while len < 15 {
+        if !head[len].is_ascii_uppercase() {
+            break;
+        }
+        len += 1;
+    }
+    if len == 0 || len >= 15 || head[len & 15] != b' ' {
+        return None;
+    }
+    Some((OTHER, len + 1))
+}
+
+#[inline(always)]
+fn starts_with(head: &[u8; 16], text: &[u8]) -> bool {
+    let mut i = 0;
+    while i < text.len() {
+        if head[i & 15] != text[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// Where printable text ends that begins at `from`; `LEAST` is the lowest byte that belongs to it.
+#[inline(always)]
+fn text_end<const AT: usize, const LEAST: u8>(ctx: &XdpContext, from: usize) -> Option<usize> {
+    let mut at = from;
+    while at < MAX_START_LINE {
+        let byte: &[u8; 1] = bytes(ctx, AT + at).ok()?;
+        if byte[0] < LEAST || byte[0] >= 0x7f {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Does what a road says.
+#[inline(always)]
+fn travel<const IS_V4: bool>(ctx: &XdpContext, datagram: &Datagram, number: u32) -> Option<Verdict> {
+    let counts = road_counters(number)?;
+    let road = ROADS.get_ptr_mut(number)?;
+    // SAFETY: user space changes single aligned words of it; what makes a road is written before
+    // a class leads to it, and not changed as long as one does.
+    let road = unsafe { &mut *road };
+    let verdict = match road.action {
+        DROP_SCRIPT if is_sound::<IS_V4>(ctx, datagram) => Verdict::DropScript,
+        DROP_UNROUTED if is_sound::<IS_V4>(ctx, datagram) => Verdict::DropUnrouted,
+        SEND => {
+            // SAFETY: the helper has no preconditions.
+            let now = unsafe { bpf_ktime_get_ns() };
+            if road.hop == 0 || now >= road.valid_until {
+                counts.steered_no_hop += 1;
+                return None;
+            }
+            if now >= road.sample_at {
+                // Two CPUs at once each steer one.
+                road.sample_at = now + SAMPLE_NS;
+                counts.steered_sample += 1;
+                return None;
+            }
+            let hop = ROAD_HOPS.get(hop_slot(number, road.hop))?;
+            let sent = if is_sound::<IS_V4>(ctx, datagram) {
+                send::<IS_V4>(ctx, datagram, road, hop)
+            } else {
+                None
+            };
+            match sent {
+                Some(action) => Verdict::Sent(action),
+                None => {
+                    counts.steered_doubtful += 1;
+                    return None;
+                }
+            }
+        }
+        _ => {
+            counts.steered_doubtful += 1;
+            return None;
+        }
+    };
+    counts.offloaded += 1;
+    counts.offloaded_bytes += u64::from(datagram.payload_len);
+    Some(verdict)
+}
+
+/// Whether the frame ends with the datagram, and the IPv4 header's checksum is right.
+#[inline(always)]
+fn is_sound<const IS_V4: bool>(ctx: &XdpContext, datagram: &Datagram) -> bool {
+    let end = usize::from(datagram.l4) + UDP_LEN + usize::from(datagram.payload_len);
+    if ctx.data() + end != ctx.data_end() {
+        return false;
+    }
+    if !IS_V4 {
+        return true;
+    }
+    let Ok(ip) = bytes::<_, IPV4_LEN>(ctx, ETHERNET_LEN) else {
+        return false;
+    };
+    fold(sum(ip)) == 0xffff
+}
+
+/// The way that a frame leaves: checked before anything in it is changed.
+#[inline(always)]
+fn send<const IS_V4: bool>(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    road: &Road,
+    hop: &RoadHop,
+) -> Option<u32> {
+    let ip_len = if IS_V4 { IPV4_LEN } else { IPV6_LEN };
+    let udp_len = UDP_LEN + usize::from(datagram.payload_len);
+    if ip_len + udp_len > hop.mtu as usize {
+        return None;
+    }
+    let is_reflected = hop.ifindex == ctx.ingress_ifindex() as u32;
+    if is_reflected {
+        if hop.may_reflect == 0 {
+            return None;
+        }
+    } else {
+        ROAD_DEVICES.get_ifindex(hop.ifindex)?;
+    }
+    let start = ctx.data();
+    let l4 = ETHERNET_LEN + ip_len;
+    if start + l4 + UDP_LEN > ctx.data_end() {
+        return None;
+    }
+    let ttl_at = ETHERNET_LEN + if IS_V4 { 8 } else { 7 };
+    // SAFETY: within data..data_end, checked above; align 1.
+    let (eth, ip, udp) = unsafe {
+        (
+            &mut *(start as *mut [u8; ETHERNET_LEN]),
+            &mut *((start + ETHERNET_LEN) as *mut [u8; IPV4_LEN]),
+            &mut *((start + l4) as *mut [u8; UDP_LEN]),
+        )
+    };
+    // SAFETY: as above.
+    let ttl = unsafe { *((start + ttl_at) as *const u8) };
+    if ttl <= 1 {
+        return None;
+    }
+    let old = u16::from_be_bytes([udp[6], udp[7]]);
+    let addresses = if IS_V4 {
+        sum(&[ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]])
+    } else {
+        // SAFETY: as above: the addresses are behind the first eight bytes of the header.
+        sum(unsafe { &*((start + ETHERNET_LEN + 8) as *const [u8; 32]) })
+    };
+    // Zero: none. The sum of the pseudo header alone: left to hardware (CHECKSUM_PARTIAL).
+    let pseudo = addresses + u32::from(corex_common::ip::PROTOCOL_UDP) + udp_len as u32;
+    if old == 0 || u32::from(old) == fold(pseudo) {
+        return None;
+    }
+    let ports = sum(&[udp[0], udp[1], udp[2], udp[3]]);
+    let from_port = road.from_port.to_be_bytes();
+    let to_port = road.to_port.to_be_bytes();
+    let new = if IS_V4 {
+        let [a, b, c, d, ..] = road.from;
+        let [e, f, g, h, ..] = road.to;
+        sum(&[a, b, c, d, e, f, g, h])
+    } else {
+        sum(&road.from) + sum(&road.to)
+    } + sum(&[from_port[0], from_port[1], to_port[0], to_port[1]]);
+    // RFC 1624, equation 3.
+    let kept = u32::from(!old) + (0xffff - fold(addresses + ports));
+    let checksum = !(fold(kept + fold(new)) as u16);
+    // A computed zero goes out as all ones, since zero says "none" (RFC 768).
+    let checksum = if checksum == 0 { 0xffff } else { checksum };
+
+    let [d0, d1, d2, d3, d4, d5] = hop.destination_mac;
+    let [s0, s1, s2, s3, s4, s5] = hop.source_mac;
+    *eth = [
+        d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, eth[12], eth[13],
+    ];
+    if IS_V4 {
+        write_v4(ip, road, ttl - 1, (IPV4_LEN + udp_len) as u16);
+    } else {
+        let class = road.traffic_class as u8;
+        // SAFETY: as above.
+        let ip = unsafe { &mut *((start + ETHERNET_LEN) as *mut [u8; IPV6_LEN]) };
+        ip[0] = 0x60 | class >> 4;
+        ip[1] = class << 4;
+        ip[2] = 0;
+        ip[3] = 0;
+        let len = (udp_len as u16).to_be_bytes();
+        ip[4] = len[0];
+        ip[5] = len[1];
+        ip[7] = ttl - 1;
+        ip[8..24].copy_from_slice(&road.from);
+        ip[24..40].copy_from_slice(&road.to);
+    }
+    let len = (udp_len as u16).to_be_bytes();
+    let check = checksum.to_be_bytes();
+    *udp = [
+        from_port[0],
+        from_port[1],
+        to_port[0],
+        to_port[1],
+        len[0],
+        len[1],
+        check[0],
+        check[1],
+    ];
+    if is_reflected {
+        return Some(xdp_action::XDP_TX);
+    }
+    // It was there a moment ago. Where it isn't any more, so is the way.
+    match ROAD_DEVICES.redirect(hop.ifindex, u64::from(xdp_action::XDP_DROP)) {
+        Ok(action) | Err(action) => Some(action),
+    }
+}
+
+/// The header of a datagram without options.
+#[inline(always)]
+fn write_v4(ip: &mut [u8; IPV4_LEN], road: &Road, ttl: u8, total_len: u16) {
+    let (id, flags) = if road.dont_fragment != 0 {
+        (0, IPV4_DONT_FRAGMENT)
+    } else {
+        // SAFETY: the helper has no preconditions.
+        (unsafe { bpf_get_prandom_u32() } as u16, 0)
+    };
+    let [id0, id1] = id.to_be_bytes();
+    let [flags0, flags1] = flags.to_be_bytes();
+    let [len0, len1] = total_len.to_be_bytes();
+    let [a, b, c, d, ..] = road.from;
+    let [e, f, g, h, ..] = road.to;
+    let class = road.traffic_class as u8;
+    let mut header = [
+        0x45, class, len0, len1, id0, id1, flags0, flags1, ttl, ip[9], 0, 0, a, b, c, d, e, f, g, h,
+    ];
+    let [check0, check1] = (!(fold(sum(&header)) as u16)).to_be_bytes();
+    header[10] = check0;
+    header[11] = check1;
+    *ip = header;
+}
+
+/// The words of `bytes`, added up; few enough that nothing overflows.
+#[inline(always)]
+fn sum<const N: usize>(bytes: &[u8; N]) -> u32 {
+    let mut sum = 0;
+    let mut i = 0;
+    while i + 1 < N {
+        sum += u32::from(u16::from_be_bytes([bytes[i], bytes[i + 1]]));
+        i += 2;
+    }
+    sum
+}
+
+/// A sum in ones' complement, of sixteen bits.
+#[inline(always)]
+fn fold(sum: u32) -> u32 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16)
+}
