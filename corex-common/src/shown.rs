@@ -168,9 +168,15 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         kind: "lpm_trie",
         doc: "The networks that the configuration tells sources apart by.",
         key: &[
-            ("prefix_len", "32 bits of the socket, and those of the network."),
+            (
+                "prefix_len",
+                "32 bits of the socket, and those of the network.",
+            ),
             ("socket", "The socket's id, in network order."),
-            ("addr", "The network's address in network order; IPv4 fills the first four bytes."),
+            (
+                "addr",
+                "The network's address in network order; IPv4 fills the first four bytes.",
+            ),
         ],
         value: fields! { "": "One more than the index in ROAD_CLASSES.", },
     },
@@ -212,7 +218,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: road::ROAD_HOPS,
         kind: "array",
         doc: "How the frames of roads leave: two places for each road, of which ROADS says the one in use.",
-        key: &[("", "Twice the road's number, plus the lowest bit of its hop.")],
+        key: &[(
+            "",
+            "Twice the road's number, plus the lowest bit of its hop.",
+        )],
         value: fields! {
             "ifindex": "The interface to send by.",
             "mtu": "Largest IP packet.",

@@ -8,7 +8,8 @@ use aya_ebpf::{
 };
 use corex_common::{
     counters::{
-        DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters, WorkerCounters,
+        DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters,
+        WorkerCounters,
     },
     host::{
         HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,

@@ -57,7 +57,11 @@ fn slot(ctx: &XdpContext) -> Option<u32> {
 
 /// Gives the verdict and counts it. `WITH_ROADS`: what has a road takes it.
 #[inline(always)]
-pub fn decide<const WITH_ROADS: bool>(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
+pub fn decide<const WITH_ROADS: bool>(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    counters: &mut KernelCounters,
+) -> u32 {
     // The frame holds all of it: the lengths are the IP and UDP ones, padding isn't payload.
     let end = usize::from(datagram.l4) + UDP_LEN + usize::from(datagram.payload_len);
     if ctx.data() + end > ctx.data_end() {

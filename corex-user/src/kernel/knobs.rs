@@ -17,6 +17,7 @@ use super::memory::Memory;
 
 const WORDS: usize = size_of::<Config>() / size_of::<u32>();
 const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();
+const ROADS: usize = mem::offset_of!(Config, roads) / size_of::<u32>();
 const MIN_MSG_LEN: usize = mem::offset_of!(Config, min_msg_len) / size_of::<u32>();
 
 /// The values of the map CONFIG, to be read and set. Cloning shares them.
@@ -58,6 +59,16 @@ impl Knobs {
         self.word(MIN_MSG_LEN)
     }
 
+    /// Whether messages may take roads in the kernel.
+    pub fn roads(&self) -> bool {
+        self.word(ROADS) != 0
+    }
+
+    /// Sets [`Self::roads`].
+    pub fn set_roads(&self, may_be_taken: bool) {
+        self.set(ROADS, may_be_taken.into());
+    }
+
     /// Sets [`Self::probe_len`].
     pub fn set_probe_len(&self, len: u32) {
         self.set(PROBE_LEN, len);
@@ -78,8 +89,10 @@ mod tests {
         let knobs = Knobs::on_heap();
         knobs.set_probe_len(32);
         knobs.set_min_msg_len(200);
+        knobs.set_roads(true);
         assert_eq!((knobs.probe_len(), knobs.min_msg_len()), (32, 200));
+        assert!(knobs.roads());
         let values: Vec<u32> = (0..WORDS).map(|at| knobs.word(at)).collect();
-        assert_eq!(values.iter().sum::<u32>(), 232);
+        assert_eq!(values.iter().sum::<u32>(), 233);
     }
 }

@@ -22,6 +22,7 @@ pub mod offload;
 pub mod pins;
 pub mod privileges;
 pub mod reverse_paths;
+pub mod roads;
 pub mod root_files;
 pub mod routes;
 pub mod sockopt;

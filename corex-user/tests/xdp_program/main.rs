@@ -7,6 +7,7 @@ mod agreement;
 mod frames;
 mod mapping;
 mod reverse;
+mod roads;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -241,12 +241,12 @@ impl Offload {
             let span = self.parameter(name);
             Some(self.obstacle(span, reason.to_owned(), remedy))
         };
-        let of_listener = |reason: &str, remedy: &str| {
-            Some(self.obstacle(Span::NONE, reason.to_owned(), remedy))
-        };
-        let all_see = self.modules.iter().find(|module| {
-            module.sees_all && self.loaded.contains(&module.name)
-        });
+        let of_listener =
+            |reason: &str, remedy: &str| Some(self.obstacle(Span::NONE, reason.to_owned(), remedy));
+        let all_see = self
+            .modules
+            .iter()
+            .find(|module| module.sees_all && self.loaded.contains(&module.name));
         if let Some(module) = all_see {
             return of_listener(
                 &format!("the module {} looks at every message", module.name),
@@ -261,7 +261,10 @@ impl Offload {
             );
         }
         if listener.transport != Transport::Udp {
-            return of_listener("a stream, which the kernel's stack puts together", "use UDP");
+            return of_listener(
+                "a stream, which the kernel's stack puts together",
+                "use UDP",
+            );
         }
         if settings.mhomed && listeners > 1 {
             return of_listener(
@@ -288,9 +291,9 @@ impl Offload {
     /// What keeps messages from roads that the hook sees.
     fn hook(&self, settings: &Settings) -> Option<Obstacle> {
         let corex = &settings.corex;
-        let network = self.routes().find(|route| {
-            route.kind.kind == RouteKind::Event && route.name.is_some()
-        });
+        let network = self
+            .routes()
+            .find(|route| route.kind.kind == RouteKind::Event && route.name.is_some());
         let (name, what) = if corex.network_io_intercept {
             ("network_io_intercept", "the hook may change messages")
         } else if !corex.codec_in.is_empty() {

@@ -36,9 +36,7 @@ pub(super) fn equal(left: &Value, right: &Value) -> Option<bool> {
         (Value::Null, Value::Int(_) | Value::Str(_)) => false,
         (Value::Int(_) | Value::Str(_), Value::Null) => false,
         (Value::Int(left), Value::Int(right)) => left == right,
-        (Value::Int(left), Value::Str(right)) => {
-            !right.is_empty() && integer(right) == Some(*left)
-        }
+        (Value::Int(left), Value::Str(right)) => !right.is_empty() && integer(right) == Some(*left),
         (Value::Str(left), Value::Str(right)) => left == right,
         (Value::Str(left), Value::Int(right)) => *left == right.to_string().as_bytes(),
         (Value::Address(left), Value::Str(right)) => left.to_string().as_bytes() == right,

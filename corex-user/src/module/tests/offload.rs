@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use corex_common::road::{KINDS, METHODS, OTHER, REPLY, core_hash, ipv4_text};
+use corex_common::road::{KINDS, METHODS, OTHER, REPLY, source_hash};
 use corex_script::offload::{
     Fate, Listener, ListenerPlan, Obstacle, Outcome, SourceClass, explain,
 };
@@ -102,7 +102,11 @@ fn sources_and_methods_choose_between_roads() {
         ("198.51.100.8", OPTIONS_KIND, to("192.0.2.9:2")),
         ("10.9.9.9", OTHER, to("192.0.2.9:1")),
     ] {
-        assert_eq!(fate(&plan, source, kind), &Ok(Fate::One(expected)), "{source} {kind}");
+        assert_eq!(
+            fate(&plan, source, kind),
+            &Ok(Fate::One(expected)),
+            "{source} {kind}"
+        );
     }
     // PING may be the method.
     assert!(fate(&plan, "198.51.100.8", OTHER).is_err());
@@ -129,17 +133,33 @@ fn a_hash_of_the_source_chooses_one_of_constant_destinations() {
 #[test]
 fn what_needs_the_message_or_user_space_is_in_the_way_with_its_place() {
     for (statements, at, reason) in [
-        ("if ($rU == \"bob\") drop; send(\"192.0.2.9\");", "4:21", "$rU"),
+        (
+            "if ($rU == \"bob\") drop; send(\"192.0.2.9\");",
+            "4:21",
+            "$rU",
+        ),
         ("send(\"192.0.2.9\"); xlog(\"x\");", "4:36", "xlog()"),
         ("send(\"proxy.example.com\");", "4:17", "constant address"),
-        ("send(\"192.0.2.9\"); send(\"192.0.2.8\");", "4:36", "more than once"),
-        ("send(\"[2001:db8::1]:5060\");", "4:17", "other address family"),
+        (
+            "send(\"192.0.2.9\"); send(\"192.0.2.8\");",
+            "4:36",
+            "more than once",
+        ),
+        (
+            "send(\"[2001:db8::1]:5060\");",
+            "4:17",
+            "other address family",
+        ),
         ("send(\"255.255.255.255\");", "4:17", "one other host"),
         ("$var(a) = 1; send(\"192.0.2.9\");", "4:17", "variables"),
         ("while (1) { drop; }", "4:17", "loop"),
         ("if (msg:len > 9) drop;", "4:20", "msg:len"),
         ("forward();", "4:17", "forward()"),
-        ("if ($(si{s.corehash,3}) == 0) drop;", "4:21", "another size"),
+        (
+            "if ($(si{s.corehash,3}) == 0) drop;",
+            "4:21",
+            "another size",
+        ),
     ] {
         // The statements are in the fourth line.
         let text = format!("{MODULES}request_route {{ {statements} }}");
@@ -155,7 +175,10 @@ fn what_needs_the_message_or_user_space_is_in_the_way_with_its_place() {
 fn what_looks_at_acks_keeps_them() {
     let plan = plan("loadmodule \"sl.so\" request_route { send(\"192.0.2.9\"); }");
     assert!(fate(&plan, "10.0.0.1", INVITE_KIND).is_ok());
-    let ack = METHODS.iter().position(|method| *method == b"ACK ").unwrap();
+    let ack = METHODS
+        .iter()
+        .position(|method| *method == b"ACK ")
+        .unwrap();
     assert!(fate(&plan, "10.0.0.1", REPLY + 1 + ack).is_err());
 }
 
@@ -171,13 +194,18 @@ fn a_hook_leaves_roads_to_short_messages() {
     assert!(plan.hook.is_some());
     assert!(fate(&plan, "10.0.0.1", INVITE_KIND).is_ok());
     let text = explain(&[plan], 200);
-    assert!(text.contains("messages of 200 bytes or more: in user space, test.cfg:8:10"), "{text}");
+    assert!(
+        text.contains("messages of 200 bytes or more: in user space, test.cfg:8:10"),
+        "{text}"
+    );
     assert!(text.contains("shorter messages"), "{text}");
 }
 
 #[test]
 fn listeners_without_a_certain_address_or_datagrams_have_no_roads() {
-    let config = config(&format!("{MODULES}request_route {{ send(\"192.0.2.9\"); }}"));
+    let config = config(&format!(
+        "{MODULES}request_route {{ send(\"192.0.2.9\"); }}"
+    ));
     let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
     for (transport, address) in [
         (Transport::Udp, address("0.0.0.0:5060")),
@@ -191,7 +219,10 @@ fn listeners_without_a_certain_address_or_datagrams_have_no_roads() {
             ..listener()
         };
         let plans = config.offload.plan(&config.settings, &[listener]);
-        assert!(plans[0].obstacle.is_some() && plans[0].classes.is_empty(), "{address:?}");
+        assert!(
+            plans[0].obstacle.is_some() && plans[0].classes.is_empty(),
+            "{address:?}"
+        );
     }
 }
 
@@ -215,38 +246,43 @@ fn people_are_told_what_becomes_of_messages_and_what_is_in_the_way() {
     ] {
         assert!(lines.contains(&expected), "{expected}: {text}");
     }
-    assert!(text.contains("test.cfg:8:13: forward() runs in user space"), "{text}");
+    assert!(
+        text.contains("test.cfg:8:13: forward() runs in user space"),
+        "{text}"
+    );
 }
 
 /// Conditions, of which the kernel can decide most.
 fn condition() -> impl Strategy<Value = String> {
-    let plain = prop::sample::select(&[
-        "src_ip == 10.0.0.0/8",
-        "src_ip != 10.1.0.0/16",
-        "$si == \"10.1.2.3\"",
-        "$si != \"198.51.100.7\"",
-        "src_ip == 0.0.0.0/0",
-        "method == \"INVITE\"",
-        "$rm != \"OPTIONS\"",
-        "$rm == \"FOO\"",
-        "is_method(\"bye|ack | OPTIONS\")",
-        "is_method(\"FOO\")",
-        "dst_port == 5060",
-        "$Ri == \"192.0.2.2\"",
-        "$Ri == 192.0.2.0/24",
-        "proto == UDP",
-        "$(si{s.corehash,4}) == 2",
-        "$(si{s.corehash,4}) == \"0\"",
-        "$(si{s.corehash,2}) == 1",
-        "$retcode == 1",
-        "route(INNER)",
-        "$ua == \"test/1\"",
-        "5",
-        "0",
-        "-1",
-        "\"7\"",
-        "send(\"192.0.2.9:7\")",
-    ][..])
+    let plain = prop::sample::select(
+        &[
+            "src_ip == 10.0.0.0/8",
+            "src_ip != 10.1.0.0/16",
+            "$si == \"10.1.2.3\"",
+            "$si != \"198.51.100.7\"",
+            "src_ip == 0.0.0.0/0",
+            "method == \"INVITE\"",
+            "$rm != \"OPTIONS\"",
+            "$rm == \"FOO\"",
+            "is_method(\"bye|ack | OPTIONS\")",
+            "is_method(\"FOO\")",
+            "dst_port == 5060",
+            "$Ri == \"192.0.2.2\"",
+            "$Ri == 192.0.2.0/24",
+            "proto == UDP",
+            "$(si{s.corehash,4}) == 2",
+            "$(si{s.corehash,4}) == \"0\"",
+            "$(si{s.corehash,2}) == 1",
+            "$retcode == 1",
+            "route(INNER)",
+            "$ua == \"test/1\"",
+            "5",
+            "0",
+            "-1",
+            "\"7\"",
+            "send(\"192.0.2.9:7\")",
+        ][..],
+    )
     .prop_map(str::to_owned);
     plain.prop_recursive(3, 8, 2, |inner| {
         prop_oneof![
@@ -258,21 +294,23 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 fn statements() -> impl Strategy<Value = String> {
-    let plain = prop::sample::select(&[
-        "send(\"192.0.2.9:1\");",
-        "send(\"192.0.2.9\");",
-        "send(\"192.0.2.9:2\"); exit;",
-        "send(\"192.0.2.9:3\"); drop;",
-        "exit;",
-        "drop;",
-        "return;",
-        "return -1;",
-        "return 0;",
-        "route(INNER);",
-        "$var(x) = 1;",
-        "xlog(\"L_DBG\", \"x\");",
-        "",
-    ][..])
+    let plain = prop::sample::select(
+        &[
+            "send(\"192.0.2.9:1\");",
+            "send(\"192.0.2.9\");",
+            "send(\"192.0.2.9:2\"); exit;",
+            "send(\"192.0.2.9:3\"); drop;",
+            "exit;",
+            "drop;",
+            "return;",
+            "return -1;",
+            "return 0;",
+            "route(INNER);",
+            "$var(x) = 1;",
+            "xlog(\"L_DBG\", \"x\");",
+            "",
+        ][..],
+    )
     .prop_map(str::to_owned);
     plain.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
@@ -337,8 +375,7 @@ proptest! {
                     Err(_) => continue,
                     Ok(Fate::One(outcome)) => *outcome,
                     Ok(Fate::BySource(outcomes)) => {
-                        let (text, len) = ipv4_text(source.octets());
-                        outcomes[core_hash(&text, len, outcomes.len() as u32 - 1) as usize]
+                        outcomes[source_hash(source.octets(), outcomes.len() as u32 - 1) as usize]
                     }
                 };
                 let bytes = message(*kind);
