@@ -16,6 +16,7 @@ mod languages;
 mod life;
 mod maps;
 mod nics;
+mod offload;
 mod peers;
 mod pressure;
 mod privileges;
