@@ -212,7 +212,7 @@ pub const fn source_hash(address: [u8; 4], mask: u32) -> u32 {
         let pair = if group < 2 { high } else { low };
         let word = pair >> (32 * (1 - group % 2)) & 0xffff_ffff;
         // The last group has the bytes that are left.
-        let missing = (4 * (group + 1)) as i32 - len as i32;
+        let missing = 4 * (group + 1) - len as i32;
         let missing = (missing & !(missing >> 31)) as u32;
         let word = (word >> ((8 * missing) & 63)) as u32;
         hash = hash.wrapping_add(word ^ word >> 3);

@@ -325,14 +325,14 @@ impl Offload {
             .iter()
             .find_map(names)
             .map_or(&[][..], |parameter| parameter.aliases);
-        let spans = self.file.items.iter().filter_map(|item| match &item.kind {
+        let mut spans = self.file.items.iter().filter_map(|item| match &item.kind {
             ItemKind::ModParam(param) => {
                 let text = param.name.kind.as_str()?;
                 (text == name || aliases.contains(&text)).then_some(item.span)
             }
             _ => None,
         });
-        spans.last().unwrap_or(Span::NONE)
+        spans.next_back().unwrap_or(Span::NONE)
     }
 
     fn routes(&self) -> impl Iterator<Item = &Route> {
