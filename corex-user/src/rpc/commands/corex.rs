@@ -122,6 +122,13 @@ const ALL: &[RpcCommand] = &[
         }),
     },
     RpcCommand {
+        name: "corex.reload",
+        doc: &["Reads the configuration anew. If it has errors, the old one stays."],
+        params: &[],
+        result: Answer::One(Kind::Str),
+        handler: Handler::Wait(reload),
+    },
+    RpcCommand {
         name: "corex.roads",
         doc: &[
             "Shows what the kernel sends on or drops by itself (the parameter offload): from which \
@@ -131,13 +138,6 @@ const ALL: &[RpcCommand] = &[
         params: &[],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(|call| Ok(call.daemon.roads().into_iter().map(road).collect())),
-    },
-    RpcCommand {
-        name: "corex.reload",
-        doc: &["Reads the configuration anew. If it has errors, the old one stays."],
-        params: &[],
-        result: Answer::One(Kind::Str),
-        handler: Handler::Wait(reload),
     },
     RpcCommand {
         name: "corex.shm_status",
