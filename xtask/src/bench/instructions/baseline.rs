@@ -7,6 +7,7 @@ use corex_lab::process::output_of;
 use serde_json::{Value, json};
 
 use super::profile::Functions;
+use crate::compile;
 
 /// By how much a row may grow, in percent.
 pub const TOLERANCE: f64 = 3.0;
@@ -86,7 +87,7 @@ pub struct Baseline {
 
 /// Where it is.
 pub fn file() -> PathBuf {
-    super::super::configurations().join("instructions.json")
+    compile::workspace().join("xtask/src/bench/instructions.json")
 }
 
 /// The compiler, and the CPU as far as crates choose instructions by it.

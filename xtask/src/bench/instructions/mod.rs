@@ -135,7 +135,7 @@ fn count(
     series: &[Series],
     rows: &mut BTreeMap<String, Row>,
 ) -> Result<()> {
-    let config = super::configurations().join(format!("{work}.cfg"));
+    let config = compile::workspace().join(format!("xtask/src/bench/{work}.cfg"));
     let run = |series: &[Series]| -> Result<Functions> {
         let all = [&WARM_UP, series].concat();
         road.count(&config, engine, &all)
