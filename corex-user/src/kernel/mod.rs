@@ -5,6 +5,7 @@ pub mod attach;
 pub mod capabilities;
 pub mod confine;
 pub mod cpu_counters;
+pub mod datagrams;
 pub mod descriptors;
 mod extack;
 pub mod heap;
