@@ -21,6 +21,7 @@ pub mod memory;
 pub mod object;
 pub mod offload;
 pub mod pins;
+pub mod poll_set;
 pub mod privileges;
 pub mod reverse_paths;
 pub mod root_files;
