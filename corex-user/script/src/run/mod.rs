@@ -23,7 +23,7 @@ pub use by_name::{Before, ByNameError, NamedArg};
 pub(crate) use by_name::{MakeCompiler, Signature, TextCompiler};
 pub use changes::{Branch, Changes, Quality};
 pub use exec::{Exec, Halt, ScriptError, part_of};
-pub use node::{Arg, Line};
+pub use node::{Arg, Line, Parsed};
 pub use param::{CORE, Handler, Keep, Param, ParamKind, Routes, Shared, value as any_value};
 pub use pattern::regex;
 pub use program::Program;
