@@ -31,7 +31,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// A message's AVPs and what is decided about it, at one moment.
 pub struct Before {
     avps: Avps,
-    changes: Changes,
+    changes: Box<Changes>,
 }
 
 /// An argument of [`Exec::call_by_name`].

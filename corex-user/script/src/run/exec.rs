@@ -80,7 +80,7 @@ pub struct Exec<'a> {
     /// Only in `event_route[network:msg]`.
     pub direction: Option<Direction>,
     /// What the script has decided about the message.
-    pub changes: Changes,
+    pub changes: Box<Changes>,
     /// The line of the statement that runs.
     pub line: Line,
     /// `$rc`: what the last function or route returned.
@@ -98,6 +98,18 @@ impl<'a> Exec<'a> {
         env: &'a Env,
         message: &'a [u8],
     ) -> Exec<'a> {
+        Exec::with(Box::default(), program, rt, host, env, message)
+    }
+
+    /// As [`Self::new`], with memory for what the script decides, which is empty.
+    pub(super) fn with(
+        changes: Box<Changes>,
+        program: &'a Program,
+        rt: &'a mut Runtime,
+        host: &'a mut dyn Host,
+        env: &'a Env,
+        message: &'a [u8],
+    ) -> Exec<'a> {
         Exec {
             program,
             rt,
@@ -106,7 +118,7 @@ impl<'a> Exec<'a> {
             message,
             view: None,
             direction: None,
-            changes: Changes::default(),
+            changes,
             line: Line::default(),
             code: 1,
             floor: 0,

@@ -97,8 +97,9 @@ pub struct Runtime {
     pub composed: Vec<u8>,
     /// Where changes to such messages are gathered.
     pub scratch: Edits,
-    /// An empty one from the last run, whose memory the next run uses again.
-    spare: Changes,
+    /// An empty one from the last run, whose memory the next run uses again; `None` while that is
+    /// under way.
+    spare: Option<Box<Changes>>,
     /// Why the last transformation of this message failed: `$codec_error`.
     pub codec_error: Option<&'static str>,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
@@ -130,7 +131,7 @@ impl Runtime {
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
-            spare: Changes::default(),
+            spare: None,
             codec_error: None,
             depth: 0,
             sender: None,
@@ -202,9 +203,8 @@ impl Runtime {
     ) -> RouteEnd {
         let mark = self.store.mark();
         let depth = self.depth;
-        let changes = std::mem::take(&mut self.spare);
-        let mut exec = Exec::new(program, self, host, env, message);
-        exec.changes = changes;
+        let changes = self.spare.take().unwrap_or_default();
+        let mut exec = Exec::with(changes, program, self, host, env, message);
         exec.view = view;
         exec.direction = direction;
         let outcome = match route {
@@ -216,10 +216,11 @@ impl Runtime {
                 act(&mut exec);
             }
         }
-        let mut changes = std::mem::take(&mut exec.changes);
-        let line = exec.line;
+        let Exec {
+            mut changes, line, ..
+        } = exec;
         changes.clear();
-        self.spare = changes;
+        self.spare = Some(changes);
         let end = match outcome {
             Ok(_) | Err(Halt::Exit) => RouteEnd::Finished,
             Err(Halt::Drop) => RouteEnd::Drop,
