@@ -132,7 +132,7 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
         is_reply: true,
         is_hop_counted: true,
     };
-    let sent = exec.host.send(exec.rt, outgoing);
+    let sent = exec.send(outgoing);
     exec.rt.composed = out;
     Ok(sent?)
 }

@@ -5,12 +5,12 @@ use super::node::{Label, Line, Lvalue, RouteId, Stmt, StmtKind};
 use super::program::Program;
 use super::runtime::Runtime;
 use super::value::{StrRef, Value};
-use crate::{Direction, Env, Host};
+use crate::{Direction, Env, Host, Outgoing, SendError};
 use corex_sip::SipView;
 
 /// How deep calls, blocks and expressions may nest at run time, all together. A worker's stack
 /// holds several times as much.
-const MAX_DEPTH: u32 = 800;
+pub(super) const MAX_DEPTH: u32 = 800;
 
 /// What ends a run before its time and is the configuration's fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -135,6 +135,15 @@ impl<'a> Exec<'a> {
             Flow::Return(code) => Ok(code),
             Flow::Next | Flow::Break => Ok(1),
         }
+    }
+
+    /// Sends a message. The hook may run meanwhile, on another message than this run.
+    ///
+    /// # Errors
+    /// When it can't be sent.
+    pub fn send(&mut self, out: Outgoing<'_>) -> Result<(), SendError> {
+        self.rt.store.detach(self.message);
+        self.host.send(self.rt, out)
     }
 
     /// The bytes of a string.

@@ -198,6 +198,7 @@ impl Exec<'_> {
     pub fn pv(&mut self, pv: &Pv) -> Result<Value, Halt> {
         match pv {
             Pv::Null => Ok(Value::Null),
+            Pv::Message => Ok(Value::Str(self.whole_message())),
             Pv::Plain(read) => read(self),
             Pv::Var(id) => Ok(self.rt.store.var(*id)),
             Pv::Avp(id, index) => {

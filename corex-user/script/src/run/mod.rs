@@ -14,6 +14,7 @@ pub(crate) mod pattern;
 pub(crate) mod program;
 pub mod pv;
 mod runtime;
+mod sampling;
 mod store;
 pub mod tables;
 pub mod transform;

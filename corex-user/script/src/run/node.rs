@@ -158,6 +158,8 @@ pub type NamedWriter = fn(&mut Exec<'_>, StrRef, Value) -> Result<(), Halt>;
 /// A pseudo-variable that is read.
 pub enum Pv {
     Null,
+    /// `$mb`.
+    Message,
     Plain(Reader),
     Var(VarId),
     Avp(AvpId, Index),

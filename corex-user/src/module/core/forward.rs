@@ -131,7 +131,7 @@ fn try_send_to(
         is_reply: false,
         is_hop_counted: true,
     };
-    let sent = exec.host.send(exec.rt, outgoing);
+    let sent = exec.send(outgoing);
     exec.rt.composed = out;
     exec.rt.scratch = scratch;
     Ok(sent?)

@@ -70,7 +70,7 @@ fn send_back(
                 is_reply: true,
                 is_hop_counted: true,
             };
-            Ok(exec.host.send(exec.rt, outgoing)?)
+            Ok(exec.send(outgoing)?)
         });
     exec.rt.composed = out;
     exec.rt.scratch = scratch;

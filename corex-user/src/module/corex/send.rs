@@ -90,7 +90,7 @@ fn send_message(
             is_reply: false,
             is_hop_counted: false,
         };
-        Ok(exec.host.send(exec.rt, out)?)
+        Ok(exec.send(out)?)
     });
     Ok(outcome(exec, function, given, sent))
 }
@@ -148,7 +148,7 @@ fn data_to(
             is_reply: false,
             is_hop_counted: false,
         };
-        Ok(exec.host.send(exec.rt, out)?)
+        Ok(exec.send(out)?)
     });
     Ok(outcome(exec, function, Some(uri), sent))
 }
