@@ -160,12 +160,17 @@ impl Baseline {
         format!("{file:#}\n")
     }
 
-    /// Writes the file.
+    /// Writes the file. Rows in it that aren't among these stay.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn write(&self) -> Result<()> {
+    pub fn keep(mut self) -> Result<()> {
         let file = file();
+        if file.exists() {
+            for (name, row) in Self::read()?.rows {
+                self.rows.entry(name).or_insert(row);
+            }
+        }
         fs::write(&file, self.text()).with_context(|| format!("write {}", file.display()))
     }
 }
