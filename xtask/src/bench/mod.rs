@@ -2,6 +2,7 @@
 
 mod codecs;
 mod device;
+mod instructions;
 mod table;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 use corex_lab::{Namespace, WorkDir, frame::Mac, process::output_of, veth};
 use serde_json::Value;
 
@@ -31,6 +32,10 @@ use crate::{
 /// receive processing another. All devices take turns, several times; the table shows
 /// medians, and how they relate.
 #[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true
+)]
 #[command(after_help = "\
 Rates on a shared machine drift: quote the ratios, not the rates. AF_XDP on veth is in copy
 mode, where every packet sent costs a system call's share and a buffer; a NIC with zero copy
@@ -41,11 +46,11 @@ Examples:
   cargo xtask bench --seconds 0.3 --repeat 3
                                        a quick look
   cargo xtask bench gzip               only devices with `gzip` in their name
-  cargo xtask bench codecs             what codec chains leave of a message, and what they cost;
-                                       no network, no root; instructions need valgrind
 
 Needs root and two CPUs.")]
 pub struct BenchArgs {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Seconds that each device is measured in each turn
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
@@ -57,6 +62,16 @@ pub struct BenchArgs {
     window: u32,
     /// Only devices with this in their name
     filter: Option<String>,
+}
+
+// Help of the others is at their arguments.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// What codec chains leave of a message, and what they cost
+    ///
+    /// Needs no network and no root; counting instructions needs valgrind.
+    Codecs,
+    Instructions(instructions::InstructionsArgs),
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -90,8 +105,10 @@ pub struct Bench {
 
 /// `cargo xtask bench`
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
-    if args.filter.as_deref() == Some("codecs") {
-        return codecs::run();
+    match &args.part {
+        Some(Part::Codecs) => return codecs::run(),
+        Some(Part::Instructions(args)) => return instructions::run(args),
+        None => {}
     }
     privilege::require_root("the benchmark, which makes network namespaces,")?;
     let cpus = thread::available_parallelism().map_or(1, usize::from);
