@@ -31,7 +31,7 @@ mod xor;
 mod zstd;
 
 pub use aead::{MAX_SESSIONS, SESSION_SECONDS};
-pub use chain::{Chain, ChainSpec};
+pub use chain::{Chain, ChainSpec, Step, Stepwise};
 pub use codec::{Codec, CodecError, Fault, Reason};
 pub use dictionary::{Dictionary, DictionaryError, SHIPPED};
 pub use keys::{KeySource, Keys, Secret, SecretError, SecretFile, SecretReader};

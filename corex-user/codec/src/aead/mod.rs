@@ -292,7 +292,8 @@ impl Codec for Aead {
         let key = key.ok_or(Fault::UnknownKey(*id))?;
         let now = self.source.now();
         let began = name.began();
-        if began > now + self.clock || now > began + SESSION_SECONDS + self.clock {
+        let judges_age = self.source.judges_age();
+        if judges_age && (began > now + self.clock || now > began + SESSION_SECONDS + self.clock) {
             return Err(Fault::Stale);
         }
         // What the other side sends goes towards us.
@@ -302,7 +303,12 @@ impl Codec for Aead {
             towards,
             name,
         };
-        let session = match key.received.session(&place)? {
+        let known = if judges_age {
+            key.received.session(&place)?
+        } else {
+            None
+        };
+        let session = match known {
             Some(known) => known,
             None => {
                 let derived = session_key(&key.secret, self.cipher, towards, &name);
@@ -318,6 +324,9 @@ impl Codec for Aead {
         // ring compares tags in constant time.
         let opened = opened.map_err(|_| Fault::NotAuthentic)?.len();
         out.truncate(start + opened);
+        if !judges_age {
+            return Ok(());
+        }
         // Only now: a forged counter must move no window, and a forged session take no room.
         let expired = now.saturating_sub(SESSION_SECONDS + self.clock);
         key.received.accept(place, session, counter, expired)
