@@ -118,19 +118,19 @@ pub const DEVICES: [Device; 27] = [
     device(
         "corex gzip hook, AF_XDP",
         "gzip hook",
-        Start::Corex("gzip", "xdp"),
+        Start::Corex("forward-gzip", "xdp"),
         OPTIONS,
     ),
     device(
         "corex gzip hook, kernel sockets",
         "gzip hook",
-        Start::Corex("gzip", "socket"),
+        Start::Corex("forward-gzip", "socket"),
         OPTIONS,
     ),
     device(
         "Kamailio gzip hook (Perl)",
         "gzip hook",
-        Start::Kamailio("gzip"),
+        Start::Kamailio("forward-gzip"),
         OPTIONS,
     ),
     device(
