@@ -98,6 +98,13 @@ pub const FOR_BENCH: [Tool; 9] = [
     tool("perl", "perl", "scripts in Perl"),
 ];
 
+/// What counting instructions needs.
+pub const FOR_INSTRUCTIONS: [Tool; 3] = [
+    IP,
+    tool("ethtool", "ethtool", "offloads of interfaces"),
+    tool("valgrind", "valgrind", "counted instructions"),
+];
+
 /// What fuzzing needs.
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 

@@ -3,6 +3,7 @@
 mod codecs;
 mod generator;
 mod hiccups;
+mod instructions;
 mod lab;
 mod micro;
 mod protocol;
@@ -44,6 +45,7 @@ Examples:
   cargo xtask bench --json docs/performance/run.json && cargo xtask bench report
                                        the figures of README and docs/performance.md
   cargo xtask bench hiccups            ten minutes of half load: the longest latencies
+  cargo xtask bench instructions       instructions that a message costs, against the kept ones
   cargo xtask bench micro              single functions; no network, no root
 
 Needs root and two CPUs.")]
@@ -62,6 +64,7 @@ enum Part {
     /// Needs no network and no root; counting instructions needs valgrind.
     Codecs,
     Hiccups(hiccups::HiccupsArgs),
+    Instructions(instructions::InstructionsArgs),
     Micro(micro::MicroArgs),
     Report(report::ReportArgs),
 }
@@ -71,6 +74,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.part {
         Some(Part::Codecs) => codecs::run(),
         Some(Part::Hiccups(args)) => hiccups::run(args),
+        Some(Part::Instructions(args)) => instructions::run(args),
         Some(Part::Micro(args)) => micro::run(args),
         Some(Part::Report(args)) => report::run(args),
         None => suite::run(&args.suite),
