@@ -1,9 +1,9 @@
 //! The devices under test.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
-use corex_lab::{Corex, Kamailio, Process, corex::CorexOptions};
+use corex_lab::{Corex, Kamailio, Process, corex::CorexOptions, process::output_of};
 
 use crate::bench::{
     lab::{DEVICE_CPU, DEVICE_SIDE, Lab, Reader},
@@ -65,12 +65,20 @@ const fn device(name: &'static str, work: &'static str, start: Start, load: Load
 
 /// The device whose program is measured with packets that aren't ours.
 pub const SEND_AF_XDP: &str = "corex send, AF_XDP";
+/// The device that a corex without routes in the kernel can't be, as `$COREX_BIN` may be one.
+pub const OFFLOADED: &str = "corex send, in the kernel";
 const INLINE: &str = "server behind corex, inline";
 
 /// All devices, in the table's order.
-pub const DEVICES: [Device; 27] = [
+pub const DEVICES: [Device; 28] = [
     device(LIMIT_XDP, "limit", Start::Bare("reflect"), OPTIONS),
     device(LIMIT_AF_XDP, "limit", Start::Bare("loop"), OPTIONS),
+    device(
+        OFFLOADED,
+        "send",
+        Start::Corex("send-offload", "xdp"),
+        OPTIONS,
+    ),
     device(SEND_AF_XDP, "send", Start::Corex("send", "xdp"), OPTIONS),
     device(
         "corex send, kernel sockets",
@@ -199,6 +207,21 @@ impl Device {
             Start::Corex(..) | Start::Inline(_) => By::Corex,
             Start::Kamailio(_) => By::Kamailio,
         }
+    }
+
+    /// Has corex check the configuration that it is to run with; Kamailio checks its own when it
+    /// starts.
+    ///
+    /// # Errors
+    /// It isn't accepted; with corex's report.
+    pub fn check(&self, lab: &Lab) -> Result<()> {
+        let (Start::Corex(config, _) | Start::Inline(config)) = self.start else {
+            return Ok(());
+        };
+        let text = lab.configuration(config, Reader::Corex)?;
+        let file = lab.work.write("check.cfg", text)?;
+        let mut command = Command::new(&lab.programs.corex);
+        output_of(command.args(["check", "--config"]).arg(file)).map(drop)
     }
 
     /// Starts it and waits until it is ready.

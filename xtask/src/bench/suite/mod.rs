@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 pub use self::args::SuiteArgs;
-use self::device::{DEVICES, Device};
+use self::device::{DEVICES, Device, OFFLOADED};
 use super::{
     generator::Generator,
     lab::{Lab, Programs, wrote},
@@ -35,7 +35,7 @@ const START: f64 = 1.0;
 pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
     let settings = args.settings();
     let filter = args.filter.as_deref().unwrap_or_default();
-    let devices: Vec<&Device> = DEVICES
+    let mut devices: Vec<&Device> = DEVICES
         .iter()
         .filter(|device| device.name.contains(filter))
         .collect();
@@ -60,6 +60,7 @@ pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
         begin: Instant::now(),
         settings,
     };
+    suite.check(&mut devices)?;
     let points = growth.iter().map(|series| series.points.len()).sum();
     let seconds = suite.estimate(devices.len(), points);
     ui::step(&format!(
@@ -115,6 +116,24 @@ struct Suite {
 }
 
 impl Suite {
+    /// Has all configurations checked before minutes pass. A corex without routes in the kernel
+    /// does without that device.
+    fn check(&self, devices: &mut Vec<&Device>) -> Result<()> {
+        let mut refused = None;
+        devices.retain(|device| match device.check(&self.lab) {
+            Ok(()) => true,
+            Err(error) if device.name == OFFLOADED => {
+                self.say(&format!("left out: {}: {error:#}", device.name));
+                false
+            }
+            Err(error) => {
+                refused.get_or_insert(error.context(device.name));
+                false
+            }
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
     fn estimate(&self, devices: usize, points: usize) -> f64 {
         let settings = &self.settings;
         let growth = points as f64 * (START + settings.warm_up() + settings.seconds);
