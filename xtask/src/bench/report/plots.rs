@@ -9,7 +9,7 @@ use plotters::{
 };
 
 use crate::bench::{
-    results::{By, Run},
+    results::{By, Run, Series},
     statistics::{median, ratios},
 };
 
@@ -142,18 +142,34 @@ fn by_device(title: &str, bars: &[Bar<'_>]) -> Result<String> {
     Ok(svg)
 }
 
+/// A line of the plot of growth: how many, and the ratio to the first.
+fn line(series: &Series) -> Vec<(f64, f64)> {
+    let some = |rates: &[f64]| rates.iter().copied().map(Some).collect::<Vec<_>>();
+    let points = series.points.iter().filter_map(|point| {
+        let ratios = ratios(&some(&point.rates), &some(&series.points.first()?.rates));
+        Some((point.x as f64, median(&ratios)?))
+    });
+    points.collect()
+}
+
 fn growth(run: &Run) -> Result<String> {
     let mut svg = String::new();
+    let lines: Vec<(&str, Vec<(f64, f64)>)> = run
+        .growth
+        .iter()
+        .map(|series| (series.name.as_str(), line(series)))
+        .collect();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, 420)).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
-        let points = run.growth.iter().flat_map(|series| &series.points);
-        let (low, high) = around(points.map(|point| point.x as f64));
+        let points = || lines.iter().flat_map(|(_, line)| line);
+        let (low, high) = around(points().map(|(x, _)| *x));
+        let top = points().map(|(_, ratio)| *ratio).fold(1.0, f64::max) * 1.2;
         let mut chart = ChartBuilder::on(&root)
             .margin(8)
             .x_label_area_size(40)
             .y_label_area_size(60)
-            .build_cartesian_2d((low..high).log_scale(), 0.0..1.25)
+            .build_cartesian_2d((low..high).log_scale(), 0.0..top)
             .map_err(failed)?;
         chart
             .configure_mesh()
@@ -162,26 +178,16 @@ fn growth(run: &Run) -> Result<String> {
             .label_style(FONT)
             .draw()
             .map_err(failed)?;
-        for (index, series) in run.growth.iter().enumerate() {
+        for (index, (name, line)) in lines.iter().enumerate() {
             let colour = Palette99::pick(index).to_rgba();
-            let first = series.points.first().map(|point| &point.rates);
-            let line: Vec<(f64, f64)> = series
-                .points
-                .iter()
-                .filter_map(|point| {
-                    let some = |rates: &[f64]| rates.iter().copied().map(Some).collect::<Vec<_>>();
-                    let ratios = ratios(&some(&point.rates), &some(first?));
-                    Some((point.x as f64, median(&ratios)?))
-                })
-                .collect();
             let marks = line
                 .iter()
                 .map(|point| Circle::new(*point, 4, colour.filled()));
             chart.draw_series(marks).map_err(failed)?;
             chart
-                .draw_series(LineSeries::new(line, colour.stroke_width(2)))
+                .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))
                 .map_err(failed)?
-                .label(&series.name)
+                .label(*name)
                 .legend(move |(x, y)| {
                     PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2))
                 });
