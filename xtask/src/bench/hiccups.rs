@@ -14,15 +14,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use serde::Serialize;
 
 use super::{
     generator::Generator,
     lab::{GENERATOR_CPU, Lab, Programs, Reader, wrote},
     protocol::{Order, Outcome, Traffic},
-    results::{LIMIT_AF_XDP, Settings},
+    results::{Endured, Hiccups, Kept as _, LIMIT_AF_XDP, Latency, SCHEMA, Settings},
     statistics::{bisect, percentile},
-    suite::{device::DEVICES, measure::is_without_loss},
+    suite::{device::DEVICES, machine, measure::is_without_loss},
 };
 use crate::ui::{self, Style};
 
@@ -80,38 +79,25 @@ const COMMANDS: [&str; 6] = [
 const COREX: &str = "corex send, AF_XDP";
 
 /// What was found of one device.
-#[derive(Debug, Default, Serialize)]
 struct Found {
-    name: &'static str,
-    seconds: f64,
-    sent: u64,
-    lost: u64,
-    held_back: u64,
-    /// Messages that took longer than 10 ms.
-    hiccups: u64,
-    /// In microseconds.
-    p50: f64,
-    p999: f64,
-    longest: f64,
-    #[serde(skip)]
+    endured: Endured,
+    /// Of all pieces.
     latencies: Vec<(u64, u64)>,
 }
 
 impl Found {
-    fn new(name: &'static str) -> Self {
+    fn new(name: &str) -> Self {
         Self {
-            name,
-            ..Self::default()
+            endured: Endured {
+                name: name.to_owned(),
+                ..Endured::default()
+            },
+            latencies: Vec::new(),
         }
     }
 
     /// Adds a piece.
     fn add(&mut self, outcome: &Outcome) {
-        self.seconds += outcome.seconds;
-        self.sent += outcome.sent;
-        self.lost += outcome.lost;
-        self.held_back += outcome.held_back;
-        self.longest = self.longest.max(outcome.longest as f64 / 1e3);
         for (nanoseconds, count) in &outcome.latencies {
             match self
                 .latencies
@@ -122,24 +108,37 @@ impl Found {
             }
         }
         let above = self.latencies.iter().filter(|(n, _)| *n > HICCUP);
-        self.hiccups = above.map(|(_, count)| count).sum();
         let micros = |part| percentile(&self.latencies, part).unwrap_or_default() as f64 / 1e3;
-        (self.p50, self.p999) = (micros(0.5), micros(0.999));
+        let endured = &mut self.endured;
+        endured.seconds += outcome.seconds;
+        endured.sent += outcome.sent;
+        endured.lost += outcome.lost;
+        endured.held_back += outcome.held_back;
+        endured.hiccups = above.map(|(_, count)| count).sum();
+        endured.latency = Latency {
+            p50: micros(0.5),
+            p99: micros(0.99),
+            p999: micros(0.999),
+            max: endured.latency.max.max(outcome.longest as f64 / 1e3),
+        };
     }
 
     fn line(&self) -> String {
+        let Endured {
+            name,
+            seconds,
+            sent,
+            lost,
+            held_back,
+            hiccups,
+            latency,
+        } = &self.endured;
         format!(
-            "{:<22}{:>7.0} s{:>13} sent{:>9} lost{:>9} held back   p50 {:.0} µs, p99.9 {:.0} µs, \
-             longest {:.2} ms, above 10 ms: {}",
-            self.name,
-            self.seconds,
-            self.sent,
-            self.lost,
-            self.held_back,
-            self.p50,
-            self.p999,
-            self.longest / 1e3,
-            self.hiccups
+            "{name:<22}{seconds:>7.0} s{sent:>13} sent{lost:>9} lost{held_back:>9} held back   \
+             p50 {:.0} µs, p99.9 {:.0} µs, longest {:.2} ms, above 10 ms: {hiccups}",
+            latency.p50,
+            latency.p999,
+            latency.max / 1e3,
         )
     }
 }
@@ -149,7 +148,9 @@ impl Found {
 /// # Errors
 /// It couldn't be measured.
 pub fn run(args: &HiccupsArgs) -> Result<ExitCode> {
-    let lab = Lab::new(Programs::build()?, 1)?;
+    let programs = Programs::build()?;
+    let machine = machine::describe();
+    let lab = Lab::new(programs, 1)?;
     let mut udp = lab.udp_generator()?;
     let seconds = args.minutes * 60.0;
     let settings = Settings {
@@ -195,18 +196,23 @@ pub fn run(args: &HiccupsArgs) -> Result<ExitCode> {
         disturbed.reason.unwrap_or_default()
     );
     if let Some(path) = &args.json {
-        let result = serde_json::json!({
-            "minutes": args.minutes,
-            "rate": order.rate,
-            "commands": disturbed.commands,
-            "reloads": disturbed.reloads,
-            "devices": [&bare, &corex],
-        });
-        std::fs::write(path, serde_json::to_string_pretty(&result)? + "\n")
-            .with_context(|| format!("write {}", path.display()))?;
+        let hiccups = Hiccups {
+            schema: SCHEMA,
+            command: format!(
+                "cargo xtask bench hiccups --minutes {} --json {}",
+                args.minutes,
+                path.display()
+            ),
+            machine,
+            rate: order.rate,
+            commands: disturbed.commands,
+            reloads: disturbed.reloads,
+            devices: vec![bare.endured.clone(), corex.endured.clone()],
+        };
+        hiccups.write(path)?;
         wrote(path);
     }
-    Ok(match corex.hiccups {
+    Ok(match corex.endured.hiccups {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
@@ -368,10 +374,12 @@ mod tests {
             &[(1_000, 7), (2_000, 1), (20_000_000, 1)],
             20_500_000,
         ));
-        assert_eq!((found.sent, found.lost, found.hiccups), (20, 2, 1));
+        let endured = &found.endured;
+        assert_eq!((endured.sent, endured.lost, endured.hiccups), (20, 2, 1));
         assert_eq!(found.latencies, [(1_000, 16), (2_000, 1), (20_000_000, 1)]);
+        let latency = endured.latency;
         assert_eq!(
-            (found.p50, found.p999, found.longest),
+            (latency.p50, latency.p999, latency.max),
             (1.0, 20_000.0, 20_500.0)
         );
         assert!(found.line().contains("longest 20.50 ms, above 10 ms: 1"));

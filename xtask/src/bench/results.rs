@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of the format. Files with another one aren't read.
 pub const SCHEMA: u32 = 1;
@@ -167,38 +167,70 @@ pub struct Point {
     pub rates: Vec<f64>,
 }
 
-impl Run {
+/// What `cargo xtask bench hiccups` found: minutes at half of the rate without loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hiccups {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The command that made it.
+    pub command: String,
+    /// Where and with what.
+    pub machine: Machine,
+    /// Messages each second.
+    pub rate: u64,
+    /// What corex was asked meanwhile by remote control, in all.
+    pub commands: u64,
+    /// How often of these to read its configuration anew.
+    pub reloads: u64,
+    /// The bare loop and corex.
+    pub devices: Vec<Endured>,
+}
+
+/// Minutes of one device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Endured {
+    /// Its name.
+    pub name: String,
+    /// How long.
+    pub seconds: f64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages lost.
+    pub lost: u64,
+    /// Messages that the generator didn't send since it was late.
+    pub held_back: u64,
+    /// Messages that took longer than 10 ms.
+    pub hiccups: u64,
+    /// How long messages took.
+    pub latency: Latency,
+}
+
+/// A result that is kept in a file.
+pub trait Kept: Serialize + DeserializeOwned {
+    /// The command that makes one, up to the file's name.
+    const COMMAND: &str;
+
     /// Reads a file.
     ///
     /// # Errors
     /// It can't be read, or is none that this program writes; with what to do.
-    pub fn read(path: &Path) -> Result<Self> {
+    fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        Self::parse(&text).with_context(|| {
+        parse(&text).with_context(|| {
             format!(
-                "{} isn't a result that this version can read; `cargo xtask bench --json {}` \
-                 makes one",
+                "{} isn't a result that this version can read; `{} {}` makes one",
                 path.display(),
+                Self::COMMAND,
                 path.display()
             )
         })
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u32,
-        }
-        let Version { schema } = serde_json::from_str(text)?;
-        ensure!(schema == SCHEMA, "its schema is {schema}, not {SCHEMA}");
-        Ok(serde_json::from_str(text)?)
     }
 
     /// Writes a file, in one step.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
         let beside = path.with_extension("json.new");
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
@@ -208,6 +240,24 @@ impl Run {
             .and_then(|()| fs::rename(&beside, path))
             .with_context(|| format!("write {}", path.display()))
     }
+}
+
+impl Kept for Run {
+    const COMMAND: &str = "cargo xtask bench --json";
+}
+
+impl Kept for Hiccups {
+    const COMMAND: &str = "cargo xtask bench hiccups --json";
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let Version { schema } = serde_json::from_str(text)?;
+    ensure!(schema == SCHEMA, "its schema is {schema}, not {SCHEMA}");
+    Ok(serde_json::from_str(text)?)
 }
 
 #[cfg(test)]
@@ -310,13 +360,37 @@ pub mod tests {
         }
     }
 
+    /// Two minutes of corex with one hiccup.
+    pub fn hiccups() -> Hiccups {
+        let endured = |name: &str, hiccups| Endured {
+            name: name.to_owned(),
+            seconds: 120.0,
+            sent: 1000,
+            hiccups,
+            ..Endured::default()
+        };
+        Hiccups {
+            schema: SCHEMA,
+            command: "cargo xtask bench hiccups --json hiccups.json".to_owned(),
+            machine: Machine::default(),
+            rate: 100_000,
+            commands: 600,
+            reloads: 40,
+            devices: vec![endured(LIMIT_AF_XDP, 0), endured("corex send, AF_XDP", 1)],
+        }
+    }
+
     #[test]
-    fn a_run_is_read_as_it_was_written() {
+    fn results_are_read_as_they_were_written() {
         let folder = corex_lab::WorkDir::new().unwrap();
-        let path = folder.join("run.json");
+        let path = folder.join("new/run.json");
         let run = sample();
         run.write(&path).unwrap();
         assert_eq!(Run::read(&path).unwrap(), run);
+        let hiccups = hiccups();
+        hiccups.write(&path).unwrap();
+        assert_eq!(Hiccups::read(&path).unwrap(), hiccups);
+        assert!(Run::read(&path).is_err());
     }
 
     #[test]

@@ -9,10 +9,14 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{figures, plots};
-use crate::{bench::results::Run, compile};
+use crate::{
+    bench::results::{Hiccups, Kept, Run},
+    compile,
+};
 
 /// The run that the documents are made of, and where its plots are, in the repository.
 pub const RUN: &str = "docs/performance/run.json";
+const HICCUPS: &str = "docs/performance/hiccups.json";
 const FOLDER: &str = "docs/performance";
 
 /// The documents and the names of their parts.
@@ -20,22 +24,26 @@ const DOCUMENTS: [(&str, &[&str]); 2] = [
     ("README.md", &["speed"]),
     (
         "docs/performance.md",
-        &["run", "rates", "latencies", "foreign", "growth"],
+        &["run", "rates", "latencies", "foreign", "growth", "hiccups"],
     ),
 ];
 
-/// What stands in a part as long as no run is kept.
-fn no_run() -> String {
+/// What stands in a part as long as nothing is kept that it could be made of.
+fn nothing<T: Kept>(file: &str) -> String {
     format!(
-        "No run is kept in the repository yet: `cargo xtask bench --json {RUN}` makes one, and \
-         `cargo xtask bench report` fills in what belongs here.\n"
+        "No run is kept in the repository yet: `{} {file}` makes one, and `cargo xtask bench \
+         report` fills in what belongs here.\n",
+        T::COMMAND
     )
 }
 
 /// What belongs in a part.
-fn part(name: &str, run: Option<&Run>) -> String {
+fn part(name: &str, run: Option<&Run>, hiccups: Option<&Hiccups>) -> String {
+    if name == "hiccups" {
+        return hiccups.map_or_else(|| nothing::<Hiccups>(HICCUPS), figures::hiccups);
+    }
     let Some(run) = run else {
-        return no_run();
+        return nothing::<Run>(RUN);
     };
     let picture = |name: &str, text: &str| format!("\n![{text}](performance/{name}.svg)\n");
     match name {
@@ -59,7 +67,8 @@ fn part(name: &str, run: Option<&Run>) -> String {
 
 /// Puts `content` between the comments that mark a part.
 fn fill(text: &str, name: &str, content: &str) -> Result<String> {
-    let begin = format!("<!-- {name}: from {RUN} -->\n");
+    let file = if name == "hiccups" { HICCUPS } else { RUN };
+    let begin = format!("<!-- {name}: from {file} -->\n");
     let end = format!("<!-- end of {name} -->\n");
     let (before, rest) = text
         .split_once(&begin)
@@ -74,13 +83,14 @@ fn fill(text: &str, name: &str, content: &str) -> Result<String> {
 ///
 /// # Errors
 /// A document isn't there, or lacks the comments of a part.
-pub fn files(run: Option<&Run>) -> Result<Vec<(PathBuf, String)>> {
+pub fn files(run: Option<&Run>, hiccups: Option<&Hiccups>) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for (document, parts) in DOCUMENTS {
         let path = compile::workspace().join(document);
         let mut text = fs::read_to_string(&path).with_context(|| document.to_owned())?;
         for name in parts {
-            text = fill(&text, name, &part(name, run)).with_context(|| document.to_owned())?;
+            text = fill(&text, name, &part(name, run, hiccups))
+                .with_context(|| document.to_owned())?;
         }
         files.push((path, text));
     }
@@ -93,22 +103,34 @@ pub fn files(run: Option<&Run>) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
+fn kept<T: Kept>(file: &str) -> Result<Option<T>> {
+    let path = compile::workspace().join(file);
+    path.exists().then(|| T::read(&path)).transpose()
+}
+
 /// The run in the repository, if one is kept.
 ///
 /// # Errors
 /// It can't be read.
-pub fn kept() -> Result<Option<Run>> {
-    let path = compile::workspace().join(RUN);
-    path.exists().then(|| Run::read(&path)).transpose()
+pub fn kept_run() -> Result<Option<Run>> {
+    kept(RUN)
+}
+
+/// Minutes of load in the repository, if they are kept.
+///
+/// # Errors
+/// They can't be read.
+pub fn kept_hiccups() -> Result<Option<Hiccups>> {
+    kept(HICCUPS)
 }
 
 /// Writes all files.
 ///
 /// # Errors
 /// As [`files`], or what the file system says.
-pub fn write(run: Option<&Run>) -> Result<Vec<PathBuf>> {
+pub fn write(run: Option<&Run>, hiccups: Option<&Hiccups>) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
-    for (path, text) in files(run)? {
+    for (path, text) in files(run, hiccups)? {
         fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
@@ -121,11 +143,12 @@ pub fn write(run: Option<&Run>) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::tests::sample;
+    use crate::bench::results::tests::{hiccups, sample};
 
     #[test]
     fn documents_and_plots_are_made_of_the_run_that_is_kept() {
-        for (path, expected) in files(kept().unwrap().as_ref()).unwrap() {
+        let (run, hiccups) = (kept_run().unwrap(), kept_hiccups().unwrap());
+        for (path, expected) in files(run.as_ref(), hiccups.as_ref()).unwrap() {
             let is = fs::read_to_string(&path).unwrap_or_default();
             assert!(
                 is == expected,
@@ -150,11 +173,11 @@ mod tests {
 
     #[test]
     fn all_parts_have_figures_of_a_run_and_say_so_where_there_is_none() {
-        let run = sample();
+        let (run, hiccups) = (sample(), hiccups());
         for name in DOCUMENTS.iter().flat_map(|(_, parts)| *parts) {
-            assert!(part(name, None).contains("No run is kept"));
-            assert!(!part(name, Some(&run)).contains("No run is kept"));
+            assert!(part(name, None, None).contains("No run is kept"));
+            assert!(!part(name, Some(&run), Some(&hiccups)).contains("No run is kept"));
         }
-        assert_eq!(files(Some(&run)).unwrap().len(), DOCUMENTS.len() + 3);
+        assert_eq!(files(Some(&run), None).unwrap().len(), DOCUMENTS.len() + 3);
     }
 }

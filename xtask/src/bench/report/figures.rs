@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use crate::bench::{
-    results::{By, LIMIT_AF_XDP, LIMIT_XDP, Latency, Row, Run, Turn},
+    results::{By, Hiccups, LIMIT_AF_XDP, LIMIT_XDP, Latency, Row, Run, Turn},
     statistics::{median, ratios, spread},
 };
 
@@ -202,6 +202,46 @@ pub fn summary(run: &Run) -> Table {
     table
 }
 
+/// The longest latencies in minutes of load, and how they came about.
+pub fn hiccups(hiccups: &Hiccups) -> String {
+    let mut table = Table::new(&[
+        "",
+        "seconds",
+        "sent",
+        "lost",
+        "p50",
+        "p99.9",
+        "longest",
+        "above 10 ms",
+    ]);
+    for device in &hiccups.devices {
+        let latency = &device.latency;
+        table.push(vec![
+            device.name.clone(),
+            number(device.seconds),
+            device.sent.to_string(),
+            device.lost.to_string(),
+            number(latency.p50),
+            number(latency.p999),
+            number(latency.max),
+            device.hiccups.to_string(),
+        ]);
+    }
+    let machine = &hiccups.machine;
+    table.markdown()
+        + &format!(
+            "\n`{}`, {}, at {}, load average before: {}. {} messages each second; corex was asked \
+             {} times, {} of which were reloads.\n",
+            hiccups.command,
+            machine.date,
+            machine.commit,
+            machine.load,
+            hiccups.rate,
+            hiccups.commands,
+            hiccups.reloads,
+        )
+}
+
 /// Where, when and how, in a sentence or two.
 pub fn circumstances(run: &Run) -> String {
     let (machine, settings) = (&run.machine, &run.settings);
@@ -267,6 +307,16 @@ mod tests {
             text.contains("| listeners | 40 | 0.50 (0.50–0.50) | 150 |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn hiccups_are_counted_by_device() {
+        let text = hiccups(&crate::bench::results::tests::hiccups());
+        assert!(
+            text.contains("| corex send, AF_XDP | 120 | 1000 | 0 |"),
+            "{text}"
+        );
+        assert!(text.contains("600 times, 40 of which"), "{text}");
     }
 
     #[test]

@@ -10,17 +10,18 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::results::Run;
+use super::results::{Kept as _, Run};
 use crate::ui;
 
 /// Make the figures in README.md and docs/performance.md, and the plots, of a run's file.
 ///
-/// They are made of docs/performance/run.json, so that they come from one run, in the repository; a
-/// test compares them.
+/// They are made of docs/performance/run.json, so that they come from one run, in the repository, and
+/// of docs/performance/hiccups.json, if that is there; a test compares them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cargo xtask bench --json docs/performance/run.json && cargo xtask bench report
+  cargo xtask bench hiccups --json docs/performance/hiccups.json; cargo xtask bench report
   cargo xtask bench report --show /tmp/run.json       another one, at the terminal")]
 pub struct ReportArgs {
     /// Show this run's tables instead, and write nothing
@@ -37,14 +38,15 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
         ui::say(&terminal(&Run::read(path)?));
         return Ok(ExitCode::SUCCESS);
     }
-    let run = documents::kept()?.with_context(|| {
+    let run = documents::kept_run()?.with_context(|| {
         format!(
             "{} isn't there: `cargo xtask bench --json {}` makes it",
             documents::RUN,
             documents::RUN
         )
     })?;
-    for path in documents::write(Some(&run))? {
+    let hiccups = documents::kept_hiccups()?;
+    for path in documents::write(Some(&run), hiccups.as_ref())? {
         ui::say(&format!("wrote {}", path.display()));
     }
     Ok(ExitCode::SUCCESS)

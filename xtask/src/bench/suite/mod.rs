@@ -4,7 +4,7 @@ mod args;
 pub mod device;
 mod foreign;
 mod growth;
-mod machine;
+pub mod machine;
 pub mod measure;
 
 use std::{
@@ -21,7 +21,7 @@ use super::{
     generator::Generator,
     lab::{Lab, Programs, wrote},
     report,
-    results::{Row, Run, SCHEMA, Settings, Turn},
+    results::{Kept as _, Row, Run, SCHEMA, Settings, Turn},
 };
 use crate::ui::{self, Style};
 
