@@ -26,6 +26,8 @@ use corex_common::{
     },
 };
 
+use crate::answer::Room;
+
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;
 
@@ -83,6 +85,9 @@ pub static REVERSE_PATHS: LruHashMap<ReversePath, u32, { MAX_REVERSE_PATHS as us
 
 #[btf_map]
 pub static REVERSE_STATE: Array<ReverseState, 1> = Array::new();
+
+#[btf_map]
+pub static ANSWER_ROOM: PerCpuArray<Room, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub static ROAD_SOCKETS: Array<RoadSocket, { MAX_SOCKETS as usize }, BPF_F_MMAPABLE> = Array::new();
@@ -157,6 +162,13 @@ pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
     SOCKET_COUNTS
         .get_ptr_mut(socket_count(cpu(), id))
         .map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's place to write answers in.
+#[inline(always)]
+pub fn answer_room<'a>() -> Option<&'a mut Room> {
+    // SAFETY: as in `counters`.
+    ANSWER_ROOM.get_ptr_mut(0).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of one road.

@@ -166,7 +166,7 @@ impl Offload {
             .map(|listener| {
                 let obstacle = self.listener_obstacle(settings, listener, listeners.len());
                 let classes = match (&obstacle, listener.address) {
-                    (None, Some(address)) => self.classes(address),
+                    (None, Some(address)) => self.classes(settings, address),
                     _ => Ok(Vec::new()),
                 };
                 let (obstacle, classes) = match classes {
@@ -183,7 +183,11 @@ impl Offload {
             .collect()
     }
 
-    fn classes(&self, local: SocketAddr) -> Result<Vec<SourceClass>, Obstacle> {
+    fn classes(
+        &self,
+        settings: &Settings,
+        local: SocketAddr,
+    ) -> Result<Vec<SourceClass>, Obstacle> {
         let all = Network::all(local.is_ipv4());
         let networks = networks::of(&self.file, local.is_ipv4()).map_err(|span| {
             self.obstacle(
@@ -199,9 +203,25 @@ impl Offload {
         Ok(networks
             .map(|network| SourceClass {
                 network: (network.address, network.len),
-                fates: Box::new(std::array::from_fn(|kind| self.fate(local, network, kind))),
+                fates: Box::new(std::array::from_fn(|kind| {
+                    match self.before_route(settings, kind) {
+                        Some(obstacle) => Err(obstacle),
+                        None => self.fate(local, network, kind),
+                    }
+                })),
             })
             .collect())
+    }
+
+    /// What deals with some messages of a kind before their route does.
+    fn before_route(&self, settings: &Settings, kind: usize) -> Option<Obstacle> {
+        (settings.corex.options_ping && method(kind) == Some(b"OPTIONS")).then(|| {
+            self.obstacle(
+                self.parameter("options_ping"),
+                "OPTIONS to this host are answered before the route".to_owned(),
+                "set options_ping to 0, or leave it so: other methods have roads",
+            )
+        })
     }
 
     fn fate(&self, local: SocketAddr, source: Network, kind: usize) -> Result<Fate, Obstacle> {

@@ -66,6 +66,7 @@ fn send_message(
             connection: None,
             is_reply: false,
             is_hop_counted: false,
+            flags: exec.changes.flags,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });
@@ -116,6 +117,7 @@ fn data_to(
             connection: None,
             is_reply: false,
             is_hop_counted: false,
+            flags: exec.changes.flags,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });

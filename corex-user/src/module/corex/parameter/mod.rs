@@ -1,5 +1,6 @@
 //! The parameters, in the order of the documentation; those of one subject are in one file.
 
+mod answer;
 mod dns;
 mod file;
 mod hook;
@@ -33,6 +34,9 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     interface::REATTACH,
     interface::OFFLOAD,
     interface::PROBE_LEN,
+    answer::KEEPALIVE,
+    answer::STUN,
+    answer::OPTIONS_PING,
     hook::INTERCEPT_SEND,
     file::FILE_ROOT,
     file::FILE_MAX_SIZE,
