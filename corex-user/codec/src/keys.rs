@@ -19,6 +19,8 @@ use crate::link::{Materials, Mistake, Word, shown};
 
 /// The most bytes of a secret: an ITV table of all characters that a phone writes fits.
 const MAX_SECRET: u64 = 65_536;
+/// What a chain calls the key of the device at the other side.
+pub(crate) const DEVICE: &str = "device";
 /// Bits of a mode that let others than the owner read or write.
 const OTHERS: u32 = 0o077;
 /// The same, but for the group: a credential of systemd's may be given to a service by an access
@@ -93,6 +95,13 @@ impl SecretFile {
         let name = name.trim();
         if !is_name(name) {
             return mistake(0..start - 1, "a key's name has letters, digits, - and _");
+        }
+        if name == DEVICE {
+            return Err(Mistake::new(
+                0..start - 1,
+                "`device` is what chains call the key that each device brings",
+                "give the key another name",
+            ));
         }
         let (id, source, start) = match rest.split_once(':') {
             Some((id, source)) if id.trim().bytes().all(|byte| byte.is_ascii_digit()) => {
