@@ -19,6 +19,7 @@ use crate::{
         interfaces::Interface,
         object::Object,
         pins::Pins,
+        presence::Place,
     },
     pipeline::Listener,
 };
@@ -240,6 +241,16 @@ impl Detours {
     /// The detour of a NIC by its number; `None` while the NIC is gone.
     pub fn of(&self, number: usize) -> Option<&Detour> {
         self.detours.get(number)?.as_ref()
+    }
+
+    /// Where the programs of a NIC by its number must be found, its pair's included.
+    pub fn places(&self, number: usize) -> impl Iterator<Item = Place> {
+        let detour = self.of(number);
+        detour.into_iter().flat_map(|Detour { nic, pair, .. }| {
+            let own = self.veth_links.places(pair.own.index);
+            let peer = self.veth_links.places(pair.peer.index);
+            self.nic_links.places(nic.index).chain(own).chain(peer)
+        })
     }
 
     /// The MAC by which the programs know what corex hands to a NIC's stack; where they need one.

@@ -21,7 +21,8 @@ use super::{engine::PacketEngine, remote::Remote};
 use crate::kernel::{
     capabilities,
     confine::{self, Reach},
-    host::{Links, read_link},
+    host::Links,
+    presence::{Place, is_there},
     privileges,
 };
 
@@ -151,18 +152,16 @@ async fn keep(
     }
 }
 
-/// Those of the NICs that are there and don't have the program.
-async fn find_detached(handle: &rtnetlink::Handle, attached: Option<(Vec<u32>, u32)>) -> Vec<u32> {
-    let Some((indices, program)) = attached else {
-        return Vec::new();
-    };
+/// Those of the NICs that are there of which a program isn't where it was attached.
+async fn find_detached(handle: &rtnetlink::Handle, attached: Vec<(u32, Vec<Place>)>) -> Vec<u32> {
     let mut detached = Vec::new();
-    for index in indices {
-        // What can't be read is looked at the next time.
-        if let Ok(Some(link)) = read_link(handle, index).await
-            && !link.programs.contains(&program)
-        {
-            detached.push(index);
+    for (index, places) in attached {
+        for place in places {
+            // What can't be read is looked at the next time.
+            if is_there(handle, place).await == Some(false) {
+                detached.push(index);
+                break;
+            }
         }
     }
     detached

@@ -2,6 +2,7 @@
 //! attached to, and the kernel's route and neighbour tables.
 
 pub mod attach;
+mod bpf_call;
 pub mod capabilities;
 pub mod confine;
 pub mod cpu_counters;
@@ -20,6 +21,7 @@ pub mod memory;
 pub mod object;
 pub mod offload;
 pub mod pins;
+pub mod presence;
 pub mod privileges;
 pub mod reverse_paths;
 pub mod root_files;

@@ -6,31 +6,12 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
+use super::bpf_call::{Attributes, bpf};
+
 /// Commands of bpf(2), and the type of attachment: include/uapi/linux/bpf.h.
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_XDP: u32 = 37;
-
-/// The part of `union bpf_attr` that is `link_create`, and likewise `link_update`: program or link,
-/// interface or program, type of attachment or flags, flags or the program before.
-#[repr(C)]
-struct LinkAttributes([u32; 4]);
-
-fn bpf(command: libc::c_long, attributes: &LinkAttributes) -> io::Result<libc::c_long> {
-    // SAFETY: pointer and length describe `attributes`, which the kernel only reads.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<LinkAttributes>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
-}
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd() as u32
@@ -46,7 +27,8 @@ impl XdpLink {
     /// # Errors
     /// What the kernel says; EINVAL where it has no links for XDP (before Linux 5.9).
     pub fn create(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<XdpLink> {
-        let attributes = LinkAttributes([number(program), ifindex, BPF_XDP, flags]);
+        // Of `link_create`: program, interface, type of attachment, flags.
+        let attributes = Attributes::of(&[number(program), ifindex, BPF_XDP, flags]);
         let fd = i32::try_from(bpf(BPF_LINK_CREATE, &attributes)?).map_err(io::Error::other)?;
         // SAFETY: a fresh descriptor that nobody else owns.
         Ok(XdpLink(unsafe { OwnedFd::from_raw_fd(fd) }))
@@ -62,7 +44,8 @@ impl XdpLink {
     /// # Errors
     /// What the kernel says.
     pub fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
-        let attributes = LinkAttributes([number(self.0.as_fd()), number(program), 0, 0]);
+        // Of `link_update`: link, program, flags.
+        let attributes = Attributes::of(&[number(self.0.as_fd()), number(program), 0]);
         bpf(BPF_LINK_UPDATE, &attributes).map(drop)
     }
 }

@@ -56,11 +56,17 @@ struct Protected {
 
 impl Protected {
     fn new(net: Inline, parameters: &str, mode: &str) -> Result<Self> {
+        Self::with(net, parameters, mode, "auto")
+    }
+
+    fn with(net: Inline, parameters: &str, mode: &str, tc: &str) -> Result<Self> {
         let work = WorkDir::new()?;
         let text = config::inline(&[Inline::SERVER.sip()], parameters, HOOK);
         let corex = CorexOptions::new(&work.write("edge.cfg", text)?)
             .interface("eth0")
             .xdp_mode(mode)
+            .argument("--tc")
+            .argument(tc)
             .start(&net.server, work.path(), "corex")?;
         let server = net.server.udp(Inline::SERVER.sip())?;
         Ok(Self {
@@ -194,19 +200,68 @@ fn take_off(corex: &Corex, namespace: &Namespace, interface: &str) -> Result<()>
     Ok(())
 }
 
+/// Takes the TCX program of that name off. Its link is pinned.
+fn take_off_tcx(corex: &Corex, name: &str) -> Result<()> {
+    let pinned = corex.beside(&["find", "/sys/fs/bpf/corex", "-name", &format!("{name}-*")])?;
+    ensure!(pinned.lines().count() == 1, "{pinned}");
+    corex.beside(&["bpftool", "link", "detach", "pinned", pinned.trim()])?;
+    Ok(())
+}
+
+/// eth0 has been attached again so often, and the workers serve it.
+fn until_back(bench: &Protected, times: u64) -> Result<()> {
+    wait::until("the workers serve it", LIMIT, || {
+        let books = bench.corex.books()?;
+        let is_back = books.get("interfaces.eth0.reattached") == times;
+        Ok((is_back && books.get("interfaces.eth0.queues") > 0).then_some(()))
+    })
+}
+
 #[test]
 fn inline_a_program_that_somebody_takes_off_is_attached_again() -> Result<()> {
     let mut bench = Protected::new(Inline::new()?, "", "auto")?;
     take_off(&bench.corex, &bench.net.server, "eth0")?;
     let process = &bench.corex.process;
     process.wait_for_output("eth0 has lost corex's program", LIMIT)?;
-    wait::until("the workers serve it", LIMIT, || {
-        let books = bench.corex.books()?;
-        let is_back = books.get("interfaces.eth0.reattached") == 1;
-        Ok((is_back && books.get("interfaces.eth0.queues") > 0).then_some(()))
-    })?;
+    until_back(&bench, 1)?;
     bench.check(3, 0)?;
     bench.stop()?;
+    Ok(())
+}
+
+#[test]
+fn inline_a_tc_program_that_somebody_takes_off_is_attached_again() -> Result<()> {
+    for tc in ["tcx", "clsact"] {
+        let mut bench = Protected::with(Inline::new()?, "", "auto", tc)?;
+        let pair = bench.net.server.ip("-brief link show type veth")?;
+        let pair: Vec<&str> = pair
+            .lines()
+            .filter_map(|line| line.split([' ', '@']).next())
+            .filter(|name| name.starts_with("cx"))
+            .collect();
+        let [one, other] = pair[..] else {
+            anyhow::bail!("{pair:?}");
+        };
+        let server = &bench.net.server;
+        if tc == "tcx" {
+            take_off_tcx(&bench.corex, "corex_egress")?;
+        } else {
+            server.exec("tc", &["filter", "del", "dev", "eth0", "egress"])?;
+        }
+        until_back(&bench, 1)?;
+        bench.check(3, 0)?;
+        let server = &bench.net.server;
+        if tc == "tcx" {
+            take_off_tcx(&bench.corex, "corex_inject")?;
+        } else {
+            for end in [one, other] {
+                server.exec("tc", &["qdisc", "del", "dev", end, "clsact"])?;
+            }
+        }
+        until_back(&bench, 2)?;
+        bench.check(3, 0)?;
+        bench.stop()?;
+    }
     Ok(())
 }
 

@@ -177,29 +177,35 @@ fn messages_that_match_are_shown_before_and_after_the_hook() -> Result<()> {
     );
     stage.work.write("corex.cfg", text)?;
     stage.kamcmd(&["corex.reload"])?;
-    std::thread::scope(|scope| -> Result<()> {
-        let trace = scope.spawn(|| stage.kamcmd(&["corex.trace", "^INVITE", "2", "20"]));
-        let caller = stage.relay.uac.udp(Relay::UAC.sip())?;
-        wait::until("the messages are traced", LIMIT, || {
-            let invite = "INVITE sip:10.0.1.1 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
-            caller.send_to(invite.as_bytes(), Relay::USER_SIDE.sip())?;
-            Ok(trace.is_finished().then_some(()))
-        })?;
-        let text = trace
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        for part in [
-            "direction: incoming",
-            "direction: outgoing",
-            "src: udp:10.0.1.2:5060",
-            "dst: udp:10.0.2.2:5060",
-            "message: INVITE",
-            "after_hook: XNVITE",
-        ] {
-            ensure!(text.contains(part), "no {part} in\n{text}");
-        }
-        Ok(())
+    let traced = || {
+        std::thread::scope(|scope| {
+            let trace = scope.spawn(|| stage.kamcmd(&["corex.trace", "^INVITE", "2", "20"]));
+            let caller = stage.relay.uac.udp(Relay::UAC.sip())?;
+            wait::until("the messages are traced", LIMIT, || {
+                let invite = "INVITE sip:10.0.1.1 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
+                caller.send_to(invite.as_bytes(), Relay::USER_SIDE.sip())?;
+                Ok(trace.is_finished().then_some(()))
+            })?;
+            trace
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    };
+    // A worker that hasn't run since has the former configuration, and changes nothing.
+    let text = wait::until("the worker has the new configuration", LIMIT, || {
+        let text = traced()?;
+        Ok(text.contains("after_hook").then_some(text))
     })?;
+    for part in [
+        "direction: incoming",
+        "direction: outgoing",
+        "src: udp:10.0.1.2:5060",
+        "dst: udp:10.0.2.2:5060",
+        "message: INVITE",
+        "after_hook: XNVITE",
+    ] {
+        ensure!(text.contains(part), "no {part} in\n{text}");
+    }
     let seen = stage.kamcmd(&["corex.trace", "nothing is like this", "1", "1"])?;
     ensure!(seen.trim().is_empty(), "{seen}");
     stage.corex.stop().map(drop)

@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
@@ -401,6 +401,8 @@ fn tls_is_closed_and_counted_and_tcp_beside_it_goes_on() -> Result<()> {
                 .arg("-out")
                 .arg(&certificate),
         )?;
+        // corex isn't root any more when streams start.
+        std::fs::set_permissions(&certificate, std::fs::Permissions::from_mode(0o600))?;
         let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
         // It writes what it reads from its input, which must have no end.
         let input = lab.work.join("input").display().to_string();

@@ -41,6 +41,7 @@ use crate::{
         map_use::MapUse,
         object::Object,
         pins::Pins,
+        presence::{Hook, Place},
         reverse_paths::ReversePaths,
         worker_counters::WorkerSlots,
     },
@@ -196,16 +197,29 @@ impl PacketEngine {
         self.xdp.as_ref().is_some_and(|xdp| xdp.may_attach)
     }
 
-    /// The NICs that the program is on, by index, and its id.
-    pub fn attached(&mut self) -> Option<(Vec<u32>, u32)> {
-        let xdp = self.xdp.as_mut().filter(|xdp| !xdp.is_frozen)?;
-        let on = xdp.nics.all.iter().filter_map(|nic| nic.on.as_ref());
-        let indices = on.map(|on| on.interface.index).collect();
-        Some((indices, xdp.object.program_id().ok()?))
+    /// The NICs that programs are on, by index, with the places where these must be found.
+    pub fn attached(&mut self) -> Vec<(u32, Vec<Place>)> {
+        let Some(xdp) = self.xdp.as_mut().filter(|xdp| !xdp.is_frozen) else {
+            return Vec::new();
+        };
+        let program = xdp.object.program_id().ok();
+        let nics = xdp.nics.all.iter().enumerate();
+        nics.filter_map(|(number, nic)| {
+            let index = nic.on.as_ref()?.interface.index;
+            let places = match &xdp.nics.detours {
+                Some(detours) => detours.places(number).collect(),
+                None => {
+                    let hook = Hook::Xdp(program?);
+                    vec![Place { index, hook }]
+                }
+            };
+            Some((index, places))
+        })
+        .collect()
     }
 
-    /// Does what is to be done now that the links are these, and the program isn't on the NICs with
-    /// the indices of `detached` any more. Returns whether there will be more to do in a moment.
+    /// Does what is to be done now that the links are these, and a program isn't where it was, of the NICs
+    /// with the indices of `detached`. Returns whether there will be more to do in a moment.
     pub fn follow(&mut self, links: &Links, detached: &[u32]) -> bool {
         let xdp = self.xdp.as_mut().filter(|xdp| !xdp.is_frozen);
         xdp.is_some_and(|xdp| xdp.follow(links, detached))

@@ -1,6 +1,6 @@
 //! TLS towards peers, with rustls.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -11,6 +11,8 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, pem::PemObject as _},
     },
 };
+
+use crate::kernel::root_files;
 
 /// What connects by TLS: TLS 1.2 and 1.3, the peer's certificate verified.
 #[derive(Clone)]
@@ -25,9 +27,10 @@ impl Tls {
                 let with_path = |error: &dyn std::fmt::Display| {
                     io::Error::other(format!("{}: {error}", path.display()))
                 };
-                let certificates =
-                    CertificateDer::pem_file_iter(path).map_err(|error| with_path(&error))?;
-                for certificate in certificates {
+                // Streams start when corex isn't root any more.
+                let pem = root_files::read(path, |path| fs::read(path));
+                let pem = pem.map_err(|error| with_path(&error))?;
+                for certificate in CertificateDer::pem_slice_iter(&pem) {
                     let certificate = certificate.map_err(|error| with_path(&error))?;
                     roots.add(certificate).map_err(|error| with_path(&error))?;
                 }

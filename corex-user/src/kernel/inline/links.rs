@@ -15,6 +15,7 @@ use aya::programs::{
 use crate::kernel::{
     attach::{self, AttachError, Mode, ModeChoice},
     interfaces::Interface,
+    presence::{Hook, Place},
     root_files,
 };
 
@@ -53,6 +54,14 @@ pub enum LinksError {
         /// The kernel's answer.
         source: Box<ProgramError>,
     },
+    /// The kernel doesn't say what the program is.
+    #[error("{interface}: read the XDP program's number: {source}")]
+    Info {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        source: Box<ProgramError>,
+    },
     /// The link can't be kept.
     #[error("keep the link of a program: {0}")]
     Link(#[from] LinkError),
@@ -79,10 +88,8 @@ pub struct Filter {
 
 /// A link, with its pin.
 struct Held {
-    /// Of the interface.
-    index: u32,
-    /// Of an XDP program; else of a TC one.
-    is_xdp: bool,
+    /// Where the program is.
+    at: Place,
     place: Option<PathBuf>,
     link: FdLink,
 }
@@ -104,7 +111,8 @@ pub struct Links {
     /// Where links are pinned; `None`: they end with the process.
     folder: Option<PathBuf>,
     held: Vec<Held>,
-    filters: Vec<Filter>,
+    /// With the indices of their interfaces.
+    filters: Vec<(u32, Filter)>,
     choice: TcChoice,
 }
 
@@ -127,12 +135,7 @@ impl Links {
         self.folder.as_ref().map(|folder| folder.join(name))
     }
 
-    fn hold(
-        &mut self,
-        (index, is_xdp): (u32, bool),
-        link: FdLink,
-        place: Option<PathBuf>,
-    ) -> Result<(), LinksError> {
+    fn hold(&mut self, at: Place, link: FdLink, place: Option<PathBuf>) -> Result<(), LinksError> {
         let link = match &place {
             Some(path) if !path.exists() => {
                 let pinned = link.pin(path).map_err(|error| LinksError::Pin {
@@ -143,12 +146,7 @@ impl Links {
             }
             _ => link,
         };
-        self.held.push(Held {
-            index,
-            is_xdp,
-            place,
-            link,
-        });
+        self.held.push(Held { at, place, link });
         Ok(())
     }
 
@@ -162,6 +160,15 @@ impl Links {
         interface: &Interface,
         choice: ModeChoice,
     ) -> Result<Mode, LinksError> {
+        let at = |program: &Xdp| -> Result<Place, LinksError> {
+            let info = program.info().map_err(|source| LinksError::Info {
+                interface: interface.name.clone(),
+                source: Box::new(source),
+            })?;
+            let hook = Hook::Xdp(info.id());
+            let index = interface.index;
+            Ok(Place { index, hook })
+        };
         for mode in [Mode::Native, Mode::Skb] {
             let Some(path) = self.place(&xdp_name(interface, mode)) else {
                 continue;
@@ -177,7 +184,7 @@ impl Links {
                 && let Ok(id) = program.attach_to_link(link)
                 && let Ok(link) = program.take_link(id)
             {
-                self.hold((interface.index, true), link.try_into()?, Some(path))?;
+                self.hold(at(program)?, link.try_into()?, Some(path))?;
                 return Ok(mode);
             }
             // Of an interface that is gone, or attached in the other mode.
@@ -186,7 +193,7 @@ impl Links {
         let attachment = attach::attach(program, interface, choice, attach::pinnable)?;
         let mode = attachment.mode;
         let place = self.place(&xdp_name(interface, mode));
-        self.hold((interface.index, true), attachment.link, place)?;
+        self.hold(at(program)?, attachment.link, place)?;
         Ok(mode)
     }
 
@@ -214,6 +221,14 @@ impl Links {
             source: Box::new(source),
         };
         if self.choice != TcChoice::Clsact {
+            let info = program.info().map_err(refused)?;
+            let at = Place {
+                index: interface.index,
+                hook: Hook::Tcx {
+                    program: info.id(),
+                    egress,
+                },
+            };
             let place = self.place(&format!("{name}-{}", interface.index));
             if let Some(path) = &place
                 && let Some(link) = pinned(path)
@@ -222,7 +237,7 @@ impl Links {
                     && let Ok(id) = program.attach_to_link(link)
                     && let Ok(link) = program.take_link(id)
                 {
-                    return self.hold((interface.index, false), link.try_into()?, place);
+                    return self.hold(at, link.try_into()?, place);
                 }
                 let _ = fs::remove_file(path);
             }
@@ -230,7 +245,7 @@ impl Links {
             match program.attach_with_options(&interface.name, hook, order) {
                 Ok(id) => {
                     let link = program.take_link(id).map_err(refused)?;
-                    return self.hold((interface.index, false), link.try_into()?, place);
+                    return self.hold(at, link.try_into()?, place);
                 }
                 Err(error) if self.choice == TcChoice::Tcx => return Err(refused(error)),
                 Err(_) => {}
@@ -260,25 +275,28 @@ impl Links {
         };
         // The filter stays until it is taken off by name, by who may: not when this is dropped.
         std::mem::forget(program.take_link(id).map_err(refused)?);
-        self.filters.push(Filter {
+        let filter = Filter {
             interface: interface.name.clone(),
             egress,
             program: name,
-        });
+        };
+        self.filters.push((interface.index, filter));
         Ok(())
     }
 
     /// Ends those to an interface that is gone, with the filters on it.
     pub fn forget(&mut self, interface: &Interface) {
-        let of_interface = |held: &mut Held| held.index == interface.index;
+        let of_interface = |held: &mut Held| held.at.index == interface.index;
         self.held.extract_if(.., of_interface).for_each(Held::end);
         self.filters
-            .retain(|filter| filter.interface != interface.name);
+            .retain(|(_, filter)| filter.interface != interface.name);
     }
 
     /// Ends the attachment of an XDP program, so that it can be attached anew.
     pub fn forget_xdp(&mut self, interface: &Interface) {
-        let is_it = |held: &mut Held| held.is_xdp && held.index == interface.index;
+        let is_it = |held: &mut Held| {
+            matches!(held.at.hook, Hook::Xdp(_)) && held.at.index == interface.index
+        };
         self.held.extract_if(.., is_it).for_each(Held::end);
     }
 
@@ -288,7 +306,22 @@ impl Links {
         if let Some(folder) = &self.folder {
             let _ = root_files::remove_dir(folder);
         }
-        std::mem::take(&mut self.filters)
+        let filters = std::mem::take(&mut self.filters);
+        filters.into_iter().map(|(_, filter)| filter).collect()
+    }
+
+    /// Where programs must be found on the interface with that index.
+    pub fn places(&self, index: u32) -> impl Iterator<Item = Place> {
+        let held = self.held.iter().map(|held| held.at);
+        let filters = self.filters.iter().map(|(index, filter)| Place {
+            index: *index,
+            hook: Hook::Filter {
+                priority: PRIORITY,
+                handle: HANDLE,
+                egress: filter.egress,
+            },
+        });
+        held.chain(filters).filter(move |at| at.index == index)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
     Namespace, WorkDir, config, corex::CorexOptions, namespace::veth, process::of_every_thread,
-    sipp::SippOptions, topology::Inline,
+    sipp::SippOptions, topology::Inline, wait,
 };
 use serde_json::Value;
 
@@ -60,25 +60,28 @@ fn each_queue_of_a_nic_has_a_worker_and_all_of_them_serve() -> Result<()> {
         let (len, from) = client.recv_from(&mut buffer).context("nothing went out")?;
         ensure!(buffer[..len] == [MESSAGE, b"+out"].concat() && from == to);
     }
-    let dump = corex.beside(&[
-        "bpftool",
-        "-j",
-        "map",
-        "dump",
-        "pinned",
-        "/sys/fs/bpf/corex/edge/WORKERS",
-    ])?;
-    let workers: Value = serde_json::from_str(&dump)?;
-    let of = |worker: usize, counter: &str| {
-        workers[worker]["formatted"]["value"][counter]
-            .as_u64()
-            .context("a counter")
-    };
-    for worker in 0..2 {
-        for counter in ["delivered", "sent"] {
-            ensure!(of(worker, counter)? > 0, "worker {worker}: {counter}");
+    // A worker publishes its counters after a batch: it may have sent, and not have come to it yet.
+    wait::until("both workers have delivered and sent", LIMIT, || {
+        let dump = corex.beside(&[
+            "bpftool",
+            "-j",
+            "map",
+            "dump",
+            "pinned",
+            "/sys/fs/bpf/corex/edge/WORKERS",
+        ])?;
+        let workers: Value = serde_json::from_str(&dump)?;
+        let of = |worker: usize, counter: &str| {
+            let counter = &workers[worker]["formatted"]["value"][counter];
+            counter.as_u64().context("a counter")
+        };
+        for worker in 0..2 {
+            if of(worker, "delivered")? == 0 || of(worker, "sent")? == 0 {
+                return Ok(None);
+            }
         }
-    }
+        Ok(Some(()))
+    })?;
     let books = corex.stop()?;
     books.check_balance()?;
     ensure!(books.get("user.delivered") == 64, "{:#}", books.0);

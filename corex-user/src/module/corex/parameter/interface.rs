@@ -1,0 +1,58 @@
+//! Network interfaces, their programs, and what these count.
+
+use corex_script::function::{Parameter, ParameterKind};
+
+pub(super) const MAX_PEERS: Parameter = Parameter {
+    name: "max_peers",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 10_000,
+        set: |settings, value| settings.corex.max_peers = value as u32,
+    },
+    doc: "How many peers (addresses) each worker counts messages of one by one, for \
+          corex.peers and /metrics; the rest counts as `other`, and a peer that was silent \
+          for a minute makes room. 0: none. Default: 100.",
+};
+
+pub(super) const REATTACH: Parameter = Parameter {
+    name: "reattach",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 1,
+        set: |settings, value| settings.corex.reattach = value != 0,
+    },
+    doc: "Whether programs and AF_XDP sockets follow an interface that is removed and made \
+          again, that loses its program, or that gets more receive queues. One thread keeps \
+          CAP_NET_ADMIN, CAP_NET_RAW and CAP_IPC_LOCK for it. 0: none does, and until the next start the \
+          packets of such an interface go by kernel sockets (inline: they pass the hook by), \
+          and those of further queues by kernel sockets (inline: by the veth pair). Default: 1.",
+};
+
+pub(super) const PROBE_LEN: Parameter = Parameter {
+    name: "probe_len",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 65_535,
+        set: |settings, value| settings.corex.probe_len = value as u32,
+    },
+    doc: "Keep-alive policy: datagrams of fewer bytes are taken as keep-alives and probes, \
+          and dropped, by the XDP program where it runs; 0: none are. Default: 32, which is \
+          fixed in Kamailio. cfg.set_now_int changes it while corex runs.",
+};
+
+pub(super) const INTERFACE: Parameter = Parameter {
+    name: "interface",
+    aliases: &[],
+    kind: ParameterKind::Text {
+        set: |settings, text| {
+            settings.corex.interfaces.push(text.to_owned());
+            Ok(())
+        },
+        help: "write the name of a network interface, as in \"eth0\"",
+    },
+    doc: "An interface to attach XDP to, as `corex run --interface` names it. May be set many \
+          times. Default: those that carry the listen addresses, or the protected ones.",
+};
