@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use corex_user::{
     catalogue::Chapter,
     daemon::EngineChoice,
+    decode::{self, Towards},
     kernel::{attach::ModeChoice, inline::TcChoice, root_files::Kept},
 };
 
@@ -85,12 +86,115 @@ pub enum CliCommand {
     /// Prints once and exits where standard output is no terminal.
     #[command(after_help = TOP_EXAMPLES)]
     Top(TopArgs),
+    /// Decode a message that was captured
+    ///
+    /// Runs a codec chain on one message and prints the plain one. Age and repetition don't count:
+    /// what a receiver refuses as stale or replayed decodes here. A chain may be given by the command
+    /// line alone; of a configuration only `modparam("codec", …)` counts, and no script is run.
+    #[command(after_help = DECODE_EXAMPLES)]
+    Decode(DecodeArgs),
+    /// Encode a message as a sender would
+    ///
+    /// The inverse of `decode`: a new session, now. Prints the bytes for the wire.
+    #[command(after_help = ENCODE_EXAMPLES)]
+    Encode(EncodeArgs),
     /// Make dictionaries for zstd, and show them
     #[command(subcommand)]
     Dictionary(DictionaryCommand),
     /// Print a script that completes corex's commands and options in a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
+}
+
+/// Which chain, and what it names.
+#[derive(Debug, Args)]
+pub struct ChainArgs {
+    /// Configuration with the chain, its keys and its dictionaries
+    #[arg(long, short = 'f', value_name = "FILE", required_unless_present_any = ["chain", "chain_line"])]
+    pub config: Option<PathBuf>,
+    /// The chain's name, or that of a codec without arguments. Default: the only one there is
+    #[arg(long, short = 'c', value_name = "NAME")]
+    pub chain: Option<String>,
+    /// A chain as modparam("codec", "chain", …) has it, instead of the configuration's
+    #[arg(long, value_name = "NAME=CODEC|…", conflicts_with = "chain")]
+    pub chain_line: Option<String>,
+    /// A key as modparam("codec", "key", …) has it, instead of the configuration's of that name; may
+    /// be repeated
+    #[arg(long = "key", short = 'k', value_name = "NAME=[ID:]SOURCE")]
+    pub keys: Vec<String>,
+    /// A dictionary as modparam("codec", "dictionary", …) has it, in the same way
+    #[arg(long = "dictionary", value_name = "NAME=/PATH")]
+    pub dictionaries: Vec<String>,
+}
+
+impl From<ChainArgs> for decode::Source {
+    fn from(args: ChainArgs) -> decode::Source {
+        decode::Source {
+            config: args.config,
+            chain: args.chain,
+            chain_line: args.chain_line,
+            keys: args.keys,
+            dictionaries: args.dictionaries,
+        }
+    }
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TowardsArg {
+    /// Towards the side that doesn't send first
+    ToServer,
+    /// Towards the side that sends first: a phone, a chain `NAME(client)`
+    ToClient,
+}
+
+impl From<TowardsArg> for Towards {
+    fn from(arg: TowardsArg) -> Towards {
+        match arg {
+            TowardsArg::ToServer => Towards::Server,
+            TowardsArg::ToClient => Towards::Client,
+        }
+    }
+}
+
+/// `corex decode`
+#[derive(Debug, Args)]
+pub struct DecodeArgs {
+    /// Which chain.
+    #[command(flatten)]
+    pub chain: ChainArgs,
+    /// The message; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-", conflicts_with = "lines")]
+    pub file: PathBuf,
+    /// Which way it went. Default: either is tried
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub direction: Option<TowardsArg>,
+    /// The message is hexadecimal digits; blanks and colons are read over
+    #[arg(long)]
+    pub hex: bool,
+    /// Say on standard error what each codec made, and which way the message went
+    #[arg(long)]
+    pub steps: bool,
+    /// Read many messages, one a line, and answer each with a line: for programs
+    #[arg(long, conflicts_with_all = ["direction", "hex", "steps"])]
+    pub lines: bool,
+}
+
+/// `corex encode`
+#[derive(Debug, Args)]
+pub struct EncodeArgs {
+    /// Which chain.
+    #[command(flatten)]
+    pub chain: ChainArgs,
+    /// The plain message; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// Which way it is to go
+    #[arg(long, value_enum, value_name = "WAY", default_value = "to-server")]
+    pub direction: TowardsArg,
+    /// Print hexadecimal digits
+    #[arg(long)]
+    pub hex: bool,
 }
 
 /// `corex dictionary`
@@ -145,6 +249,40 @@ Exit status:
   0  done
   1  a file can't be read, or has too few messages; the message says which
   2  the command line is wrong";
+
+const DECODE_EXAMPLES: &str = "\
+Examples:
+  corex decode --config /etc/corex.cfg --chain edge message.bin
+  corex decode --chain-line 'edge=zstd(sip) | aead(aes-256-gcm, key=edge)' \\
+      --key edge=7:file:/root/edge-7.key --steps message.bin
+  tshark -r old.pcap -Y frame.number==7 -T fields -e udp.payload |
+      corex decode --config edge.cfg --hex
+  printf 'to-server c1076a…\\neither c107…\\n' | corex decode --config edge.cfg --lines
+
+`--lines` prints `corex decode 1`, the chain's name and its codecs; then for each line
+`[to-server|to-client|either] HEX` one of these, with tabs between the fields:
+  ok DIRECTION CODEC=HEX …                      what each codec made; the last is the message
+  error NAME CODEC DIRECTION TEXT CODEC=HEX …   as far as it went
+  refused TEXT                                  the line is no request
+
+Wireshark decodes with it: docs/wireshark/README.md.
+
+Exit status:
+  0  done
+  1  the message doesn't decode: its name, as $codec_error has it, is the first word
+  2  the command line is wrong
+  3  a configuration, a key or a file can't be used; the message says which";
+
+const ENCODE_EXAMPLES: &str = "\
+Examples:
+  corex encode --config edge.cfg options.sip | nc -u -w1 192.0.2.1 5060
+  corex encode --chain gzip options.sip | gunzip
+
+Exit status:
+  0  done
+  1  the message can't be encoded: the reason's name is the first word
+  2  the command line is wrong
+  3  a configuration, a key or a file can't be used; the message says which";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

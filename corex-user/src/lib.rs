@@ -17,6 +17,7 @@ pub mod module;
 pub mod chain;
 
 pub mod daemon;
+pub mod decode;
 pub mod dictionary;
 pub mod http;
 #[allow(unsafe_code)]

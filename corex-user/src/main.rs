@@ -10,11 +10,14 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use corex_codec::CodecError;
 use corex_script::{Config, Loading, compile::RunAsError, settings::Settings};
 use corex_user::{
     catalogue::{self, Chapter},
     daemon::{self, Options},
+    decode::{self, Decoder, Towards},
     dictionary,
     kernel::{
         heap::CountingHeap,
@@ -28,10 +31,11 @@ use corex_user::{
     telemetry::log,
     top,
 };
+use data_encoding::HEXLOWER;
 
 use crate::cli::{
-    Cli, CliCommand, DetachArgs, DictionaryCommand, ListArgs, Listed, RootFilesCli, RpcArgs,
-    RunArgs, RunAsArgs, TopArgs,
+    Cli, CliCommand, DecodeArgs, DetachArgs, DictionaryCommand, EncodeArgs, ListArgs, Listed,
+    RootFilesCli, RpcArgs, RunArgs, RunAsArgs, TopArgs,
 };
 
 /// So that each worker can say what it holds.
@@ -42,6 +46,8 @@ const BAD_CONFIGURATION: u8 = 1;
 const RUNS: u8 = 1;
 const NO_DICTIONARY: u8 = 1;
 const CANNOT_RUN: u8 = 3;
+const NOT_TRANSFORMED: u8 = 1;
+const CANNOT_TRANSFORM: u8 = 3;
 
 const WHAT_THERE_IS: &str =
     "Everything that a configuration can use: docs/configuration.md, or `corex list`.";
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
         CliCommand::List(args) => list(&args),
         CliCommand::Rpc(args) => rpc(&args),
         CliCommand::Top(args) => top(&args),
+        CliCommand::Decode(args) => transformed(decode(args)),
+        CliCommand::Encode(args) => transformed(encode(args)),
         CliCommand::Dictionary(command) => dictionary(&command),
         CliCommand::Completion(args) => {
             let mut script = Vec::new();
@@ -277,6 +285,78 @@ fn rpc(args: &RpcArgs) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "{}", answer.error);
     }
     ExitCode::from(answer.status)
+}
+
+/// Decodes one message, or many line by line.
+fn decode(args: DecodeArgs) -> anyhow::Result<Result<Vec<u8>, CodecError>> {
+    let mut decoder = Decoder::open(&args.chain.into())?;
+    if args.lines {
+        let served = decode::serve(
+            &mut decoder,
+            &mut std::io::stdin().lock(),
+            &mut std::io::stdout().lock(),
+        );
+        return match served {
+            // A closed pipe is the reader's choice.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            Ok(()) | Err(_) => Ok(Ok(Vec::new())),
+        };
+    }
+    let message = message(&args.file, args.hex)?;
+    let towards = args.direction.map_or(Towards::Either, Towards::from);
+    let decoded = decoder.decode(towards, &message);
+    if args.steps {
+        let mut len = message.len();
+        let mut text = format!("{}\n", decoded.towards);
+        for step in &decoded.made.steps {
+            let made = step.output.len();
+            text.push_str(&format!("{}: {len} to {made} bytes\n", step.codec));
+            len = made;
+        }
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+    Ok(decoded.plain().map(<[u8]>::to_vec))
+}
+
+fn encode(args: EncodeArgs) -> anyhow::Result<Result<Vec<u8>, CodecError>> {
+    let message = message(&args.file, false)?;
+    let encoded = decode::encode(&args.chain.into(), args.direction.into(), &message)?;
+    Ok(encoded.map(|bytes| {
+        if args.hex {
+            format!("{}\n", HEXLOWER.encode(&bytes)).into_bytes()
+        } else {
+            bytes
+        }
+    }))
+}
+
+/// The message in a file.
+fn message(path: &Path, is_hex: bool) -> anyhow::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return decode::message(&mut std::io::stdin().lock(), is_hex).context("standard input");
+    }
+    std::fs::File::open(path)
+        .map_err(anyhow::Error::from)
+        .and_then(|mut file| decode::message(&mut file, is_hex))
+        .with_context(|| path.display().to_string())
+}
+
+/// Prints what a chain made, or why it made nothing.
+fn transformed(result: anyhow::Result<Result<Vec<u8>, CodecError>>) -> ExitCode {
+    let (status, words) = match result {
+        Ok(Ok(bytes)) => {
+            // A closed pipe is the reader's choice.
+            let _ = std::io::stdout().write_all(&bytes);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Err(error)) => (
+            NOT_TRANSFORMED,
+            format!("{}: {error}", error.fault.reason().name()),
+        ),
+        Err(error) => (CANNOT_TRANSFORM, format!("corex: {error:#}")),
+    };
+    let _ = writeln!(std::io::stderr(), "{words}");
+    ExitCode::from(status)
 }
 
 /// Makes a dictionary, or shows some.

@@ -1,6 +1,7 @@
 //! Captures of a cable, and tshark's opinion of them.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -110,6 +111,7 @@ pub fn write_pcap(frames: &[Captured], path: &Path) -> Result<()> {
 pub struct Tshark {
     program: PathBuf,
     file: PathBuf,
+    arguments: Vec<OsString>,
 }
 
 impl Tshark {
@@ -122,7 +124,46 @@ impl Tshark {
         Ok(Self {
             program,
             file: file.to_owned(),
+            arguments: Vec::new(),
         })
+    }
+
+    /// With a script in Lua.
+    pub fn script(mut self, path: &Path) -> Self {
+        let mut argument = OsString::from("lua_script:");
+        argument.push(path);
+        self.arguments.extend(["-X".into(), argument]);
+        self
+    }
+
+    /// With another value for a preference.
+    pub fn preference(mut self, name: &str, value: &str) -> Self {
+        self.arguments
+            .extend(["-o".into(), format!("{name}:{value}").into()]);
+        self
+    }
+
+    /// With a word on its command line.
+    pub fn argument(mut self, word: &str) -> Self {
+        self.arguments.push(word.into());
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["-n", "-r"])
+            .arg(&self.file)
+            .args(&self.arguments);
+        command
+    }
+
+    /// All that tshark shows of the packets that the display filter lets through.
+    ///
+    /// # Errors
+    /// What tshark says.
+    pub fn details(&self, filter: &str) -> Result<String> {
+        output_of(self.command().args(["-Y", filter, "-V"]))
     }
 
     /// The values of `fields`, one row for each packet that the display filter lets through.
@@ -132,10 +173,8 @@ impl Tshark {
     /// # Errors
     /// What tshark says.
     pub fn fields(&self, filter: &str, fields: &[&str]) -> Result<Vec<Vec<String>>> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command
-            .args(["-n", "-r"])
-            .arg(&self.file)
             .args([
                 "-o",
                 "ip.check_checksum:TRUE",

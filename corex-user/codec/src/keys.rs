@@ -262,6 +262,7 @@ pub struct Keys {
     first: Key,
     others: Vec<Key>,
     clock: Clock,
+    judges_age: bool,
 }
 
 impl Keys {
@@ -285,7 +286,17 @@ impl Keys {
             first,
             others,
             clock,
+            judges_age: true,
         })
+    }
+
+    /// The same keys for somebody who looks at captures: messages may be as old as they like, and
+    /// decode as often as somebody looks. Never for a receiver, who would take a replay for new.
+    pub fn for_captures(self) -> Keys {
+        Keys {
+            judges_age: false,
+            ..self
+        }
     }
 
     /// Those that a configuration calls so.
@@ -310,6 +321,11 @@ impl Keys {
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Key> {
         std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Whether what is old, or was received before, is refused.
+    pub(crate) fn judges_age(&self) -> bool {
+        self.judges_age
     }
 
     /// Seconds since 1970.

@@ -119,6 +119,17 @@ pub fn load(path: &Path, modules: Modules, loading: &Loading<'_>) -> Loaded {
     checked(parsed, folder, modules, Some(loading.settled))
 }
 
+/// Reads what the configuration in a file sets of one module. The rest of it is parsed only: nothing
+/// is loaded, read or made that other lines name.
+pub fn load_parameters(
+    path: &Path,
+    modules: Modules,
+    module: &str,
+) -> (Report, settings::Settings) {
+    let parsed = syntax::parse_file(path, &syntax::read);
+    compile::parameters(parsed, modules, module)
+}
+
 /// Checks a configuration given as text; `name` is what the report calls it. Scripts that start
 /// processes are left out.
 pub fn load_str(name: &str, text: &str, modules: Modules) -> Loaded {

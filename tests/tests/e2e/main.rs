@@ -37,3 +37,4 @@ mod top;
 mod transformations;
 mod trust;
 mod wire;
+mod wireshark;

@@ -274,7 +274,10 @@ impl Codec for Aead {
         let key = self.keys.iter().find(|key| key.id == *id);
         let key = key.ok_or(Fault::UnknownKey(*id))?;
         let now = self.source.now();
-        name.check_age(now, self.clock)?;
+        let judges_age = self.source.judges_age();
+        if judges_age {
+            name.check_age(now, self.clock)?;
+        }
         // What the other side sends goes towards us.
         let towards = Towards::from(self.role.other());
         let place = Place {
@@ -282,7 +285,12 @@ impl Codec for Aead {
             towards,
             name,
         };
-        let session = match key.received.session(&place)? {
+        let known = if judges_age {
+            key.received.session(&place)?
+        } else {
+            None
+        };
+        let session = match known {
             Some(known) => known,
             None => {
                 let derived = session_key(&key.secret, self.cipher, towards, &name);
@@ -298,6 +306,9 @@ impl Codec for Aead {
         // ring compares tags in constant time.
         let opened = opened.map_err(|_| Fault::NotAuthentic)?.len();
         out.truncate(start + opened);
+        if !judges_age {
+            return Ok(());
+        }
         // Only now: a forged counter must move no window, and a forged session take no room.
         let expired = now.saturating_sub(SESSION_SECONDS + self.clock);
         key.received.accept(place, session, counter, expired)

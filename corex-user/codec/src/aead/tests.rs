@@ -294,6 +294,35 @@ fn nothing_is_accepted_twice_by_any_worker_nor_by_the_next_configuration() {
 }
 
 #[test]
+fn in_captures_age_and_repetition_do_not_count_but_the_key_does() {
+    let (key, now) = (fresh_key(), Arc::new(AtomicU64::new(1_800_000_000)));
+    let mut wire = Wire::with(Cipher::Aes256Gcm, &key);
+    let sealed = seal(&mut wire.client, MESSAGE);
+    let keys = |key| {
+        let clock = Arc::new(|| 2_000_000_000);
+        let keys = Keys::with_clock(vec![Secret::new(7, key)], clock).unwrap();
+        side(
+            Cipher::Aes256Gcm,
+            Role::Server,
+            &Arc::new(keys.for_captures()),
+        )
+    };
+    let mut reader = keys(&key);
+    for _ in 0..2 {
+        assert_eq!(open(&mut reader, &sealed).unwrap(), MESSAGE);
+    }
+    assert_eq!(
+        open(&mut keys(&fresh_key()), &sealed),
+        Err(Fault::NotAuthentic)
+    );
+    // What was looked at is new to a receiver with the same key in the same process.
+    let live = keys_at(vec![Secret::new(7, &key)], &now);
+    let mut live = side(Cipher::Aes256Gcm, Role::Server, &live);
+    assert!(open(&mut live, &sealed).is_ok());
+    assert_eq!(open(&mut live, &sealed), Err(Fault::Replayed));
+}
+
+#[test]
 fn order_does_not_matter_within_the_window() {
     let mut wire = Wire::new();
     let mut sealed: Vec<_> = (0..1500).map(|_| seal(&mut wire.client, b"x")).collect();

@@ -83,8 +83,16 @@ impl Chain {
     /// # Errors
     /// What is wrong with a key or a dictionary that it names.
     pub fn new(spec: &ChainSpec, materials: &dyn Materials) -> Result<Chain, Mistake> {
+        Self::at(spec, spec.role, materials)
+    }
+
+    /// Makes the chain of this side of the wire, whichever the text names.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn at(spec: &ChainSpec, role: Role, materials: &dyn Materials) -> Result<Chain, Mistake> {
         let made = spec.links.iter().map(|(name, recipe)| {
-            let codec = recipe.make(spec.role, materials)?;
+            let codec = recipe.make(role, materials)?;
             Ok((*name, codec))
         });
         Ok(Chain {
@@ -241,6 +249,23 @@ impl Chain {
         through(links.iter_mut().rev(), between, message, out, decoding(max))
     }
 
+    /// Decodes as [`Self::decode`] does, and keeps what each codec made: for people who look into
+    /// a message.
+    pub fn decode_stepwise(&mut self, input: &[u8], max: usize) -> Stepwise {
+        self.set_peer(None);
+        let mut steps: Vec<Step> = Vec::with_capacity(self.links.len());
+        for (codec, link) in self.links.iter_mut().rev() {
+            let mut output = Vec::new();
+            let source = steps.last().map_or(input, |step| &step.output[..]);
+            if let Err(fault) = link.decode(source, &mut output, max) {
+                let error = Some(CodecError { codec, fault });
+                return Stepwise { steps, error };
+            }
+            steps.push(Step { codec, output });
+        }
+        Stepwise { steps, error: None }
+    }
+
     fn set_peer(&mut self, peer: Option<SocketAddr>) {
         let at = self.by_device;
         if let Some((_, codec)) = at.and_then(|at| self.links.get_mut(at)) {
@@ -255,6 +280,24 @@ fn encoding(max: usize) -> impl Fn(&mut dyn Codec, &[u8], &mut Vec<u8>) -> Resul
 
 fn decoding(max: usize) -> impl Fn(&mut dyn Codec, &[u8], &mut Vec<u8>) -> Result<(), Fault> {
     move |codec, from, to| codec.decode(from, to, max)
+}
+
+/// What became of a message, codec by codec.
+#[derive(Debug)]
+pub struct Stepwise {
+    /// What the codecs made of it, in the order of decoding, up to the one that failed.
+    pub steps: Vec<Step>,
+    /// Why it went no further.
+    pub error: Option<CodecError>,
+}
+
+/// What one codec made.
+#[derive(Debug)]
+pub struct Step {
+    /// The codec's name.
+    pub codec: &'static str,
+    /// Its result; that of the last one is the plain message.
+    pub output: Vec<u8>,
 }
 
 impl fmt::Debug for Chain {

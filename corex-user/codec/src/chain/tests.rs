@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
-use crate::ChainSpec;
-use crate::testing::{MESSAGE, Store, decode, encode};
+use crate::codec::Fault;
+use crate::link::Role;
+use crate::testing::{MAX, MESSAGE, Store, decode, encode};
+use crate::{Chain, ChainSpec};
 
 /// What is wrong with a text, where, and what to do.
 fn mistake(text: &str) -> (String, String, String) {
@@ -103,6 +105,31 @@ fn mistakes_have_a_place_and_a_remedy() {
     }
     let long = format!("edge={}", ["hex"; 17].join("|"));
     assert_eq!(mistake(&long).1, "the chain has more than 16 codecs");
+}
+
+#[test]
+fn stepwise_shows_what_each_codec_made_up_to_the_one_that_failed() {
+    let store = Store::new();
+    let spec = ChainSpec::parse("edge(client)=gzip | xor(text=k) | base64").unwrap();
+    let sealed = encode(
+        &mut Chain::at(&spec, Role::Client, &store).unwrap(),
+        MESSAGE,
+    )
+    .unwrap();
+    let mut chain = Chain::at(&spec, Role::Server, &store).unwrap();
+    let whole = chain.decode_stepwise(&sealed, MAX);
+    let names: Vec<_> = whole.steps.iter().map(|step| step.codec).collect();
+    assert_eq!(names, ["base64", "xor", "gzip"]);
+    assert!(whole.steps[1].output.starts_with(&[0x1f, 0x8b]), "gzip's");
+    assert_eq!(whole.steps[2].output, MESSAGE);
+    assert_eq!(whole.error, None);
+
+    let failed = chain.decode_stepwise(b"YWJj", MAX);
+    let made: Vec<_> = failed.steps.iter().map(|step| &step.output[..]).collect();
+    assert_eq!(made, [&b"abc"[..], &b"\x0a\x09\x08"[..]]);
+    let error = failed.error.unwrap();
+    assert_eq!((error.codec, error.fault), ("gzip", Fault::Malformed));
+    assert!(chain.decode_stepwise(b"!", MAX).steps.is_empty());
 }
 
 proptest! {

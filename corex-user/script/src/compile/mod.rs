@@ -157,6 +157,32 @@ pub(crate) fn check(
     Checked { report, sound }
 }
 
+/// Checks what a configuration sets of one module, and nothing else of it.
+pub(crate) fn parameters(parsed: Parsed, modules: Modules, module: &str) -> (Report, Settings) {
+    let Parsed { file, report } = parsed;
+    let mut checker = Checker::new(
+        report,
+        modules,
+        Settings::default(),
+        Vec::new(),
+        Names::default(),
+        Names::default(),
+    );
+    for item in &file.items {
+        if let ItemKind::LoadModule(name) = &item.kind {
+            checker.load_module(name);
+        }
+    }
+    for item in &file.items {
+        if let ItemKind::ModParam(param) = &item.kind
+            && param.modules.kind.as_str() == Some(module)
+        {
+            checker.mod_param(param);
+        }
+    }
+    (checker.report, checker.settings)
+}
+
 impl Checker {
     fn new(
         report: Report,

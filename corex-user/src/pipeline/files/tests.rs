@@ -1,5 +1,6 @@
 use super::*;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct Folder(PathBuf);
 
@@ -104,18 +105,23 @@ fn size_is_bounded_both_ways_and_a_directory_or_fifo_is_no_file() {
     assert!(read(&files, "absent").is_err());
 }
 
-/// As [`read`].
-fn write(files: &Files, path: impl AsRef<Path>) -> Result<(), FileError> {
+/// Whether a file is written, be it late: what comes behind it in the queue is answered after it.
+fn is_written(files: &Files, root: &Path, path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
-    files.write(path, b"x")?;
-    // A slow disk writes later: then what is read in the end tells.
-    thread::sleep(FRESH);
-    read(files, path).map(drop)
+    // A name that nothing is kept of yet.
+    static BEHIND: AtomicUsize = AtomicUsize::new(0);
+    let behind = format!("behind-{}", BEHIND.fetch_add(1, Ordering::Relaxed));
+    let answer = files.write(path, b"x");
+    assert!(read(files, behind).is_err());
+    let is_there = fs::read(root.join(path)).is_ok_and(|content| content == b"x");
+    assert!(answer.is_ok() || !is_there, "{}", path.display());
+    is_there
 }
 
 #[test]
 fn nothing_is_written_beside_configuration_or_scripts_or_below() {
     let folder = Folder::new("guarded");
+    let root = folder.0.join("in");
     let files = folder.files_but(100, &["in/sub", "elsewhere"]);
     fs::create_dir_all(folder.0.join("in/sub/deep")).unwrap();
     fs::write(folder.0.join("in/sub/edge.cfg"), "c").unwrap();
@@ -127,7 +133,7 @@ fn nothing_is_written_beside_configuration_or_scripts_or_below() {
         "./sub/new",
         "link/new",
     ] {
-        assert!(write(&files, path).is_err(), "{path}");
+        assert!(!is_written(&files, &root, path), "{path}");
     }
     let text = files
         .write(Path::new("sub/new"), b"x")
@@ -135,11 +141,11 @@ fn nothing_is_written_beside_configuration_or_scripts_or_below() {
     if let Err(text) = text {
         assert!(text.contains("file_root"), "{text}");
     }
-    assert!(write(&files, folder.0.join("in/sub/edge.cfg")).is_err());
+    assert!(!is_written(&files, &root, folder.0.join("in/sub/edge.cfg")));
     assert_eq!(fs::read(folder.0.join("in/sub/edge.cfg")).unwrap(), b"c");
     assert_eq!(fs::read_dir(folder.0.join("in/sub")).unwrap().count(), 2);
     // All else can be written, and the guarded read.
-    write(&files, "free").unwrap();
+    assert!(is_written(&files, &root, "free"));
     assert_eq!(*read(&files, "sub/edge.cfg").unwrap(), *b"c");
     // So can a folder below that was named for it.
     let roots = FileRoots {
@@ -147,7 +153,8 @@ fn nothing_is_written_beside_configuration_or_scripts_or_below() {
         write: vec![folder.0.join("in/sub/deep")],
         guarded: vec![folder.0.join("in/sub")],
     };
-    write(&Files::start(roots, 100).unwrap(), "new").unwrap();
+    let files = Files::start(roots, 100).unwrap();
+    assert!(is_written(&files, &root.join("sub/deep"), "new"));
 }
 
 #[test]
@@ -161,9 +168,9 @@ fn a_directory_to_read_in_is_not_written_and_what_was_written_is_found() {
         guarded: vec![etc.clone()],
     };
     let files = Files::start(roots, 100).unwrap();
-    assert!(write(&files, etc.join("list")).is_err());
-    write(&files, "list").unwrap();
-    write(&files, "own").unwrap();
+    assert!(!is_written(&files, &state, etc.join("list")));
+    assert!(is_written(&files, &state, "list"));
+    assert!(is_written(&files, &state, "own"));
     assert_eq!(
         *read(&files, "list").unwrap(),
         *b"theirs",
