@@ -140,6 +140,10 @@ counters! {
         steered: verdict,
         /// Packets transmitted or redirected by the kernel side alone.
         offloaded: verdict,
+        /// STUN Binding requests answered by the program itself.
+        stun_answered: verdict,
+        /// Keep-alives (CRLF CRLF) answered by the program itself.
+        keepalive_answered: verdict,
         /// Inline: packets of a queue without an AF_XDP socket, led to a worker by the veth pair:
         /// the detour's XDP counts them once more.
         detoured: verdict,
@@ -178,6 +182,8 @@ counters! {
         pass_rp_filter: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe: verdict,
+        /// A keep-alive that gets no answer (`keepalive`): line breaks or NULs.
+        drop_keepalive: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
         pass_injected: verdict,
         /// Inline: payload shorter than `min_msg_len`.
@@ -283,6 +289,10 @@ counters! {
         pass_too_long: verdict,
         /// Dropped as probes.
         drop_probe: verdict,
+        /// STUN Binding requests and keep-alives answered by the program itself.
+        answered: verdict,
+        /// Keep-alives dropped.
+        drop_keepalive: verdict,
     }
 }
 
@@ -306,6 +316,11 @@ counters! {
         sent: verdict,
         /// Messages that weren't sent on and got a reply of ours.
         replied: verdict,
+        /// STUN Binding requests answered, some of them with an error, where the XDP program left it
+        /// to the worker.
+        stun_answered: verdict,
+        /// Keep-alives (CRLF CRLF in a datagram) answered, where the XDP program left it to the worker.
+        keepalive_answered: verdict,
         /// Messages that were neither sent on nor replied to and are done with: an ACK to a
         /// reply of ours, one of which the script sent something else with send_data().
         consumed: verdict,
@@ -404,6 +419,9 @@ counters! {
         codec_enrolment: plain,
         /// The same: the system has no memory or no random numbers.
         codec_unusable: plain,
+        /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
+        /// are among `replied`.
+        options_answered: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
@@ -432,6 +450,10 @@ counters! {
         drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
         drop_probe: verdict,
+        /// A keep-alive in a datagram that gets no answer (`keepalive`): line breaks or NULs.
+        drop_keepalive: verdict,
+        /// A STUN message that gets no answer: no Binding request, or a damaged one.
+        drop_stun: verdict,
         /// `rp_filter` 1 or 2: the way back to its source isn't by the interface that it came by, or
         /// there is none, or it wasn't known within a second.
         drop_rp_filter: verdict,

@@ -122,6 +122,12 @@ pub struct Config {
     pub cookie: u32,
     /// Non-zero: rare events are logged (aya-log).
     pub log: u32,
+    /// What becomes of keep-alives: [`KEEPALIVE_PASS`](crate::answer::KEEPALIVE_PASS) and its like.
+    pub keepalive: u32,
+    /// Non-zero: STUN Binding requests are answered.
+    pub stun: u32,
+    /// Traffic class, once type of service, of answers.
+    pub traffic_class: u32,
 }
 
 /// An interface that the program is attached to.
@@ -132,6 +138,8 @@ pub struct Interface {
     pub first_slot: u32,
     /// How many queues have a slot.
     pub queues: u32,
+    /// Non-zero: what it brings may be answered by where it came from.
+    pub answers: u32,
 }
 
 /// An AF_XDP socket.

@@ -65,15 +65,16 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::COUNTERS,
         kind: "array",
         doc: "What the XDP program decided, by verdict and reason, and by CPU: the sum counts. seen = \
-              steered + offloaded + detoured + all pass_ + all drop_.",
+              steered + offloaded + stun_answered + keepalive_answered + detoured + all pass_ + \
+              all drop_.",
         key: &[("", "The CPU's number, from 0.")],
         value: (&KernelCounters::NAMES, &KernelCounters::DOCS),
     },
     Shown {
         name: maps::CONFIG,
         kind: "array",
-        doc: "What the XDP program and the workers go by. probe_len and min_msg_len may be \
-              changed with `bpftool map update`, and hold at once.",
+        doc: "What the XDP program and the workers go by. probe_len, min_msg_len, keepalive and stun may \
+              be changed with `bpftool map update`, and hold at once.",
         key: &[("", "Always 0.")],
         value: fields! {
             "probe_len": "Datagrams of fewer bytes are dropped as probes.",
@@ -81,6 +82,9 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             "max_frame_len": "Longer frames go to the kernel socket: AF_XDP couldn't hold them.",
             "cookie": "Marks this program's records in front of frames; drawn at start.",
             "log": "Whether rare events are logged.",
+            "keepalive": "Keep-alives: 0: they are nothing special; 1: dropped; 2: answered.",
+            "stun": "1: STUN Binding requests are answered.",
+            "traffic_class": "Traffic class of answers.",
         },
     },
     Shown {
@@ -91,6 +95,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         value: fields! {
             "first_slot": "Slot of its queue 0 in QUEUES.",
             "queues": "How many of its queues have a slot.",
+            "answers": "1: what it brings may be answered; 0: it takes VLAN tags off, so a worker answers.",
         },
     },
     Shown {
@@ -110,7 +115,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::WORKERS,
         kind: "array",
         doc: "What each worker counts. Over all workers, steered (of COUNTERS) + socket_in + \
-              stream_in + taken_over = sent + replied + consumed + handed_over + delivered + \
+              stream_in + taken_over = sent + replied + stun_answered + keepalive_answered + consumed + handed_over + delivered + \
               handed_back + merged + all drop_; \
               steered of DETOUR_COUNTS counts too.",
         key: &[("", "The worker's number, from 0.")],

@@ -8,6 +8,7 @@
 #![no_std]
 #![no_main]
 
+mod answer;
 mod inline;
 mod maps;
 mod packet;

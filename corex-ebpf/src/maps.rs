@@ -19,6 +19,8 @@ use corex_common::{
     },
 };
 
+use crate::answer::Room;
+
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;
 
@@ -78,6 +80,9 @@ pub static REVERSE_PATHS: LruHashMap<ReversePath, u32, { MAX_REVERSE_PATHS as us
 pub static REVERSE_STATE: Array<ReverseState, 1> = Array::new();
 
 #[btf_map]
+pub static ANSWER_ROOM: PerCpuArray<Room, 1> = PerCpuArray::new();
+
+#[btf_map]
 pub static INLINE: Array<Inline, 1> = Array::new();
 
 /// Three entries for each interface.
@@ -127,6 +132,13 @@ pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
     SOCKET_COUNTS
         .get_ptr_mut(socket_count(cpu(), id))
         .map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's place to write answers in.
+#[inline(always)]
+pub fn answer_room<'a>() -> Option<&'a mut Room> {
+    // SAFETY: as in `counters`.
+    ANSWER_ROOM.get_ptr_mut(0).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of packets that leave.

@@ -11,6 +11,7 @@ use corex_common::{
 };
 
 use crate::{
+    answer::{self, Given, Wish, wish},
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
     packet::{Datagram, Outline, Pass},
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
@@ -84,16 +85,35 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         counters.pass_not_local += 1;
         return xdp_action::XDP_PASS;
     }
-    if !has_way_back(ctx, datagram) {
-        counters.pass_rp_filter += 1;
-        return xdp_action::XDP_PASS;
-    }
     let (Some(config), Some(socket)) = (CONFIG.get(0), socket_counters(entry.id)) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    let wish = wish(ctx, datagram, config);
+    if wish == Wish::Silence {
+        answer::count(wish, counters, socket);
+        return xdp_action::XDP_DROP;
+    }
+    if !has_way_back(ctx, datagram) {
+        counters.pass_rp_filter += 1;
+        return xdp_action::XDP_PASS;
+    }
+    if matches!(wish, Wish::Pong | Wish::Address) {
+        match answer::give(ctx, datagram, config, wish) {
+            Given::Answer => {
+                answer::count(wish, counters, socket);
+                return xdp_action::XDP_TX;
+            }
+            Given::Malformed => {
+                counters.pass_malformed += 1;
+                return xdp_action::XDP_PASS;
+            }
+            Given::Nothing => {}
+        }
+    }
     let len = u32::from(datagram.payload_len);
-    if len < config.probe_len {
+    // Short as it may be, what wishes an answer is no probe.
+    if len < config.probe_len && wish == Wish::Nothing {
         counters.drop_probe += 1;
         socket.drop_probe += 1;
         return xdp_action::XDP_DROP;

@@ -189,5 +189,11 @@ impl Daemon for Idle {
         Box::pin(std::future::ready(Err(NotReloaded::Refused(text()))))
     }
 
+    fn is_copying(&self) -> bool {
+        false
+    }
+
+    fn set_copying(&self, _: bool) {}
+
     fn kill(&self, _: i32) {}
 }

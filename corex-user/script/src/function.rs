@@ -24,6 +24,8 @@ pub struct Module {
     pub doc: &'static str,
     /// The functions that scripts can call once it is loaded.
     pub functions: &'static [Function],
+    /// Functions that Kamailio's module of this name has and that mean nothing here.
+    pub absent: &'static [Absent],
     /// What `modparam` can set.
     pub parameters: &'static [Parameter],
     /// Looks at the whole configuration when all of it has been read, whether the module is
@@ -39,6 +41,9 @@ pub struct Module {
     pub shares: Option<Share>,
     /// Whether a message is done with before `request_route` or `reply_route` sees it.
     pub absorbs: Option<fn(&SipView<'_>) -> bool>,
+    /// What deals with messages before `request_route` or `reply_route`, where these settings ask for
+    /// it.
+    pub before_route: Option<fn(&Settings) -> Option<BeforeRoute>>,
     /// What happens to a message after its route, unless that said `drop` or failed.
     pub after_route: Option<fn(&mut Exec<'_>)>,
 }
@@ -49,15 +54,20 @@ impl Module {
         name: "",
         doc: "",
         functions: &[],
+        absent: &[],
         parameters: &[],
         review: None,
         language: None,
         keeps: None,
         shares: None,
         absorbs: None,
+        before_route: None,
         after_route: None,
     };
 }
+
+/// Deals with a message, or returns false: then its route runs.
+pub type BeforeRoute = fn(&mut Exec<'_>) -> bool;
 
 /// Makes what all workers share of a module's.
 pub type Share = fn(&Settings) -> Result<Shared, LoadError>;
@@ -87,6 +97,13 @@ impl Modules {
         self.iter()
             .find_map(|module| Some((module, module.function(name)?)))
     }
+
+    /// The function of this name that Kamailio has and that means nothing here.
+    pub fn find_absent(self, name: &str) -> Option<&'static Absent> {
+        self.iter()
+            .flat_map(|module| module.absent)
+            .find(|absent| absent.name == name)
+    }
 }
 
 impl Module {
@@ -96,6 +113,15 @@ impl Module {
             .iter()
             .find(|function| function.name == name || function.aliases.contains(&name))
     }
+}
+
+/// A function of Kamailio's that means nothing here.
+#[derive(Debug)]
+pub struct Absent {
+    /// Its name.
+    pub name: &'static str,
+    /// Why, and what to do instead.
+    pub why: &'static str,
 }
 
 /// A function of a module.
@@ -139,6 +165,13 @@ pub enum ParameterKind {
         max: i64,
         /// Writes the value into the settings.
         set: fn(&mut Settings, i64),
+    },
+    /// An integer that is checked.
+    Number {
+        /// Writes the value into the settings, or says what is wrong with it.
+        set: fn(&mut Settings, i64) -> Result<(), String>,
+        /// What a report advises where the value is wrong.
+        help: &'static str,
     },
     /// A string that is checked.
     Text {

@@ -35,8 +35,8 @@ use syntax::diag::Report;
 use syntax::{Parsed, ReadFile};
 
 pub use host::{
-    ConnectionId, Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing,
-    Purpose, SendError, SocketId, Target,
+    ConnectionId, Copied, Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop,
+    NotTraced, Outgoing, Purpose, SendError, SocketId, Target, Trace,
 };
 pub use run::{Program, RouteEnd, Runtime, regex};
 

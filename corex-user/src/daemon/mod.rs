@@ -2,6 +2,7 @@
 
 mod context;
 mod control;
+mod copies;
 mod engine;
 mod front_ends;
 mod handover;
@@ -171,6 +172,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let context = context::build(
         config,
         Arc::default(),
+        Arc::default(),
         listeners,
         engine.knobs(),
         streams.outbox.clone(),
@@ -180,6 +182,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     if let Some((estate, descriptors)) = inherited {
         streams.take_over(estate, descriptors, &context.listeners, &context.own);
     }
+    copies::follow(&context, &streams.outbox).context("start the thread for copies")?;
+    let exporter = Arc::clone(&context.exporter);
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
     if let Some(heir) = heir {
@@ -265,6 +269,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         counters.add_many(|c| &c.closed_takeover, connections);
     }
     workers.give_up_inboxes();
+    exporter.stop();
     let books = remote.books();
     let pins = remote.engine().take_pins();
     if ending == Ending::HandedOver {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::{task, time};
 
-use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
+use super::{context, copies, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     pipeline::{PipelineContext, set_knobs},
@@ -89,6 +89,7 @@ impl Reloader {
         let new = context::build(
             config,
             Arc::clone(&old.tap),
+            Arc::clone(&old.exporter),
             listeners,
             old.knobs.clone(),
             self.outbox.clone(),
@@ -108,6 +109,9 @@ impl Reloader {
         log.follow(&settings.log);
         set_knobs(&new.knobs, &settings.corex);
         new.config.take_over();
+        if let Err(error) = copies::follow(&new, &self.outbox) {
+            tracing::error!("messages are not copied: no thread for that: {error}");
+        }
         self.latest.store(Arc::new(new));
     }
 

@@ -467,6 +467,14 @@ impl Daemon for Remote {
         })
     }
 
+    fn is_copying(&self) -> bool {
+        self.latest.load().exporter.is_on()
+    }
+
+    fn set_copying(&self, is_on: bool) {
+        self.latest.load().exporter.set_on(is_on);
+    }
+
     fn kill(&self, signal: i32) {
         let command = match signal {
             libc::SIGUSR1 => ControlCommand::Books,

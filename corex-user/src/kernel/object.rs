@@ -71,6 +71,8 @@ pub struct Filter {
     pub max_frame_len: u32,
     /// Whether rare events are logged.
     pub log: bool,
+    /// Traffic class of answers.
+    pub traffic_class: u8,
 }
 
 /// Which of the object's programs are used.
@@ -260,6 +262,7 @@ impl Object {
             max_frame_len: filter.max_frame_len,
             cookie: self.cookie,
             log: filter.log.into(),
+            traffic_class: filter.traffic_class.into(),
             ..maps::Config::default()
         };
         let mut map: Array<_, maps::Config> = map!(self, Array, maps::CONFIG)?;

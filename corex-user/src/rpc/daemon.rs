@@ -101,6 +101,10 @@ pub trait Daemon: Send + Sync {
         most: usize,
         within: Duration,
     ) -> Later<'_, Result<Vec<Traced>, BadFilter>>;
+    /// Whether messages are copied to a collector, where the configuration says which.
+    fn is_copying(&self) -> bool;
+    /// Has them copied, or not.
+    fn set_copying(&self, is_on: bool);
     /// Has the daemon act as if it had got this signal, after the reply is out.
     fn kill(&self, signal: i32);
 }

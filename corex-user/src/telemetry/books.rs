@@ -134,6 +134,10 @@ pub struct Books {
     pub streams: Vec<(&'static str, u64)>,
     /// Messages handed over whose fate isn't known: 0 at rest.
     pub streams_imbalance: i64,
+    /// Copies for collectors: counters by name.
+    pub hep: Vec<(&'static str, u64)>,
+    /// Copies whose fate isn't known: 0 at rest.
+    pub hep_imbalance: i64,
     /// Calls into scripts of other languages: counters by language and name.
     pub languages: [(&'static str, Vec<(&'static str, u64)>); 2],
     /// What workers share: how much of each table is used, by name.
@@ -206,7 +210,8 @@ impl Books {
         }
         add("workers", &WorkerCounters::NAMES, &self.user.values());
         let lists = self.languages.iter().map(|(name, list)| (*name, list));
-        for (group, list) in [("streams", &self.streams)].into_iter().chain(lists) {
+        let own = [("streams", &self.streams), ("hep", &self.hep)];
+        for (group, list) in own.into_iter().chain(lists) {
             let (names, values): (Vec<_>, Vec<_>) = list.iter().copied().unzip();
             add(group, &names, &values);
         }
@@ -220,7 +225,10 @@ impl Books {
     /// The books as JSON: `kernel` and `user` each with their counters, verdicts grouped
     /// under `passed` and `dropped` by reason.
     pub fn to_json(&self) -> Value {
-        let (names, values): (Vec<&str>, Vec<u64>) = self.streams.iter().copied().unzip();
+        let grouped = |list: &[(&'static str, u64)]| {
+            let (names, values): (Vec<&str>, Vec<u64>) = list.iter().copied().unzip();
+            group(&names, &values)
+        };
         let mut user = group(&WorkerCounters::NAMES, &self.user.values());
         user.insert("steered".into(), json!(self.steered()));
         json!({
@@ -251,7 +259,8 @@ impl Books {
                 "in_hand": line.in_hand,
             })),
             "user": user,
-            "streams": group(&names, &values),
+            "streams": grouped(&self.streams),
+            "hep": grouped(&self.hep),
             "started": self.started,
             "workers": self.workers.iter().map(|w| {
                 let mut line = group(&WorkerCounters::NAMES, &w.counters.values());
@@ -297,6 +306,7 @@ impl Books {
                 "kernel": self.kernel_imbalance(),
                 "user": self.user_imbalance(),
                 "streams": self.streams_imbalance,
+                "hep": self.hep_imbalance,
             },
             "log_lines_dropped": self.log_lines_dropped,
         })
@@ -389,6 +399,8 @@ mod tests {
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,
+            hep: Vec::new(),
+            hep_imbalance: 0,
             languages: [("lua", Vec::new()), ("perl", Vec::new())],
             tables: Vec::new(),
             log_lines_dropped: 0,

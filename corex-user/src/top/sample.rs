@@ -112,12 +112,13 @@ fn series(name: impl Into<String>, total: u64) -> Series {
 }
 
 /// Where packets are dropped, and the path to the counters by reason.
-const DROPS: [(&str, &[&str]); 5] = [
+const DROPS: [(&str, &[&str]); 6] = [
     ("xdp", &["kernel", "dropped"]),
     ("egress", &["inline", "egress", "dropped"]),
     ("detour", &["inline", "detour", "dropped"]),
     ("worker", &["user", "dropped"]),
     ("stream", &["streams", "dropped"]),
+    ("copies", &["hep", "dropped"]),
 ];
 
 impl Sample {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agreement;
+mod answer;
 mod cost;
 mod frames;
 mod mapping;
@@ -103,6 +104,7 @@ fn configure(object: &mut Object, log: bool) {
     let filter = Filter {
         max_frame_len: MAX_FRAME_LEN,
         log,
+        traffic_class: 0,
     };
     object.configure(filter).unwrap();
     let knobs = object.knobs().unwrap();

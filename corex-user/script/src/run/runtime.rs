@@ -207,9 +207,10 @@ impl Runtime {
         exec.changes = changes;
         exec.view = view;
         exec.direction = direction;
+        let is_done = view.is_some() && program.before_route.iter().any(|act| act(&mut exec));
         let outcome = match route {
-            Some(route) => exec.run(route),
-            None => Ok(1),
+            Some(route) if !is_done => exec.run(route),
+            _ => Ok(1),
         };
         if matches!(outcome, Ok(_) | Err(Halt::Exit)) {
             for act in &program.after_route {

@@ -91,6 +91,8 @@ impl PacketEngine {
             user,
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
+            hep: context.exporter.counters.snapshot(),
+            hep_imbalance: context.exporter.counters.imbalance(),
             languages: [
                 ("lua", languages.lua.snapshot()),
                 ("perl", languages.perl.snapshot()),

@@ -128,7 +128,7 @@ impl PacketEngine {
             Road::Proxy
         };
         let mut object = Object::load(road)?;
-        let chunk_size = configure(&mut object, &interfaces, inline.is_on, options)?;
+        let chunk_size = configure(&mut object, &interfaces, settings, options)?;
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
@@ -263,7 +263,7 @@ fn rule(settings: &Settings) -> Option<Rule> {
 fn configure(
     object: &mut Object,
     interfaces: &[Interface],
-    is_inline: bool,
+    settings: &Settings,
     options: &Options,
 ) -> anyhow::Result<u32> {
     let mtu = interfaces.iter().map(|i| i.mtu).max().unwrap_or(1500);
@@ -273,7 +273,7 @@ fn configure(
         4096
     };
     let mut max_frame_len = Umem::capacity_of(chunk_size);
-    if is_inline {
+    if settings.corex.inline.is_on {
         max_frame_len = max_frame_len.min(inline::MAX_FRAME_LEN);
     }
     if mtu + LINK_HEADERS > max_frame_len {
@@ -282,6 +282,7 @@ fn configure(
     object.configure(Filter {
         max_frame_len,
         log: options.ebpf_log,
+        traffic_class: settings.datagrams.traffic_class,
     })?;
     Ok(chunk_size)
 }

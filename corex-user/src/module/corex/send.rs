@@ -55,6 +55,7 @@ fn send_message(
             connection: None,
             is_reply: false,
             is_hop_counted: false,
+            flags: exec.changes.flags,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });
@@ -105,6 +106,7 @@ fn data_to(
             connection: None,
             is_reply: false,
             is_hop_counted: false,
+            flags: exec.changes.flags,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });

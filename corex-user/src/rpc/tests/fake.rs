@@ -5,6 +5,7 @@ use crate::telemetry::{
     trace::Traced,
 };
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::rpc::daemon::*;
@@ -17,6 +18,7 @@ pub(crate) struct Fake {
     pub told: Mutex<Vec<String>>,
     variables: Mutex<Vec<Variable>>,
     entries: Mutex<Vec<TableEntry>>,
+    is_copying: AtomicBool,
 }
 
 impl Fake {
@@ -37,6 +39,7 @@ impl Fake {
                 entry(3, "k2", Setting::Str(b"v".to_vec())),
                 entry(6, "k", Setting::Int(5)),
             ]),
+            is_copying: AtomicBool::new(false),
             ..Fake::default()
         }
     }
@@ -322,6 +325,14 @@ impl Daemon for Fake {
             within.as_secs()
         ));
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn is_copying(&self) -> bool {
+        self.is_copying.load(Ordering::Relaxed)
+    }
+
+    fn set_copying(&self, is_on: bool) {
+        self.is_copying.store(is_on, Ordering::Relaxed);
     }
 
     fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>> {

@@ -1,5 +1,6 @@
 //! The parameters, in the order of the documentation; those of one subject are in one file.
 
+mod answer;
 mod dns;
 mod file;
 mod hook;
@@ -32,6 +33,9 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     interface::MAX_PEERS,
     interface::REATTACH,
     interface::PROBE_LEN,
+    answer::KEEPALIVE,
+    answer::STUN,
+    answer::OPTIONS_PING,
     hook::INTERCEPT_SEND,
     file::FILE_ROOT,
     file::FILE_MAX_SIZE,
