@@ -286,3 +286,69 @@ impl State {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::derive;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn name(number: u32) -> [u8; 32] {
+        let mut name = [0; 32];
+        name[..4].copy_from_slice(&number.to_le_bytes());
+        name
+    }
+
+    /// Takes a message in, of a session that began then.
+    fn receive(sessions: &Sessions, began: u64) -> Result<bool, Fault> {
+        let name = SessionName::new(began, [1; 6]);
+        let place = Place {
+            cipher: Cipher::Aes256Gcm,
+            towards: Towards::Server,
+            name,
+        };
+        let session = match sessions.session(&place)? {
+            Some(known) => known,
+            None => {
+                let key = derive(&[1; 32], Cipher::Aes256Gcm, &name, &[]).unwrap();
+                Arc::new(Session::new(key))
+            }
+        };
+        sessions.accept(place, session, 7, NOW, 300)
+    }
+
+    #[test]
+    fn keys_that_nobody_holds_are_bounded_and_what_came_under_the_forgotten_is_stale() {
+        let registry = Registry::with_room(16 * SHARDS);
+        for number in 0..64u32 * SHARDS as u32 {
+            let sessions = registry.sessions(name(number), NOW);
+            receive(&sessions, NOW + u64::from(number)).unwrap();
+            drop(sessions);
+            let all = registry.shards.iter();
+            assert!(all.map(|shard| lock(shard).all.len()).sum::<usize>() <= 16 * SHARDS);
+        }
+        for number in 0..64u32 * SHARDS as u32 {
+            let sessions = registry.sessions(name(number), NOW);
+            let again = receive(&sessions, NOW + u64::from(number));
+            assert!(matches!(again, Err(Fault::Replayed | Fault::Stale)));
+        }
+    }
+
+    #[test]
+    fn what_a_store_holds_and_what_may_come_again_stays() {
+        let registry = Registry::with_room(SHARDS);
+        let held = registry.sessions(name(0), NOW);
+        receive(&held, NOW).unwrap();
+        for number in 1..100u32 {
+            registry.sessions(name(number * SHARDS as u32), NOW);
+        }
+        let again = registry.sessions(name(0), NOW);
+        assert_eq!(receive(&again, NOW), Err(Fault::Replayed));
+        // Once all of it is stale anyway, a key that nobody holds makes room.
+        drop((held, again));
+        registry.sessions(name(SHARDS as u32), NOW + SESSION_SECONDS + 301);
+        registry.sessions(name(2 * SHARDS as u32), NOW + SESSION_SECONDS + 301);
+        assert!(!lock(&registry.shards[0]).all.contains_key(&name(0)));
+    }
+}
