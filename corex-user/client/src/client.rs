@@ -265,7 +265,6 @@ impl Client {
             if device.last.is_some_and(|last| now < last + NOTICE_PAUSE) {
                 return;
             }
-            // The server can't compare a proof with a key that it hasn't.
             device.forget_current();
             self.enrol(now, false);
             return;
@@ -300,13 +299,13 @@ impl Client {
         }
     }
 
-    /// Brings a new key. `is_proven`: with a proof by the last one, which goes on until the answer.
-    fn enrol(&mut self, now: Duration, is_proven: bool) {
+    /// Brings a new key. `goes_on`: with the last one until the answer.
+    fn enrol(&mut self, now: Duration, goes_on: bool) {
         let Some(device) = &mut self.device else {
             return;
         };
         // Without random numbers there is nothing to be done but to try again later.
-        if device.begin(now, is_proven).is_ok() {
+        if device.begin(now, goes_on).is_ok() {
             self.send_enrolment(now);
         }
     }
@@ -393,7 +392,7 @@ impl Device {
     }
 
     /// Draws a key, unless one waits for an answer.
-    fn begin(&mut self, now: Duration, is_proven: bool) -> Result<(), Fault> {
+    fn begin(&mut self, now: Duration, goes_on: bool) -> Result<(), Fault> {
         let mut pending = match self.pending.take() {
             Some(pending) => pending,
             None => {
@@ -414,7 +413,7 @@ impl Device {
         let key = DeviceKey::new(self.id, self.generation, &pending.secret, until);
         let mut ring = self.keys.ring();
         ring.next = Some(Arc::new(key));
-        if !is_proven {
+        if !goes_on {
             ring.current = None;
         }
         drop(ring);
@@ -426,13 +425,14 @@ impl Device {
     fn repeat(&mut self, now: Duration) -> Option<Vec<u8>> {
         let pending = self.pending.as_mut()?;
         let ring = self.keys.ring();
-        let current = ring.current.clone();
+        // Also one that the server said it hasn't: a notice may be somebody else's.
+        let last = ring.current.as_ref().or(ring.previous.as_ref()).cloned();
         drop(ring);
         let key = (self.id, self.generation, &*pending.secret);
         let made = Enrolment::new(
             &self.server_key,
             key,
-            current.as_deref(),
+            last.as_deref(),
             self.prefers_aes,
             now.as_secs(),
         );

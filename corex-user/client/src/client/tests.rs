@@ -230,6 +230,28 @@ fn a_notice_is_heeded_once_in_a_second_and_only_about_what_was_sent() {
 }
 
 #[test]
+fn a_notice_that_the_server_did_not_mean_costs_an_enrolment_and_not_the_id() {
+    let mut world = World::new(Some(DeviceId::random().unwrap()));
+    world.say(MESSAGE);
+    world.sleep(1);
+    world.client.send(world.now, b"x");
+    let Some(Output::ToServer(packet)) = world.client.next_output() else {
+        panic!("a message");
+    };
+    let keys = std::mem::take(&mut *world.server.store.keys.lock().unwrap());
+    world.server.take(phone(), &packet, world.now);
+    *world.server.store.keys.lock().unwrap() = keys;
+    let notice = world.server.answers.pop().unwrap();
+    world.client.receive(world.now, &notice);
+    world.settle();
+    let counted = world.client.counters();
+    assert_eq!(
+        (counted.unknown, counted.accepted, counted.taken),
+        (1, 2, 0)
+    );
+}
+
+#[test]
 fn an_id_that_is_taken_is_changed_unless_it_was_given() {
     let taken = DeviceId::random().unwrap();
     for device in [None, Some(taken)] {
