@@ -144,6 +144,8 @@ counters! {
         stun_answered: verdict,
         /// Keep-alives (CRLF CRLF) answered by the program itself.
         keepalive_answered: verdict,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
         /// Inline: packets of a queue without an AF_XDP socket, led to a worker by the veth pair:
         /// the detour's XDP counts them once more.
         detoured: verdict,
@@ -184,6 +186,10 @@ counters! {
         drop_probe: verdict,
         /// A keep-alive that gets no answer (`keepalive`): line breaks or NULs.
         drop_keepalive: verdict,
+        /// A road: the script says `drop`.
+        drop_script: verdict,
+        /// A road: a request or reply that the script sends nowhere.
+        drop_unrouted: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
         pass_injected: verdict,
         /// Inline: payload shorter than `min_msg_len`.
@@ -283,6 +289,10 @@ counters! {
         steered_bytes: plain,
         /// Of those steered, the ones below `min_msg_len`: the hook is skipped.
         short: plain,
+        /// Packets sent on by roads, without user space.
+        offloaded: verdict,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
         /// Passed because no AF_XDP socket serves the queue.
         pass_no_xsk: verdict,
         /// Passed because the frame is too long for the packet memory.
@@ -293,6 +303,27 @@ counters! {
         answered: verdict,
         /// Keep-alives dropped.
         drop_keepalive: verdict,
+        /// Dropped by roads: the script says `drop`.
+        drop_script: verdict,
+        /// Dropped by roads: the script sends it nowhere.
+        drop_unrouted: verdict,
+    }
+}
+counters! {
+    /// What one road did; per CPU, map `ROAD_COUNTS`.
+    #[repr(align(64))]
+    RoadCounters {
+        /// Packets that it sent or dropped.
+        offloaded: plain,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
+        /// Steered, since no next hop is known.
+        steered_no_hop: plain,
+        /// Steered now and then, so that the kernel confirms the neighbour.
+        steered_sample: plain,
+        /// Steered, since the packet is one that only user space judges: its start line, checksum,
+        /// TTL, length, headers or interface.
+        steered_doubtful: plain,
     }
 }
 

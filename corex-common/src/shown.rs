@@ -1,9 +1,9 @@
 //! What people see of the maps: their meaning, for documentation.
 
 use crate::counters::{
-    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
+    DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters, WorkerCounters,
 };
-use crate::{host, inline, maps};
+use crate::{host, inline, maps, road};
 
 /// A field's name and what it means.
 pub type Field = (&'static str, &'static str);
@@ -85,6 +85,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             "keepalive": "Keep-alives: 0: they are nothing special; 1: dropped; 2: answered.",
             "stun": "1: STUN Binding requests are answered.",
             "traffic_class": "Traffic class of answers.",
+            "roads": "1: messages may take roads; 0: all are steered, as while somebody traces.",
         },
     },
     Shown {
@@ -155,6 +156,91 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ),
         ],
         value: fields! { "": "1: local; 2: broadcast.", },
+    },
+    Shown {
+        name: road::ROAD_SOCKETS,
+        kind: "array",
+        doc: "Which roads lead from each listen socket: messages that the XDP program sends on or \
+              drops itself (modparam offload).",
+        key: &[("", "The socket's id, as in SOCKETS.")],
+        value: fields! {
+            "class": "One more than the index in ROAD_CLASSES for sources that ROAD_SOURCES has no network of; 0: no roads.",
+            "by_source": "1: ROAD_SOURCES is looked into.",
+        },
+    },
+    Shown {
+        name: road::ROAD_SOURCES,
+        kind: "lpm_trie",
+        doc: "The networks that the configuration tells sources apart by.",
+        key: &[
+            (
+                "prefix_len",
+                "32 bits of the socket, and those of the network.",
+            ),
+            ("socket", "The socket's id, in network order."),
+            (
+                "addr",
+                "The network's address in network order; IPv4 fills the first four bytes.",
+            ),
+        ],
+        value: fields! { "": "One more than the index in ROAD_CLASSES.", },
+    },
+    Shown {
+        name: road::ROAD_CLASSES,
+        kind: "array",
+        doc: "The roads of one class of sources, by kind of message: replies, INVITE, ACK, BYE, \
+              CANCEL, OPTIONS, REGISTER, PRACK, SUBSCRIBE, NOTIFY, PUBLISH, INFO, REFER, MESSAGE, \
+              UPDATE, other methods. 0: steered. Else 65,536 times the number of roads that a hash \
+              of the source chooses from, plus the index of the first.",
+        key: &[("", "The class.")],
+        value: fields! {
+            "short": "Those of messages shorter than min_msg_len.",
+            "long": "Those of the others.",
+        },
+    },
+    Shown {
+        name: road::ROADS,
+        kind: "array",
+        doc: "The roads. corex.roads shows the same in words.",
+        key: &[("", "The road.")],
+        value: fields! {
+            "action": "1: send; 2: drop, as the script says; 3: drop, sent nowhere; 0: none.",
+            "hop": "1 or 2: which of its two hops in ROAD_HOPS is in use; 0: none is known.",
+            "sample_at": "From then on a message is steered, so that the kernel confirms the neighbour: nanoseconds of CLOCK_MONOTONIC.",
+            "valid_until": "From then on the hop isn't used.",
+            "to": "Destination address in network order; IPv4 fills the first four bytes.",
+            "from": "Source address: the listen socket's.",
+            "to_port": "Destination port.",
+            "from_port": "Source port.",
+            "family": "4 or 6.",
+            "socket": "The listen socket's id.",
+            "traffic_class": "DSCP and ECN of what is sent (tos).",
+            "dont_fragment": "1: IPv4 is sent with DF (pmtu_discovery).",
+            "unused": "0.",
+        },
+    },
+    Shown {
+        name: road::ROAD_HOPS,
+        kind: "array",
+        doc: "How the frames of roads leave: two places for each road, of which ROADS says the one in use.",
+        key: &[(
+            "",
+            "Twice the road's number, plus the lowest bit of its hop.",
+        )],
+        value: fields! {
+            "ifindex": "The interface to send by.",
+            "mtu": "Largest IP packet.",
+            "destination_mac": "The neighbour's MAC.",
+            "source_mac": "The interface's MAC.",
+            "may_reflect": "1: by the interface where the message came, if it is this one; else only by another one.",
+        },
+    },
+    Shown {
+        name: road::ROAD_COUNTS,
+        kind: "array",
+        doc: "What each road did, by CPU: the sum counts.",
+        key: &[("", "The CPU's number times 256, plus the road's.")],
+        value: (&RoadCounters::NAMES, &RoadCounters::DOCS),
     },
     Shown {
         name: inline::INLINE,

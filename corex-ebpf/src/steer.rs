@@ -14,6 +14,7 @@ use crate::{
     answer::{self, Given, Wish, wish},
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
     packet::{Datagram, Outline, Pass},
+    road,
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
 
@@ -65,9 +66,14 @@ pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
     (!has_port(outline.to)).then_some(Pass::NoSocket)
 }
 
-/// Gives the verdict on what isn't [refused](refuse), and counts it.
+/// Gives the verdict on what isn't [refused](refuse), and counts it. `WITH_ROADS`: what has a road
+/// takes it.
 #[inline(always)]
-pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
+pub fn decide<const WITH_ROADS: bool>(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    counters: &mut KernelCounters,
+) -> u32 {
     let Some(entry) = listener(ctx, &datagram.destination) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
@@ -124,6 +130,13 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         socket.pass_too_long += 1;
         return xdp_action::XDP_PASS;
     }
+    let short = len < config.min_msg_len;
+    if WITH_ROADS
+        && config.roads != 0
+        && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
+    {
+        return verdict.count(counters, socket, u64::from(len));
+    }
     let slot = if entry.steer != 0 { slot(ctx) } else { None };
     let Some(slot) = slot else {
         counters.pass_no_xsk += 1;
@@ -138,7 +151,6 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         }
         return xdp_action::XDP_PASS;
     };
-    let short = len < config.min_msg_len;
     write_meta(ctx, datagram, &entry, config, short);
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {

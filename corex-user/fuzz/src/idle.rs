@@ -14,7 +14,7 @@ use corex_user::rpc::daemon::{
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
-use corex_user::telemetry::{peers::Summary, trace::Traced};
+use corex_user::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 
 struct Idle;
 
@@ -105,6 +105,10 @@ impl Daemon for Idle {
 
     fn peers(&self) -> Summary {
         Summary::default()
+    }
+
+    fn roads(&self) -> Vec<RoadLine> {
+        Vec::new()
     }
 
     fn host(&self) -> Vec<HostInterface> {

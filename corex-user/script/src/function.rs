@@ -2,6 +2,7 @@
 //! The checker, the interpreter and the documentation all go by a table of modules, [`Modules`],
 //! that whoever loads a configuration hands in.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,13 +40,27 @@ pub struct Module {
     /// Makes what all workers share: see [`super::Program::shared`]. Only for a configuration
     /// without errors, once for each; it may read files.
     pub shares: Option<Share>,
-    /// Whether a message is done with before `request_route` or `reply_route` sees it.
+    /// Whether an ACK is done with before `request_route` sees it.
     pub absorbs: Option<fn(&SipView<'_>) -> bool>,
     /// What deals with messages before `request_route` or `reply_route`, where these settings ask for
     /// it.
     pub before_route: Option<fn(&Settings) -> Option<BeforeRoute>>,
-    /// What happens to a message after its route, unless that said `drop` or failed.
+    /// What happens to a reply after its route, unless that said `drop` or failed.
     pub after_route: Option<fn(&mut Exec<'_>)>,
+    /// What those of its functions do that the kernel can do, too.
+    pub effects: &'static [(&'static str, Effect)],
+    /// Once it is loaded, it looks at every message, whatever the routes say: so none may be
+    /// handled in the kernel.
+    pub sees_all: bool,
+}
+
+/// What a function does: see [`super::offload`].
+#[derive(Clone, Copy, Debug)]
+pub enum Effect {
+    /// Sends the message as it came by UDP. Where the argument leads, if it is an address.
+    Send(fn(&[u8]) -> Option<SocketAddr>),
+    /// Whether the method is one of those in a list with `|` between them, whatever their case.
+    IsMethod,
 }
 
 impl Module {
@@ -63,6 +78,8 @@ impl Module {
         absorbs: None,
         before_route: None,
         after_route: None,
+        effects: &[],
+        sees_all: false,
     };
 }
 

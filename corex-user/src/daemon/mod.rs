@@ -16,6 +16,7 @@ mod reload;
 mod reloads;
 mod remote;
 mod reply_keys;
+mod roads;
 mod runtime;
 mod service;
 mod state_folder;
@@ -58,7 +59,7 @@ use crate::{
         privileges, root_files,
         routes::{self, NextHops},
     },
-    pipeline::Listener,
+    pipeline::{Listener, own_sockets},
     telemetry::log::Log,
 };
 use corex_script::{Config, run::tables::Tables, settings::Settings};
@@ -95,7 +96,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         let _inside = runtime.enter();
         control::Signals::install()?
     };
-    let (next_hops, resolver) = routes::next_hops();
+    let (next_hops, mut resolver) = routes::next_hops();
     let start = Start {
         settings: &config.settings,
         listeners: &listeners,
@@ -156,6 +157,12 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             offer.iter_mut().for_each(Offer::own);
         }
     }
+    let kernel_roads = engine.roads();
+    if let Some(kernel_roads) = &kernel_roads {
+        roads::install(kernel_roads, &config, &listeners, &own_sockets(&listeners));
+        let kernel_roads = Arc::clone(kernel_roads);
+        resolver.tell(Arc::new(move || kernel_roads.follow()));
+    }
     let mut keeper = Keeper::start(&engine)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
@@ -201,6 +208,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         streams.outbox.clone(),
         state_folder,
         keyring,
+        kernel_roads,
     );
 
     let status = format!(
@@ -253,6 +261,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     if let Some(keeper) = &mut keeper {
         keeper.keep(&remote);
     }
+    remote.look_at_roads();
     tracing::info!("ready: {status}");
     service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));

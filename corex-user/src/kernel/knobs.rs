@@ -17,6 +17,7 @@ use super::memory::Memory;
 
 const WORDS: usize = size_of::<Config>() / size_of::<u32>();
 const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();
+const ROADS: usize = mem::offset_of!(Config, roads) / size_of::<u32>();
 const MIN_MSG_LEN: usize = mem::offset_of!(Config, min_msg_len) / size_of::<u32>();
 const KEEPALIVE: usize = mem::offset_of!(Config, keepalive) / size_of::<u32>();
 const STUN: usize = mem::offset_of!(Config, stun) / size_of::<u32>();
@@ -58,6 +59,16 @@ impl Knobs {
     /// Messages shorter than this many bytes skip the hook.
     pub fn min_msg_len(&self) -> u32 {
         self.word(MIN_MSG_LEN)
+    }
+
+    /// Whether messages may take roads in the kernel.
+    pub fn roads(&self) -> bool {
+        self.word(ROADS) != 0
+    }
+
+    /// Sets [`Self::roads`].
+    pub fn set_roads(&self, may_be_taken: bool) {
+        self.set(ROADS, may_be_taken.into());
     }
 
     /// Sets [`Self::probe_len`].
@@ -102,9 +113,11 @@ mod tests {
         knobs.set_min_msg_len(200);
         knobs.set_keepalive(2);
         knobs.set_stun(true);
+        knobs.set_roads(true);
         assert_eq!((knobs.probe_len(), knobs.min_msg_len()), (32, 200));
         assert_eq!((knobs.keepalive(), knobs.answers_stun()), (2, true));
+        assert!(knobs.roads());
         let values: Vec<u32> = (0..WORDS).map(|at| knobs.word(at)).collect();
-        assert_eq!(values.iter().sum::<u32>(), 235);
+        assert_eq!(values.iter().sum::<u32>(), 236);
     }
 }

@@ -91,6 +91,27 @@ impl QueueLine {
     }
 }
 
+/// Messages that the kernel sends on or drops by itself, as the books show them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoadLine {
+    /// Its number in the map ROADS.
+    pub number: usize,
+    /// The listen socket that it leads from.
+    pub socket: String,
+    /// Where it leads: an address and port, or `drop`.
+    pub to: String,
+    /// `open`, or why its messages go by user space.
+    pub state: &'static str,
+    /// The interface that it leaves by; empty where that isn't known.
+    pub interface: String,
+    /// Messages that took it since the configuration was read.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that were steered instead.
+    pub steered: u64,
+}
+
 /// How long the hooks of a kind took, on one way.
 #[derive(Clone, Debug)]
 pub struct LatencyLine {
@@ -118,6 +139,8 @@ pub struct Books {
     pub inline: Option<(EgressCounters, DetourCounters)>,
     /// What the programs counted that an earlier corex had left, to their end. Not in the balance.
     pub predecessor: Option<PredecessorLine>,
+    /// What the kernel handles by itself.
+    pub roads: Vec<RoadLine>,
     /// The workers' counters, summed.
     pub user: WorkerCounters,
     /// The workers, in order.
@@ -176,6 +199,11 @@ impl Books {
     /// Packets that the kernel's programs steered to the workers.
     pub fn steered(&self) -> u64 {
         self.kernel.map_or(0, |k| k.steered) + self.inline.map_or(0, |(_, d)| d.steered)
+    }
+
+    /// Messages sent, by user space and by the kernel alone.
+    pub fn sent(&self) -> u64 {
+        self.user.sent + self.kernel.map_or(0, |kernel| kernel.offloaded)
     }
 
     /// Messages that came to user space without a verdict: 0 at rest.
@@ -259,6 +287,15 @@ impl Books {
                 "in_hand": line.in_hand,
             })),
             "user": user,
+            "sent": self.sent(),
+            "roads": self.roads.iter().map(|road| json!({
+                "socket": road.socket,
+                "to": road.to,
+                "state": road.state,
+                "messages": road.messages,
+                "bytes": road.bytes,
+                "steered": road.steered,
+            })).collect::<Vec<_>>(),
             "streams": grouped(&self.streams),
             "hep": grouped(&self.hep),
             "started": self.started,
@@ -331,8 +368,15 @@ impl Books {
                 user.xdp_in, user.socket_in, user.sent, user.out_xdp, user.out_socket
             )
         };
-        let mut drops = 0u64;
         let kernel = self.kernel.unwrap_or_default();
+        if kernel.offloaded > 0 {
+            let place = line.rfind("; dropped:").unwrap_or(line.len());
+            line.insert_str(
+                place,
+                &format!(", {} by the kernel alone", kernel.offloaded),
+            );
+        }
+        let mut drops = 0u64;
         let (egress, detour) = self.inline.unwrap_or_default();
         let all = KernelCounters::NAMES
             .iter()
@@ -385,6 +429,7 @@ mod tests {
             }),
             inline: None,
             predecessor: None,
+            roads: Vec::new(),
             user: WorkerCounters {
                 xdp_in: 5,
                 sent: 4,

@@ -9,6 +9,7 @@ mod cost;
 mod frames;
 mod mapping;
 mod reverse;
+mod roads;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -18,6 +18,7 @@ mod languages;
 mod life;
 mod maps;
 mod nics;
+mod offload;
 mod peers;
 mod phones;
 mod pressure;

@@ -183,6 +183,8 @@ pub struct Corex {
     pub options_ping: bool,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
+    /// Whether the kernel handles what it can: see [`crate::offload`].
+    pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
     /// Inline mode.
@@ -221,6 +223,7 @@ impl Default for Corex {
             stun: false,
             options_ping: false,
             reattach: true,
+            offload: false,
             rp_filter: RpFilter::Kernel,
             inline: Inline::default(),
             codec_in: Vec::new(),

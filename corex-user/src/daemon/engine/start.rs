@@ -34,6 +34,7 @@ use crate::{
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         reverse_paths::{self, Rule},
+        roads::Roads,
         routes::NextHops,
         stacking::Stacking,
         worker_counters::WorkerSlots,
@@ -122,15 +123,17 @@ impl PacketEngine {
             &options.interfaces
         };
         let interfaces = choose_interfaces(listeners, asked)?;
-        let road = if inline.is_on {
-            Road::Inline
-        } else {
-            Road::Proxy
-        };
-        let mut object = Object::load(road)?;
+        let mut object = load(settings)?;
         let chunk_size = configure(&mut object, &interfaces, settings, options)?;
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
+        let roads = match object.road() {
+            Road::Offload => {
+                let maps = object.road_maps()?;
+                Some(Arc::new(Roads::new(maps, knobs.clone(), next_hops.table())))
+            }
+            Road::Proxy | Road::Inline => None,
+        };
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
         let reverse_paths = match rule(settings) {
             // All that corex hands to the stack goes through it.
@@ -232,6 +235,7 @@ impl PacketEngine {
             reverse_paths,
             xdp: Some(Xdp {
                 object,
+                roads,
                 host,
                 units: units::all(&nics).map(|_| Unit::served()).collect(),
                 nics,
@@ -247,6 +251,25 @@ impl PacketEngine {
             }),
         })
     }
+}
+
+/// Loads the programs that the configuration asks for. A kernel that refuses those with roads gets
+/// those without.
+fn load(settings: &Settings) -> anyhow::Result<Object> {
+    if settings.corex.inline.is_on {
+        return Ok(Object::load(Road::Inline)?);
+    }
+    if settings.corex.offload {
+        match Object::load(Road::Offload) {
+            Ok(object) => return Ok(object),
+            Err(error) => tracing::warn!(
+                "offload: the kernel refuses the program with roads, so all messages go by user \
+                 space: {:#}",
+                anyhow::Error::from(error)
+            ),
+        }
+    }
+    Ok(Object::load(Road::Proxy)?)
 }
 
 /// What is asked of the way back to sources.

@@ -12,7 +12,9 @@ mod send;
 mod socket;
 
 use corex_script::Direction;
-use corex_script::function::{BeforeRoute, Function, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{
+    BeforeRoute, Effect, Function, Module, Param, ParamKind, Routes, value,
+};
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
 
@@ -29,6 +31,7 @@ pub(super) static MODULE: Module = Module {
             .options_ping
             .then_some(ping::answer as BeforeRoute)
     }),
+    effects: &[("send", Effect::Send(send::address))],
     ..Module::NONE
 };
 

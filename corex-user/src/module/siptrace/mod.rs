@@ -25,6 +25,7 @@ pub(super) static MODULE: Module = Module {
     parameters: parameters::PARAMETERS,
     review: Some(review),
     keeps: Some(|_| Box::new(Kept::default())),
+    sees_all: true,
     ..Module::NONE
 };
 

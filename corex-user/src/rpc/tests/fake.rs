@@ -1,5 +1,6 @@
 //! A daemon with fixed data.
 
+use crate::telemetry::books::RoadLine;
 use crate::telemetry::{
     peers::{Counts, Summary},
     trace::Traced,
@@ -197,6 +198,19 @@ impl Daemon for Fake {
             queues: 4,
             mode: "native".to_owned(),
             addresses: vec![("10.0.0.1".to_owned(), "AF_XDP".to_owned())],
+        }]
+    }
+
+    fn roads(&self) -> Vec<RoadLine> {
+        vec![RoadLine {
+            number: 3,
+            socket: "udp:10.0.0.1:5060".to_owned(),
+            to: "192.0.2.9:5060".to_owned(),
+            state: "open",
+            interface: "eth0".to_owned(),
+            messages: 7,
+            bytes: 700,
+            steered: 1,
         }]
     }
 

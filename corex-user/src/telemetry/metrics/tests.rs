@@ -45,6 +45,7 @@ fn books() -> Books {
         }),
         inline: None,
         predecessor: None,
+        roads: Vec::new(),
         user: WorkerCounters::default(),
         workers: vec![WorkerLine {
             counters: WorkerCounters {

@@ -66,6 +66,7 @@ fn books(n: u64) -> Books {
         }),
         inline: None,
         predecessor: None,
+        roads: Vec::new(),
         user,
         workers: vec![WorkerLine {
             counters: user,

@@ -32,6 +32,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::REPLY_KEY_FILE,
     interface::MAX_PEERS,
     interface::REATTACH,
+    interface::OFFLOAD,
     interface::PROBE_LEN,
     answer::KEEPALIVE,
     answer::STUN,
