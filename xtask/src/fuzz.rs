@@ -70,6 +70,10 @@ enum FuzzTarget {
     Text,
     /// Codecs: authenticated encryption.
     Aead,
+    /// Codecs: authenticated encryption with the keys of devices.
+    Device,
+    /// Enrolments, and what servers answer.
+    Enrol,
     /// Codecs: HTTP.
     Http,
     /// Codecs: ITV.
@@ -79,7 +83,7 @@ enum FuzzTarget {
 }
 
 impl FuzzTarget {
-    const ALL: [FuzzTarget; 13] = [
+    const ALL: [FuzzTarget; 15] = [
         FuzzTarget::Dialect,
         FuzzTarget::Sip,
         FuzzTarget::Compose,
@@ -90,6 +94,8 @@ impl FuzzTarget {
         FuzzTarget::Zstd,
         FuzzTarget::Text,
         FuzzTarget::Aead,
+        FuzzTarget::Device,
+        FuzzTarget::Enrol,
         FuzzTarget::Http,
         FuzzTarget::Itv,
         FuzzTarget::ChainText,
@@ -107,6 +113,8 @@ impl FuzzTarget {
             FuzzTarget::Zstd => "zstd",
             FuzzTarget::Text => "text",
             FuzzTarget::Aead => "aead",
+            FuzzTarget::Device => "device",
+            FuzzTarget::Enrol => "enrol",
             FuzzTarget::Http => "http",
             FuzzTarget::Itv => "itv",
             FuzzTarget::ChainText => "chain_text",
@@ -124,6 +132,8 @@ impl FuzzTarget {
             | FuzzTarget::Zstd
             | FuzzTarget::Text
             | FuzzTarget::Aead
+            | FuzzTarget::Device
+            | FuzzTarget::Enrol
             | FuzzTarget::Http
             | FuzzTarget::Itv
             | FuzzTarget::ChainText => "corex-user/fuzz/codec.dict",
@@ -147,6 +157,8 @@ impl FuzzTarget {
             FuzzTarget::Zstd => &["corex-user/fuzz/seeds/zstd"],
             FuzzTarget::Text => &["corex-user/fuzz/seeds/text"],
             FuzzTarget::Aead => &["corex-user/fuzz/seeds/aead"],
+            FuzzTarget::Device => &["corex-user/fuzz/seeds/device"],
+            FuzzTarget::Enrol => &["corex-user/fuzz/seeds/enrol"],
             FuzzTarget::Http => &["corex-user/fuzz/seeds/http"],
             FuzzTarget::Itv => &["corex-user/fuzz/seeds/itv"],
             FuzzTarget::ChainText => &["corex-user/fuzz/seeds/chain_text"],

@@ -117,7 +117,7 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 21] = [
+pub const PEERS: [Tool; 22] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -142,6 +142,10 @@ pub const PEERS: [Tool; 21] = [
     tool("curl", "curl", "a client of HTTP"),
     tool("promtool", "prometheus", "an independent look at metrics"),
     files("libcryptx-perl", "encryption in an example's Perl"),
+    files(
+        "python3-cryptography",
+        "encryption by another implementation",
+    ),
     TSHARK,
     BARESIP,
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
@@ -168,7 +172,7 @@ Installing packages needs root. Services that come with packages are not started
 and Prometheus's are switched off.")]
 pub struct SetupArgs {
     /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its
-    /// modules for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables,
+    /// modules for Perl and Lua, Perl, Python's cryptography, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables,
     /// tmux
     #[arg(long)]
     peers: bool,

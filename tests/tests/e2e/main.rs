@@ -20,6 +20,7 @@ mod maps;
 mod nics;
 mod offload;
 mod peers;
+mod phones;
 mod pressure;
 mod privileges;
 mod proxies;
