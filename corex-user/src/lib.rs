@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod module;
 
 pub mod chain;
+pub mod keystore;
 
 pub mod daemon;
 pub mod decode;
@@ -24,4 +25,5 @@ pub mod http;
 pub mod kernel;
 pub mod rpc;
 pub mod telemetry;
+pub mod tls;
 pub mod top;

@@ -10,9 +10,10 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::{task, time};
 
-use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
+use super::{context, key_service, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
+    keystore::KeyService,
     pipeline::{PipelineContext, set_knobs},
     telemetry::log::Log,
 };
@@ -29,6 +30,7 @@ pub struct Reloader {
     outbox: AsyncOutbox,
     state_folder: Option<PathBuf>,
     keyring: Mutex<Keyring>,
+    keys: KeyService,
 }
 
 impl Reloader {
@@ -41,6 +43,7 @@ impl Reloader {
         outbox: AsyncOutbox,
         state_folder: Option<PathBuf>,
         keyring: Keyring,
+        keys: KeyService,
     ) -> Reloader {
         Reloader {
             path,
@@ -49,6 +52,7 @@ impl Reloader {
             outbox,
             state_folder,
             keyring: Mutex::new(keyring),
+            keys,
         }
     }
 
@@ -85,6 +89,8 @@ impl Reloader {
             .unwrap_or_else(PoisonError::into_inner)
             .of(&config.settings.corex)
             .context("the configuration stays as it was")?;
+        let policy = key_service::prepare(&self.keys, &config)
+            .context("the configuration stays as it was")?;
         config.inherit(&old.config);
         let new = context::build(
             config,
@@ -95,6 +101,11 @@ impl Reloader {
             self.state_folder.as_deref(),
             reply_keys,
         )?;
+        if let Some(policy) = policy {
+            self.keys
+                .follow(policy)
+                .context("start the threads for keys")?;
+        }
         self.take_over(new, log);
         workers.wake();
         tokio::spawn(retire(old));

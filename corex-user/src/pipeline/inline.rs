@@ -1,12 +1,13 @@
 //! Inline mode runs the hook alone. What the hook leaves goes on to where it was going anyway.
 
 use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
-use crate::{chain::Passed, hook};
+use crate::chain::{Passed, Wait};
+use crate::hook;
 use corex_common::counters::WorkerCounters;
 use corex_script::{Direction, Env, HookOutcome};
 
 /// What becomes of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intercepted {
     /// It goes on as it is.
     Unchanged,
@@ -14,6 +15,8 @@ pub enum Intercepted {
     Replaced,
     /// Nothing does; its drop is counted.
     Dropped,
+    /// It can't go on yet: [`Pipeline::hold_packet`].
+    Waits(Wait),
 }
 
 /// Inline mode's egress: corex has no socket of its own to send from.
@@ -73,9 +76,9 @@ impl Pipeline {
         let mut is_changed = false;
         if direction == Direction::Incoming {
             match self.unwrap(packet, replacement) {
-                Intercepted::Dropped => return Intercepted::Dropped,
                 Intercepted::Replaced => is_changed = true,
                 Intercepted::Unchanged => {}
+                other => return other,
             }
         }
         if self.context.config.settings.corex.network_io_intercept {
@@ -87,13 +90,13 @@ impl Pipeline {
             let hooked = self.run_hook(packet, message, direction, &env, replacement);
             self.unwrapped = input;
             match hooked {
-                Intercepted::Dropped => return Intercepted::Dropped,
                 Intercepted::Replaced => is_changed = true,
                 // What the chain made goes on.
                 Intercepted::Unchanged if is_changed => {
                     std::mem::swap(replacement, &mut self.unwrapped);
                 }
                 Intercepted::Unchanged => {}
+                other => return other,
             }
         }
         if direction == Direction::Outgoing {
@@ -119,6 +122,7 @@ impl Pipeline {
                     self.counters.drop_codec += 1;
                     return Intercepted::Dropped;
                 }
+                Passed::Waits(wait) => return Intercepted::Waits(wait),
             }
         }
         let tap = &self.context.tap;
@@ -153,6 +157,7 @@ impl Pipeline {
                 self.counters.drop_codec += 1;
                 Intercepted::Dropped
             }
+            Passed::Waits(wait) => Intercepted::Waits(wait),
         }
     }
 
@@ -181,6 +186,9 @@ impl Pipeline {
             replied: 0,
             consumed: 0,
             failure: None,
+            wait: None,
+            has_waited: self.has_waited,
+            is_departing: false,
             in_hook: true,
         };
         let outcome = hook::run(
@@ -191,6 +199,7 @@ impl Pipeline {
             &mut pass,
             replacement,
         );
+        let wait = pass.wait.take();
         let counters = &mut self.counters;
         let (runs, before, after) = match direction {
             Direction::Incoming => (
@@ -206,6 +215,10 @@ impl Pipeline {
         };
         *runs += 1;
         *before += len as u64;
+        if let Some(wait) = wait {
+            *after += len as u64;
+            return Intercepted::Waits(wait);
+        }
         let (dropped, kept) = match outcome {
             HookOutcome::Unchanged => (None, None),
             HookOutcome::Replaced => (None, Some(&mut counters.hook_replaced)),

@@ -102,6 +102,35 @@ pub struct LatencyLine {
     pub histogram: Histogram,
 }
 
+/// The keys of devices as the books show them.
+#[derive(Clone, Debug, Default)]
+pub struct KeyLine {
+    /// Counters by name.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Messages handed over whose fate isn't known: 0 at rest.
+    pub imbalance: i64,
+    /// Sessions that this process knows.
+    pub sessions: u64,
+    /// Messages that wait for a key, or to be looked at as an enrolment.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Whether the keystore is left alone, as it failed.
+    pub is_away: bool,
+}
+
+impl KeyLine {
+    /// Names and values of what rises and falls.
+    pub fn gauges(&self) -> [(&'static str, u64); 4] {
+        [
+            ("sessions", self.sessions),
+            ("waiting", self.waiting),
+            ("waiting_bytes", self.waiting_bytes),
+            ("away", self.is_away.into()),
+        ]
+    }
+}
+
 /// A snapshot of all counters.
 #[derive(Clone, Debug)]
 pub struct Books {
@@ -134,6 +163,8 @@ pub struct Books {
     pub streams: Vec<(&'static str, u64)>,
     /// Messages handed over whose fate isn't known: 0 at rest.
     pub streams_imbalance: i64,
+    /// Keys of devices.
+    pub keys: KeyLine,
     /// Calls into scripts of other languages: counters by language and name.
     pub languages: [(&'static str, Vec<(&'static str, u64)>); 2],
     /// What workers share: how much of each table is used, by name.
@@ -206,10 +237,13 @@ impl Books {
         }
         add("workers", &WorkerCounters::NAMES, &self.user.values());
         let lists = self.languages.iter().map(|(name, list)| (*name, list));
-        for (group, list) in [("streams", &self.streams)].into_iter().chain(lists) {
+        let ours = [("streams", &self.streams), ("keys", &self.keys.counters)];
+        for (group, list) in ours.into_iter().chain(lists) {
             let (names, values): (Vec<_>, Vec<_>) = list.iter().copied().unzip();
             add(group, &names, &values);
         }
+        let (names, values): (Vec<_>, Vec<_>) = self.keys.gauges().into_iter().unzip();
+        add("keys", &names, &values);
         for (table, used) in &self.tables {
             let (names, values): (Vec<_>, Vec<_>) = used.rows().into_iter().unzip();
             add(&format!("htable.{table}"), &names, &values);
@@ -223,6 +257,14 @@ impl Books {
         let (names, values): (Vec<&str>, Vec<u64>) = self.streams.iter().copied().unzip();
         let mut user = group(&WorkerCounters::NAMES, &self.user.values());
         user.insert("steered".into(), json!(self.steered()));
+        let (key_names, key_values): (Vec<&str>, Vec<u64>) = self
+            .keys
+            .counters
+            .iter()
+            .copied()
+            .chain(self.keys.gauges())
+            .unzip();
+        let keys = group(&key_names, &key_values);
         json!({
             "engine": self.engine,
             "interfaces": self.interfaces.iter().map(|i| json!({
@@ -252,6 +294,7 @@ impl Books {
             })),
             "user": user,
             "streams": group(&names, &values),
+            "keys": keys,
             "started": self.started,
             "workers": self.workers.iter().map(|w| {
                 let mut line = group(&WorkerCounters::NAMES, &w.counters.values());
@@ -297,6 +340,7 @@ impl Books {
                 "kernel": self.kernel_imbalance(),
                 "user": self.user_imbalance(),
                 "streams": self.streams_imbalance,
+                "keys": self.keys.imbalance,
             },
             "log_lines_dropped": self.log_lines_dropped,
         })
@@ -389,6 +433,7 @@ mod tests {
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,
+            keys: KeyLine::default(),
             languages: [("lua", Vec::new()), ("perl", Vec::new())],
             tables: Vec::new(),
             log_lines_dropped: 0,

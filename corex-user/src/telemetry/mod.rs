@@ -3,6 +3,7 @@
 
 pub mod books;
 pub mod gauges;
+pub mod key_counters;
 pub mod line;
 pub mod log;
 pub mod metrics;

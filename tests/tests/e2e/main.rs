@@ -11,6 +11,7 @@ mod examples;
 mod files;
 mod inline;
 mod kamailio;
+mod keystores;
 mod laboratory;
 mod languages;
 mod life;

@@ -81,6 +81,7 @@ fn books(n: u64) -> Books {
         started: 1_000,
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
+        keys: crate::telemetry::books::KeyLine::default(),
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
         tables: Vec::new(),
         log_lines_dropped: 0,
