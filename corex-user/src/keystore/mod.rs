@@ -1,7 +1,7 @@
 //! The keys of devices: kept in memory, or in redis or memcached for a fleet of instances; asked for
 //! on threads of its own, so that no worker waits. What devices enrol with is verified there, too.
 //!
-//! A worker's chains ask its [`Desk`], which knows what this process knows ([`Sessions`]). What it
+//! A worker's chains ask its [`Desk`], which knows what this process knows (`sessions.rs`). What it
 //! doesn't know, but a store may, has the message wait ([`KeyService::hold`]): it comes back to its
 //! worker ([`Returned`]) when the store has answered, or won't.
 

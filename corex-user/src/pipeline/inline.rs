@@ -15,7 +15,7 @@ pub enum Intercepted {
     Replaced,
     /// Nothing does; its drop is counted.
     Dropped,
-    /// It can't go on yet: [`Pipeline::hold_packet`].
+    /// It can't go on yet: [`Pipeline::hold`].
     Waits(Wait),
 }
 
