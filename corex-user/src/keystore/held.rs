@@ -70,7 +70,9 @@ pub struct Departure {
     pub is_reply: bool,
     /// Whether SIP ends a loop that it may be in.
     pub is_hop_counted: bool,
-    /// Who sent the message that it comes of.
+    /// Flags of the message that it comes of.
+    pub flags: u32,
+    /// Who sent that.
     pub sender: SocketAddr,
     /// Time to live of the datagram that that came in.
     pub ttl: Option<u8>,

@@ -186,6 +186,7 @@ impl Pipeline {
             own: Arc::clone(&self.context.own),
             connection: inbound.connection,
             is_reply: true,
+            copies: Default::default(),
         };
         if self.context.outbox.submit(message).is_ok() {
             self.counters.out_carried += 1;
@@ -233,6 +234,7 @@ impl Pipeline {
             has_waited: true,
             is_departing: false,
             in_hook: false,
+            asked: None,
         };
         let out = Outgoing {
             payload: &departure.bytes,
@@ -246,6 +248,7 @@ impl Pipeline {
             connection: departure.connection,
             is_reply: departure.is_reply,
             is_hop_counted: departure.is_hop_counted,
+            flags: departure.flags,
         };
         let sent = pass.send(&mut self.runtime, out);
         let failure = pass.failure;

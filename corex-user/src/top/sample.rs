@@ -118,13 +118,14 @@ fn series(name: impl Into<String>, total: u64) -> Series {
 }
 
 /// Where packets are dropped, and the path to the counters by reason.
-const DROPS: [(&str, &[&str]); 6] = [
+const DROPS: [(&str, &[&str]); 7] = [
     ("xdp", &["kernel", "dropped"]),
     ("egress", &["inline", "egress", "dropped"]),
     ("detour", &["inline", "detour", "dropped"]),
     ("worker", &["user", "dropped"]),
     ("stream", &["streams", "dropped"]),
     ("keys", &["keys", "dropped"]),
+    ("copies", &["hep", "dropped"]),
 ];
 
 impl Sample {
@@ -136,7 +137,7 @@ impl Sample {
             started: books.get("started").and_then(Value::as_i64).unwrap_or(0),
             engine: text(&books, "engine").to_owned(),
             roads: roads(&books),
-            sockets: list(&books, "sockets").iter().map(socket).collect(),
+            sockets: sockets(&books),
             peers: list(&books, "peers").iter().map(peer).collect(),
             codecs: codecs(&books),
             wire: wire(&books),
@@ -174,8 +175,20 @@ fn roads(books: &Value) -> Vec<Series> {
     roads
 }
 
+/// The listen sockets, and behind them what leaves them by the kernel alone.
+fn sockets(books: &Value) -> Vec<Series> {
+    let road = |line: &Value| {
+        let name = format!("{} > {}", text(line, "socket"), text(line, "to"));
+        series(name, number(line, &["messages"]))
+    };
+    let sockets = list(books, "sockets").iter().map(socket);
+    sockets
+        .chain(list(books, "roads").iter().map(road))
+        .collect()
+}
+
 fn socket(line: &Value) -> Series {
-    let roads = ["steered", "socket_in", "stream_in"];
+    let roads = ["steered", "offloaded", "socket_in", "stream_in"];
     let packets = roads.iter().map(|road| number(line, &[road]));
     series(text(line, "name"), total(packets))
 }

@@ -7,6 +7,7 @@ mod ctl;
 mod htable;
 mod scripts;
 mod sessions;
+mod siptrace;
 mod stats;
 mod system;
 mod time;
@@ -23,6 +24,7 @@ pub const ALL: CommandTable = CommandTable(&[
     corex::COMMANDS,
     ctl::COMMANDS,
     htable::COMMANDS,
+    siptrace::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,
 ]);

@@ -66,6 +66,7 @@ fn books(n: u64) -> Books {
         }),
         inline: None,
         predecessor: None,
+        roads: Vec::new(),
         user,
         workers: vec![WorkerLine {
             counters: user,
@@ -82,6 +83,8 @@ fn books(n: u64) -> Books {
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
         keys: crate::telemetry::books::KeyLine::default(),
+        hep: Vec::new(),
+        hep_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
         tables: Vec::new(),
         log_lines_dropped: 0,
