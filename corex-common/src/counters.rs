@@ -423,6 +423,12 @@ counters! {
         /// Messages that a chain of `codec_in` couldn't decode, and that went on as they came:
         /// `on_error` of the module codec.
         codec_passed: plain,
+        /// Messages that began to wait for a device's key, or to be verified as its enrolment.
+        key_waits: plain,
+        /// Those that came back to their worker.
+        key_returns: plain,
+        /// Enrolments that were acknowledged.
+        enrolled: plain,
         /// What codec_encode(), codec_decode() or a chain couldn't transform: not what the codec
         /// makes, damaged, or cut off.
         codec_malformed: plain,
@@ -491,6 +497,16 @@ counters! {
         /// A chain of `codec_in` or `codec_out` couldn't transform it; `codec_malformed` and its
         /// like say why.
         drop_codec: verdict,
+        /// It needs the key of a device, and too much waits for keys already, of its source or of
+        /// all.
+        drop_key_queue_full: verdict,
+        /// It needs the key of a device, and the keystore was away, or slow.
+        drop_key_away: verdict,
+        /// An enrolment that was refused; `enrol_malformed` and its like in the group `keys` have
+        /// the reasons.
+        drop_enrolment: verdict,
+        /// An enrolment of a source that sends too many, or more than are looked at.
+        drop_enrolment_limited: verdict,
         /// The hook set `msg_avp` to the empty string: nothing to parse or send.
         drop_hook_empty: verdict,
         /// The hook's result exceeds 65,535 bytes.

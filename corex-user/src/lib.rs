@@ -18,6 +18,7 @@ pub mod catalogue;
 pub mod module;
 
 pub mod chain;
+pub mod keystore;
 
 pub mod daemon;
 pub mod decode;
@@ -27,4 +28,5 @@ pub mod http;
 pub mod kernel;
 pub mod rpc;
 pub mod telemetry;
+pub mod tls;
 pub mod top;

@@ -256,7 +256,7 @@ fn chains_cost_no_allocation_after_the_first_messages() {
         );
         let loaded = load_str("alloc.cfg", &text, corex_user::module::MODULES);
         let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.report));
-        Native::new(&config.program)
+        Native::new(&config.program, 0)
     });
     std::fs::remove_file(key).expect("it is there");
     std::fs::remove_file(table).expect("it is there");

@@ -117,7 +117,7 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 22] = [
+pub const PEERS: [Tool; 25] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -141,6 +141,17 @@ pub const PEERS: [Tool; 22] = [
     tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
     tool("curl", "curl", "a client of HTTP"),
     tool("promtool", "prometheus", "an independent look at metrics"),
+    tool(
+        "redis-server",
+        "redis-server",
+        "a keystore that instances share",
+    ),
+    tool("memcached", "memcached", "another one"),
+    tool(
+        "openssl",
+        "openssl",
+        "certificates for a keystore within TLS",
+    ),
     files("libcryptx-perl", "encryption in an example's Perl"),
     files(
         "python3-cryptography",

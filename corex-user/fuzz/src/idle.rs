@@ -9,8 +9,9 @@ use corex_script::quarantine::HeldSender;
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
-    Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotReloaded, NotSet,
-    Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError, Variable, Worker,
+    Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotDropped,
+    NotReloaded, NotSet, Process, Session, Setting, SharedMemory, Socket, Table, TableEntry,
+    TableError, Variable, Worker,
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
@@ -113,6 +114,23 @@ impl Daemon for Idle {
 
     fn host(&self) -> Vec<HostInterface> {
         Vec::new()
+    }
+
+    fn sessions(&self, most: usize) -> Vec<Session> {
+        let session = Session {
+            device: text(),
+            generation: 0,
+            peer: None,
+            since: 0,
+            expires: 0,
+            messages: 0,
+            bytes: 0,
+        };
+        vec![session; most.min(1)]
+    }
+
+    fn drop_session(&self, _: &str) -> Later<'_, Result<usize, NotDropped>> {
+        Box::pin(async { Ok(0) })
     }
 
     fn quarantine(&self) -> Vec<HeldSender> {

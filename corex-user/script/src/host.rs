@@ -1,6 +1,7 @@
 //! What a script can ask of the world, and the words that both sides speak: the interpreter
 //! calls a [`Host`], and whoever runs scripts is one.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -302,6 +303,12 @@ pub trait Host {
     /// # Errors
     /// When the message can't be sent.
     fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError>;
+
+    /// Says that the message at hand can't be handled before something is known, which module and
+    /// host understand. Returns whether it waits for that: then its script ends here, and runs anew.
+    fn wait(&mut self, _what: Box<dyn Any + Send>) -> bool {
+        false
+    }
 
     /// Notes that the message is done with, although nothing was sent.
     fn consume(&mut self);

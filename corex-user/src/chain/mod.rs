@@ -1,27 +1,32 @@
 //! The codec chains of a configuration: made once, with the secrets and dictionaries that they name;
 //! at work in each worker; and which of them run without a script.
 
+mod devices;
 mod native;
 
 #[cfg(test)]
 mod tests;
 
+pub use devices::{ENROL_KEY, KEYSTORE, KEYSTORE_KEY, KEYSTORE_PASSWORD, source};
 pub use native::{Native, Passed};
 
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use corex_codec::enrol::UnknownNotice;
 use corex_codec::{
-    CODECS, Chain, ChainSpec, CodecError, Dictionary, Fault, Keys, Materials, Mistake, Reason,
-    Role, SecretFile, SecretReader,
+    CODECS, Chain, ChainSpec, CodecError, Devices, Dictionary, Fault, Keys, Materials, Mistake,
+    Reason, Role, SecretFile, SecretReader,
 };
 use corex_common::counters::WorkerCounters;
 use corex_script::settings::{CodecRule, Settings};
 
 use crate::kernel::{privileges, root_files};
+use crate::keystore::{Desk, EnrolmentPacket, KeyMaterial, KeyService, Wanted};
 
 /// `modparam` of the module codec that names a chain.
 pub const CHAIN: &str = "chain";
@@ -75,6 +80,10 @@ pub struct Chains {
     outgoing: Vec<(CodecRule, Option<ChainId>)>,
     max_output: usize,
     passes_errors: bool,
+    /// What is said of the keys of devices.
+    material: Arc<KeyMaterial>,
+    /// What has them; until it is given one, nobody has.
+    service: OnceLock<KeyService>,
 }
 
 /// Why a line of the module codec's parameters can't be used.
@@ -144,6 +153,8 @@ impl Chains {
             outgoing: rules(settings, &settings.corex.codec_out),
             max_output: codec.max_output as usize,
             passes_errors: codec.passes_errors,
+            material: Arc::default(),
+            service: OnceLock::new(),
         };
         for bare in CODECS.iter().filter(|codec| codec.is_bare) {
             // `gzip_level` is older than chains.
@@ -159,10 +170,40 @@ impl Chains {
         for (at, named) in codec.chains.iter().enumerate() {
             let unusable = |mistake| Unusable::part(CHAIN, at, mistake);
             let spec = ChainSpec::parse(&named.text).map_err(unusable)?;
-            Chain::new(&spec, &chains).map_err(unusable)?;
+            let trial = WithDesk {
+                chains: &chains,
+                desk: &Desk::new(KeyService::new(Vec::new())),
+            };
+            Chain::new(&spec, &trial).map_err(unusable)?;
             chains.specs.push(spec);
         }
+        let by_device = chains.specs.iter().position(ChainSpec::is_by_device);
+        let material = devices::material(settings, by_device.is_some())?;
+        let bare = CODECS.iter().filter(|codec| codec.is_bare).count();
+        if let Some(at) = by_device.filter(|_| !material.can_have_devices()) {
+            let what = "no device can enrol: there is no key for that, and no other instance shares \
+                        a keystore with this one";
+            let help = "add the line: modparam(\"codec\", \"enrol_key\", \"1:file:/PATH\")";
+            return Err(Unusable::new(CHAIN, at - bare, what.to_owned(), help));
+        }
+        chains.material = Arc::new(material);
         Ok(chains)
+    }
+
+    /// What is said of the keys of devices.
+    pub fn material(&self) -> &Arc<KeyMaterial> {
+        &self.material
+    }
+
+    /// Has this service from now on, before any worker has chains.
+    pub fn attach(&self, service: KeyService) {
+        // There is one in the process.
+        drop(self.service.set(service));
+    }
+
+    /// What has the keys of devices.
+    pub fn service(&self) -> &KeyService {
+        self.service.get_or_init(|| KeyService::new(Vec::new()))
     }
 
     /// The names of a chain's codecs, in the order of encoding.
@@ -180,18 +221,44 @@ impl Chains {
             what: "there is no such chain".to_owned(),
             help: "name one of the configuration".to_owned(),
         })?;
-        Chain::at(spec, role, self)
+        let materials = WithDesk {
+            chains: self,
+            desk: &Desk::new(self.service().clone()),
+        };
+        Chain::at(spec, role, &materials)
     }
 }
 
-impl Materials for Chains {
+/// What chains are made of: what the configuration names, and the keys of devices.
+struct WithDesk<'a> {
+    chains: &'a Chains,
+    desk: &'a Arc<Desk>,
+}
+
+impl Materials for WithDesk<'_> {
     fn keys(&self, name: &str) -> Option<Arc<Keys>> {
-        self.keys.get(name).cloned()
+        self.chains.keys.get(name).cloned()
     }
 
     fn dictionaries(&self, name: &str) -> Option<Vec<Arc<Dictionary>>> {
-        let own = self.dictionaries.get(name).cloned();
+        let own = self.chains.dictionaries.get(name).cloned();
         own.or_else(|| Dictionary::shipped(name))
+    }
+
+    fn devices(&self) -> Option<Arc<dyn Devices>> {
+        Some(Arc::clone(self.desk) as Arc<dyn Devices>)
+    }
+}
+
+/// Reads secrets: whom corex goes on as may own them, also while it is root still.
+fn secret_reader() -> SecretReader<'static> {
+    let user = match privileges::identity() {
+        Some(identity) => identity.user(),
+        None => nix::unistd::Uid::effective(),
+    };
+    SecretReader {
+        open: &root_files::open,
+        user: user.as_raw(),
     }
 }
 
@@ -199,15 +266,7 @@ fn keys(
     settings: &Settings,
     purpose: fn(Keys) -> Keys,
 ) -> Result<HashMap<String, Arc<Keys>>, Unusable> {
-    // Whom corex goes on as may own them, also while it is root still.
-    let user = match privileges::identity() {
-        Some(identity) => identity.user(),
-        None => nix::unistd::Uid::effective(),
-    };
-    let reader = SecretReader {
-        open: &root_files::open,
-        user: user.as_raw(),
-    };
+    let reader = secret_reader();
     let mut secrets: Vec<(String, usize, Vec<_>)> = Vec::new();
     for (at, named) in settings.codec.keys.iter().enumerate() {
         let file =
@@ -267,6 +326,7 @@ fn rules(settings: &Settings, rules: &[CodecRule]) -> Vec<(CodecRule, Option<Cha
 /// The chains of one worker. One that isn't used costs no memory.
 pub struct Codecs {
     chains: Arc<Chains>,
+    desk: Arc<Desk>,
     made: Vec<Option<Chain>>,
 }
 
@@ -275,6 +335,7 @@ impl Codecs {
     pub fn new(chains: Arc<Chains>) -> Codecs {
         Codecs {
             made: chains.specs.iter().map(|_| None).collect(),
+            desk: Desk::new(chains.service().clone()),
             chains,
         }
     }
@@ -287,39 +348,104 @@ impl Codecs {
         let place = self.made.get_mut(id.0).ok_or(unmade)?;
         if place.is_none() {
             let spec = self.chains.specs.get(id.0).ok_or(unmade)?;
+            let materials = WithDesk {
+                chains: &self.chains,
+                desk: &self.desk,
+            };
             // It was tried when the configuration was loaded.
-            *place = Some(Chain::new(spec, &*self.chains).map_err(|_| unmade)?);
+            *place = Some(Chain::new(spec, &materials).map_err(|_| unmade)?);
         }
         place.as_mut().ok_or(unmade)
     }
 
     /// Encodes `input` and appends the result, at most `max_output` bytes, to `out`, which an error
-    /// leaves as it was.
+    /// leaves as it was. `peer`: whom it is for, where that is known.
     ///
     /// # Errors
     /// What went wrong, and in which codec.
     pub fn encode(
         &mut self,
         id: ChainId,
+        peer: Option<SocketAddr>,
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
-        let max = self.chains.max_output;
-        self.get(id)?.encode(input, out, max)
+        let (max, start) = (self.chains.max_output, out.len());
+        let chain = self.get(id)?;
+        chain.encode_for(peer, input, out, max)?;
+        if chain.is_by_device() {
+            self.desk.count(out.len() - start);
+        }
+        Ok(())
     }
 
-    /// Decodes in the same way.
+    /// Decodes in the same way. `peer`: whom it is from.
     ///
     /// # Errors
     /// As [`Self::encode`].
     pub fn decode(
         &mut self,
         id: ChainId,
+        peer: Option<SocketAddr>,
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
         let max = self.chains.max_output;
-        self.get(id)?.decode(input, out, max)
+        let chain = self.get(id)?;
+        chain.decode_from(peer, input, out, max)?;
+        if chain.is_by_device() {
+            self.desk.count(input.len());
+        }
+        Ok(())
+    }
+
+    /// What a device is to be told whose message has just been refused, as it goes on the wire: that
+    /// its key isn't known.
+    pub fn notice(&mut self, id: ChainId, input: &[u8], error: &CodecError) -> Option<Vec<u8>> {
+        if !matches!(error.fault, Fault::UnknownDevice | Fault::KeyExpired) {
+            return None;
+        }
+        let notice = UnknownNotice::about(self.get(id).ok()?.stopped_at(input))?;
+        self.control(id, &notice.to_bytes())
+    }
+
+    /// What belongs to enrolment, as it goes on the wire.
+    pub fn control(&mut self, id: ChainId, packet: &[u8]) -> Option<Vec<u8>> {
+        let max = self.chains.max_output;
+        let mut out = Vec::new();
+        let encoded = self.get(id).ok()?.encode_control(packet, &mut out, max);
+        encoded.ok().map(|()| out)
+    }
+
+    /// The message that an enrolment brought.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn rest(
+        &mut self,
+        id: ChainId,
+        peer: SocketAddr,
+        message: &[u8],
+    ) -> Result<Vec<u8>, CodecError> {
+        let max = self.chains.max_output;
+        let mut out = Vec::new();
+        let chain = self.get(id)?;
+        chain.decode_rest(Some(peer), message, &mut out, max)?;
+        self.desk.count(message.len());
+        Ok(out)
+    }
+
+    /// What a message waits for that has just failed, if waiting may help.
+    pub fn wait_of(&mut self, id: ChainId, input: &[u8], error: &CodecError) -> Option<Wait> {
+        match error.fault {
+            Fault::KeyPending => self.desk.take_wanted().map(Wait::Key),
+            Fault::Enrolment => Some(Wait::Enrolment(EnrolmentPacket {
+                chain: id.place(),
+                by_script: false,
+                bytes: self.get(id).ok()?.stopped_at(input).to_vec(),
+            })),
+            _ => None,
+        }
     }
 }
 
@@ -327,6 +453,15 @@ impl std::fmt::Debug for Codecs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Codecs").finish_non_exhaustive()
     }
+}
+
+/// What a message waits for off its worker's path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// A device's key.
+    Key(Wanted),
+    /// What becomes of it: it is a device's enrolment.
+    Enrolment(EnrolmentPacket),
 }
 
 /// The counter of failures for this reason.

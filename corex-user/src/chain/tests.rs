@@ -56,7 +56,7 @@ struct Side {
 impl Side {
     fn new(text: &str) -> Side {
         Side {
-            native: Native::new(&config(text).program),
+            native: Native::new(&config(text).program, 0),
             counters: WorkerCounters::default(),
         }
     }

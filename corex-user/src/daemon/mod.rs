@@ -9,6 +9,7 @@ mod handover;
 mod hardening;
 mod inline;
 mod keeper;
+mod key_service;
 mod loader;
 mod memory;
 mod options;
@@ -128,6 +129,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         .set_wakers(&parts.wakers())
         .context("duplicate a wake-up pair")?;
     let (inboxes, receivers) = stream_service::inboxes(&parts.wakers())?;
+    let (keys, returns) = key_service::new(&parts.wakers())?;
     let mut front_ends = FrontEnds::bind(&config, heir.as_mut())?;
     front_ends.add_to(&mut fixtures).context("copy a socket")?;
     let loader = Loader::start()?;
@@ -176,6 +178,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         inboxes,
         parts.first_sockets(),
     )?;
+    if let Some(policy) = key_service::prepare(&keys, &config)? {
+        keys.follow(policy).context("start the threads for keys")?;
+    }
     let context = context::build(
         config,
         Arc::default(),
@@ -192,7 +197,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     copies::follow(&context, &streams.outbox).context("start the thread for copies")?;
     let exporter = Arc::clone(&context.exporter);
     let latest = Arc::new(ArcSwap::from_pointee(context));
-    let workers = parts.spawn(&latest, &engine, receivers)?;
+    let workers = parts.spawn(&latest, &engine, receivers, returns)?;
     if let Some(heir) = heir {
         match heir.farewell() {
             Ok(farewell) => engine.took_over(farewell.in_rings),
@@ -208,6 +213,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         streams.outbox.clone(),
         state_folder,
         keyring,
+        keys.clone(),
         kernel_roads,
     );
 
@@ -229,6 +235,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         engine: Mutex::new(engine),
         latest,
         streams: Arc::clone(&streams.counters),
+        keys: keys.clone(),
         log: Arc::clone(log),
         commands: sender,
         is_turning: AtomicBool::new(true),
@@ -278,6 +285,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         counters.add_many(|c| &c.closed_takeover, connections);
     }
     workers.give_up_inboxes();
+    keys.stop();
     exporter.stop();
     let books = remote.books();
     let pins = remote.engine().take_pins();

@@ -10,10 +10,11 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::{task, time};
 
-use super::{context, copies, loader::Loader, reply_keys::Keyring, workers::Workers};
+use super::{context, copies, key_service, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     kernel::roads::Roads,
+    keystore::KeyService,
     pipeline::{PipelineContext, set_knobs},
     telemetry::log::Log,
 };
@@ -30,6 +31,7 @@ pub struct Reloader {
     outbox: AsyncOutbox,
     state_folder: Option<PathBuf>,
     keyring: Mutex<Keyring>,
+    keys: KeyService,
     roads: Option<Arc<Roads>>,
 }
 
@@ -44,6 +46,7 @@ impl Reloader {
         outbox: AsyncOutbox,
         state_folder: Option<PathBuf>,
         keyring: Keyring,
+        keys: KeyService,
         roads: Option<Arc<Roads>>,
     ) -> Reloader {
         Reloader {
@@ -53,6 +56,7 @@ impl Reloader {
             outbox,
             state_folder,
             keyring: Mutex::new(keyring),
+            keys,
             roads,
         }
     }
@@ -90,6 +94,8 @@ impl Reloader {
             .unwrap_or_else(PoisonError::into_inner)
             .of(&config.settings.corex)
             .context("the configuration stays as it was")?;
+        let policy = key_service::prepare(&self.keys, &config)
+            .context("the configuration stays as it was")?;
         config.inherit(&old.config);
         let new = context::build(
             config,
@@ -101,6 +107,11 @@ impl Reloader {
             self.state_folder.as_deref(),
             reply_keys,
         )?;
+        if let Some(policy) = policy {
+            self.keys
+                .follow(policy)
+                .context("start the threads for keys")?;
+        }
         // From here to where all workers follow, the kernel handles none by itself: it would go by
         // the old one.
         if let Some(roads) = &self.roads {

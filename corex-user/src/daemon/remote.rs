@@ -6,23 +6,25 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use corex_codec::DeviceId;
 use corex_common::counters::WorkerCounters;
 use corex_script::{quarantine::HeldSender, run::tables, settings::SharedValue};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     engine::PacketEngine,
-    memory,
+    key_service, memory,
     reloads::{Answer, What},
     threads::{describe, threads},
 };
 use crate::{
+    keystore::{KeyService, SessionLine},
     pipeline::PipelineContext,
     rpc::{
         daemon::{
-            Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotReloaded,
-            NotSet, Process, Setting, SharedMemory, Socket, Table, TableEntry, TableError,
-            Variable, Worker,
+            Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotDropped,
+            NotReloaded, NotSet, Process, Session, Setting, SharedMemory, Socket, Table,
+            TableEntry, TableError, Variable, Worker,
         },
         later::Later,
     },
@@ -57,6 +59,8 @@ pub struct Remote {
     pub latest: Arc<ArcSwap<PipelineContext>>,
     /// Counters of streams and names.
     pub streams: Arc<StreamCounters>,
+    /// The keys of devices.
+    pub keys: KeyService,
     /// What log lines go to; its level can be set.
     pub log: Arc<Log>,
     /// Leads to the control thread, which carries commands out.
@@ -86,7 +90,9 @@ impl Remote {
     /// All counters as they are now.
     pub fn books(&self) -> Books {
         let context = self.latest.load();
-        self.engine().books(&context, &self.log, &self.streams)
+        let keys = key_service::line(&self.keys);
+        self.engine()
+            .books(&context, &self.log, &self.streams, keys)
     }
 
     fn read_again(&self, what: What) -> Later<'_, Result<(), NotReloaded>> {
@@ -218,6 +224,29 @@ impl Daemon for Remote {
     fn peers(&self) -> peers::Summary {
         let links = self.engine().links().to_vec();
         peers::Summary::of(links.iter().map(|link| &*link.peers))
+    }
+
+    fn sessions(&self, most: usize) -> Vec<Session> {
+        let lines = self.keys.lines(most).into_iter();
+        let session = |line: SessionLine| Session {
+            device: line.device.to_string(),
+            generation: line.generation,
+            peer: line.peer,
+            since: line.since,
+            expires: line.expires,
+            messages: line.messages,
+            bytes: line.bytes,
+        };
+        lines.map(session).collect()
+    }
+
+    fn drop_session(&self, device: &str) -> Later<'_, Result<usize, NotDropped>> {
+        let id: Result<DeviceId, _> = device.parse();
+        Box::pin(async move {
+            let id = id.map_err(|_| NotDropped::NoDevice)?;
+            let dropped = self.keys.remove(id).await;
+            dropped.map_err(|_| NotDropped::Away)
+        })
     }
 
     fn quarantine(&self) -> Vec<HeldSender> {

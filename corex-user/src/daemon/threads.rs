@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::runtime;
+use crate::keystore;
 
 /// Threads of this process: id and name.
 pub fn threads() -> Vec<(u32, String)> {
@@ -36,6 +37,7 @@ pub fn describe(name: &str, is_main: bool) -> String {
         (_, Some(worker)) => format!("worker {worker}"),
         (runtime::STREAMS, _) => "tcp receiver - streams and names".to_owned(),
         (runtime::CONTROL, _) => "remote control, HTTP".to_owned(),
+        (keystore::THREAD, _) => "keys of devices - stores, enrolment".to_owned(),
         ("corex-log", _) => "writes the log".to_owned(),
         ("corex-files", _) => "reads and writes files for scripts".to_owned(),
         ("corex-hep", _) => "sends copies of messages to a collector".to_owned(),

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use super::{
     engine::{PacketEngine, WorkerSide},
     handover::Heir,
-    stream_service,
+    key_service, stream_service,
 };
 use crate::{
     io::{gate::Gate, socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
@@ -126,12 +126,14 @@ impl Parts {
         latest: &Arc<ArcSwap<PipelineContext>>,
         engine: &PacketEngine,
         inboxes: Vec<stream_service::Receiver>,
+        returns: Vec<key_service::Receiver>,
     ) -> anyhow::Result<Workers> {
         let stop = Arc::new(AtomicBool::new(false));
         let pause = Arc::new(AtomicBool::new(false));
         let mut crew = Vec::new();
         let mut wakers = Vec::new();
-        for (id, (part, inbox)) in self.workers.into_iter().zip(inboxes).enumerate() {
+        let ends = inboxes.into_iter().zip(returns);
+        for (id, (part, (inbox, returns))) in self.workers.into_iter().zip(ends).enumerate() {
             let link = engine.links().get(id).cloned().unwrap_or_default();
             let mut pipeline = Pipeline::new(latest.load_full(), id as u32);
             pipeline.peers = Peers::new(Arc::clone(&link.peers));
@@ -142,6 +144,7 @@ impl Parts {
                 sockets: part.sockets,
                 gate: Gate::new(engine.reverse_paths()),
                 inbox,
+                returns,
                 xdp: part.side.sides,
                 orders: part.side.orders,
                 retired: Statistics::default(),

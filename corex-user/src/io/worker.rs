@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     kernel::{heap::HeapUse, poll_set::PollSet, worker_counters::WorkerSlots},
+    keystore::Returned,
     pipeline::{Inbound, Pipeline, PipelineContext},
     telemetry::gauges::{WorkerLink, add, set},
 };
@@ -63,6 +64,8 @@ pub struct Worker {
     pub gate: Gate,
     /// Messages that came by streams.
     pub inbox: mpsc::Receiver<StreamMessage>,
+    /// Messages that waited for keys, and came back.
+    pub returns: mpsc::UnboundedReceiver<Returned>,
     /// Its AF_XDP queues; none where it has kernel sockets alone.
     pub xdp: Vec<XdpSide>,
     /// What it is told of them.
@@ -172,7 +175,7 @@ impl Worker {
             counters.busy_ns += (now - awake_since).as_nanos() as u64;
             // Before the sleep, so that at rest the published counters are the last word.
             self.publish();
-            let timeout = if busy || !self.inbox.is_empty() {
+            let timeout = if busy || !self.inbox.is_empty() || !self.returns.is_empty() {
                 Duration::ZERO
             } else if self.gate.holds_any() || self.xdp.iter().any(XdpSide::has_backlog) {
                 BACKLOG
@@ -195,6 +198,7 @@ impl Worker {
             }
             self.serve_gate();
             self.serve_inbox(|| clock.is_over());
+            self.serve_returns();
         }
         self.drain(&mut buffers, &clock);
         None
@@ -217,6 +221,7 @@ impl Worker {
     pub fn give_up_inbox(&mut self) {
         self.inbox.close();
         while self.serve_inbox(|| true) {}
+        self.pipeline.give_up_waiting();
         self.publish();
     }
 
@@ -358,6 +363,30 @@ impl Worker {
         true
     }
 
+    /// Goes on with a batch of messages that waited for keys.
+    fn serve_returns(&mut self) {
+        for _ in 0..BATCH {
+            let Ok(returned) = self.returns.try_recv() else {
+                return;
+            };
+            match returned.queue() {
+                None => {
+                    let mut egress = SocketEgress {
+                        sockets: &self.sockets,
+                    };
+                    self.pipeline.resume(&returned, &mut egress);
+                }
+                Some(queue) => {
+                    let side = self.xdp.iter_mut().find(|side| side.unit == queue.unit);
+                    match side {
+                        Some(side) => side.resume(&mut self.pipeline, &returned),
+                        None => self.pipeline.lose(),
+                    }
+                }
+            }
+        }
+    }
+
     /// What ends its sleep: the kernel sockets, in order, what wakes it, the queues.
     fn list_descriptors(&self, set: &mut PollSet) {
         let queues = self.xdp.iter().flat_map(|xdp| &xdp.transmit.queues);
@@ -441,6 +470,11 @@ impl Worker {
             thread::sleep(BACKLOG);
         }
         self.pipeline.counters.drop_stopping += self.gate.give_up();
+        while self.pipeline.is_waited_for() && !is_over() {
+            self.serve_returns();
+            thread::sleep(BACKLOG);
+        }
+        self.pipeline.give_up_waiting();
         for xdp in &mut self.xdp {
             xdp.drain(&mut self.pipeline.counters);
         }

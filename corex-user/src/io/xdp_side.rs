@@ -9,8 +9,14 @@ use std::{
 
 use corex_common::counters::WorkerCounters;
 
-use super::{inline::InlineSide, proxy, socket::KernelSocket, transmit::TransmitSide};
+use super::{
+    inline::{self, InlineSide},
+    proxy,
+    socket::KernelSocket,
+    transmit::TransmitSide,
+};
 use crate::{
+    keystore::Returned,
     pipeline::Pipeline,
     telemetry::gauges::{QueueGauges, set},
 };
@@ -107,6 +113,21 @@ impl XdpSide {
             queue.submit_fill(umem, &mut transmit.pool, SEND_RESERVE);
         }
         busy
+    }
+
+    /// Goes on with a packet of inline mode that waited, and came back.
+    pub fn resume(&mut self, pipeline: &mut Pipeline, returned: &Returned) {
+        let Self {
+            transmit,
+            umem,
+            inline,
+            ..
+        } = self;
+        let Some(inline) = inline else { return };
+        transmit.begin(&pipeline.counters);
+        inline::resume(inline, transmit, umem, pipeline, returned);
+        transmit.settle(&pipeline.counters);
+        transmit.flush(umem, &mut pipeline.counters);
     }
 
     /// Whether there are packets that the kernel didn't take yet.

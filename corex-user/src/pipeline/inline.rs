@@ -1,12 +1,13 @@
 //! Inline mode runs the hook alone. What the hook leaves goes on to where it was going anyway.
 
 use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
-use crate::{chain::Passed, hook};
+use crate::chain::{Passed, Wait};
+use crate::hook;
 use corex_common::counters::WorkerCounters;
 use corex_script::{Direction, Env, HookOutcome};
 
 /// What becomes of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intercepted {
     /// It goes on as it is.
     Unchanged,
@@ -14,6 +15,8 @@ pub enum Intercepted {
     Replaced,
     /// Nothing does; its drop is counted.
     Dropped,
+    /// It can't go on yet: [`Pipeline::hold`].
+    Waits(Wait),
 }
 
 /// Inline mode's egress: corex has no socket of its own to send from.
@@ -49,8 +52,9 @@ impl Pipeline {
         replacement: &mut Vec<u8>,
     ) -> Intercepted {
         let intercepted = self.transform(packet, direction, replacement);
-        let plain = match (direction, intercepted) {
-            (_, Intercepted::Dropped) => return intercepted,
+        let plain = match (direction, &intercepted) {
+            // What waits comes again.
+            (_, Intercepted::Dropped | Intercepted::Waits(_)) => return intercepted,
             (Direction::Incoming, Intercepted::Replaced) => &replacement[..],
             _ => packet.payload,
         };
@@ -95,9 +99,9 @@ impl Pipeline {
         let mut is_changed = false;
         if direction == Direction::Incoming {
             match self.unwrap(packet, replacement) {
-                Intercepted::Dropped => return Intercepted::Dropped,
                 Intercepted::Replaced => is_changed = true,
                 Intercepted::Unchanged => {}
+                other => return other,
             }
         }
         if self.context.config.settings.corex.network_io_intercept {
@@ -109,13 +113,13 @@ impl Pipeline {
             let hooked = self.run_hook(packet, message, direction, &env, replacement);
             self.unwrapped = input;
             match hooked {
-                Intercepted::Dropped => return Intercepted::Dropped,
                 Intercepted::Replaced => is_changed = true,
                 // What the chain made goes on.
                 Intercepted::Unchanged if is_changed => {
                     std::mem::swap(replacement, &mut self.unwrapped);
                 }
                 Intercepted::Unchanged => {}
+                other => return other,
             }
         }
         if direction == Direction::Outgoing {
@@ -141,6 +145,7 @@ impl Pipeline {
                     self.counters.drop_codec += 1;
                     return Intercepted::Dropped;
                 }
+                Passed::Waits(wait) => return Intercepted::Waits(wait),
             }
         }
         let tap = &self.context.tap;
@@ -175,6 +180,7 @@ impl Pipeline {
                 self.counters.drop_codec += 1;
                 Intercepted::Dropped
             }
+            Passed::Waits(wait) => Intercepted::Waits(wait),
         }
     }
 
@@ -203,6 +209,9 @@ impl Pipeline {
             replied: 0,
             consumed: 0,
             failure: None,
+            wait: None,
+            has_waited: self.has_waited,
+            is_departing: false,
             in_hook: true,
             asked: None,
         };
@@ -214,6 +223,7 @@ impl Pipeline {
             &mut pass,
             replacement,
         );
+        let wait = pass.wait.take();
         let counters = &mut self.counters;
         let (runs, before, after) = match direction {
             Direction::Incoming => (
@@ -229,6 +239,10 @@ impl Pipeline {
         };
         *runs += 1;
         *before += len as u64;
+        if let Some(wait) = wait {
+            *after += len as u64;
+            return Intercepted::Waits(wait);
+        }
         let (dropped, kept) = match outcome {
             HookOutcome::Unchanged => (None, None),
             HookOutcome::Replaced => (None, Some(&mut counters.hook_replaced)),

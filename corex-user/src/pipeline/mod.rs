@@ -12,6 +12,7 @@ mod inline;
 pub mod outbox;
 mod pass;
 mod source;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use self::{
     context::{Listener, PipelineContext, own_sockets, set_knobs},
     inline::Intercepted,
     source::is_local,
+    waiting::Resumed,
 };
 use self::{
     pass::{Failure, Pass},
@@ -124,6 +126,10 @@ pub struct Pipeline {
     encoded: Vec<u8>,
     sources: Sources,
     not_sip: Limiter,
+    /// The message at hand has waited for a key: it doesn't wait again.
+    has_waited: bool,
+    /// It is decoded, although the hook would do that.
+    skips_hook: bool,
 }
 
 impl Pipeline {
@@ -134,7 +140,7 @@ impl Pipeline {
             runtime,
             counters: WorkerCounters::default(),
             peers: Peers::default(),
-            native: Native::new(&context.config.program),
+            native: Native::new(&context.config.program, worker),
             context,
             answer: Vec::new(),
             unwrapped: Vec::new(),
@@ -143,6 +149,8 @@ impl Pipeline {
             encoded: Vec::new(),
             sources: Sources::default(),
             not_sip: Limiter::default(),
+            has_waited: false,
+            skips_hook: false,
         }
     }
 
@@ -169,7 +177,7 @@ impl Pipeline {
         }
         self.context = std::sync::Arc::clone(context);
         self.runtime = Runtime::new(context.config.program.clone(), self.runtime.worker);
-        self.native = Native::new(&context.config.program);
+        self.native = Native::new(&context.config.program, self.runtime.worker);
     }
 
     /// Takes one message through, and counts exactly one verdict.
@@ -180,34 +188,53 @@ impl Pipeline {
         if self.answers(&inbound, egress) {
             return;
         }
-        let corex = &self.context.config.settings.corex;
         let knobs = &self.context.knobs;
         if inbound.transport == Transport::Udp && inbound.payload.len() < knobs.probe_len() as usize
         {
             self.counters.drop_probe += 1;
             return;
         }
+        self.begin(inbound, egress);
+    }
+
+    /// The same, for a message that is counted as received already.
+    fn begin(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.runtime.begin_message();
         self.runtime.sender = Some(inbound.source);
-        let mut message = inbound.payload;
-        let is_short = message.len() < knobs.min_msg_len() as usize;
-        if !is_short {
+        let mut is_decoded = false;
+        if inbound.payload.len() >= self.context.knobs.min_msg_len() as usize {
             match self.native.decode(
                 inbound.source,
                 inbound.local,
-                message,
+                inbound.payload,
                 &mut self.unwrapped,
                 &mut self.counters,
             ) {
                 Passed::Unchanged => {}
-                Passed::Changed => message = &self.unwrapped,
+                Passed::Changed => is_decoded = true,
                 Passed::Failed(reason) => self.runtime.codec_error = Some(reason.name()),
                 Passed::Dropped => {
                     self.counters.drop_codec += 1;
+                    if let Some(notice) = self.native.take_notice() {
+                        self.answer(&inbound, &notice, egress);
+                    }
                     return;
                 }
+                Passed::Waits(wait) => return self.hold(wait, &inbound, None),
             }
         }
+        self.go_on(inbound, is_decoded, egress);
+    }
+
+    /// The same, for a message that `codec_in` is done with; `is_decoded`: it is in `unwrapped`.
+    fn go_on(&mut self, inbound: Inbound<'_>, is_decoded: bool, egress: &mut dyn Egress) {
+        let corex = &self.context.config.settings.corex;
+        let mut message = if is_decoded {
+            &self.unwrapped[..]
+        } else {
+            inbound.payload
+        };
+        let is_short = inbound.payload.len() < self.context.knobs.min_msg_len() as usize;
         let mut pass = Pass {
             context: &self.context,
             counters: &mut self.counters,
@@ -222,6 +249,9 @@ impl Pipeline {
             replied: 0,
             consumed: 0,
             failure: None,
+            wait: None,
+            has_waited: self.has_waited,
+            is_departing: false,
             in_hook: false,
             asked: None,
         };
@@ -233,7 +263,7 @@ impl Pipeline {
             connection: inbound.connection,
         };
 
-        if corex.network_io_intercept {
+        if corex.network_io_intercept && !self.skips_hook {
             if is_short {
                 pass.counters.hook_skipped += 1;
             } else {
@@ -249,6 +279,10 @@ impl Pipeline {
                     &mut self.decoded,
                 );
                 pass.in_hook = false;
+                if let Some(wait) = pass.wait.take() {
+                    pass.counters.hook_in_after += message.len() as u64;
+                    return self.hold(wait, &inbound, None);
+                }
                 match outcome {
                     HookOutcome::Unchanged => {}
                     HookOutcome::Replaced => {
@@ -308,6 +342,9 @@ impl Pipeline {
         let end = self.runtime.run_route(&env, &view, &mut pass);
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);
         let failure = pass.failure;
+        if let Some(wait) = pass.wait.take() {
+            return self.hold(wait, &inbound, None);
+        }
         if end == RouteEnd::Failed {
             self.counters.route_failed += 1;
         }
@@ -323,6 +360,7 @@ impl Pipeline {
             (Some(Failure::Ttl), _) => &mut counters.drop_send_ttl,
             (Some(Failure::TooLong), _) => &mut counters.drop_send_too_long,
             (Some(Failure::Codec), _) => &mut counters.drop_codec,
+            (Some(Failure::KeyQueueFull), _) => &mut counters.drop_key_queue_full,
             (Some(Failure::HookEmpty), _) => &mut counters.drop_hook_empty,
             (Some(Failure::HookFailed), _) => &mut counters.drop_hook_failed,
             (Some(Failure::HookTooLong), _) => &mut counters.drop_hook_too_long,

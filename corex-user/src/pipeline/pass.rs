@@ -1,6 +1,7 @@
 //! One message's pass: what its script asks of the world, and what became of it.
 
 use std::{
+    any::Any,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
@@ -24,9 +25,10 @@ use super::{
     source::Sources,
 };
 use crate::{
-    chain::{Native, Passed},
+    chain::{Native, Passed, Wait},
     hep::Copies,
     hook,
+    keystore::{Departure, Held, NoPlace},
     telemetry::peers::Peers,
 };
 
@@ -40,6 +42,8 @@ pub enum Failure {
     Ttl,
     TooLong,
     Codec,
+    /// Too much waits for keys.
+    KeyQueueFull,
     HookFailed,
     HookEmpty,
     HookTooLong,
@@ -67,6 +71,12 @@ pub struct Pass<'a, 'm> {
     pub replied: u32,
     pub consumed: u32,
     pub failure: Option<Failure>,
+    /// What the message that is about to be sent waits for.
+    pub wait: Option<Wait>,
+    /// It has waited already.
+    pub has_waited: bool,
+    /// The outgoing hook is running.
+    pub is_departing: bool,
     /// A hook is running: what it sends doesn't go through the hook again.
     pub in_hook: bool,
     /// What a script asked for that has the message copied.
@@ -77,6 +87,15 @@ impl Pass<'_, '_> {
     fn fail<R>(&mut self, failure: Failure, error: SendError) -> Result<R, SendError> {
         self.failure = Some(failure);
         Err(error)
+    }
+
+    /// Notes that something was sent.
+    fn left(&mut self, purpose: Purpose) {
+        *match purpose {
+            Purpose::Message => &mut self.sent,
+            Purpose::Reply => &mut self.replied,
+            Purpose::Data => &mut self.consumed,
+        } += 1;
     }
 
     /// The socket to send from, and our address: the one asked for; else, as Kamailio, the
@@ -172,6 +191,7 @@ impl Pass<'_, '_> {
         self.counters.hook_out_before += payload.len() as u64;
         let env = env_of(hop);
         self.in_hook = true;
+        self.is_departing = true;
         let outcome = hook::run(
             network_hook,
             &env,
@@ -181,6 +201,10 @@ impl Pass<'_, '_> {
             encoded,
         );
         self.in_hook = false;
+        self.is_departing = false;
+        if self.wait.is_some() {
+            return Err((Failure::Codec, SendError::Codec));
+        }
         match outcome {
             HookOutcome::Unchanged => {}
             HookOutcome::Replaced => {
@@ -237,7 +261,44 @@ impl Pass<'_, '_> {
             Passed::Unchanged | Passed::Failed(_) => Ok(false),
             Passed::Changed => Ok(true),
             Passed::Dropped => Err((Failure::Codec, SendError::Codec)),
+            Passed::Waits(wait) => {
+                self.wait = Some(wait);
+                Err((Failure::Codec, SendError::Codec))
+            }
         }
+    }
+
+    /// Has a message that is about to be sent wait for what it needs: it is sent as soon as that is
+    /// known.
+    fn hold(&mut self, wait: Wait, out: &Outgoing<'_>) -> Result<(), (Failure, SendError)> {
+        let (Wait::Key(wanted), Target::Addr(to)) = (wait, out.hop.to) else {
+            return Err((Failure::Codec, SendError::Codec));
+        };
+        let Some(service) = self.native.service().filter(|_| !self.has_waited) else {
+            return Err((Failure::Codec, SendError::Codec));
+        };
+        let counters = Arc::clone(service.counters());
+        let departure = Departure {
+            bytes: out.payload.to_vec(),
+            purpose: out.purpose,
+            to,
+            transport: out.hop.transport,
+            socket: out.hop.socket,
+            local: out.hop.local,
+            connection: out.connection,
+            is_reply: out.is_reply,
+            is_hop_counted: out.is_hop_counted,
+            flags: out.flags,
+            sender: self.inbound.source,
+            ttl: self.inbound.ttl,
+        };
+        // Before it waits: it may be back at once.
+        counters.add(|c| &c.queued);
+        let held = self.native.hold(wanted, Held::Departure(departure));
+        held.map_err(|NoPlace| {
+            counters.add(|c| &c.drop_no_place);
+            (Failure::KeyQueueFull, SendError::QueueFull)
+        })
     }
 
     /// Time to live of the datagram that a message leaves in. What SIP doesn't count the hops of
@@ -407,6 +468,17 @@ impl Host for Pass<'_, '_> {
         } else {
             self.transform(hook, &out, &mut encoded, &mut wrapped)
         };
+        if let Some(wait) = self.wait.take() {
+            *self.encoded = encoded;
+            *self.wrapped = wrapped;
+            return match self.hold(wait, &out) {
+                Ok(()) => {
+                    self.left(out.purpose);
+                    Ok(())
+                }
+                Err((failure, error)) => self.fail(failure, error),
+            };
+        }
         if self.context.tap.is_open()
             && let Ok((payload, is_changed)) = result
         {
@@ -420,15 +492,22 @@ impl Host for Pass<'_, '_> {
         *self.wrapped = wrapped;
         match result {
             Ok(()) => {
-                *match out.purpose {
-                    Purpose::Message => &mut self.sent,
-                    Purpose::Reply => &mut self.replied,
-                    Purpose::Data => &mut self.consumed,
-                } += 1;
+                self.left(out.purpose);
                 Ok(())
             }
             Err((failure, error)) => self.fail(failure, error),
         }
+    }
+
+    fn wait(&mut self, what: Box<dyn Any + Send>) -> bool {
+        let can_wait = !self.has_waited && self.native.service().is_some();
+        // What was sent would be sent again, but for a message that is about to be.
+        let has_sent = self.sent + self.replied + self.consumed > 0;
+        if !can_wait || (has_sent && !self.is_departing) {
+            return false;
+        }
+        self.wait = what.downcast().ok().map(|wait| *wait);
+        self.wait.is_some()
     }
 
     fn consume(&mut self) {

@@ -3,6 +3,7 @@
 //! Plain data in, plain data out: nothing here knows of a front end. Methods are called on the
 //! runtime of remote control and must be quick; those that wait return a future.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::later::Later;
@@ -27,6 +28,13 @@ pub trait Daemon: Send + Sync {
     fn books(&self) -> String;
     /// What was received from and sent to each peer.
     fn peers(&self) -> Summary;
+    /// The devices whose keys this process knows, the busiest first, and no more than `most`.
+    fn sessions(&self, most: usize) -> Vec<Session>;
+    /// Forgets a device, here and in the keystore. Returns how many keys it had here.
+    ///
+    /// # Errors
+    /// When that is no device's id, or the keystore is away.
+    fn drop_session(&self, device: &str) -> Later<'_, Result<usize, NotDropped>>;
     /// Senders whose messages are kept from scripts in other languages, the longest held first.
     fn quarantine(&self) -> Vec<HeldSender>;
     /// Lets them go. Returns how many senders were known to have failed.
@@ -319,6 +327,36 @@ pub enum NotReloaded {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadFilter(pub String);
+
+/// A device with a key, without the key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// The device's id, a UUID.
+    pub device: String,
+    /// Which of its keys.
+    pub generation: u8,
+    /// Where it is.
+    pub peer: Option<SocketAddr>,
+    /// When it enrolled, in seconds since 1970.
+    pub since: u64,
+    /// When that ends.
+    pub expires: u64,
+    /// Messages from and to it.
+    pub messages: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+}
+
+/// Why a device is still known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotDropped {
+    /// The text is no id.
+    #[error("a device's id is a UUID")]
+    NoDevice,
+    /// The keystore is away.
+    #[error("the keystore is away")]
+    Away,
+}
 
 /// A hash table and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -123,6 +123,35 @@ pub struct LatencyLine {
     pub histogram: Histogram,
 }
 
+/// The keys of devices as the books show them.
+#[derive(Clone, Debug, Default)]
+pub struct KeyLine {
+    /// Counters by name.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Messages handed over whose fate isn't known: 0 at rest.
+    pub imbalance: i64,
+    /// Sessions that this process knows.
+    pub sessions: u64,
+    /// Messages that wait for a key, or to be looked at as an enrolment.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Whether the keystore is left alone, as it failed.
+    pub is_away: bool,
+}
+
+impl KeyLine {
+    /// Names and values of what rises and falls.
+    pub fn gauges(&self) -> [(&'static str, u64); 4] {
+        [
+            ("sessions", self.sessions),
+            ("waiting", self.waiting),
+            ("waiting_bytes", self.waiting_bytes),
+            ("away", self.is_away.into()),
+        ]
+    }
+}
+
 /// A snapshot of all counters.
 #[derive(Clone, Debug)]
 pub struct Books {
@@ -157,6 +186,8 @@ pub struct Books {
     pub streams: Vec<(&'static str, u64)>,
     /// Messages handed over whose fate isn't known: 0 at rest.
     pub streams_imbalance: i64,
+    /// Keys of devices.
+    pub keys: KeyLine,
     /// Copies for collectors: counters by name.
     pub hep: Vec<(&'static str, u64)>,
     /// Copies whose fate isn't known: 0 at rest.
@@ -238,11 +269,17 @@ impl Books {
         }
         add("workers", &WorkerCounters::NAMES, &self.user.values());
         let lists = self.languages.iter().map(|(name, list)| (*name, list));
-        let own = [("streams", &self.streams), ("hep", &self.hep)];
+        let own = [
+            ("streams", &self.streams),
+            ("hep", &self.hep),
+            ("keys", &self.keys.counters),
+        ];
         for (group, list) in own.into_iter().chain(lists) {
             let (names, values): (Vec<_>, Vec<_>) = list.iter().copied().unzip();
             add(group, &names, &values);
         }
+        let (names, values): (Vec<_>, Vec<_>) = self.keys.gauges().into_iter().unzip();
+        add("keys", &names, &values);
         for (table, used) in &self.tables {
             let (names, values): (Vec<_>, Vec<_>) = used.rows().into_iter().unzip();
             add(&format!("htable.{table}"), &names, &values);
@@ -259,6 +296,14 @@ impl Books {
         };
         let mut user = group(&WorkerCounters::NAMES, &self.user.values());
         user.insert("steered".into(), json!(self.steered()));
+        let (key_names, key_values): (Vec<&str>, Vec<u64>) = self
+            .keys
+            .counters
+            .iter()
+            .copied()
+            .chain(self.keys.gauges())
+            .unzip();
+        let keys = group(&key_names, &key_values);
         json!({
             "engine": self.engine,
             "interfaces": self.interfaces.iter().map(|i| json!({
@@ -298,6 +343,7 @@ impl Books {
             })).collect::<Vec<_>>(),
             "streams": grouped(&self.streams),
             "hep": grouped(&self.hep),
+            "keys": keys,
             "started": self.started,
             "workers": self.workers.iter().map(|w| {
                 let mut line = group(&WorkerCounters::NAMES, &w.counters.values());
@@ -343,6 +389,7 @@ impl Books {
                 "kernel": self.kernel_imbalance(),
                 "user": self.user_imbalance(),
                 "streams": self.streams_imbalance,
+                "keys": self.keys.imbalance,
                 "hep": self.hep_imbalance,
             },
             "log_lines_dropped": self.log_lines_dropped,
@@ -444,6 +491,7 @@ mod tests {
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,
+            keys: KeyLine::default(),
             hep: Vec::new(),
             hep_imbalance: 0,
             languages: [("lua", Vec::new()), ("perl", Vec::new())],

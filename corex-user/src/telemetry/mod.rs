@@ -5,6 +5,7 @@ mod atomic_counters;
 pub mod books;
 pub mod gauges;
 pub mod hep_counters;
+pub mod key_counters;
 pub mod line;
 pub mod log;
 pub mod metrics;

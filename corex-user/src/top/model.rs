@@ -224,6 +224,27 @@ impl Model {
         self.sorted(self.rows(|sample| &sample.peers))
     }
 
+    /// What codecs did, sorted.
+    pub fn codecs(&self) -> Vec<Row> {
+        self.sorted(self.rows(|sample| &sample.codecs))
+    }
+
+    /// What is shown of codecs beside that: what is left of messages on the wire, and devices with
+    /// keys; empty where no chain runs.
+    pub fn codec_line(&self) -> String {
+        let latest = self.latest();
+        let (plain, wire) = latest.wire;
+        let mut parts = Vec::new();
+        if plain > 0 {
+            let percent = wire as f64 * 100.0 / plain as f64;
+            parts.push(format!("{percent:.0} % on the wire"));
+        }
+        if latest.sessions > 0 {
+            parts.push(format!("{} sessions", latest.sessions));
+        }
+        parts.join(", ")
+    }
+
     /// Drops by reason, sorted.
     pub fn drops(&self) -> Vec<Row> {
         self.sorted(self.rows(|sample| &sample.drops))

@@ -27,13 +27,21 @@ pub fn text(model: &Model) -> String {
         ("packets by road", model.roads(), &latest.roads),
         ("packets by socket", model.sockets(), &latest.sockets),
         ("packets by peer", model.peers(), &latest.peers),
+        ("codecs", model.codecs(), &latest.codecs),
         ("drops by reason", model.drops(), &latest.drops),
     ] {
+        if title == "codecs" && rows.is_empty() {
+            continue;
+        }
         let _ = writeln!(out, "\n{title:<40} {:>10} {:>14}", "per second", "in all");
         for row in &rows {
             let total = all(totals, row);
             let _ = writeln!(out, "{:<40} {:>10} {total:>14}", row.name, amount(row.rate));
         }
+    }
+    let line = model.codec_line();
+    if !line.is_empty() {
+        let _ = writeln!(out, "\ncodecs: {line}");
     }
     let _ = writeln!(
         out,

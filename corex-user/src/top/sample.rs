@@ -22,6 +22,12 @@ pub struct Sample {
     pub sockets: Vec<Series>,
     /// Messages by peer.
     pub peers: Vec<Series>,
+    /// What codecs did: messages by way, failures and enrolments by reason; only what occurred.
+    pub codecs: Vec<Series>,
+    /// Bytes plain and on the wire, of messages that went through chains.
+    pub wire: (u64, u64),
+    /// Devices whose keys are known.
+    pub sessions: u64,
     /// Packets dropped, by where and why; only reasons that occurred.
     pub drops: Vec<Series>,
     /// The workers, in order.
@@ -112,12 +118,13 @@ fn series(name: impl Into<String>, total: u64) -> Series {
 }
 
 /// Where packets are dropped, and the path to the counters by reason.
-const DROPS: [(&str, &[&str]); 6] = [
+const DROPS: [(&str, &[&str]); 7] = [
     ("xdp", &["kernel", "dropped"]),
     ("egress", &["inline", "egress", "dropped"]),
     ("detour", &["inline", "detour", "dropped"]),
     ("worker", &["user", "dropped"]),
     ("stream", &["streams", "dropped"]),
+    ("keys", &["keys", "dropped"]),
     ("copies", &["hep", "dropped"]),
 ];
 
@@ -132,6 +139,9 @@ impl Sample {
             roads: roads(&books),
             sockets: sockets(&books),
             peers: list(&books, "peers").iter().map(peer).collect(),
+            codecs: codecs(&books),
+            wire: wire(&books),
+            sessions: number(&books, &["keys", "sessions"]),
             drops: drops(&books),
             workers: list(&books, "workers").iter().map(worker).collect(),
             hooks: list(&books, "hooks").iter().map(hook).collect(),
@@ -187,6 +197,44 @@ fn peer(line: &Value) -> Series {
     let ways = ["packets_in", "packets_out"];
     let messages = ways.iter().map(|way| number(line, &[way]));
     series(text(line, "peer"), total(messages))
+}
+
+fn codecs(books: &Value) -> Vec<Series> {
+    let mut codecs = Vec::new();
+    for (name, path) in [
+        ("decoded", ["user", "codec_in"]),
+        ("encoded", ["user", "codec_out"]),
+        ("waited for a key", ["user", "key_waits"]),
+        ("enrolled", ["keys", "enrolled"]),
+    ] {
+        codecs.push(series(name, number(books, &path)));
+    }
+    let known = |name: &str| matches!(name, "codec_in" | "codec_out");
+    let is_size = |name: &str| name.ends_with("_before") || name.ends_with("_after");
+    for (path, prefix) in [("user", "codec_"), ("keys", "enrol_")] {
+        for (name, count) in group(books, &[path]).into_iter().flatten() {
+            let Some(reason) = name.strip_prefix(prefix) else {
+                continue;
+            };
+            if !known(name) && !is_size(name) {
+                let what = if prefix == "enrol_" { "enrolment " } else { "" };
+                codecs.push(series(
+                    format!("{what}{reason}"),
+                    count.as_u64().unwrap_or(0),
+                ));
+            }
+        }
+    }
+    codecs.retain(|series| series.total > 0);
+    codecs
+}
+
+fn wire(books: &Value) -> (u64, u64) {
+    let user = |name| number(books, &["user", name]);
+    (
+        total([user("codec_in_after"), user("codec_out_before")]),
+        total([user("codec_in_before"), user("codec_out_after")]),
+    )
 }
 
 fn drops(books: &Value) -> Vec<Series> {

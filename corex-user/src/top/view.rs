@@ -103,13 +103,30 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
     let height = right.height;
     let of_hooks = (hooks.len().max(1) as u16 + 1).min(height / 3);
     let of_workers = (workers.len() as u16 + 1).min(height / 3);
-    let [upper, middle, lower] = split::rows(
+    let codecs = model.codecs();
+    let of_codecs = match codecs.len() as u16 {
+        0 => 0,
+        lines => (lines + 1).min(height / 4),
+    };
+    let [first, second, third, last] = split::rows(
         right,
-        [Part::Fixed(of_hooks), Part::Rest, Part::Fixed(of_workers)],
+        [
+            Part::Fixed(of_hooks),
+            Part::Fixed(of_codecs),
+            Part::Rest,
+            Part::Fixed(of_workers),
+        ],
     );
-    draw_hooks(frame, upper, &hooks, look);
-    rows(frame, middle, "drops by reason", &model.drops(), look);
-    draw_workers(frame, lower, &workers, look);
+    draw_hooks(frame, first, &hooks, look);
+    if of_codecs > 0 {
+        let title = match model.codec_line() {
+            line if line.is_empty() => "codecs".to_owned(),
+            line => format!("codecs: {line}"),
+        };
+        rows(frame, second, &title, &codecs, look);
+    }
+    rows(frame, third, "drops by reason", &model.drops(), look);
+    draw_workers(frame, last, &workers, look);
 }
 
 fn headline(model: &Model, look: Look, now: Duration) -> Line<'static> {

@@ -13,6 +13,7 @@ mod files;
 mod hep;
 mod inline;
 mod kamailio;
+mod keystores;
 mod laboratory;
 mod languages;
 mod life;

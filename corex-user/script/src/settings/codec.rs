@@ -22,8 +22,53 @@ pub struct Codec {
     pub dictionaries: Vec<NamedText>,
     /// The files that keys and dictionaries are in.
     pub files: Vec<PathBuf>,
+    /// What is said of the keys of devices.
+    pub devices: DeviceKeys,
     /// `on_error`: what a chain of `codec_in` can't decode goes on as it is; else it is dropped.
     pub passes_errors: bool,
+}
+
+/// Keys of devices: where they are kept, and what devices enrol with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceKeys {
+    /// `keystore`.
+    pub keystore: Option<Hidden>,
+    /// `keystore_password`: where it is.
+    pub password: Option<String>,
+    /// `keystore_key`: where keys are that entries are sealed with, in order.
+    pub seals: Vec<String>,
+    /// `max_sessions`.
+    pub max_sessions: u32,
+    /// `session_expires`, in seconds.
+    pub expires: u32,
+    /// `enrol_key`: where keys are that devices enrol with, in order.
+    pub enrol_keys: Vec<String>,
+    /// `enrol_rate`: enrolments of one source that are looked at each second.
+    pub enrol_rate: u32,
+}
+
+impl Default for DeviceKeys {
+    fn default() -> DeviceKeys {
+        DeviceKeys {
+            keystore: None,
+            password: None,
+            seals: Vec::new(),
+            max_sessions: 100_000,
+            expires: 86_400,
+            enrol_keys: Vec::new(),
+            enrol_rate: 5,
+        }
+    }
+}
+
+/// A text that isn't printed, as it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 /// A line that gives something a name.
@@ -44,6 +89,7 @@ impl Default for Codec {
             keys: Vec::new(),
             dictionaries: Vec::new(),
             files: Vec::new(),
+            devices: DeviceKeys::default(),
             passes_errors: false,
         }
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use corex_sip::Transport;
 use corex_sip::alias;
 
-pub use codec::{Codec, CodecRule, NamedText};
+pub use codec::{Codec, CodecRule, DeviceKeys, Hidden, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
 pub use dns::DnsSettings;

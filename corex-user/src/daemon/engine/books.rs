@@ -4,7 +4,7 @@ use super::PacketEngine;
 use crate::{
     pipeline::PipelineContext,
     telemetry::{
-        books::{Books, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
+        books::{Books, KeyLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
         gauges::SocketTally,
         log::Log,
         peers,
@@ -23,6 +23,7 @@ impl PacketEngine {
         context: &PipelineContext,
         log: &Log,
         streams: &StreamCounters,
+        keys: KeyLine,
     ) -> Books {
         let listeners = &context.listeners;
         let languages = &context.config.program.languages;
@@ -93,6 +94,7 @@ impl PacketEngine {
             user,
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
+            keys,
             hep: context.exporter.counters.snapshot(),
             hep_imbalance: context.exporter.counters.imbalance(),
             languages: [

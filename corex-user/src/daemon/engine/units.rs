@@ -172,6 +172,7 @@ impl Builder {
         let inline = self.inline.as_ref().map(|parts| {
             let ends = (0..queues.len()).map(|place| end_of(nics, unit, &queues, place));
             InlineSide::new(
+                unit,
                 ends.collect(),
                 Arc::clone(&parts.fragments),
                 parts.tells_too_big,

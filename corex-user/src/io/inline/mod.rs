@@ -6,6 +6,7 @@
 //! there.
 //! Packets that the hook doesn't want pass unchanged.
 
+mod answer;
 mod ends;
 mod fragments;
 
@@ -21,7 +22,8 @@ pub use self::{ends::End, fragments::Fragments};
 use super::transmit::TransmitSide;
 use crate::{
     kernel::inline::Heartbeats,
-    pipeline::{Inbound, Intercepted, Pipeline},
+    keystore::{Held, QueueId, Returned},
+    pipeline::{Inbound, Intercepted, Pipeline, Resumed},
 };
 use corex_packet as packet;
 use corex_packet::{Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole};
@@ -35,6 +37,8 @@ const EXPIRE: Duration = Duration::from_millis(100);
 /// What a worker has for inline mode, beside its queues: where each leads, and what is kept
 /// between packets.
 pub struct InlineSide {
+    /// The number of its queues' unit.
+    unit: u32,
     ends: Vec<Option<End>>,
     fragments: Arc<Fragments>,
     /// Whether who sends too much is told by ICMP.
@@ -64,6 +68,7 @@ impl InlineSide {
     /// For a worker's queues, in their order. `identification`: where to begin; unlike that of
     /// other workers.
     pub fn new(
+        unit: u32,
         ends: Vec<Option<End>>,
         fragments: Arc<Fragments>,
         tells_too_big: bool,
@@ -71,6 +76,7 @@ impl InlineSide {
         identification: u32,
     ) -> Self {
         Self {
+            unit,
             ends,
             fragments,
             tells_too_big,
@@ -222,6 +228,112 @@ impl Road<'_> {
     }
 }
 
+/// Goes on with a packet that waited, and came back.
+pub fn resume(
+    inline: &mut InlineSide,
+    side: &mut TransmitSide,
+    umem: &Umem,
+    pipeline: &mut Pipeline,
+    returned: &Returned,
+) {
+    let Held::Arrival(arrival) = &returned.held else {
+        return;
+    };
+    let packet = &arrival.bytes[..];
+    let place = arrival.queue.map_or(0, |queue| queue.place);
+    let end = inline.ends.get(place).and_then(Option::as_ref);
+    let view = View::parse(packet).ok();
+    let leg = end.map(|end| end.leg(pipeline.context(), packet, view.as_ref()));
+    let Some(resumed) = pipeline.come_back(&returned.outcome) else {
+        return;
+    };
+    let ready = leg.zip(view).and_then(|(leg, view)| {
+        let datagram = view.udp(packet).ok()?;
+        Some((leg, view, datagram, side.able(leg.to)?))
+    });
+    let Some((mut end, view, datagram, to)) = ready else {
+        // The queue that it goes on by is gone, or stuck.
+        pipeline.counters.drop_tx_stuck += 1;
+        return;
+    };
+    end.to = to;
+    let mut road = Road { side, umem, end };
+    let original = Original {
+        packet,
+        view: &view,
+        datagram: &datagram,
+        was_fragmented: true,
+    };
+    match resumed {
+        Resumed::Again => {
+            let verdict = pipeline
+                .again(|pipeline| judge(&mut road, inline, pipeline, (packet, &view), true));
+            if !matches!(verdict, Verdict::Done) {
+                let payload = datagram.payload(packet);
+                replace(
+                    &mut road,
+                    inline,
+                    &original,
+                    payload,
+                    &mut pipeline.counters,
+                );
+            }
+        }
+        Resumed::Enrolled(enrolled) => {
+            let source = arrival.source;
+            if let Some(acknowledgement) = pipeline.acknowledge(enrolled) {
+                let datagram = (packet, &datagram);
+                answer(&mut road, inline, datagram, &acknowledgement, pipeline);
+            }
+            match pipeline.first_message(enrolled, source) {
+                Some(message) => {
+                    replace(
+                        &mut road,
+                        inline,
+                        &original,
+                        &message,
+                        &mut pipeline.counters,
+                    );
+                }
+                None => pipeline.counters.replied += 1,
+            }
+        }
+    }
+}
+
+/// Sends a datagram to who sent one to the server, by the NIC.
+fn answer(
+    road: &mut Road<'_>,
+    inline: &mut InlineSide,
+    (packet, datagram): (&[u8], &UdpFrame),
+    payload: &[u8],
+    pipeline: &mut Pipeline,
+) {
+    let end = inline.ends.get(road.end.from).and_then(Option::as_ref);
+    let Some(end) = end.filter(|_| road.end.way == Direction::Incoming) else {
+        return;
+    };
+    let nic = if end.is_nic { end.place } else { end.other };
+    inline.identification = inline.identification.wrapping_add(1);
+    let settings = &pipeline.context().config.settings.datagrams;
+    let frame = &mut inline.error;
+    let made = answer::frame(
+        packet,
+        datagram,
+        payload,
+        settings,
+        inline.identification,
+        frame,
+    );
+    let counters = &mut pipeline.counters;
+    if made.is_ok()
+        && let Some(nic) = road.side.able(nic)
+        && road.side.send_copy(nic, road.umem, frame, counters)
+    {
+        counters.out_xdp += 1;
+    }
+}
+
 fn serve_fragment(
     road: &mut Road<'_>,
     inline: &mut InlineSide,
@@ -314,7 +426,20 @@ fn judge(
     let intercepted = pipeline.intercept(inbound, road.end.way, &mut replacement);
     let verdict = match intercepted {
         Intercepted::Unchanged => Verdict::Unchanged(datagram),
-        Intercepted::Dropped => Verdict::Done,
+        Intercepted::Dropped => {
+            if let Some(notice) = pipeline.take_notice() {
+                answer(road, inline, (packet, &datagram), &notice, pipeline);
+            }
+            Verdict::Done
+        }
+        Intercepted::Waits(wait) => {
+            let queue = QueueId {
+                unit: inline.unit,
+                place: road.end.from,
+            };
+            pipeline.hold(wait, &inbound, Some((packet, queue)));
+            Verdict::Done
+        }
         Intercepted::Replaced => {
             let original = Original {
                 packet,

@@ -11,7 +11,6 @@ mod places;
 mod registry;
 mod table;
 mod task;
-mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -22,9 +22,9 @@ use super::{
     places::{NoPlace, Opener},
     table::{Entry, PeerKey, Table, Waiting},
     task::{FAREWELL, Opened, Place, mark, reached},
-    tls::Tls,
 };
 use crate::telemetry::stream_counters::StreamCounters;
+use crate::tls::Tls;
 use corex_script::limiter::SharedLimiter;
 use corex_script::{ConnectionId, SendError, SocketId, settings::StreamSettings};
 use corex_sip::Transport;

@@ -1,10 +1,13 @@
 //! The module `codec`: transformations of whole messages.
 
+mod devices;
 mod parameters;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corex_codec::CodecError;
+use corex_script::Direction;
 use corex_script::function::{Function, LoadError, Module, Param, ParamKind, Routes};
 use corex_script::limiter::Limiter;
 use corex_script::run::Arg;
@@ -13,7 +16,7 @@ use corex_script::settings::Settings;
 use corex_script::syntax::diag::Diagnostic;
 use corex_script::syntax::span::Span;
 
-use crate::chain::{ChainId, Chains, Codecs, counter, names};
+use crate::chain::{ChainId, Chains, Codecs, Wait, counter, names};
 
 pub(super) static MODULE: Module = Module {
     name: "codec",
@@ -66,7 +69,11 @@ const FUNCTIONS: &[Function] = &[
         doc: "Encodes `input` and puts the result in the pseudo-variable `output`. `codec` is the \
               name of a chain, or of a codec that needs no arguments. False, with `output` as it \
               was and the reason in $codec_error, if the result would be longer than max_output.",
-        handler: |exec, args| run(exec, args, Codecs::encode),
+        handler: |exec, args| {
+            // Whom a message is for is known when it is about to be sent.
+            let peer = (exec.direction == Some(Direction::Outgoing)).then_some(exec.env.dst);
+            run(exec, args, peer, Codecs::encode)
+        },
     },
     Function {
         name: "codec_decode",
@@ -77,7 +84,10 @@ const FUNCTIONS: &[Function] = &[
               name of a chain, or of a codec that needs no arguments. False, with `output` as it \
               was and the reason in $codec_error, if the input is damaged or not of that kind, or \
               the result would be longer than max_output: a decompression bomb stops there.",
-        handler: |exec, args| run(exec, args, Codecs::decode),
+        handler: |exec, args| {
+            let peer = (exec.direction != Some(Direction::Outgoing)).then_some(exec.env.src);
+            run(exec, args, peer, Codecs::decode)
+        },
     },
 ];
 
@@ -96,9 +106,15 @@ struct Kept {
     log: Limiter,
 }
 
-type Transform = fn(&mut Codecs, ChainId, &[u8], &mut Vec<u8>) -> Result<(), CodecError>;
+type Transform =
+    fn(&mut Codecs, ChainId, Option<SocketAddr>, &[u8], &mut Vec<u8>) -> Result<(), CodecError>;
 
-fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, Halt> {
+fn run(
+    exec: &mut Exec<'_>,
+    args: &[Arg],
+    peer: Option<SocketAddr>,
+    transform: Transform,
+) -> Result<i64, Halt> {
     let [Arg::Choice(codec), input, Arg::Target(output)] = args else {
         return Ok(-1);
     };
@@ -107,12 +123,26 @@ fn run(exec: &mut Exec<'_>, args: &[Arg], transform: Transform) -> Result<i64, H
     };
     let id = ChainId::at(place);
     let input = exec.arg_str(std::slice::from_ref(input), 0)?;
+    let mut wait = None;
     let result = exec.append_with(input, |kept: &mut Kept, input, out| {
-        match &mut kept.codecs {
-            Some(codecs) => transform(codecs, id, input, out).map_err(Some),
-            None => Err(None),
+        let Some(codecs) = &mut kept.codecs else {
+            return Err(None);
+        };
+        let result = transform(codecs, id, peer, input, out);
+        if let Err(error) = &result {
+            wait = codecs.wait_of(id, input, error);
+            if let Some(Wait::Enrolment(request)) = &mut wait {
+                request.by_script = true;
+            }
         }
+        result.map_err(Some)
     })?;
+    if let Some(wait) = wait
+        && exec.host.wait(Box::new(wait))
+    {
+        // Its script runs anew when there is what it waits for.
+        return Err(Halt::Drop);
+    }
     match result {
         Some(Ok(value)) => {
             exec.rt.codec_error = None;

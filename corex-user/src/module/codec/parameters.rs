@@ -6,7 +6,8 @@ use corex_codec::{ChainSpec, Dictionary, Mistake, SecretFile};
 use corex_script::function::{Parameter, ParameterKind, PartMistake};
 use corex_script::settings::{NamedText, Settings};
 
-use crate::chain::{CHAIN, DICTIONARY, KEY};
+use super::devices;
+use crate::chain::{CHAIN, DICTIONARY, ENROL_KEY, KEY, KEYSTORE, KEYSTORE_KEY, KEYSTORE_PASSWORD};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter {
@@ -62,6 +63,80 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         doc: "NAME=/PATH: a dictionary that zstd(NAME) of a chain uses, as `corex dictionary train` \
               or `zstd --train` makes it. Of several lines with one NAME all decode, and the first \
               encodes. `sip` comes with corex.",
+    },
+    Parameter {
+        name: KEYSTORE,
+        aliases: &[],
+        kind: ParameterKind::Notation {
+            set: devices::set_keystore,
+        },
+        doc: "Where the keys of devices are kept that key=device of a chain stands for: \"memory\"; \
+              or, for instances that share them, \"redis://USER:PASSWORD@HOST:PORT/DB\", \
+              \"rediss://…\" within TLS, or \"memcached://HOST:PORT\". Default: \"memory\".",
+    },
+    Parameter {
+        name: KEYSTORE_PASSWORD,
+        aliases: &[],
+        kind: ParameterKind::Notation {
+            set: devices::set_password,
+        },
+        doc: "SOURCE: the password for redis, from where keys may be (see `key`), instead of one in \
+              the line of keystore.",
+    },
+    Parameter {
+        name: KEYSTORE_KEY,
+        aliases: &[],
+        kind: ParameterKind::Notation {
+            set: devices::set_seal,
+        },
+        doc: "[ID:]SOURCE: a key of 32 bytes that all instances have. What they put into redis or \
+              memcached is sealed with it, so that nobody else reads or makes keys there. Of \
+              several lines all open, and the first seals.",
+    },
+    Parameter {
+        name: "max_sessions",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 1_000_000,
+            set: |settings, value| settings.codec.devices.max_sessions = value as u32,
+        },
+        doc: "The most keys of devices that this process knows, of about 4 KiB each. Beyond that, \
+              those go that were silent for longest: with the keystore \"memory\" they must enrol \
+              again. Default: 100000.",
+    },
+    Parameter {
+        name: "session_expires",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 60,
+            max: 31_536_000,
+            set: |settings, value| settings.codec.devices.expires = value as u32,
+        },
+        doc: "How long a device's key is good, in seconds: before that it must enrol with another \
+              one. Default: 86400.",
+    },
+    Parameter {
+        name: ENROL_KEY,
+        aliases: &[],
+        kind: ParameterKind::Notation {
+            set: devices::set_enrol_key,
+        },
+        doc: "[ID:]SOURCE: what devices enrol with, as `corex keys` makes it: a private X25519 key \
+              (HPKE, what new deployments should use), a private RSA key (RSA-OAEP), or a secret of \
+              32 bytes that devices have, too. Of several lines all are good, told apart by their \
+              IDs.",
+    },
+    Parameter {
+        name: "enrol_rate",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 1,
+            max: 10_000,
+            set: |settings, value| settings.codec.devices.enrol_rate = value as u32,
+        },
+        doc: "Enrolments of one source, an IPv4 address or an IPv6 /64, that are looked at each \
+              second; at once, twice as many. What is more is dropped. Default: 5.",
     },
     Parameter {
         name: "on_error",
@@ -150,7 +225,7 @@ fn set_dictionary(settings: &mut Settings, text: &str) -> Result<(), PartMistake
     Ok(())
 }
 
-fn part_mistake(mistake: Mistake) -> PartMistake {
+pub(super) fn part_mistake(mistake: Mistake) -> PartMistake {
     PartMistake {
         part: mistake.at,
         what: mistake.what,

@@ -11,7 +11,7 @@ pub(super) fn encoded(codec: &str, message: &[u8]) -> Vec<u8> {
     let mut codecs = Codecs::new(Arc::new(Chains::load(&settings).unwrap()));
     let id = ChainId::find(&settings, codec.as_bytes()).unwrap();
     let mut out = Vec::new();
-    codecs.encode(id, message, &mut out).unwrap();
+    codecs.encode(id, None, message, &mut out).unwrap();
     out
 }
 

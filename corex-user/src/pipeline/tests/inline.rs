@@ -98,7 +98,7 @@ fn what_the_hook_makes_goes_on_both_ways() {
     );
     let passed = intercept(&mut pipeline, REQUEST, Incoming);
     assert_eq!(
-        (passed.outcome, &passed.replacement[..]),
+        (passed.outcome.clone(), &passed.replacement[..]),
         (Replaced, &b"in"[..])
     );
     assert_counted(
@@ -137,7 +137,7 @@ fn what_is_no_sip_goes_through_the_hook_too() {
     let mut pipeline = protected("", "$avp(msg) = \"plain\";");
     let passed = intercept(&mut pipeline, &[0xff; 100], Incoming);
     assert_eq!(
-        (passed.outcome, &passed.replacement[..]),
+        (passed.outcome.clone(), &passed.replacement[..]),
         (Replaced, &b"plain"[..])
     );
 }

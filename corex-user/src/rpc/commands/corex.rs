@@ -1,5 +1,6 @@
 //! `corex.*`: the commands of the module's documentation, and those that only corex has.
 
+use super::sessions::{SESSIONS, SESSIONS_DROP};
 use super::trace::TRACE;
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
@@ -128,6 +129,8 @@ const ALL: &[RpcCommand] = &[
         result: Answer::One(Kind::Str),
         handler: Handler::Wait(reload),
     },
+    SESSIONS,
+    SESSIONS_DROP,
     RpcCommand {
         name: "corex.roads",
         doc: &[

@@ -6,6 +6,7 @@ mod corex;
 mod ctl;
 mod htable;
 mod scripts;
+mod sessions;
 mod siptrace;
 mod stats;
 mod system;

@@ -83,6 +83,39 @@ fn memory_is_logged_by_the_daemon_and_not_answered() {
 }
 
 #[test]
+fn devices_are_listed_up_to_a_bound_and_forgotten_by_their_id() {
+    let asked = asked();
+    let first = Value::fields([
+        ("device", "00000000-0000-4000-8000-000000000001".into()),
+        ("generation", Value::Int(1)),
+        ("peer", "192.0.2.1:5060".into()),
+        ("since", Value::Int(1_800_000_000)),
+        ("expires", Value::Int(1_800_086_400)),
+        ("messages", Value::Int(20)),
+        ("bytes", Value::Int(8_000)),
+    ]);
+    let one = asked.ask("corex.sessions", &[Value::Int(1)]);
+    assert_eq!(one, Ok(Reply::one(first)));
+    let count = |values: &[Value]| {
+        asked
+            .ask("corex.sessions", values)
+            .map(|it| it.records.len())
+    };
+    assert_eq!(count(&[]), Ok(2));
+    assert_eq!(count(&[Value::Int(1)]), Ok(1));
+    assert!(count(&[Value::Int(0)]).is_err() && count(&[Value::Int(10_001)]).is_err());
+    let id = "00000000-0000-4000-8000-000000000001";
+    let dropped = asked.ask("corex.sessions_drop", &[id.into()]);
+    assert_eq!(dropped, Ok(Reply::one(1_u64)));
+    let refused = asked.text("corex.sessions_drop", &["x".into()]);
+    assert_eq!(refused, "400 - a device's id is a UUID");
+    assert_eq!(
+        asked.fake.take_told(),
+        [format!("drop {id}"), "drop x".to_owned()]
+    );
+}
+
+#[test]
 fn variables_are_set_with_their_type() {
     let asked = asked();
     let set = |method: &str, name: &str, value: Value| {

@@ -158,6 +158,31 @@ impl Daemon for Fake {
         "{}".to_owned()
     }
 
+    fn sessions(&self, most: usize) -> Vec<Session> {
+        let session = |n: u8| Session {
+            device: format!("00000000-0000-4000-8000-0000000000{n:02x}"),
+            generation: n,
+            peer: (n == 1).then(|| "192.0.2.1:5060".parse().unwrap()),
+            since: 1_800_000_000,
+            expires: 1_800_086_400,
+            messages: 20,
+            bytes: 8_000,
+        };
+        [1, 2].map(session).into_iter().take(most).collect()
+    }
+
+    fn drop_session(&self, device: &str) -> Later<'_, Result<usize, NotDropped>> {
+        self.tell(format!("drop {device}"));
+        let is_id = device.len() == 36;
+        Box::pin(async move {
+            if is_id {
+                Ok(1)
+            } else {
+                Err(NotDropped::NoDevice)
+            }
+        })
+    }
+
     fn quarantine(&self) -> Vec<HeldSender> {
         vec![HeldSender {
             sender: "192.0.2.1:5060".to_owned(),

@@ -109,6 +109,35 @@ impl Collector for Scrape {
                 .map(|(event, value)| (labels([("event", event)]), *value)),
         )?;
         out.counters(
+            "key_events",
+            "Keys of devices, enrolments, and messages to devices that waited, by what became of them",
+            books
+                .keys
+                .counters
+                .iter()
+                .map(|(event, value)| (labels([("event", event)]), *value)),
+        )?;
+        for (name, help, value) in [
+            (
+                "sessions",
+                "Devices' keys that this instance knows",
+                books.keys.sessions,
+            ),
+            (
+                "key_waiting",
+                "Messages that wait for a device's key, or to be looked at as an enrolment",
+                books.keys.waiting,
+            ),
+            ("key_waiting_bytes", "Their bytes", books.keys.waiting_bytes),
+            (
+                "keystore_away",
+                "Whether the keystore is left alone, as it failed",
+                books.keys.is_away.into(),
+            ),
+        ] {
+            out.gauges(name, help, [(Labels::new(), value as f64)])?;
+        }
+        out.counters(
             "hep_events",
             "Copies of messages for a collector, by what became of them",
             books
@@ -317,6 +346,7 @@ impl Scrape {
                     labels([("where", "streams")]),
                     books.streams_imbalance as f64,
                 ),
+                (labels([("where", "keys")]), books.keys.imbalance as f64),
                 (labels([("where", "hep")]), books.hep_imbalance as f64),
             ],
         )

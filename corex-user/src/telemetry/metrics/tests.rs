@@ -71,6 +71,7 @@ fn books() -> Books {
         started: 1_700_000_000,
         streams: vec![("queued", 4)],
         streams_imbalance: 0,
+        keys: crate::telemetry::books::KeyLine::default(),
         hep: vec![("exported", 3)],
         hep_imbalance: 0,
         languages: [("lua", vec![("runs", 6)]), ("perl", Vec::new())],

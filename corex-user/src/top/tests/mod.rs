@@ -82,6 +82,7 @@ fn books(n: u64) -> Books {
         started: 1_000,
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
+        keys: crate::telemetry::books::KeyLine::default(),
         hep: Vec::new(),
         hep_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],

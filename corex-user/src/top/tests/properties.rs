@@ -76,23 +76,29 @@ fn reading() -> impl Strategy<Value = Sample> {
     let started = prop_oneof![4 => 1_000..1_003i64, 1 => any::<i64>()];
     (
         (time, started, name()),
-        (list(), list(), list(), list()),
+        (list(), list(), list(), list(), list()),
+        (any::<u64>(), any::<u64>(), any::<u64>()),
         (vec(worker(), 0..20), vec(hook(), 0..6)),
     )
-        .prop_map(|((at, started, engine), lists, (workers, hooks))| {
-            let (roads, sockets, peers, drops) = lists;
-            Sample {
-                at,
-                started,
-                engine,
-                roads,
-                sockets,
-                peers,
-                drops,
-                workers,
-                hooks,
-            }
-        })
+        .prop_map(
+            |((at, started, engine), lists, (plain, wire, sessions), (workers, hooks))| {
+                let (roads, sockets, peers, drops, codecs) = lists;
+                Sample {
+                    codecs,
+                    wire: (plain, wire),
+                    sessions,
+                    at,
+                    started,
+                    engine,
+                    roads,
+                    sockets,
+                    peers,
+                    drops,
+                    workers,
+                    hooks,
+                }
+            },
+        )
 }
 
 fn event() -> impl Strategy<Value = Event> {

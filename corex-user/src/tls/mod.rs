@@ -1,4 +1,4 @@
-//! TLS towards peers, with rustls.
+//! TLS as a client, with rustls: whom to trust, and whom a certificate must be for.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::kernel::root_files;
 
 /// What connects by TLS: TLS 1.2 and 1.3, the peer's certificate verified.
 #[derive(Clone)]
-pub(super) struct Tls(TlsConnector);
+pub struct Tls(TlsConnector);
 
 impl Tls {
     /// Trusts the authorities in a PEM file, or those of the system.
