@@ -98,9 +98,13 @@ pub struct Runtime {
     pub composed: Vec<u8>,
     /// Where changes to such messages are gathered.
     pub scratch: Edits,
-    /// An empty one from the last run, whose memory the next run uses again; `None` while that is
-    /// under way.
-    spare: Option<Box<Changes>>,
+    /// Empty ones from runs that are over, whose memory the next ones use again: as many as runs were
+    /// nested.
+    #[expect(
+        clippy::vec_box,
+        reason = "they are taken out and put back, and not moved"
+    )]
+    spare: Vec<Box<Changes>>,
     /// Which runs of the hook are measured.
     sampling: Sampling,
     /// Why the last transformation of this message failed: `$codec_error`.
@@ -134,7 +138,7 @@ impl Runtime {
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
-            spare: None,
+            spare: Vec::new(),
             sampling: Sampling::default(),
             codec_error: None,
             depth: 0,
@@ -210,7 +214,7 @@ impl Runtime {
     ) -> RouteEnd {
         let mark = self.store.mark();
         let depth = self.depth;
-        let changes = self.spare.take().unwrap_or_default();
+        let changes = self.spare.pop().unwrap_or_default();
         let mut exec = Exec::with(changes, program, self, host, env, message);
         exec.view = view;
         exec.direction = direction;
@@ -229,7 +233,7 @@ impl Runtime {
             mut changes, line, ..
         } = exec;
         changes.clear();
-        self.spare = Some(changes);
+        self.spare.push(changes);
         let end = match outcome {
             Ok(_) | Err(Halt::Exit) => RouteEnd::Finished,
             Err(Halt::Drop) => RouteEnd::Drop,
