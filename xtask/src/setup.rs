@@ -117,10 +117,11 @@ pub const FOR_UNIT_TESTS: [Tool; 4] = [
 ];
 
 /// What all tests together need.
-pub const PEERS: [Tool; 18] = [
+pub const PEERS: [Tool; 21] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
+    tool("turnutils_natdiscovery", "coturn", "a STUN client"),
     tool("kamailio", "kamailio", "the SIP server to compare with"),
     tool("kamcmd", "kamailio", "its control program"),
     files(
@@ -131,6 +132,11 @@ pub const PEERS: [Tool; 18] = [
         "kamailio-lua-modules",
         "Kamailio's app_lua, to compare with",
     ),
+    files(
+        "kamailio-sqlite-modules",
+        "a database for Kamailio's sipcapture, a collector of HEP",
+    ),
+    tool("sqlite3", "sqlite3", "what that collector has got"),
     tool("perl", "perl", "scripts in Perl"),
     tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
     tool("curl", "curl", "a client of HTTP"),

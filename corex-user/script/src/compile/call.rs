@@ -32,9 +32,12 @@ impl Checker {
                     functions.flat_map(|f| std::iter::once(f.name).chain(f.aliases.iter().copied()))
                 })
             };
-            diagnostic = match nearest(name, known()) {
-                Some(near) => diagnostic.help(format!("did you mean {near}()?")),
-                None => diagnostic.help("`corex list functions` shows those that there are"),
+            diagnostic = match (modules.find_absent(name), nearest(name, known())) {
+                (Some(absent), _) => diagnostic.help(absent.why),
+                (None, Some(near)) => diagnostic.help(format!("did you mean {near}()?")),
+                (None, None) => {
+                    diagnostic.help("`corex list functions` shows those that there are")
+                }
             };
             self.report(diagnostic);
             return None;
@@ -80,7 +83,7 @@ impl Checker {
     ) {
         let constant = |(arg, written): (&Option<Arg>, &ast::Expr)| {
             let constant = match arg {
-                Some(Arg::Value(Expr::Const(Value::Str(text)))) => {
+                Some(Arg::Value(Expr::Const(Value::Str(text))) | Arg::Parsed(text, _)) => {
                     Constant::Str(text.of(&self.pool.bytes).to_vec())
                 }
                 Some(Arg::Value(Expr::Const(Value::Int(number)))) => Constant::Int(*number),
@@ -149,6 +152,15 @@ impl Checker {
                         .label(reason),
                     );
                     return None;
+                }
+                Some(value)
+            }
+            ParamKind::Parsed(parse) => {
+                let value = self.arg(arg, &ANY)?;
+                if let Arg::Value(Expr::Const(Value::Str(text))) = &value
+                    && let Some(parsed) = parse(text.of(&self.pool.bytes))
+                {
+                    return Some(Arg::Parsed(*text, parsed));
                 }
                 Some(value)
             }

@@ -14,6 +14,7 @@ pub(crate) mod pattern;
 pub(crate) mod program;
 pub mod pv;
 mod runtime;
+mod sampling;
 mod store;
 pub mod tables;
 pub mod transform;
@@ -23,11 +24,12 @@ pub use by_name::{Before, ByNameError, NamedArg};
 pub(crate) use by_name::{MakeCompiler, Signature, TextCompiler};
 pub use changes::{Branch, Changes, Quality};
 pub use exec::{Exec, Halt, ScriptError, part_of};
-pub use node::{Arg, Line};
+pub use node::{Arg, Line, Parsed};
 pub use param::{CORE, Handler, Keep, Param, ParamKind, Routes, Shared, value as any_value};
 pub use pattern::regex;
 pub use program::Program;
 pub use runtime::Runtime;
+pub(crate) use value::integer;
 pub use value::{StrRef, Value};
 
 /// How `request_route` or `reply_route` ended.

@@ -37,6 +37,9 @@ pub struct Program {
     pub reply: Option<RouteId>,
     /// `event_route[network:msg]`.
     pub network: Option<RouteId>,
+    /// Whether `event_route[network:msg]` does nothing but `$avp(msg) = $mb`, with the AVP of
+    /// `msg_avp`: then it needn't run.
+    pub network_copies: bool,
     /// The AVP that holds what the hook makes of a message: `msg_avp` of the module corex.
     pub msg_avp: Option<AvpId>,
     /// Number of different `$var()`.
@@ -46,9 +49,11 @@ pub struct Program {
     pub sockets: Vec<Socket>,
     /// The value of Server in our own replies; empty: none.
     pub server: String,
-    /// `absorbs` of the loaded modules: whether a message is done with before its route.
+    /// `absorbs` of the loaded modules: whether an ACK is done with before its route.
     pub absorbs: Vec<fn(&SipView<'_>) -> bool>,
-    /// `after_route` of the loaded modules: what happens to a message after its route.
+    /// `before_route` of the loaded modules, as far as the settings ask for it.
+    pub before_route: Vec<fn(&mut Exec<'_>) -> bool>,
+    /// `after_route` of the loaded modules: what happens to a reply after its route.
     pub after_route: Vec<fn(&mut Exec<'_>)>,
     /// When it was loaded, in seconds since 1970.
     pub started: i64,

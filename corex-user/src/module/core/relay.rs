@@ -69,8 +69,9 @@ fn send_back(
                 connection,
                 is_reply: true,
                 is_hop_counted: true,
+                flags: exec.changes.flags,
             };
-            Ok(exec.host.send(exec.rt, outgoing)?)
+            Ok(exec.send(outgoing)?)
         });
     exec.rt.composed = out;
     exec.rt.scratch = scratch;

@@ -117,7 +117,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 20] = [
+const RUN: [&str; 21] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -135,6 +135,7 @@ const RUN: [&str; 20] = [
     "edge-encrypt.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
+    "homer.cfg",
     "http-tunnel.cfg",
     "xor-base64.cfg",
     // Kept in order of the directory; the last one is the table of all.

@@ -7,6 +7,7 @@ use corex_lab::process::output_of;
 use serde_json::{Value, json};
 
 use super::profile::Functions;
+use crate::compile;
 
 /// By how much a row may grow, in percent.
 pub const TOLERANCE: f64 = 3.0;
@@ -86,7 +87,7 @@ pub struct Baseline {
 
 /// Where it is.
 pub fn file() -> PathBuf {
-    crate::bench::lab::configurations().join("instructions.json")
+    compile::workspace().join("xtask/src/bench/instructions.json")
 }
 
 /// The compiler, and the CPU as far as crates choose instructions by it.
@@ -159,12 +160,17 @@ impl Baseline {
         format!("{file:#}\n")
     }
 
-    /// Writes the file.
+    /// Writes the file. Rows in it that aren't among these stay.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn write(&self) -> Result<()> {
+    pub fn keep(mut self) -> Result<()> {
         let file = file();
+        if file.exists() {
+            for (name, row) in Self::read()?.rows {
+                self.rows.entry(name).or_insert(row);
+            }
+        }
         fs::write(&file, self.text()).with_context(|| format!("write {}", file.display()))
     }
 }

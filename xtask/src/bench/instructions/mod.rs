@@ -40,8 +40,8 @@ Examples:
 
 Needs root and valgrind.")]
 pub struct InstructionsArgs {
-    /// Keep the figures in the repository
-    #[arg(long, conflicts_with_all = ["check", "filter"])]
+    /// Keep the figures in the repository; rows that aren't counted stay
+    #[arg(long, conflicts_with = "check")]
     save: bool,
     /// Fail if a row has grown by more than 3 % since they were kept
     #[arg(long)]
@@ -120,7 +120,7 @@ pub fn run(args: &InstructionsArgs) -> Result<ExitCode> {
     };
     show_functions(&counted, args.functions);
     if args.save {
-        counted.write()?;
+        counted.keep()?;
         ui::say(&format!("kept in {}", baseline::file().display()));
         return Ok(ExitCode::SUCCESS);
     }
@@ -135,7 +135,7 @@ fn count(
     series: &[Series],
     rows: &mut BTreeMap<String, Row>,
 ) -> Result<()> {
-    let config = super::lab::configurations().join(format!("{work}.cfg"));
+    let config = compile::workspace().join(format!("xtask/src/bench/{work}.cfg"));
     let run = |series: &[Series]| -> Result<Functions> {
         let all = [&WARM_UP, series].concat();
         road.count(&config, engine, &all)
