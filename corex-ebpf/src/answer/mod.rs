@@ -55,7 +55,8 @@ fn below<const N: usize>(number: usize) -> usize {
 /// What this datagram wishes, by what may be answered at all.
 #[inline(always)]
 pub fn wish(ctx: &XdpContext, datagram: &Datagram, config: &Config) -> Wish {
-    let len = usize::from(datagram.payload_len);
+    // SAFETY: reads a local variable, so that the verifier knows less of it and finds more states alike.
+    let len = usize::from(unsafe { read_volatile(&datagram.payload_len) });
     let may_be_keepalive = config.keepalive != KEEPALIVE_PASS && len <= MAX_KEEPALIVE_LEN;
     let may_be_stun = config.stun != 0 && len >= HEADER_LEN && len.is_multiple_of(4);
     if !may_be_keepalive && !may_be_stun {
@@ -88,7 +89,7 @@ fn wish_in<F: Family>(ctx: &XdpContext, len: usize, keepalive: u32) -> Wish {
             // which the verifier takes for nothing.
             match bytes::<_, 2>(ctx, payload + at - 1) {
                 Ok([_, byte]) => others |= !is_keepalive_byte(*byte),
-                Err(_) => return Wish::Nothing,
+                Err(_) => return Wish::Unknown,
             }
         }
     }
