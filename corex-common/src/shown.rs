@@ -177,10 +177,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
                 "prefix_len",
                 "32 bits of the socket, and those of the network.",
             ),
-            ("socket", "The socket's id, in network order."),
             (
-                "addr",
-                "The network's address in network order; IPv4 fills the first four bytes.",
+                "data",
+                "The socket's id in network order (socket), and the network's address in network \
+                 order, of which IPv4 fills the first four bytes (addr).",
             ),
         ],
         value: fields! { "": "One more than the index in ROAD_CLASSES.", },

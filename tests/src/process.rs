@@ -90,6 +90,33 @@ impl Process {
         Ok(())
     }
 
+    /// Stops all its threads where they are (SIGSTOP), and waits until they stand.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(libc::SIGSTOP)?;
+        let limit = Duration::from_secs(10);
+        wait::until(&format!("{} stands", self.name), limit, || {
+            let mut threads = fs::read_dir(format!("/proc/{}/task", self.pid))?;
+            let all_stand = threads.all(|thread| {
+                let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+                // proc_pid_stat(5): the state is behind the name, which may hold anything.
+                let stands = |stat: String| stat.rsplit_once(") ")?.1.chars().next();
+                stat.is_ok_and(|stat| stands(stat) == Some('T'))
+            });
+            Ok(all_stand.then_some(()))
+        })
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(libc::SIGCONT)
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
@@ -188,3 +215,32 @@ pub fn of_every_thread(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
     }
     Ok(found)
 }
+
+/// Whether the threads of that name, of which a process has at least one, all sleep in poll(2).
+///
+/// # Errors
+/// There is no such process.
+pub fn all_poll(pid: u32, name: &str) -> Result<bool> {
+    let mut found = false;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        let text = |file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
+        if text("comm").trim_end() != name {
+            continue;
+        }
+        found = true;
+        // proc_pid_syscall(5): the number, or `running`.
+        let call = text("syscall");
+        let call = call.split_whitespace().next().and_then(|n| n.parse().ok());
+        if !call.is_some_and(|call: i64| POLL.contains(&call)) {
+            return Ok(false);
+        }
+    }
+    Ok(found)
+}
+
+/// The system calls behind poll(2).
+#[cfg(target_arch = "x86_64")]
+const POLL: [i64; 2] = [libc::SYS_poll, libc::SYS_ppoll];
+#[cfg(not(target_arch = "x86_64"))]
+const POLL: [i64; 1] = [libc::SYS_ppoll];

@@ -80,11 +80,29 @@ const TSHARK: Tool = tool("tshark", "tshark", "an independent look at packets");
 pub const FOR_INLINE_DEMO: [Tool; 5] = [IP, SIPP, KAMAILIO, BARESIP, TSHARK];
 
 /// What the benchmark needs.
-pub const FOR_BENCH: [Tool; 4] = [
+pub const FOR_BENCH: [Tool; 9] = [
     IP,
     tool("taskset", "util-linux", "a CPU for each side"),
+    tool("chrt", "util-linux", "priority for what receives"),
     tool("ethtool", "ethtool", "offloads of interfaces"),
+    tool("bpftool", "bpftool", "packets for a program alone"),
     tool("kamailio", "kamailio", "the SIP server to compare with"),
+    files(
+        "kamailio-perl-modules",
+        "Kamailio's app_perl, to compare with",
+    ),
+    files(
+        "kamailio-lua-modules",
+        "Kamailio's app_lua, to compare with",
+    ),
+    tool("perl", "perl", "scripts in Perl"),
+];
+
+/// What counting instructions needs.
+pub const FOR_INSTRUCTIONS: [Tool; 3] = [
+    IP,
+    tool("ethtool", "ethtool", "offloads of interfaces"),
+    tool("valgrind", "valgrind", "counted instructions"),
 ];
 
 /// What fuzzing needs.

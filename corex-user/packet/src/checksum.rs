@@ -49,14 +49,16 @@ impl Sum {
 
     /// As [`Self::of_pseudo_header`], for another protocol.
     pub(super) fn of_pseudo_header_for(protocol: u8, src: IpAddr, dst: IpAddr, len: u16) -> Self {
+        let word = |bytes| u64::from(u32::from_ne_bytes(bytes));
         let addr = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => Self::of(&ip.octets()),
-            IpAddr::V6(ip) => Self::of(&ip.octets()),
+            IpAddr::V4(ip) => word(ip.octets()),
+            IpAddr::V6(ip) => {
+                let octets = ip.octets();
+                octets.as_chunks::<4>().0.iter().copied().map(word).sum()
+            }
         };
         let [hi, lo] = len.to_be_bytes();
-        addr(src)
-            .plus(addr(dst))
-            .plus(Self::of(&[hi, lo, 0, protocol]))
+        Self::fold(addr(src) + addr(dst) + word([hi, lo, 0, protocol]))
     }
 
     /// The sum of both; right when the second's data follows at an even offset.

@@ -20,7 +20,7 @@ impl<'a> NameAddr<'a> {
         let value = lex::trim(value);
         // An angle bracket in front of any parameter makes it a name-addr; one that is
         // quoted or comes later doesn't.
-        let stop = lex::find_outside(value, |b| matches!(b, b'<' | b';'));
+        let stop = lex::find_unquoted(value, b'<', b';');
         match stop.map(|at| (value[at], value.split_at(at))) {
             Some((b'<', (display, rest))) => {
                 let end = memchr::memchr(b'>', rest)?;

@@ -87,20 +87,33 @@ pub(super) fn quoted_len(s: &[u8]) -> usize {
     s.len()
 }
 
-/// Index of the first byte that `wanted` accepts outside of quoted strings and `<…>`.
-pub(super) fn find_outside(s: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+/// Index of the first of two bytes outside of quoted strings.
+pub(super) fn find_unquoted(s: &[u8], one: u8, other: u8) -> Option<usize> {
     let mut i = 0;
-    while let Some(&b) = s.get(i) {
-        if wanted(b) {
-            return Some(i);
+    loop {
+        let rest = s.get(i..)?;
+        i += memchr::memchr3(one, other, b'"', rest)?;
+        let rest = s.get(i..)?;
+        match rest.first()? {
+            b'"' => i += quoted_len(rest),
+            _ => return Some(i),
         }
-        i += match b {
-            b'"' => quoted_len(&s[i..]),
-            b'<' => memchr::memchr(b'>', &s[i..]).map_or(s.len() - i, |end| end + 1),
-            _ => 1,
+    }
+}
+
+/// Index of the first `wanted` outside of quoted strings and `<…>`.
+pub(super) fn find_outside(s: &[u8], wanted: u8) -> Option<usize> {
+    let mut i = 0;
+    loop {
+        let rest = s.get(i..)?;
+        i += memchr::memchr3(wanted, b'"', b'<', rest)?;
+        let rest = s.get(i..)?;
+        i += match rest.first()? {
+            b if *b == wanted => return Some(i),
+            b'"' => quoted_len(rest),
+            _ => memchr::memchr(b'>', rest)? + 1,
         };
     }
-    None
 }
 
 /// A decimal number, digits only; `None` when it is empty or doesn't fit.

@@ -73,7 +73,7 @@ impl<'a> Iterator for ParamIter<'a> {
 
     fn next(&mut self) -> Option<Param<'a>> {
         while !self.rest.is_empty() {
-            let end = lex::find_outside(self.rest, |b| b == b';').unwrap_or(self.rest.len());
+            let end = lex::find_outside(self.rest, b';').unwrap_or(self.rest.len());
             let (element, rest) = self.rest.split_at(end);
             self.rest = rest.get(1..).unwrap_or_default();
             let (name, value) = lex::split_before(element, |b| b == b'=');

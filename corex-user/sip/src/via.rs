@@ -118,7 +118,7 @@ impl<'a> Iterator for Vias<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let end = lex::find_outside(self.rest, |b| b == b',').unwrap_or(self.rest.len());
+            let end = lex::find_outside(self.rest, b',').unwrap_or(self.rest.len());
             let (value, rest) = self.rest.split_at(end);
             self.rest = rest.get(1..).unwrap_or_default();
             let value = lex::trim(value);

@@ -96,7 +96,7 @@ impl<'a> SipView<'a> {
         let rest = &message[skip..];
         // Junk is refused by its first bytes, before anything looks for a line's end.
         let (token, after) = lex::split_token(rest);
-        let is_reply = token.eq_ignore_ascii_case(b"SIP") && after.first() == Some(&b'/');
+        let is_reply = after.first() == Some(&b'/') && token.eq_ignore_ascii_case(b"SIP");
         if !is_reply && (token.is_empty() || !matches!(after.first(), Some(b' ') | None)) {
             return Err(NotSip::Method);
         }
@@ -286,14 +286,15 @@ fn place_of(whole: &[u8], part: &[u8]) -> (u32, u32) {
 }
 
 fn is_version(s: &[u8]) -> bool {
-    s.eq_ignore_ascii_case(b"SIP/2.0")
+    // As nearly everybody writes it: comparing without regard to case takes many times as long.
+    s == b"SIP/2.0" || s.eq_ignore_ascii_case(b"SIP/2.0")
 }
 
 fn request(line: &[u8], method_len: usize) -> Result<StartLine<'_>, NotSip> {
     let (method, rest) = line.split_at_checked(method_len).ok_or(NotSip::Method)?;
     let rest = rest.strip_prefix(b" ").ok_or(NotSip::RequestUri)?;
-    let (uri, rest) = lex::split_before(rest, |b| b == b' ' || b == b'\t');
-    if uri.is_empty() || uri.iter().any(|&b| lex::is_control(b)) {
+    let (uri, rest) = lex::split_before(rest, |b| b == b' ' || lex::is_control(b));
+    if uri.is_empty() || !matches!(rest.first(), Some(b' ' | b'\t') | None) {
         return Err(NotSip::RequestUri);
     }
     let version = lex::trim_start(rest);

@@ -114,7 +114,7 @@ fn parameter_form(param: &Parameter) -> String {
 
 fn variable_form(def: &PvDef) -> String {
     let inner = match &def.form {
-        Form::Null | Form::Dollar | Form::Plain { .. } => String::new(),
+        Form::Null | Form::Dollar | Form::Message | Form::Plain { .. } => String::new(),
         Form::Avp | Form::Var => "(name)".to_owned(),
         Form::Named { names, .. } => match names {
             Names::Words(words) => format!("({})", words.join("|")),

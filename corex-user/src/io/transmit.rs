@@ -38,6 +38,8 @@ pub struct TransmitSide {
     table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
     /// The identification of the next datagram that may be fragmented.
     identification: u16,
+    /// The last next hop that was found for a packet of this batch: mostly it is the next one's, too.
+    last: Option<(Path, LinkNextHop)>,
     /// The batch's time; reading the clock for each packet would cost more than it tells.
     now: Instant,
 }
@@ -60,6 +62,7 @@ impl TransmitSide {
             departures: Departures::default(),
             table: Cache::new(next_hops.table()),
             next_hops,
+            last: None,
             // Two workers, or two runs, shall not begin with the same ones.
             identification: RandomState::new().hash_one(0) as u16,
             now: Instant::now(),
@@ -81,19 +84,24 @@ impl TransmitSide {
     /// Takes the time for the packets of a batch.
     pub fn tick(&mut self) {
         self.now = Instant::now();
+        self.last = None;
     }
 
     /// The next hop, and the index of a queue socket on its interface that sends.
     pub fn way(&mut self, out: &Outbound<'_>) -> Way {
         let path = Path::new(out.local, out.to);
-        let Some(hop) = self.table.load().get(&path).copied() else {
-            self.next_hops.request(path);
-            return Way::Unknown;
+        let hop = match self.last.filter(|(known, _)| *known == path) {
+            Some((_, hop)) => hop,
+            None => {
+                let found = self.table.load().get(&path).copied();
+                let Some(hop) = found.filter(|hop| hop.fresh_until >= self.now) else {
+                    self.next_hops.request(path);
+                    return Way::Unknown;
+                };
+                self.last = Some((path, hop));
+                hop
+            }
         };
-        if hop.fresh_until < self.now {
-            self.next_hops.request(path);
-            return Way::Unknown;
-        }
         let mut of_interface = self.of_interface(hop.ifindex);
         match of_interface.find(|at| self.sends(*at)) {
             Some(queue) => Way::Queue(hop, queue),

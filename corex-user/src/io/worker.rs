@@ -15,7 +15,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
     xdp_side::XdpSide,
 };
 use crate::{
-    kernel::{heap::HeapUse, worker_counters::WorkerSlots},
+    kernel::{heap::HeapUse, poll_set::PollSet, worker_counters::WorkerSlots},
     pipeline::{Inbound, Pipeline, PipelineContext},
     telemetry::gauges::{WorkerLink, add, set},
 };
@@ -41,6 +40,9 @@ const BATCH: usize = 64;
 const ROUNDS: u32 = 16;
 /// An idle worker wakes up so often to publish the rings' drop counters.
 const IDLE: Duration = Duration::from_millis(500);
+/// What the kernel dropped at sockets and rings, which costs a system call for each, is read no more
+/// often than this, and so soon after traffic.
+const STATISTICS: Duration = Duration::from_millis(10);
 /// How long a worker that was told to stop goes on with what was waiting then.
 const DRAIN: Duration = Duration::from_secs(1);
 /// An idle worker with packets that the kernel didn't take yet offers them again so soon, and looks
@@ -125,7 +127,10 @@ impl Worker {
     pub fn run(mut self) -> Option<Self> {
         let mut buffers = ReceiveBuffers::new();
         let mut rounds = 0;
+        let mut poll_set = PollSet::default();
+        self.list_descriptors(&mut poll_set);
         let mut statistics_at = Instant::now();
+        let mut has_new_statistics = true;
         let mut awake_since = statistics_at;
         let clock = StopClock {
             stop: Arc::clone(&self.stop),
@@ -138,22 +143,30 @@ impl Worker {
                 return Some(self.park());
             }
             let busy = self.serve_queues(|| clock.is_told() || is_paused());
+            has_new_statistics |= busy;
             rounds += 1;
             if busy && rounds < ROUNDS {
                 continue;
             }
             rounds = 0;
             self.pipeline.follow(&self.latest.load());
-            self.take_orders();
+            if self.take_orders() {
+                self.list_descriptors(&mut poll_set);
+            }
             self.link.turns.fetch_add(1, Ordering::Relaxed);
             if self.link.wants_memory.swap(false, Ordering::Relaxed) {
                 self.log_memory();
             }
-            if !busy || statistics_at.elapsed() > IDLE {
-                statistics_at = Instant::now();
+            let now = Instant::now();
+            let due = match busy {
+                false if has_new_statistics => STATISTICS,
+                _ => IDLE,
+            };
+            if now - statistics_at >= due {
+                statistics_at = now;
+                has_new_statistics = false;
                 self.read_statistics();
             }
-            let now = Instant::now();
             self.pipeline.peers.tick(now);
             let counters = &mut self.pipeline.counters;
             counters.busy_ns += (now - awake_since).as_nanos() as u64;
@@ -163,13 +176,22 @@ impl Worker {
                 Duration::ZERO
             } else if self.gate.holds_any() || self.xdp.iter().any(XdpSide::has_backlog) {
                 BACKLOG
+            } else if has_new_statistics {
+                STATISTICS
             } else {
                 IDLE
             };
-            let ready = self.wait(timeout);
+            let is_any_ready = poll_set.wait(timeout) > 0;
             awake_since = Instant::now();
-            for id in ready {
-                self.serve_socket(id, &mut buffers, || clock.is_over());
+            if is_any_ready {
+                has_new_statistics = true;
+                for id in (0..self.sockets.len()).filter(|id| poll_set.is_ready(*id)) {
+                    self.serve_socket(id, &mut buffers, || clock.is_over());
+                }
+                if poll_set.is_ready(self.sockets.len()) {
+                    // The byte's only purpose was to wake us.
+                    let _ = self.wake.read(&mut [0; 16]);
+                }
             }
             self.serve_gate();
             self.serve_inbox(|| clock.is_over());
@@ -207,9 +229,11 @@ impl Worker {
         })
     }
 
-    /// Does what it is told of its queues.
-    fn take_orders(&mut self) {
+    /// Does what it is told of its queues. Returns whether it was told anything.
+    fn take_orders(&mut self) -> bool {
+        let mut is_told = false;
         while let Ok(order) = self.orders.try_recv() {
+            is_told = true;
             match order {
                 Order::Serve(side) => self.xdp.push(*side),
                 Order::Join {
@@ -228,6 +252,7 @@ impl Worker {
                 }
             }
         }
+        is_told
     }
 
     /// Lets a unit's queues go. Nothing is steered to them any more.
@@ -333,36 +358,15 @@ impl Worker {
         true
     }
 
-    /// Sleeps until something arrives; returns the kernel sockets that have something.
-    fn wait(&mut self, timeout: Duration) -> Vec<usize> {
+    /// What ends its sleep: the kernel sockets, in order, what wakes it, the queues.
+    fn list_descriptors(&self, set: &mut PollSet) {
         let queues = self.xdp.iter().flat_map(|xdp| &xdp.transmit.queues);
-        let mut fds: Vec<PollFd<'_>> = self
-            .sockets
-            .iter()
-            .map(|s| s.as_fd())
-            .chain(queues.map(|q| q.as_fd()))
-            .chain([self.wake.as_fd()])
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
-        if poll(&mut fds, timeout).is_err() {
-            // EINTR; the next round asks again.
-            return Vec::new();
-        }
-        let readable = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
-        let woken = fds.last().is_some_and(readable);
-        let ready = fds
-            .iter()
-            .take(self.sockets.len())
-            .enumerate()
-            .filter(|(_, fd)| readable(fd))
-            .map(|(id, _)| id)
-            .collect();
-        if woken {
-            // The byte's only purpose was to wake us.
-            let _ = self.wake.read(&mut [0; 16]);
-        }
-        ready
+        let sockets = self.sockets.iter().map(|socket| socket.as_fd());
+        set.set(
+            sockets
+                .chain([self.wake.as_fd()])
+                .chain(queues.map(|queue| queue.as_fd())),
+        );
     }
 
     fn read_statistics(&mut self) {

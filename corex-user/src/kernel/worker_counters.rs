@@ -42,9 +42,11 @@ impl WorkerSlots {
 
     /// Writes a worker's counters; only that worker does. Out of range: nothing happens.
     pub fn publish(&self, worker: usize, counters: &WorkerCounters) {
-        let words = self.memory.words().iter().skip(worker * FIELDS);
-        for (word, value) in words.zip(counters.values()) {
-            word.store(value, Ordering::Relaxed);
+        let Some(words) = self.memory.words().get(worker * FIELDS..) else {
+            return;
+        };
+        for (word, value) in words.iter().zip(&counters.values()) {
+            word.store(*value, Ordering::Relaxed);
         }
     }
 

@@ -133,7 +133,7 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
         is_hop_counted: true,
         flags: exec.changes.flags,
     };
-    let sent = exec.host.send(exec.rt, outgoing);
+    let sent = exec.send(outgoing);
     exec.rt.composed = out;
     Ok(sent?)
 }

@@ -212,20 +212,25 @@ impl Peers {
         if self.table.places.is_empty() {
             return;
         }
-        let at = address.and_then(|address| self.place(address.to_canonical(), way));
+        let last = self.last.get(way as usize).copied().flatten();
+        let at = match (last, address) {
+            (Some((known, at)), Some(address)) if known == address => {
+                if let Some(heard) = self.heard.get_mut(at) {
+                    *heard = self.now;
+                }
+                Some(at)
+            }
+            _ => address.and_then(|address| self.place(address.to_canonical(), way)),
+        };
         let place = at.and_then(|at| self.table.places.get(at));
         let cells = place.map_or(&self.table.others, |place| &place.cells);
         cells.count(way, bytes);
     }
 
     fn place(&mut self, address: IpAddr, way: Way) -> Option<usize> {
-        let last = self.last.get(way as usize).copied().flatten();
-        let at = match last.filter(|(known, _)| *known == address) {
-            Some((_, at)) => at,
-            None => match self.index.get(&address) {
-                Some(at) => *at,
-                None => self.settle(address)?,
-            },
+        let at = match self.index.get(&address) {
+            Some(at) => *at,
+            None => self.settle(address)?,
         };
         if let Some(last) = self.last.get_mut(way as usize) {
             *last = Some((address, at));

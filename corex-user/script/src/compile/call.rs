@@ -83,7 +83,7 @@ impl Checker {
     ) {
         let constant = |(arg, written): (&Option<Arg>, &ast::Expr)| {
             let constant = match arg {
-                Some(Arg::Value(Expr::Const(Value::Str(text)))) => {
+                Some(Arg::Value(Expr::Const(Value::Str(text))) | Arg::Parsed(text, _)) => {
                     Constant::Str(text.of(&self.pool.bytes).to_vec())
                 }
                 Some(Arg::Value(Expr::Const(Value::Int(number)))) => Constant::Int(*number),
@@ -152,6 +152,15 @@ impl Checker {
                         .label(reason),
                     );
                     return None;
+                }
+                Some(value)
+            }
+            ParamKind::Parsed(parse) => {
+                let value = self.arg(arg, &ANY)?;
+                if let Arg::Value(Expr::Const(Value::Str(text))) = &value
+                    && let Some(parsed) = parse(text.of(&self.pool.bytes))
+                {
+                    return Some(Arg::Parsed(*text, parsed));
                 }
                 Some(value)
             }

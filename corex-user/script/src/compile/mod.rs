@@ -27,7 +27,7 @@ use crate::function::{ConstantCall, Function, LoadError, Module, Modules, Source
 use crate::language_counters::Languages;
 
 use self::names::Names;
-use crate::run::node::{AvpId, Block, VarId};
+use crate::run::node::{AvpId, Block, Expr, Lvalue, Pv, Stmt, StmtKind, VarId};
 use crate::run::program::{Program, Socket};
 use crate::run::tables::Tables;
 use crate::run::value::{Source, StrRef};
@@ -317,6 +317,11 @@ impl Checker {
     }
 
     fn program(&mut self, routes: Vec<Block>) -> Program {
+        let network = self.main_route(route::Place::Network);
+        let hook = network.and_then(|route| routes.get(usize::from(route)));
+        let network_copies = hook
+            .zip(self.msg_avp)
+            .is_some_and(|(hook, avp)| is_copy(hook, avp));
         let sockets = self.sockets();
         let settings = self.settings_without_aliases();
         Program {
@@ -324,7 +329,8 @@ impl Checker {
             regexes: std::mem::take(&mut self.regexes),
             request: self.main_route(route::Place::Request),
             reply: self.main_route(route::Place::Reply),
-            network: self.main_route(route::Place::Network),
+            network,
+            network_copies,
             msg_avp: self.msg_avp,
             vars: self.vars.len().unwrap_or(u16::MAX),
             started: std::time::SystemTime::now()
@@ -410,5 +416,17 @@ impl Checker {
             ));
         }
         id
+    }
+}
+
+/// Whether a block puts `$mb` into this AVP, and that is all.
+fn is_copy(block: &[Stmt], avp: AvpId) -> bool {
+    let [statement] = block else { return false };
+    match &statement.kind {
+        StmtKind::Assign {
+            target: Lvalue::Avp(target) | Lvalue::AvpAll(target),
+            value: Expr::Pv(Pv::Message),
+        } => *target == avp,
+        _ => false,
     }
 }

@@ -122,6 +122,7 @@ impl Checker {
         }
         Some(match &def.form {
             Form::Null | Form::Dollar => Pv::Null,
+            Form::Message => Pv::Message,
             Form::Plain { read, .. } => Pv::Plain(*read),
             Form::Var => {
                 let name = self.inner_name(pv)?;
@@ -246,7 +247,7 @@ impl Checker {
             );
         }
         match &def.form {
-            Form::Null | Form::Dollar => None,
+            Form::Null | Form::Dollar | Form::Message => None,
             Form::Var => {
                 let name = self.inner_name(pv)?;
                 Some(Lvalue::Var(self.var(&name, pv.span)?))

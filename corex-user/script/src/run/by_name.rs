@@ -31,7 +31,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// A message's AVPs and what is decided about it, at one moment.
 pub struct Before {
     avps: Avps,
-    changes: Changes,
+    changes: Box<Changes>,
 }
 
 /// An argument of [`Exec::call_by_name`].
@@ -297,9 +297,10 @@ impl Exec<'_> {
         formatted: bool,
     ) -> Result<Arg, ByNameError> {
         let value = match (arg, param.kind) {
-            (NamedArg::Int(number), ParamKind::Value | ParamKind::Word | ParamKind::Checked(_)) => {
-                Value::Int(*number)
-            }
+            (
+                NamedArg::Int(number),
+                ParamKind::Value | ParamKind::Word | ParamKind::Checked(_) | ParamKind::Parsed(_),
+            ) => Value::Int(*number),
             (NamedArg::Int(number), _) => {
                 let text = number.to_string();
                 return self.arg_by_name(&NamedArg::Str(text.as_bytes()), param, false);

@@ -46,18 +46,39 @@ pub struct Changes {
 impl Changes {
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
-        let mut branches = std::mem::take(&mut self.branches);
-        let mut edits = std::mem::take(&mut self.edits);
-        let mut reply_headers = std::mem::take(&mut self.reply_headers);
-        branches.clear();
-        edits.clear();
-        reply_headers.clear();
-        *self = Changes {
+        // All fields by name, so that none is forgotten; in place, since it is done for each message.
+        let Changes {
+            request_uri,
+            destination,
+            path,
+            socket,
+            quality,
             branches,
             edits,
             reply_headers,
-            ..Changes::default()
-        };
+            flags,
+            extended_flags,
+            branch_flags,
+            internal_flags,
+            force_rport,
+            local_rport,
+            counted_hop,
+        } = self;
+        *request_uri = None;
+        *destination = None;
+        *path = None;
+        *socket = None;
+        *quality = None;
+        branches.clear();
+        edits.clear();
+        reply_headers.clear();
+        *flags = 0;
+        *extended_flags = 0;
+        *branch_flags = 0;
+        *internal_flags = 0;
+        *force_rport = false;
+        *local_rport = false;
+        *counted_hop = false;
     }
 }
 

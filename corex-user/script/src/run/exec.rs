@@ -5,12 +5,12 @@ use super::node::{Label, Line, Lvalue, RouteId, Stmt, StmtKind};
 use super::program::Program;
 use super::runtime::Runtime;
 use super::value::{StrRef, Value};
-use crate::{Direction, Env, Host};
+use crate::{Direction, Env, Host, Outgoing, SendError};
 use corex_sip::SipView;
 
 /// How deep calls, blocks and expressions may nest at run time, all together. A worker's stack
 /// holds several times as much.
-const MAX_DEPTH: u32 = 800;
+pub(super) const MAX_DEPTH: u32 = 800;
 
 /// What ends a run before its time and is the configuration's fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ pub struct Exec<'a> {
     /// Only in `event_route[network:msg]`.
     pub direction: Option<Direction>,
     /// What the script has decided about the message.
-    pub changes: Changes,
+    pub changes: Box<Changes>,
     /// The line of the statement that runs.
     pub line: Line,
     /// `$rc`: what the last function or route returned.
@@ -98,6 +98,18 @@ impl<'a> Exec<'a> {
         env: &'a Env,
         message: &'a [u8],
     ) -> Exec<'a> {
+        Exec::with(Box::default(), program, rt, host, env, message)
+    }
+
+    /// As [`Self::new`], with memory for what the script decides, which is empty.
+    pub(super) fn with(
+        changes: Box<Changes>,
+        program: &'a Program,
+        rt: &'a mut Runtime,
+        host: &'a mut dyn Host,
+        env: &'a Env,
+        message: &'a [u8],
+    ) -> Exec<'a> {
         Exec {
             program,
             rt,
@@ -106,7 +118,7 @@ impl<'a> Exec<'a> {
             message,
             view: None,
             direction: None,
-            changes: Changes::default(),
+            changes,
             line: Line::default(),
             code: 1,
             floor: 0,
@@ -123,6 +135,15 @@ impl<'a> Exec<'a> {
             Flow::Return(code) => Ok(code),
             Flow::Next | Flow::Break => Ok(1),
         }
+    }
+
+    /// Sends a message. The hook may run meanwhile, on another message than this run.
+    ///
+    /// # Errors
+    /// When it can't be sent.
+    pub fn send(&mut self, out: Outgoing<'_>) -> Result<(), SendError> {
+        self.rt.store.detach(self.message);
+        self.host.send(self.rt, out)
     }
 
     /// The bytes of a string.

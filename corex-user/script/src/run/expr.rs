@@ -139,6 +139,7 @@ impl Exec<'_> {
     pub fn arg_str(&mut self, args: &[Arg], at: usize) -> Result<StrRef, Halt> {
         match args.get(at) {
             Some(Arg::Value(expr)) => self.eval_str(expr),
+            Some(Arg::Parsed(text, _)) => Ok(*text),
             _ => Ok(StrRef::EMPTY),
         }
     }
@@ -150,6 +151,7 @@ impl Exec<'_> {
                 let value = self.eval(expr)?;
                 Ok(self.to_int(value))
             }
+            Some(Arg::Parsed(text, _)) => Ok(self.to_int(Value::Str(*text))),
             _ => Ok(0),
         }
     }
@@ -196,6 +198,7 @@ impl Exec<'_> {
     pub fn pv(&mut self, pv: &Pv) -> Result<Value, Halt> {
         match pv {
             Pv::Null => Ok(Value::Null),
+            Pv::Message => Ok(Value::Str(self.whole_message())),
             Pv::Plain(read) => read(self),
             Pv::Var(id) => Ok(self.rt.store.var(*id)),
             Pv::Avp(id, index) => {

@@ -1,5 +1,6 @@
 //! What a program is made of: statements, expressions, pseudo-variables, as compiling leaves them.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -157,6 +158,8 @@ pub type NamedWriter = fn(&mut Exec<'_>, StrRef, Value) -> Result<(), Halt>;
 /// A pseudo-variable that is read.
 pub enum Pv {
     Null,
+    /// `$mb`.
+    Message,
     Plain(Reader),
     Var(VarId),
     Avp(AvpId, Index),
@@ -213,11 +216,25 @@ pub enum Arg {
     Substitution(Arc<Transformation>),
     /// One of a set of words: what the parameter's check made of it.
     Choice(i64),
+    /// A constant text, and what the parameter's parser made of it: [`Arg::parsed`].
+    Parsed(StrRef, Parsed),
 }
+
+/// What a module made of a constant when the configuration was loaded.
+pub type Parsed = Arc<dyn Any + Send + Sync>;
 
 impl Arg {
     /// A value that is known already.
     pub fn constant(value: Value) -> Arg {
         Arg::Value(Expr::Const(value))
+    }
+
+    /// What the parameter's parser made of a constant; `None` where the argument is none, or not of
+    /// this type.
+    pub fn parsed<T: Any>(&self) -> Option<&T> {
+        match self {
+            Arg::Parsed(_, parsed) => parsed.downcast_ref(),
+            _ => None,
+        }
     }
 }

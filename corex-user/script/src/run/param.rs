@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::exec::{Exec, Halt};
-use super::node::Arg;
+use super::node::{Arg, Parsed};
 use super::program::Program;
 use crate::settings::Settings;
 
@@ -44,6 +44,9 @@ pub enum ParamKind {
     Word,
     /// As [`ParamKind::Value`]; a constant is checked when the configuration is loaded.
     Checked(fn(&[u8]) -> Result<(), String>),
+    /// As [`ParamKind::Value`]; a constant string is parsed when the configuration is loaded. What
+    /// yields `None` is left to the handler, as what isn't constant.
+    Parsed(fn(&[u8]) -> Option<Parsed>),
     /// A pseudo-variable that can be written, also in quotation marks.
     Target,
     /// A constant out of a set of words, which the configuration may add to.

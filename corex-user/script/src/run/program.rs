@@ -37,6 +37,9 @@ pub struct Program {
     pub reply: Option<RouteId>,
     /// `event_route[network:msg]`.
     pub network: Option<RouteId>,
+    /// Whether `event_route[network:msg]` does nothing but `$avp(msg) = $mb`, with the AVP of
+    /// `msg_avp`: then it needn't run.
+    pub network_copies: bool,
     /// The AVP that holds what the hook makes of a message: `msg_avp` of the module corex.
     pub msg_avp: Option<AvpId>,
     /// Number of different `$var()`.

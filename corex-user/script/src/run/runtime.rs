@@ -3,18 +3,19 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use regex::bytes::Regex;
 
 use super::RouteEnd;
 use super::by_name::ByName;
 use super::changes::Changes;
-use super::exec::{Exec, Halt};
-use super::node::RouteId;
+use super::exec::{Exec, Halt, MAX_DEPTH};
+use super::node::{AvpId, RouteId};
 use super::program::Program;
+use super::sampling::Sampling;
 use super::store::Store;
-use super::value::{StrRef, Value};
+use super::value::{Source, StrRef, Value};
 use crate::host::{Direction, Env, HookOutcome, Host, NetworkHook};
 use crate::language::Engine;
 use crate::latency::Kind;
@@ -97,8 +98,11 @@ pub struct Runtime {
     pub composed: Vec<u8>,
     /// Where changes to such messages are gathered.
     pub scratch: Edits,
-    /// An empty one from the last run, whose memory the next run uses again.
-    spare: Changes,
+    /// An empty one from the last run, whose memory the next run uses again; `None` while that is
+    /// under way.
+    spare: Option<Box<Changes>>,
+    /// Which runs of the hook are measured.
+    sampling: Sampling,
     /// Why the last transformation of this message failed: `$codec_error`.
     pub codec_error: Option<&'static str>,
     /// How deep blocks, expressions and calls are nested right now, over all runs.
@@ -130,7 +134,8 @@ impl Runtime {
             transformed: Vec::new(),
             composed: Vec::new(),
             scratch: Edits::default(),
-            spare: Changes::default(),
+            spare: None,
+            sampling: Sampling::default(),
             codec_error: None,
             depth: 0,
             sender: None,
@@ -184,7 +189,9 @@ impl Runtime {
             return RouteEnd::Finished;
         }
         let bytes = message.message();
-        self.run(&program, route, env, bytes, Some(message), None, host)
+        let end = self.run(&program, route, env, bytes, Some(message), None, host);
+        self.store.detach(bytes);
+        end
     }
 
     #[expect(
@@ -203,9 +210,8 @@ impl Runtime {
     ) -> RouteEnd {
         let mark = self.store.mark();
         let depth = self.depth;
-        let changes = std::mem::take(&mut self.spare);
-        let mut exec = Exec::new(program, self, host, env, message);
-        exec.changes = changes;
+        let changes = self.spare.take().unwrap_or_default();
+        let mut exec = Exec::with(changes, program, self, host, env, message);
         exec.view = view;
         exec.direction = direction;
         let is_done = view.is_some() && program.before_route.iter().any(|act| act(&mut exec));
@@ -219,10 +225,11 @@ impl Runtime {
                 act(&mut exec);
             }
         }
-        let mut changes = std::mem::take(&mut exec.changes);
-        let line = exec.line;
+        let Exec {
+            mut changes, line, ..
+        } = exec;
         changes.clear();
-        self.spare = changes;
+        self.spare = Some(changes);
         let end = match outcome {
             Ok(_) | Err(Halt::Exit) => RouteEnd::Finished,
             Err(Halt::Drop) => RouteEnd::Drop,
@@ -259,8 +266,19 @@ impl NetworkHook for Runtime {
         let Some(route) = program.network else {
             return HookOutcome::Unchanged;
         };
-        let began = Instant::now();
         self.language_failed = false;
+        if let Some(avp) = program.msg_avp
+            && program.network_copies
+            && let Some(outcome) = self.copy(avp, payload)
+        {
+            // Less than the first bound of the histogram, so nothing reads a clock for it.
+            let took = Duration::ZERO;
+            program
+                .latencies
+                .record(self.worker, Kind::Route, Some(direction), took);
+            return outcome;
+        }
+        let began = self.sampling.begin(direction);
         let end = self.run(
             &program,
             Some(route),
@@ -270,10 +288,48 @@ impl NetworkHook for Runtime {
             Some(direction),
             host,
         );
-        let took = began.elapsed();
+        let took = self.sampling.end(direction, began);
         program
             .latencies
             .record(self.worker, Kind::Route, Some(direction), took);
+        let outcome = self.outcome(&program, env, payload, direction, end, out);
+        if let Some(avp) = program.msg_avp {
+            // What one hook left must not become the next one's result.
+            self.store.clear_avp(avp);
+        }
+        self.store.detach(payload);
+        outcome
+    }
+}
+
+impl Runtime {
+    /// What a hook does that copies `$mb` into the AVP and nothing else. `None` where running it would
+    /// end in an error.
+    fn copy(&mut self, avp: AvpId, payload: &[u8]) -> Option<HookOutcome> {
+        // As deep as that hook goes, and then some.
+        const LEVELS: u32 = 8;
+        if self.depth + LEVELS > MAX_DEPTH || !self.store.takes_avp(payload.len()) {
+            return None;
+        }
+        self.store.clear_avp(avp);
+        Some(match payload.len() {
+            0 => HookOutcome::Empty,
+            len if len > MAX_MESSAGE_LEN as usize => HookOutcome::TooLong,
+            _ => HookOutcome::Unchanged,
+        })
+    }
+
+    /// What the hook's run, which ended so, has made of the message; with [`HookOutcome::Replaced`]
+    /// `out` holds it.
+    fn outcome(
+        &mut self,
+        program: &Program,
+        env: &Env,
+        payload: &[u8],
+        direction: Direction,
+        end: RouteEnd,
+        out: &mut Vec<u8>,
+    ) -> HookOutcome {
         let Some(avp) = program.msg_avp else {
             return if end == RouteEnd::Failed {
                 HookOutcome::Failed
@@ -281,7 +337,7 @@ impl NetworkHook for Runtime {
                 HookOutcome::Unchanged
             };
         };
-        let outcome = match self.store.avp(avp, 0) {
+        match self.store.avp(avp, 0) {
             _ if end == RouteEnd::Failed => HookOutcome::Failed,
             Value::Str(string) => {
                 let bytes = self.store.bytes(string, &program.pool, payload);
@@ -289,7 +345,7 @@ impl NetworkHook for Runtime {
                     HookOutcome::Empty
                 } else if bytes.len() > MAX_MESSAGE_LEN as usize {
                     HookOutcome::TooLong
-                } else if bytes == payload {
+                } else if is_whole(string, payload) || bytes == payload {
                     HookOutcome::Unchanged
                 } else {
                     out.clear();
@@ -316,11 +372,13 @@ impl NetworkHook for Runtime {
                 }
                 HookOutcome::Unset
             }
-        };
-        // What one hook left must not become the next one's result.
-        self.store.clear_avp(avp);
-        outcome
+        }
     }
+}
+
+/// Whether a string is the message itself.
+fn is_whole(string: StrRef, message: &[u8]) -> bool {
+    string.source == Source::Message && string.offset == 0 && string.len as usize == message.len()
 }
 
 fn find_kept<T: 'static>(all: &mut [Box<dyn Any + Send>]) -> Option<&mut T> {

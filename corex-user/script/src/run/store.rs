@@ -20,6 +20,16 @@ struct Avp {
     value: Value,
 }
 
+impl Avp {
+    /// Its string, if that lies in the message.
+    fn referred(&self) -> Option<StrRef> {
+        match self.value {
+            Value::Str(string) if string.source == Source::Message => Some(string),
+            _ => None,
+        }
+    }
+}
+
 struct Var {
     /// The integer; `None`: the string in `bytes`.
     int: Option<i64>,
@@ -32,6 +42,8 @@ pub struct Store {
     /// From the oldest to the newest.
     avps: Vec<Avp>,
     avp_bytes: Vec<u8>,
+    /// Bytes of AVPs that refer to the message that is run on; [`Self::detach`] copies them.
+    referred: usize,
     vars: Vec<Var>,
     /// Constants of what was compiled while messages were handled.
     by_name: Vec<u8>,
@@ -46,6 +58,7 @@ impl Store {
             arena: Vec::new(),
             avps: Vec::new(),
             avp_bytes: Vec::new(),
+            referred: 0,
             vars: Vec::new(),
             by_name: Vec::new(),
         };
@@ -80,6 +93,36 @@ impl Store {
     /// The AVPs as they were earlier in this message.
     pub fn restore_avps(&mut self, avps: Avps) {
         self.avps = avps.0;
+        self.referred = self
+            .avps
+            .iter()
+            .filter_map(|avp| avp.referred())
+            .map(|string| string.len as usize)
+            .sum();
+    }
+
+    /// Copies what AVPs have of the message. To be called before there is another one.
+    pub fn detach(&mut self, message: &[u8]) {
+        if self.referred == 0 {
+            return;
+        }
+        for avp in &mut self.avps {
+            if let Some(string) = avp.referred() {
+                let offset = self.avp_bytes.len() as u32;
+                self.avp_bytes.extend_from_slice(string.of(message));
+                avp.value = Value::Str(StrRef {
+                    source: Source::Avp,
+                    offset,
+                    len: string.len,
+                });
+            }
+        }
+        self.referred = 0;
+    }
+
+    /// Whether an AVP with a string of `len` bytes finds room.
+    pub fn takes_avp(&self, len: usize) -> bool {
+        self.avps.len() < MAX_AVPS && self.avp_bytes.len() + self.referred + len <= MAX_BYTES
     }
 
     /// Names and bytes of what is kept between messages.
@@ -102,6 +145,7 @@ impl Store {
     /// Forgets AVPs and arena.
     pub fn begin_message(&mut self) {
         self.avps.clear();
+        self.referred = 0;
         for buffer in [&mut self.arena, &mut self.avp_bytes] {
             buffer.clear();
             if buffer.capacity() > KEPT {
@@ -290,8 +334,12 @@ impl Store {
                 ..
             }) => value,
             Value::Str(string) => {
-                if self.avp_bytes.len() + string.len as usize > MAX_BYTES {
+                if self.avp_bytes.len() + self.referred + string.len as usize > MAX_BYTES {
                     return Err(ScriptError::Memory);
+                }
+                if string.source == Source::Message {
+                    self.referred += string.len as usize;
+                    return self.add_avp(id, value);
                 }
                 let mut bytes = std::mem::take(&mut self.avp_bytes);
                 let offset = bytes.len() as u32;
@@ -304,6 +352,10 @@ impl Store {
                 })
             }
         };
+        self.add_avp(id, value)
+    }
+
+    fn add_avp(&mut self, id: AvpId, value: Value) -> Result<(), ScriptError> {
         if self.avps.len() >= MAX_AVPS {
             return Err(ScriptError::TooManyAvps);
         }

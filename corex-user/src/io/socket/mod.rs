@@ -2,29 +2,26 @@
 //! the port, and take what XDP passes up.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use nix::{
-    cmsg_space,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
-        recvmmsg, sendmsg, setsockopt, sockopt as options,
-    },
-};
+use nix::sys::socket::{setsockopt, sockopt as options};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use super::listen;
 use crate::{
-    kernel::sockopt,
+    kernel::{
+        datagrams::{self, ReceiveBatch, Received},
+        sockopt,
+    },
     pipeline::{INITIAL_TTL, Listener},
 };
 use corex_script::settings::{DatagramSettings, Place};
 
 /// Datagrams that are read at a time.
-const BATCH_SIZE: usize = 32;
+const BATCH_SIZE: usize = 64;
 /// Bytes wanted for each socket's buffers; the system's limit may give less.
 const BUFFER: usize = 4 << 20;
 /// The largest UDP payload, and so the largest that GRO puts together.
@@ -199,46 +196,8 @@ impl KernelSocket {
     ) -> io::Result<()> {
         let source = source
             .filter(|source| self.address.ip().is_unspecified() && !source.ip().is_unspecified());
-        let (v4, v6);
-        let choice = match source {
-            Some(SocketAddr::V4(source)) => {
-                v4 = libc::in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: libc::in_addr {
-                        s_addr: u32::from_ne_bytes(source.ip().octets()),
-                    },
-                    ipi_addr: libc::in_addr { s_addr: 0 },
-                };
-                Some(ControlMessage::Ipv4PacketInfo(&v4))
-            }
-            Some(SocketAddr::V6(source)) => {
-                v6 = libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr {
-                        s6_addr: source.ip().octets(),
-                    },
-                    // A link-local address is one of an interface.
-                    ipi6_ifindex: source.scope_id(),
-                };
-                Some(ControlMessage::Ipv6PacketInfo(&v6))
-            }
-            None => None,
-        };
-        let hops = libc::c_int::from(ttl);
-        // Without control messages nothing is allocated.
-        let limit = (ttl != INITIAL_TTL).then_some(if self.address.is_ipv4() {
-            ControlMessage::Ipv4Ttl(&hops)
-        } else {
-            ControlMessage::Ipv6HopLimit(&hops)
-        });
-        let control: Vec<_> = choice.into_iter().chain(limit).collect();
-        sendmsg(
-            self.socket.as_raw_fd(),
-            &[IoSlice::new(payload)],
-            &control,
-            MsgFlags::empty(),
-            Some(&SockaddrStorage::from(to)),
-        )?;
-        Ok(())
+        let ttl = (ttl != INITIAL_TTL).then_some(ttl);
+        datagrams::send(self.socket.as_fd(), payload, to, source, ttl)
     }
 
     /// Datagrams that the kernel dropped since this process has the socket, above all because its
@@ -271,89 +230,53 @@ impl KernelSocket {
         buffers: &mut ReceiveBuffers,
         mut each: impl FnMut(Datagram<'_>),
     ) -> bool {
-        let mut memory = buffers.memory.iter_mut();
-        let mut slices: [[IoSliceMut<'_>; 1]; BATCH_SIZE] = std::array::from_fn(|_| {
-            [IoSliceMut::new(
-                memory.next().map_or(&mut [], |memory| &mut memory[..]),
-            )]
-        });
-        // Not kept from call to call: the kernel writes into it how much of its room it used, and
-        // that would be all the room of the next call.
-        let room = cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::c_int);
-        let mut headers = MultiHeaders::preallocate(BATCH_SIZE, Some(room));
-        let socket = self.socket.as_raw_fd();
-        let flags = MsgFlags::empty();
-        let received = match recvmmsg(socket, &mut headers, &mut slices, flags, None) {
-            Ok(received) => received,
-            Err(nix::Error::EAGAIN) => return false,
+        let batch = &mut buffers.0;
+        let count = match batch.receive(self.socket.as_fd()) {
+            Ok(count) => count,
             Err(error) => {
-                tracing::debug!(%error, address = %self.address, "receive");
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    tracing::debug!(%error, address = %self.address, "receive");
+                }
                 return false;
             }
         };
-        let mut count = 0;
-        for message in received {
-            count += 1;
-            self.divide(&message, &mut each);
+        for at in 0..count {
+            if let Some(received) = batch.get(at) {
+                self.divide(&received, &mut each);
+            }
         }
-        count == BATCH_SIZE
+        count == batch.capacity()
     }
 
     /// Calls `each` for every datagram of what was read at once.
-    fn divide(
-        &self,
-        message: &RecvMsg<'_, '_, SockaddrStorage>,
-        each: &mut impl FnMut(Datagram<'_>),
-    ) {
-        let Some(source) = message.address.as_ref().and_then(socket_address) else {
-            return;
-        };
-        let data = message.iovs().next().unwrap_or_default();
-        let mut local = self.address;
-        let mut segment = data.len();
-        let mut ttl = None;
-        let mut ifindex = 0;
-        for control in message.cmsgs().into_iter().flatten() {
-            match control {
-                ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    local.set_ip(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
-                    ifindex = info.ipi_ifindex as u32;
-                }
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                    ifindex = info.ipi6_ifindex;
-                    local =
-                        listen::scoped(SocketAddr::new(ip.into(), local.port()), info.ipi6_ifindex);
-                }
-                ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
-                    ttl = u8::try_from(hops).ok();
-                }
-                ControlMessageOwned::UdpGroSegments(len) => {
-                    segment = usize::try_from(len).unwrap_or_default();
-                }
-                _ => {}
+    fn divide(&self, received: &Received<'_>, each: &mut impl FnMut(Datagram<'_>)) {
+        let Received {
+            data,
+            source,
+            beside,
+        } = *received;
+        let local = match beside.local {
+            Some(ip @ IpAddr::V6(_)) => {
+                listen::scoped(SocketAddr::new(ip, self.address.port()), beside.ifindex)
             }
-        }
-        // An empty datagram is a datagram all the same.
-        for payload in data
-            .chunks(segment.max(1))
-            .chain(data.is_empty().then_some(data))
-        {
+            Some(ip) => SocketAddr::new(ip, self.address.port()),
+            None => self.address,
+        };
+        let mut pass = |payload| {
             each(Datagram {
                 payload,
                 source,
                 local,
-                ttl,
-                ifindex,
+                ttl: beside.ttl,
+                ifindex: beside.ifindex,
             });
+        };
+        match beside.segment {
+            // An empty datagram is a datagram all the same.
+            Some(segment) if segment < data.len() => data.chunks(segment.max(1)).for_each(pass),
+            _ => pass(data),
         }
     }
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().copied().map(SocketAddrV4::from);
-    let v6 = address.as_sockaddr_in6().copied().map(SocketAddrV6::from);
-    v4.map(SocketAddr::V4).or(v6.map(SocketAddr::V6))
 }
 
 impl AsFd for KernelSocket {
@@ -363,18 +286,12 @@ impl AsFd for KernelSocket {
 }
 
 /// Memory to receive a batch into; one for each worker.
-pub struct ReceiveBuffers {
-    memory: Vec<Box<[u8]>>,
-}
+pub struct ReceiveBuffers(ReceiveBatch);
 
 impl ReceiveBuffers {
     /// Room for a full batch of the largest datagrams.
     pub fn new() -> Self {
-        Self {
-            memory: (0..BATCH_SIZE)
-                .map(|_| vec![0; MAX_DATAGRAM].into_boxed_slice())
-                .collect(),
-        }
+        Self(ReceiveBatch::new(BATCH_SIZE, MAX_DATAGRAM))
     }
 }
 

@@ -132,7 +132,7 @@ fn try_send_to(
         is_hop_counted: true,
         flags: exec.changes.flags,
     };
-    let sent = exec.host.send(exec.rt, outgoing);
+    let sent = exec.send(outgoing);
     exec.rt.composed = out;
     exec.rt.scratch = scratch;
     Ok(sent?)

@@ -71,7 +71,7 @@ fn send_back(
                 is_hop_counted: true,
                 flags: exec.changes.flags,
             };
-            Ok(exec.host.send(exec.rt, outgoing)?)
+            Ok(exec.send(outgoing)?)
         });
     exec.rt.composed = out;
     exec.rt.scratch = scratch;

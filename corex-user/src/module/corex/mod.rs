@@ -15,7 +15,7 @@ use corex_script::Direction;
 use corex_script::function::{
     BeforeRoute, Effect, Function, Module, Param, ParamKind, Routes, value,
 };
-use corex_script::run::Arg;
+use corex_script::run::{Arg, Parsed};
 use corex_script::run::{Exec, Halt};
 
 pub(super) static MODULE: Module = Module {
@@ -58,7 +58,7 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "send",
         aliases: &["send_udp"],
-        forms: &[&[], &[value("host[:port]")]],
+        forms: &[&[], &[parsed("host[:port]", send::by_udp)]],
         routes: Routes::REQUEST.or(Routes::REPLY),
         doc: "Sends the message as it was received by UDP: to host:port, IPv6 addresses in \
               brackets; without a parameter, or with an empty one, to $du, or to the request \
@@ -70,7 +70,7 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "send_tcp",
         aliases: &[],
-        forms: &[&[], &[value("host[:port]")]],
+        forms: &[&[], &[parsed("host[:port]", send::by_tcp)]],
         routes: Routes::REQUEST.or(Routes::REPLY),
         doc: "As send(), by TCP: on a connection that is there already, or on a new one. True \
               if the message waits to be written; a connection that fails later is counted and \
@@ -80,7 +80,7 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "send_data",
         aliases: &[],
-        forms: &[&[value("uri"), value("data")]],
+        forms: &[&[parsed("uri", send::by_uri), value("data")]],
         routes: Routes::ANY,
         doc: "Sends any bytes to a SIP URI; its transport is udp, tcp, tls or sctp. They don't \
               go through the hook.",
@@ -89,7 +89,7 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "sendx",
         aliases: &[],
-        forms: &[&[value("uri"), value("socket"), value("data")]],
+        forms: &[&[parsed("uri", send::by_uri), value("socket"), value("data")]],
         routes: Routes::ANY,
         doc: "As send_data(), from the listen socket `socket`: \"udp:address:port\" or the name \
               in its listen line.",
@@ -208,6 +208,14 @@ const FUNCTIONS: &[Function] = &[
 
 /// The number of an extended flag.
 const XFLAG: Param = value("flag");
+
+/// A parameter that takes any value, of which a constant is parsed when the configuration is loaded.
+const fn parsed(name: &'static str, parse: fn(&[u8]) -> Option<Parsed>) -> Param {
+    Param {
+        name,
+        kind: ParamKind::Parsed(parse),
+    }
+}
 
 /// The name of an internal flag.
 const IFLAG: Param = Param {

@@ -1,14 +1,15 @@
 //! send(), send_tcp(), send_data(), sendx().
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::module::destination::{
     Destination, Unsendable, default_destination, log_unsent, next_hop,
 };
 use crate::module::loops::text;
 use corex_script::function::ConstantCall;
-use corex_script::run::Arg;
 use corex_script::run::StrRef;
+use corex_script::run::{Arg, Parsed};
 use corex_script::run::{Exec, Halt};
 use corex_script::{Outgoing, Purpose, SocketId, Target};
 use corex_sip::Transport;
@@ -19,6 +20,31 @@ pub(super) fn send(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
 
 pub(super) fn send_tcp(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     send_message(exec, args, "send_tcp", Transport::Tcp)
+}
+
+/// A destination that [`send`] names by a constant.
+pub(super) fn by_udp(text: &[u8]) -> Option<Parsed> {
+    kept(Destination::parse(text, Transport::Udp))
+}
+
+/// One of [`send_tcp`].
+pub(super) fn by_tcp(text: &[u8]) -> Option<Parsed> {
+    kept(Destination::parse(text, Transport::Tcp))
+}
+
+/// One of [`send_data`] or [`sendx`].
+pub(super) fn by_uri(text: &[u8]) -> Option<Parsed> {
+    kept(Destination::of_uri(text))
+}
+
+/// What is none is said when a message is to go there.
+fn kept(destination: Result<Destination, Unsendable>) -> Option<Parsed> {
+    destination.ok().map(|it| Arc::new(it) as Parsed)
+}
+
+/// The destination, where it was known when the configuration was loaded.
+fn known(args: &[Arg]) -> Option<&Destination> {
+    args.first()?.parsed()
 }
 
 /// Where a call leads, if that is a constant.
@@ -49,16 +75,23 @@ fn send_message(
     transport: Transport,
 ) -> Result<i64, Halt> {
     let given = Some(exec.arg_str(args, 0)?).filter(|given| given.len > 0);
-    let destination = match given {
-        Some(given) => Destination::parse(exec.bytes(given), transport),
-        None => default_destination(exec).map(|mut destination| {
-            destination.transport = Some(transport);
-            destination
-        }),
+    let made;
+    let destination = match (known(args), given) {
+        (Some(known), Some(_)) => Ok(known),
+        (_, given) => {
+            made = match given {
+                Some(given) => Destination::parse(exec.bytes(given), transport),
+                None => default_destination(exec).map(|mut destination| {
+                    destination.transport = Some(transport);
+                    destination
+                }),
+            };
+            made.as_ref().map_err(|reason| *reason)
+        }
     };
     let forced = exec.changes.socket;
     let sent = destination.and_then(|destination| {
-        let hop = next_hop(exec, &destination, forced)?;
+        let hop = next_hop(exec, destination, forced)?;
         let out = Outgoing {
             payload: exec.message,
             purpose: Purpose::Message,
@@ -68,7 +101,7 @@ fn send_message(
             is_hop_counted: false,
             flags: exec.changes.flags,
         };
-        Ok(exec.host.send(exec.rt, out)?)
+        Ok(exec.send(out)?)
     });
     Ok(outcome(exec, function, given, sent))
 }
@@ -76,7 +109,7 @@ fn send_message(
 pub(super) fn send_data(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let uri = exec.arg_str(args, 0)?;
     let data = exec.arg_str(args, 1)?;
-    data_to(exec, "send_data", uri, data, None)
+    data_to(exec, "send_data", (uri, known(args)), data, None)
 }
 
 pub(super) fn sendx(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
@@ -96,20 +129,28 @@ pub(super) fn sendx(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
             }
         },
     };
-    data_to(exec, "sendx", uri, data, forced)
+    data_to(exec, "sendx", (uri, known(args)), data, forced)
 }
 
 fn data_to(
     exec: &mut Exec<'_>,
     function: &str,
-    uri: StrRef,
+    (uri, known): (StrRef, Option<&Destination>),
     data: StrRef,
     forced: Option<SocketId>,
 ) -> Result<i64, Halt> {
     // The hook may change what the data lies in while it is sent.
     let copy = exec.bytes(data).to_vec();
-    let sent = Destination::of_uri(exec.bytes(uri)).and_then(|destination| {
-        let hop = next_hop(exec, &destination, forced)?;
+    let made;
+    let destination = match known {
+        Some(known) => Ok(known),
+        None => {
+            made = Destination::of_uri(exec.bytes(uri));
+            made.as_ref().map_err(|reason| *reason)
+        }
+    };
+    let sent = destination.and_then(|destination| {
+        let hop = next_hop(exec, destination, forced)?;
         let out = Outgoing {
             payload: &copy,
             purpose: Purpose::Data,
@@ -119,7 +160,7 @@ fn data_to(
             is_hop_counted: false,
             flags: exec.changes.flags,
         };
-        Ok(exec.host.send(exec.rt, out)?)
+        Ok(exec.send(out)?)
     });
     Ok(outcome(exec, function, Some(uri), sent))
 }

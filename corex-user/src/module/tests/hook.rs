@@ -1,6 +1,7 @@
 //! event_route[network:msg].
 
 use super::*;
+use proptest::prelude::*;
 
 fn hook(body: &str) -> Runtime {
     runtime(&format!(
@@ -194,4 +195,111 @@ fn a_hook_within_send_shares_avps_and_vars_and_keeps_its_message_to_itself() {
     assert_eq!(host.sent[1].to, "good:5060 by name");
     let expected = [b"<", INVITE, b"#1>"].concat();
     assert_eq!(host.hooked[0], (HookOutcome::Replaced, expected));
+}
+
+#[test]
+fn an_avp_keeps_what_it_had_of_a_message_while_another_one_is_run_on() {
+    let mut runtime = runtime(&format!(
+        "{MODULES} modparam(\"corex\", \"network_io_intercept\", 1)
+         modparam(\"corex\", \"msg_avp\", \"$avp(msg)\")
+         event_route[network:msg] {{
+            if ($avp(first) == $null) {{ $avp(first) = $mb; $avp(head) = $(mb{{s.substr,0,3}}); }}
+            $avp(msg) = $avp(first) + $avp(head) + $avp(whole);
+         }}
+         request_route {{ $avp(whole) = $mb; send_data(\"sip:192.0.2.9\", \"data\"); }}"
+    ));
+    let mut host = TestHost {
+        runs_hook: true,
+        ..TestHost::default()
+    };
+    let mut out = Vec::new();
+    runtime.begin_message();
+    let mut incoming = |message: &[u8]| {
+        let way = Direction::Incoming;
+        let outcome = runtime.run_network_msg(&env(), message, way, &mut host, &mut out);
+        (outcome, out.clone())
+    };
+    let first = (HookOutcome::Replaced, b"one more bytesone".to_vec());
+    assert_eq!(incoming(b"one more bytes"), first);
+    assert_eq!(incoming(b"another message altogether"), first);
+    let view = SipView::parse(INVITE).unwrap();
+    runtime.run_route(&env(), &view, &mut host);
+    let expected = [b"one more bytesone", INVITE].concat();
+    assert_eq!(host.hooked, [(HookOutcome::Replaced, expected)]);
+}
+
+#[test]
+fn avps_may_have_parts_of_the_message() {
+    let mut runtime = hook(
+        "$avp(a) = $mb; $avp(b) = $(mb{s.substr,2,0}); $avp(a) = $null;
+         $avp(msg) = $avp(b) + $avp(b) + $avp(a);",
+    );
+    let result = pass(&mut runtime, b"12345", Direction::Incoming);
+    assert_eq!(result, (HookOutcome::Replaced, b"345345".to_vec()));
+}
+
+/// What a hook does that copies `$mb`, which the interpreter is told and doesn't run: the same hook,
+/// and one that is not taken for it.
+const COPIES: [&str; 2] = ["$avp(msg) = $mb;", "if (1 == 1) { $avp(msg) = $mb; }"];
+
+proptest! {
+    #[test]
+    fn a_hook_that_needs_not_run_does_what_it_would_do(
+        messages in proptest::collection::vec((0usize..5, any::<u8>()), 1..6),
+        nested in any::<bool>(),
+    ) {
+        let results = COPIES.map(|copy| {
+            let mut runtime = runtime(&format!(
+                "{MODULES} modparam(\"corex\", \"network_io_intercept\", 1)
+                 modparam(\"corex\", \"msg_avp\", \"$avp(msg)\")
+                 event_route[network:msg] {{ {copy} }}
+                 request_route {{
+                    $avp(msg) = \"left\";
+                    $avp(other) = $mb;
+                    send(\"192.0.2.9\");
+                    if (!(defined $avp(msg)) && $avp(other) == $mb) send(\"192.0.2.10\");
+                 }}"
+            ));
+            let mut host = TestHost { runs_hook: nested, ..TestHost::default() };
+            let mut outcomes = Vec::new();
+            for (size, byte) in &messages {
+                let len = [0, 1, 700, 65_535, 65_536][*size];
+                let mut out = Vec::new();
+                let message = vec![*byte; len];
+                let way = Direction::Incoming;
+                runtime.begin_message();
+                let outcome = runtime.run_network_msg(&env(), &message, way, &mut host, &mut out);
+                outcomes.push((outcome, out));
+                let view = SipView::parse(INVITE).unwrap();
+                runtime.run_route(&env(), &view, &mut host);
+            }
+            (outcomes, host.sent, host.hooked)
+        });
+        let [copied, run] = results;
+        prop_assert_eq!(copied, run);
+    }
+}
+
+#[test]
+fn a_hook_that_needs_not_run_fails_where_it_would() {
+    for copy in COPIES {
+        // As many AVPs as there may be, so that there is no place for one more.
+        let mut runtime = runtime(&format!(
+            "max_while_loops=2000
+             {MODULES} modparam(\"corex\", \"network_io_intercept\", 1)
+             modparam(\"corex\", \"msg_avp\", \"$avp(msg)\")
+             event_route[network:msg] {{ {copy} }}
+             request_route {{
+                $var(i) = 0;
+                while ($var(i) < 1024) {{ $avp(x) = 1; $var(i) = $var(i) + 1; }}
+                send(\"192.0.2.9\");
+             }}"
+        ));
+        let mut host = TestHost {
+            runs_hook: true,
+            ..TestHost::default()
+        };
+        run(&mut runtime, INVITE, &mut host);
+        assert_eq!(host.hooked, [(HookOutcome::Failed, Vec::new())], "{copy}");
+    }
 }

@@ -1,13 +1,13 @@
 //! The message and its headers.
 
-use super::PvDef;
+use super::{Form, PvDef};
 use crate::run::exec::{Exec, Halt};
 use crate::run::value::{StrRef, Value};
 use corex_sip::{NameAddr, SipView, Uri};
 
 #[rustfmt::skip]
 pub(super) const DEFS: &[PvDef] = &[
-    PvDef::plain("mb", |exec| Ok(Value::Str(exec.whole_message())), "The message's bytes as received, or in the outgoing hook as about to be sent."),
+    PvDef { name: "mb", form: Form::Message, is_sip: false, doc: "The message's bytes as received, or in the outgoing hook as about to be sent." },
     PvDef::plain("ml", |exec| Ok(Value::Int(exec.message.len() as i64)), "Length of $mb in bytes."),
     PvDef::plain("rm", |exec| Ok(exec.of_message(|view| view.method().or_else(|| Some(view.cseq()?.method)))), "Method of the request; of a reply, the one in CSeq.").sip(),
     PvDef::plain("mt", |exec| Ok(exec.view.map_or(Value::Null, |view| Value::Int(if view.is_request() { 1 } else { 2 }))), "1 for a request, 2 for a reply.").sip(),

@@ -27,6 +27,8 @@ pub enum Form {
     Null,
     /// `$$`.
     Dollar,
+    /// `$mb`.
+    Message,
     /// `$avp(name)`.
     Avp,
     /// `$var(name)`.
@@ -138,7 +140,7 @@ impl PvDef {
     pub fn is_writable(&self) -> bool {
         match &self.form {
             Form::Avp | Form::Var => true,
-            Form::Null | Form::Dollar => false,
+            Form::Null | Form::Dollar | Form::Message => false,
             Form::Plain { write, .. } => write.is_some(),
             Form::Named { write, .. } => write.is_some(),
         }
