@@ -23,6 +23,26 @@ pub const fn is_keepalive_byte(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0)
 }
 
+/// Words of the longest request that the XDP programs answer.
+pub const REQUEST_WORDS: usize = stun::MAX_KERNEL_REQUEST / 4;
+/// Words of the longest answer (header, an IPv6 address, FINGERPRINT), and what makes it 64 bytes.
+pub const ANSWER_WORDS: usize = 16;
+
+/// Per-CPU array: a CPU's place for a request and the answer to it, in words as they lie in memory.
+#[repr(C)]
+pub struct Room {
+    /// The request; zero behind it.
+    pub request: [u32; REQUEST_WORDS],
+    /// Bytes of the request.
+    pub len: u32,
+    /// Its last word.
+    pub last: u32,
+    /// The answer; zero behind it.
+    pub answer: [u32; ANSWER_WORDS],
+    /// The request's headers while the frame changes its length; whole words.
+    pub headers: [u8; 64],
+}
+
 /// STUN (RFC 8489). Numbers are in host order.
 pub mod stun {
     /// Bytes of the header: type, length, cookie, transaction id (§5).

@@ -7,6 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use corex_common::{
+    answer::Room,
     counters::{
         DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters,
         WorkerCounters,
@@ -25,8 +26,6 @@ use corex_common::{
         RoadSocket, RoadSource, road_count,
     },
 };
-
-use crate::answer::Room;
 
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;

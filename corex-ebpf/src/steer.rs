@@ -133,6 +133,8 @@ pub fn decide<const WITH_ROADS: bool>(
     let short = len < config.min_msg_len;
     if WITH_ROADS
         && config.roads != 0
+        // A worker answers what isn't answered here, or drops it.
+        && wish == Wish::Nothing
         && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
     {
         return verdict.count(counters, socket, u64::from(len));

@@ -15,8 +15,8 @@ use core::ptr::read_volatile;
 use aya_ebpf::programs::XdpContext;
 use corex_common::{
     answer::{
-        KEEPALIVE_DROP, KEEPALIVE_PASS, KEEPALIVE_PONG, MAX_KEEPALIVE_LEN, PING, PONG,
-        is_keepalive_byte, stun::HEADER_LEN,
+        ANSWER_WORDS as ANSWER, KEEPALIVE_DROP, KEEPALIVE_PASS, KEEPALIVE_PONG, MAX_KEEPALIVE_LEN,
+        PING, PONG, REQUEST_WORDS as ROOM, Room, is_keepalive_byte, stun::HEADER_LEN,
     },
     counters::{KernelCounters, SocketCounters},
     maps::Config,
@@ -39,30 +39,9 @@ pub enum Wish {
     Pong,
     /// A STUN Binding request.
     Address,
-    /// Perhaps one of these, behind headers that only user space reads.
+    /// Something that only user space tells: behind headers that it reads, or no SIP.
     Unknown,
 }
-
-/// Words that requests and answers are written into: more than the longest of both.
-const ROOM: usize = corex_common::answer::stun::MAX_KERNEL_REQUEST / 4;
-
-/// A CPU's place for a request and the answer to it, in words as they lie in memory.
-#[repr(C)]
-pub struct Room {
-    /// The request; zero behind it.
-    pub request: [u32; ROOM],
-    /// Bytes of the request.
-    pub len: u32,
-    /// Its last word.
-    pub last: u32,
-    /// The answer; zero behind it.
-    pub answer: [u32; ANSWER],
-    /// The request's headers while the frame changes its length; whole words.
-    pub headers: [u8; 64],
-}
-
-/// Words of the longest answer: header, an IPv6 address, FINGERPRINT; and what makes it 64 bytes.
-const ANSWER: usize = 16;
 
 /// A number below `N`, a power of two, which the verifier sees to be so: the compiler, which knows it
 /// too, would leave the mask out.
@@ -76,7 +55,8 @@ fn below<const N: usize>(number: usize) -> usize {
 /// What this datagram wishes, by what may be answered at all.
 #[inline(always)]
 pub fn wish(ctx: &XdpContext, datagram: &Datagram, config: &Config) -> Wish {
-    let len = usize::from(datagram.payload_len);
+    // SAFETY: reads a local variable, so that the verifier knows less of it and finds more states alike.
+    let len = usize::from(unsafe { read_volatile(&datagram.payload_len) });
     let may_be_keepalive = config.keepalive != KEEPALIVE_PASS && len <= MAX_KEEPALIVE_LEN;
     let may_be_stun = config.stun != 0 && len >= HEADER_LEN && len.is_multiple_of(4);
     if !may_be_keepalive && !may_be_stun {
@@ -96,8 +76,10 @@ fn wish_in<F: Family>(ctx: &XdpContext, len: usize, keepalive: u32) -> Wish {
     let payload = datagram::payload::<F>();
     if len > MAX_KEEPALIVE_LEN {
         return match bytes(ctx, payload) {
+            // SIP begins with a letter.
+            Ok(head) if head[0] >= b' ' => Wish::Nothing,
             Ok(head) if stun::is_request(*head, len) => Wish::Address,
-            _ => Wish::Nothing,
+            _ => Wish::Unknown,
         };
     }
     let mut others = false;
@@ -107,7 +89,7 @@ fn wish_in<F: Family>(ctx: &XdpContext, len: usize, keepalive: u32) -> Wish {
             // which the verifier takes for nothing.
             match bytes::<_, 2>(ctx, payload + at - 1) {
                 Ok([_, byte]) => others |= !is_keepalive_byte(*byte),
-                Err(_) => return Wish::Nothing,
+                Err(_) => return Wish::Unknown,
             }
         }
     }
