@@ -169,10 +169,24 @@ impl Offload {
                     (None, Some(address)) => self.classes(settings, address),
                     _ => Ok(Vec::new()),
                 };
-                let (obstacle, classes) = match classes {
+                let (obstacle, mut classes) = match classes {
                     Ok(classes) => (obstacle, classes),
                     Err(obstacle) => (Some(obstacle), Vec::new()),
                 };
+                if settings.corex.options_ping {
+                    let answered = self.obstacle(
+                        self.parameter("options_ping"),
+                        "OPTIONS to our own address is answered".to_owned(),
+                        "leave options_ping out",
+                    );
+                    for class in &mut classes {
+                        for (kind, fate) in class.fates.iter_mut().enumerate() {
+                            if method(kind) == Some(b"OPTIONS") {
+                                *fate = Err(answered.clone());
+                            }
+                        }
+                    }
+                }
                 ListenerPlan {
                     listener: listener.clone(),
                     obstacle,

@@ -183,6 +183,20 @@ fn what_looks_at_acks_keeps_them() {
 }
 
 #[test]
+fn what_answers_options_keeps_them_and_what_copies_messages_keeps_all() {
+    let pinged =
+        plan("modparam(\"corex\", \"options_ping\", 1) request_route { send(\"192.0.2.9\"); }");
+    assert!(fate(&pinged, "10.0.0.1", INVITE_KIND).is_ok());
+    assert!(fate(&pinged, "10.0.0.1", OPTIONS_KIND).is_err());
+    let text =
+        format!("{MODULES}loadmodule \"siptrace.so\"\nrequest_route {{ send(\"192.0.2.9\"); }}");
+    // Its collector may be missing, which is worth a warning.
+    if let Some(config) = load_str("test.cfg", &text).config {
+        assert!(plan_of(&config).obstacle.is_some());
+    }
+}
+
+#[test]
 fn a_hook_leaves_roads_to_short_messages() {
     let plan = plan(
         "modparam(\"corex\", \"network_io_intercept\", 1)
