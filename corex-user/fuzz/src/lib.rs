@@ -4,6 +4,7 @@
 mod binrpc;
 mod codec;
 mod compose;
+mod decode;
 mod dialect;
 mod idle;
 mod inline;
@@ -13,6 +14,7 @@ mod sip;
 pub use binrpc::binrpc;
 pub use codec::{aead, chain_text, deflate, http, itv, text, zstd};
 pub use compose::compose;
+pub use decode::decode_lines;
 pub use dialect::dialect;
 pub use inline::inline;
 pub use json::json;
