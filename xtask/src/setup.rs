@@ -91,15 +91,24 @@ pub const FOR_BENCH: [Tool; 4] = [
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
 /// What the unit tests talk to.
-pub const FOR_UNIT_TESTS: [Tool; 4] = [
+pub const FOR_UNIT_TESTS: [Tool; 8] = [
     tool("perl", "perl", "scripts in Perl"),
     tool("kamcmd", "kamailio", "Kamailio's control program"),
     tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
     tool("curl", "curl", "a client of HTTP"),
+    ZSTD,
+    OPENSSL,
+    PYTHON,
+    CRYPTOGRAPHY,
 ];
 
+const ZSTD: Tool = tool("zstd", "zstd", "zstd, to compare with");
+const OPENSSL: Tool = tool("openssl", "openssl", "key derivation, to compare with");
+const PYTHON: Tool = tool("python3", "python3", "zlib and base64, to compare with");
+const CRYPTOGRAPHY: Tool = files("python3-cryptography", "ciphers, to compare with");
+
 /// What all tests together need.
-pub const PEERS: [Tool; 18] = [
+pub const PEERS: [Tool; 22] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -118,6 +127,10 @@ pub const PEERS: [Tool; 18] = [
     tool("curl", "curl", "a client of HTTP"),
     tool("promtool", "prometheus", "an independent look at metrics"),
     files("libcryptx-perl", "encryption in an example's Perl"),
+    ZSTD,
+    OPENSSL,
+    PYTHON,
+    CRYPTOGRAPHY,
     TSHARK,
     BARESIP,
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
@@ -144,7 +157,7 @@ Installing packages needs root. Services that come with packages are not started
 and Prometheus's are switched off.")]
 pub struct SetupArgs {
     /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its
-    /// modules for Perl and Lua, Perl, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables,
+    /// modules for Perl and Lua, Perl, Python, Prometheus, curl, openssl, zstd, tshark, bpftool, ethtool, iproute2, nftables,
     /// tmux
     #[arg(long)]
     peers: bool,
