@@ -2,6 +2,9 @@
 
 /// Hash: [`SocketKey`] to [`SocketEntry`], the listen sockets.
 pub const SOCKETS: &str = "SOCKETS";
+/// Array of [`PORT_WORDS`] words: the ports of all sockets in [`SOCKETS`], one bit each
+/// ([`port_bit`]). Most UDP packets are for other ports, and one bit costs less than two look-ups.
+pub const PORTS: &str = "PORTS";
 /// Memory-mapped array of [`SocketCounters`](crate::counters::SocketCounters), by [`socket_count`].
 pub const SOCKET_COUNTS: &str = "SOCKET_COUNTS";
 /// Memory-mapped array of [`KernelCounters`](crate::counters::KernelCounters), by CPU.
@@ -57,6 +60,15 @@ pub const MAX_INTERFACES: u32 = 64;
 pub const MAX_QUEUES: u32 = 256;
 /// Workers at most.
 pub const MAX_WORKERS: u32 = 64;
+
+/// Words of [`PORTS`]: a bit for each of 65,536 ports.
+pub const PORT_WORDS: u32 = (1 << 16) / u64::BITS;
+
+/// Which word of [`PORTS`] has a port's bit, and the bit in it.
+#[inline(always)]
+pub const fn port_bit(port: u16) -> (u32, u64) {
+    (port as u32 / u64::BITS, 1 << (port as u32 % u64::BITS))
+}
 
 /// Address family of a [`SocketKey`]: 4 or 6.
 pub const FAMILY_V4: u8 = 4;
@@ -158,4 +170,20 @@ mod pod {
     unsafe impl aya::Pod for SocketCounters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for WorkerCounters {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_has_a_bit_of_its_own() {
+        let mut words = [0u64; PORT_WORDS as usize];
+        for port in 0..=u16::MAX {
+            let (word, bit) = port_bit(port);
+            assert_eq!(words[word as usize] & bit, 0, "{port}");
+            words[word as usize] |= bit;
+        }
+        assert!(words.iter().all(|bits| *bits == u64::MAX));
+    }
 }

@@ -26,7 +26,7 @@ pub fn corex_ingress(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     };
     counters.seen += 1;
-    match locate::<_, false>(&ctx) {
+    match locate::<_, false>(&ctx, |outline| steer::refuse(&ctx, outline)) {
         Ok(datagram) => steer::decide(&ctx, &datagram, counters),
         Err(reason) => pass(reason, counters),
     }
@@ -43,6 +43,7 @@ fn pass(reason: Pass, counters: &mut KernelCounters) -> u32 {
         Pass::ExtHeader => &mut counters.pass_ext_header,
         Pass::NotUdp => &mut counters.pass_not_udp,
         Pass::Malformed => &mut counters.pass_malformed,
+        Pass::NoSocket => &mut counters.pass_no_socket,
     };
     *counter += 1;
     xdp_action::XDP_PASS

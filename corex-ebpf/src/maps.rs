@@ -14,8 +14,8 @@ use corex_common::{
     },
     inline::{Address, Detour, FragmentKey, Inline, MAX_FRAGMENTS},
     maps::{
-        Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, Queue,
-        SocketEntry, SocketKey, socket_count,
+        Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, PORT_WORDS, Queue,
+        SocketEntry, SocketKey, port_bit, socket_count,
     },
 };
 
@@ -24,6 +24,9 @@ const BPF_F_MMAPABLE: usize = 1 << 10;
 
 #[btf_map]
 pub static SOCKETS: HashMap<SocketKey, SocketEntry, { MAX_SOCKETS as usize }> = HashMap::new();
+
+#[btf_map]
+pub static PORTS: Array<u64, { PORT_WORDS as usize }> = Array::new();
 
 // Counters have an entry for each CPU, and the loader says how many CPUs there are. Per-CPU maps
 // can't be mapped into user space.
@@ -95,6 +98,13 @@ pub static EGRESS_COUNTS: Array<EgressCounters, 1, BPF_F_MMAPABLE> = Array::new(
 
 #[btf_map]
 pub static DETOUR_COUNTS: Array<DetourCounters, 1, BPF_F_MMAPABLE> = Array::new();
+
+/// Whether any socket in [`SOCKETS`] has this port.
+#[inline(always)]
+pub fn has_port(port: u16) -> bool {
+    let (word, bit) = port_bit(port);
+    PORTS.get(word).is_some_and(|bits| bits & bit != 0)
+}
 
 #[inline(always)]
 fn cpu() -> u32 {

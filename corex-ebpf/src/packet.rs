@@ -55,6 +55,7 @@ pub enum Pass {
     ExtHeader,
     NotUdp,
     Malformed,
+    NoSocket,
 }
 
 /// A UDP datagram or a fragment of one; offsets count from the start of the frame. All fields are
@@ -149,13 +150,35 @@ fn link_header<F: Frame>(ctx: &F) -> Result<(usize, u16), Pass> {
     Ok((l3, ethertype))
 }
 
+/// What is known of a whole UDP datagram before its addresses are looked at.
+pub struct Outline {
+    pub from: u16,
+    pub to: u16,
+    /// Offset behind its last byte.
+    end: usize,
+}
+
+impl Outline {
+    /// Whether the frame holds all of it: the lengths are the IP and UDP ones, padding isn't payload.
+    #[inline(always)]
+    pub fn is_in<F: Frame>(&self, ctx: &F) -> bool {
+        ctx.start() + self.end <= ctx.end()
+    }
+}
+
 /// Walks the headers. `WHOLE_IP`: IPv4 options and fragments are no reason to stop.
+///
+/// What `refuse` says of a whole datagram comes before its addresses are copied, which costs more
+/// than the rest: most packets of a busy host are for others.
 #[inline(always)]
-pub fn locate<F: Frame, const WHOLE_IP: bool>(ctx: &F) -> Result<Datagram, Pass> {
+pub fn locate<F: Frame, const WHOLE_IP: bool>(
+    ctx: &F,
+    refuse: impl Fn(&Outline) -> Option<Pass>,
+) -> Result<Datagram, Pass> {
     let (l3, ethertype) = link_header(ctx)?;
     match ethertype {
-        ETHERTYPE_IPV4 => ipv4::<F, WHOLE_IP>(ctx, l3),
-        ETHERTYPE_IPV6 => ipv6::<F, WHOLE_IP>(ctx, l3),
+        ETHERTYPE_IPV4 => ipv4::<F, WHOLE_IP>(ctx, l3, refuse),
+        ETHERTYPE_IPV6 => ipv6::<F, WHOLE_IP>(ctx, l3, refuse),
         tag if is_vlan_tag(tag) => Err(Pass::VlanDepth),
         _ => Err(Pass::NotIp),
     }
@@ -215,7 +238,11 @@ pub fn quoted<F: Frame>(ctx: &F) -> Result<SocketKey, Pass> {
 }
 
 #[inline(always)]
-fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, Pass> {
+fn ipv4<F: Frame, const WHOLE_IP: bool>(
+    ctx: &F,
+    l3: usize,
+    refuse: impl Fn(&Outline) -> Option<Pass>,
+) -> Result<Datagram, Pass> {
     let ip = bytes::<F, IPV4_LEN>(ctx, l3)?;
     let header_len = ipv4_header_len(ip[0]);
     if ip[0] >> 4 != 4 || header_len < IPV4_LEN {
@@ -232,8 +259,12 @@ fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
         return Err(Pass::NotUdp);
     }
     let total_len = usize::from(be16(ip[2], ip[3]));
-    let source = address_v4([ip[12], ip[13], ip[14], ip[15]]);
-    let destination = address_v4([ip[16], ip[17], ip[18], ip[19]]);
+    let addresses = || {
+        (
+            address_v4([ip[12], ip[13], ip[14], ip[15]]),
+            address_v4([ip[16], ip[17], ip[18], ip[19]]),
+        )
+    };
     if WHOLE_IP && fragment != 0 {
         let place = Place {
             l3,
@@ -241,26 +272,33 @@ fn ipv4<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
             id: u32::from(be16(ip[4], ip[5])),
             has_ports: fragment & IPV4_FRAGMENT_OFFSET == 0,
         };
-        return part(ctx, &place, (source, destination), FAMILY_V4);
+        return part(ctx, &place, addresses(), FAMILY_V4);
     }
     if total_len < header_len + UDP_LEN {
         return Err(Pass::Malformed);
     }
     let ip_payload = total_len - header_len;
-    let l4 = l3 + header_len;
-    udp(ctx, l3, l4, ip_payload, (source, destination), FAMILY_V4)
+    let at = (l3, l3 + header_len);
+    udp(ctx, at, ip_payload, FAMILY_V4, refuse, addresses)
 }
 
 #[inline(always)]
-fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, Pass> {
+fn ipv6<F: Frame, const WHOLE_IP: bool>(
+    ctx: &F,
+    l3: usize,
+    refuse: impl Fn(&Outline) -> Option<Pass>,
+) -> Result<Datagram, Pass> {
     let ip = bytes::<F, IPV6_LEN>(ctx, l3)?;
     if ip[0] >> 4 != 6 {
         return Err(Pass::Malformed);
     }
-    let mut source = [0u8; 16];
-    source.copy_from_slice(&ip[8..24]);
-    let mut destination = [0u8; 16];
-    destination.copy_from_slice(&ip[24..40]);
+    let addresses = || {
+        let mut source = [0u8; 16];
+        source.copy_from_slice(&ip[8..24]);
+        let mut destination = [0u8; 16];
+        destination.copy_from_slice(&ip[24..40]);
+        (source, destination)
+    };
     let mut next = ip[6];
     let mut remaining = usize::from(be16(ip[4], ip[5]));
     let is_rest = ipv6_is_rest_of_frame(remaining, next);
@@ -306,10 +344,10 @@ fn ipv6<F: Frame, const WHOLE_IP: bool>(ctx: &F, l3: usize) -> Result<Datagram, 
             has_ports: be16(header[2], header[3]) & IPV6_FRAGMENT_OFFSET == 0
                 && header[0] == PROTOCOL_UDP,
         };
-        return part(ctx, &place, (source, destination), FAMILY_V6);
+        return part(ctx, &place, addresses(), FAMILY_V6);
     }
     match next {
-        PROTOCOL_UDP => udp(ctx, l3, l4, remaining, (source, destination), FAMILY_V6),
+        PROTOCOL_UDP => udp(ctx, (l3, l4), remaining, FAMILY_V6, refuse, addresses),
         FRAGMENT => Err(Pass::Fragment),
         // Routing, AH and a fifth option header: not walked, the stack knows them.
         next if is_extension(next) => Err(Pass::ExtHeader),
@@ -364,11 +402,11 @@ fn part<F: Frame>(
 #[inline(always)]
 fn udp<F: Frame>(
     ctx: &F,
-    l3: usize,
-    l4: usize,
+    (l3, l4): (usize, usize),
     ip_payload: usize,
-    (source, destination): ([u8; 16], [u8; 16]),
     family: u8,
+    refuse: impl Fn(&Outline) -> Option<Pass>,
+    addresses: impl Fn() -> ([u8; 16], [u8; 16]),
 ) -> Result<Datagram, Pass> {
     let udp = bytes::<F, UDP_LEN>(ctx, l4)?;
     let mut udp_len = usize::from(be16(udp[4], udp[5]));
@@ -379,9 +417,18 @@ fn udp<F: Frame>(
     if udp_len < UDP_LEN || udp_len > ip_payload || udp_len > MAX_IP_LEN {
         return Err(Pass::Malformed);
     }
+    let outline = Outline {
+        from: be16(udp[0], udp[1]),
+        to: be16(udp[2], udp[3]),
+        end: l4 + udp_len,
+    };
+    if let Some(reason) = refuse(&outline) {
+        return Err(reason);
+    }
+    let (source, destination) = addresses();
     Ok(Datagram {
-        source: key(source, be16(udp[0], udp[1]), family),
-        destination: key(destination, be16(udp[2], udp[3]), family),
+        source: key(source, outline.from, family),
+        destination: key(destination, outline.to, family),
         part: Part::Whole,
         id: 0,
         l3: l3 as u16,

@@ -11,8 +11,8 @@ use corex_common::{
 };
 
 use crate::{
-    maps::{CONFIG, INTERFACES, SOCKETS, XSKS, socket_counters},
-    packet::Datagram,
+    maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
+    packet::{Datagram, Outline, Pass},
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
 
@@ -54,15 +54,19 @@ fn slot(ctx: &XdpContext) -> Option<u32> {
     XSKS.get(slot).map(|_| slot)
 }
 
-/// Gives the verdict and counts it.
+/// Why a datagram isn't looked at any further, if the frame doesn't hold it or no socket has its
+/// port.
+#[inline(always)]
+pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
+    if !outline.is_in(ctx) {
+        return Some(Pass::Malformed);
+    }
+    (!has_port(outline.to)).then_some(Pass::NoSocket)
+}
+
+/// Gives the verdict on what isn't [refused](refuse), and counts it.
 #[inline(always)]
 pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
-    // The frame holds all of it: the lengths are the IP and UDP ones, padding isn't payload.
-    let end = usize::from(datagram.l4) + UDP_LEN + usize::from(datagram.payload_len);
-    if ctx.data() + end > ctx.data_end() {
-        counters.pass_malformed += 1;
-        return xdp_action::XDP_PASS;
-    }
     let Some(entry) = listener(ctx, &datagram.destination) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;

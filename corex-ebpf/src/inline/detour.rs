@@ -22,7 +22,7 @@ pub fn corex_detour(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_DROP;
     };
     counters.seen += 1;
-    let (is_outgoing, is_incoming) = match locate::<_, true>(&ctx) {
+    let (is_outgoing, is_incoming) = match locate::<_, true>(&ctx, |_| None) {
         Ok(datagram) => {
             let is_whole = datagram.part == Part::Whole;
             let is_outgoing = is_protected(&datagram.source, is_whole);

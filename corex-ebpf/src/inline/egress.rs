@@ -10,8 +10,8 @@ use corex_common::{counters::EgressCounters, inline::Detour, maps::Config};
 
 use super::{Service, inline, service};
 use crate::{
-    maps::{CONFIG, DETOURS, FRAGMENTS, SOCKETS, egress_counters},
-    packet::{Datagram, Frame, HEADERS_LEN, Part, Pass, locate, quoted},
+    maps::{CONFIG, DETOURS, FRAGMENTS, SOCKETS, egress_counters, has_port},
+    packet::{Datagram, Frame, HEADERS_LEN, Outline, Part, Pass, locate, quoted},
 };
 
 /// On the NIC's egress. What isn't ours is left to the programs behind this one
@@ -88,7 +88,8 @@ fn decide(ctx: &TcContext, counters: &mut EgressCounters) -> i32 {
 /// packets are counted.
 #[inline(always)]
 fn is_ours(ctx: &TcContext, config: &Config, counters: &mut EgressCounters) -> bool {
-    let datagram = match locate::<_, true>(ctx) {
+    let no_socket = |outline: &Outline| (!has_port(outline.from)).then_some(Pass::NoSocket);
+    let datagram = match locate::<_, true>(ctx, no_socket) {
         Ok(datagram) => datagram,
         Err(Pass::NotUdp) if is_quote(ctx) => return true,
         Err(reason) => {
@@ -97,6 +98,7 @@ fn is_ours(ctx: &TcContext, config: &Config, counters: &mut EgressCounters) -> b
                 Pass::VlanDepth => &mut counters.pass_vlan_depth,
                 Pass::ExtHeader => &mut counters.pass_ext_header,
                 Pass::NotUdp => &mut counters.pass_not_udp,
+                Pass::NoSocket => &mut counters.pass_no_socket,
                 Pass::Malformed | Pass::IpOptions | Pass::Fragment => &mut counters.pass_malformed,
             };
             *counter += 1;

@@ -9,8 +9,8 @@ use corex_common::{
 
 use super::{Service, inline, service};
 use crate::{
-    maps::{ADDRESSES, CONFIG, DETOURS, SOCKETS, XSKS, counters, socket_counters},
-    packet::{Datagram, Part, Pass, bytes, destination_v6, locate},
+    maps::{ADDRESSES, CONFIG, DETOURS, SOCKETS, XSKS, counters, has_port, socket_counters},
+    packet::{Datagram, Outline, Part, Pass, bytes, destination_v6, locate},
     trust::{Addressee, Origin, addressee, host_state, origin},
 };
 
@@ -25,7 +25,8 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         counters.pass_injected += 1;
         return xdp_action::XDP_PASS;
     }
-    let datagram = match locate::<_, true>(&ctx) {
+    let no_socket = |outline: &Outline| (!has_port(outline.to)).then_some(Pass::NoSocket);
+    let datagram = match locate::<_, true>(&ctx, no_socket) {
         Ok(datagram) => datagram,
         Err(Pass::ExtHeader) if inline.closed != 0 && is_for_protected_v6(&ctx) => {
             counters.drop_ext_header += 1;

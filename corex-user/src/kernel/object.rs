@@ -276,6 +276,11 @@ impl Object {
             // What leaves comes by another interface than what arrives.
             key.ifindex = 0;
         }
+        // The bit first: without it the program doesn't look for the socket.
+        let (word, bit) = maps::port_bit(key.port);
+        let mut ports: Array<_, u64> = map!(self, Array, maps::PORTS)?;
+        let others = at(maps::PORTS, ports.get(&word, 0))?;
+        at(maps::PORTS, ports.set(word, others | bit, 0))?;
         let mut map: HashMap<_, maps::SocketKey, maps::SocketEntry> =
             map!(self, HashMap, maps::SOCKETS)?;
         at(maps::SOCKETS, map.insert(key, entry, 0))

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agreement;
+mod cost;
 mod frames;
 mod mapping;
 mod reverse;
