@@ -394,6 +394,14 @@ counters! {
         codec_replayed: plain,
         /// The same: older, or from further in the future, than replays are told from.
         codec_stale: plain,
+        /// The same: of a device, or for one, of whom no key is known.
+        codec_unknown_device: plain,
+        /// The same: the device's key is being asked for.
+        codec_key_pending: plain,
+        /// The same: the device's key has expired.
+        codec_key_expired: plain,
+        /// The same: no message, but part of a device's enrolment.
+        codec_enrolment: plain,
         /// The same: the system has no memory or no random numbers.
         codec_unusable: plain,
         /// Route runs that stopped with an error.

@@ -1,6 +1,28 @@
 //! What a codec is, and what can go wrong in one.
 
 use std::fmt;
+use std::net::SocketAddr;
+
+/// Which side of a wire a chain is at. What the two sides send may differ: a request and its response,
+/// two keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Role {
+    /// Others send to it first.
+    #[default]
+    Server,
+    /// It sends first: a phone, or a proxy towards another one.
+    Client,
+}
+
+impl Role {
+    /// The other side.
+    pub const fn other(self) -> Role {
+        match self {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        }
+    }
+}
 
 /// A codec at work: what one worker keeps of it from message to message.
 pub trait Codec: Send {
@@ -17,6 +39,9 @@ pub trait Codec: Send {
     /// # Errors
     /// When the input isn't what the other side's `encode` makes.
     fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Fault>;
+
+    /// Says whom the next message is from, or for. Only a codec whose key is the device's asks.
+    fn set_peer(&mut self, _peer: Option<SocketAddr>) {}
 }
 
 /// What went wrong in a codec.
@@ -39,6 +64,16 @@ pub enum Fault {
     /// It is older, or from further in the future, than is remembered: it may have been received
     /// before.
     Stale,
+    /// No key is known of the device that made it, or that it is for.
+    UnknownDevice,
+    /// The device's key isn't known yet: it is being asked for, and the same message may pass a
+    /// little later.
+    KeyPending,
+    /// The device's key has expired.
+    KeyExpired,
+    /// It is no message but belongs to enrolment: a device's request to a server, or the answer to
+    /// a client. [`crate::Chain::stopped_at`] has it.
+    Enrolment,
     /// The system has no random numbers.
     NoRandomness,
     /// The system has no memory for the codec.
@@ -75,13 +110,21 @@ pub enum Reason {
     Replayed,
     /// See [`Fault::Stale`].
     Stale,
+    /// See [`Fault::UnknownDevice`].
+    UnknownDevice,
+    /// See [`Fault::KeyPending`].
+    KeyPending,
+    /// See [`Fault::KeyExpired`].
+    KeyExpired,
+    /// See [`Fault::Enrolment`].
+    Enrolment,
     /// What isn't the message's fault: a parameter, or the system.
     Unusable,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Malformed,
         Reason::TooLong,
         Reason::UnknownDictionary,
@@ -90,6 +133,10 @@ impl Reason {
         Reason::NotAuthentic,
         Reason::Replayed,
         Reason::Stale,
+        Reason::UnknownDevice,
+        Reason::KeyPending,
+        Reason::KeyExpired,
+        Reason::Enrolment,
         Reason::Unusable,
     ];
 
@@ -104,6 +151,10 @@ impl Reason {
             Reason::NotAuthentic => "not_authentic",
             Reason::Replayed => "replayed",
             Reason::Stale => "stale",
+            Reason::UnknownDevice => "unknown_device",
+            Reason::KeyPending => "key_pending",
+            Reason::KeyExpired => "key_expired",
+            Reason::Enrolment => "enrolment",
             Reason::Unusable => "unusable",
         }
     }
@@ -121,6 +172,10 @@ impl Fault {
             Fault::NotAuthentic => Reason::NotAuthentic,
             Fault::Replayed => Reason::Replayed,
             Fault::Stale => Reason::Stale,
+            Fault::UnknownDevice => Reason::UnknownDevice,
+            Fault::KeyPending => Reason::KeyPending,
+            Fault::KeyExpired => Reason::KeyExpired,
+            Fault::Enrolment => Reason::Enrolment,
             Fault::NoRandomness | Fault::Unmade | Fault::OutOfRange { .. } => Reason::Unusable,
         }
     }
@@ -171,6 +226,14 @@ impl fmt::Display for CodecError {
                 "the input is older, or from further in the future, than replays are told from: \
                  compare the clocks of both sides",
             ),
+            Fault::UnknownDevice => {
+                f.write_str("no key is known of this device: it must enrol, or its key has expired")
+            }
+            Fault::KeyPending => f.write_str("the device's key is being asked for"),
+            Fault::KeyExpired => f.write_str("the device's key has expired: it must enrol again"),
+            Fault::Enrolment => {
+                f.write_str("the input belongs to a device's enrolment: it is no message")
+            }
             Fault::NoRandomness => f.write_str("the system has no random numbers"),
             Fault::Unmade => f.write_str("there is no memory for it"),
             Fault::OutOfRange {

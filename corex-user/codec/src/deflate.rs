@@ -11,8 +11,9 @@ mod tests;
 
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 
+use crate::codec::Role;
 use crate::codec::{Codec, Fault, append, scratch};
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe};
 
 pub(crate) const GZIP: CodecDef = CodecDef {
     name: "gzip",

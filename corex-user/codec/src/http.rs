@@ -14,8 +14,9 @@ mod tests;
 
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
+use crate::codec::Role;
 use crate::codec::{Codec, Fault, append_all};
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role, Word, shown};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Word, shown};
 
 pub(crate) const CODEC: CodecDef = CodecDef {
     name: "http",

@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::codec::Role;
 use crate::codec::{Codec, Fault, scratch};
 use crate::keys::Keys;
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role, Word};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Word};
 
 pub(crate) const CODEC: CodecDef = CodecDef {
     name: "itv",

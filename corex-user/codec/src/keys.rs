@@ -19,6 +19,8 @@ use crate::link::{Materials, Mistake, Word, shown};
 
 /// The most bytes of a secret: an ITV table of all characters that a phone writes fits.
 const MAX_SECRET: u64 = 65_536;
+/// What a chain calls the key of the device at the other side.
+pub(crate) const DEVICE: &str = "device";
 /// Bits of a mode that let others than the owner read or write.
 const OTHERS: u32 = 0o077;
 /// The same, but for the group: a credential of systemd's may be given to a service by an access
@@ -93,6 +95,13 @@ impl SecretFile {
         let name = name.trim();
         if !is_name(name) {
             return mistake(0..start - 1, "a key's name has letters, digits, - and _");
+        }
+        if name == DEVICE {
+            return Err(Mistake::new(
+                0..start - 1,
+                "`device` is what chains call the key that each device brings",
+                "give the key another name",
+            ));
         }
         let (id, source, start) = match rest.split_once(':') {
             Some((id, source)) if id.trim().bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -222,6 +231,21 @@ impl Secret {
             bytes: Zeroizing::new(bytes.to_vec()),
         }
     }
+
+    /// What messages call it.
+    pub(crate) fn id(&self) -> u8 {
+        self.id
+    }
+
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A key of 32 bytes, which stand there as they are, in hexadecimal digits or in base64.
+    pub(crate) fn of_32_bytes(&self) -> Option<Zeroizing<[u8; 32]>> {
+        of_32_bytes(&self.bytes)
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -332,34 +356,42 @@ impl Key {
 
     /// The bytes of the file, without the end of its line.
     pub fn bytes(&self) -> &[u8] {
-        let bytes = &self.bytes[..];
-        match bytes {
-            // Of 32 bytes, the last may be anything.
-            bytes if bytes.len() == 32 => bytes,
-            [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n'] if !rest.is_empty() => rest,
-            bytes => bytes,
-        }
+        without_line_end(&self.bytes)
     }
 
     /// A key of 32 bytes, which stand there as they are, in hexadecimal digits or in base64.
     pub fn of_32_bytes(&self) -> Option<Zeroizing<[u8; 32]>> {
-        let mut key = Zeroizing::new([0; 32]);
-        let text = self.bytes.trim_ascii();
-        let is_done = match text.len() {
-            _ if self.bytes().len() == 32 => {
-                key.copy_from_slice(self.bytes());
-                true
-            }
-            64 => HEXLOWER_PERMISSIVE.decode_mut(text, &mut key[..]).is_ok(),
-            44 => {
-                // The decoder wants room for what padding may stand for.
-                let mut room = Zeroizing::new([0; 33]);
-                let len = BASE64.decode_mut(text, &mut room[..]).ok();
-                key.copy_from_slice(&room[..32]);
-                len == Some(32)
-            }
-            _ => false,
-        };
-        is_done.then_some(key)
+        of_32_bytes(&self.bytes)
     }
+}
+
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        // Of 32 bytes, the last may be anything.
+        bytes if bytes.len() == 32 => bytes,
+        [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n'] if !rest.is_empty() => rest,
+        bytes => bytes,
+    }
+}
+
+fn of_32_bytes(bytes: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    let plain = without_line_end(bytes);
+    let text = bytes.trim_ascii();
+    let is_done = match text.len() {
+        _ if plain.len() == 32 => {
+            key.copy_from_slice(plain);
+            true
+        }
+        64 => HEXLOWER_PERMISSIVE.decode_mut(text, &mut key[..]).is_ok(),
+        44 => {
+            // The decoder wants room for what padding may stand for.
+            let mut room = Zeroizing::new([0; 33]);
+            let len = BASE64.decode_mut(text, &mut room[..]).ok();
+            key.copy_from_slice(&room[..32]);
+            len == Some(32)
+        }
+        _ => false,
+    };
+    is_done.then_some(key)
 }

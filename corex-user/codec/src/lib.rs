@@ -14,11 +14,14 @@ mod aead;
 mod chain;
 mod codec;
 mod deflate;
+mod device;
 mod dictionary;
+pub mod enrol;
 mod http;
 mod itv;
 mod keys;
 mod link;
+mod session;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -30,12 +33,16 @@ mod train;
 mod xor;
 mod zstd;
 
-pub use aead::{MAX_SESSIONS, SESSION_SECONDS};
+pub use aead::MAX_SESSIONS;
 pub use chain::{Chain, ChainSpec, Step, Stepwise};
-pub use codec::{Codec, CodecError, Fault, Reason};
+pub use codec::{Codec, CodecError, Fault, Reason, Role};
+pub use device::{
+    DeviceId, DeviceIdError, DeviceKey, Devices, Found, MAX_DEVICE_SESSIONS, MAX_DEVICES,
+};
 pub use dictionary::{Dictionary, DictionaryError, SHIPPED};
 pub use keys::{KeySource, Keys, Secret, SecretError, SecretFile, SecretReader};
-pub use link::{CodecDef, Materials, Mistake, Role};
+pub use link::{CodecDef, Materials, Mistake};
+pub use session::SESSION_SECONDS;
 pub use table::CODECS;
 #[cfg(feature = "train")]
 pub use train::{TrainError, train};

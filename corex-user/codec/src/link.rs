@@ -5,30 +5,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Role};
+use crate::device::Devices;
 use crate::dictionary::Dictionary;
 use crate::keys::Keys;
-
-/// Which side of a wire a chain is at. What the two sides send may differ: a request and its response,
-/// two keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Role {
-    /// Others send to it first.
-    #[default]
-    Server,
-    /// It sends first: a phone, or a proxy towards another one.
-    Client,
-}
-
-impl Role {
-    /// The other side.
-    pub const fn other(self) -> Role {
-        match self {
-            Role::Server => Role::Client,
-            Role::Client => Role::Server,
-        }
-    }
-}
 
 /// Hands out what a configuration names: secrets and dictionaries.
 pub trait Materials {
@@ -37,6 +17,11 @@ pub trait Materials {
 
     /// The dictionaries of this name, the one to encode with first.
     fn dictionaries(&self, name: &str) -> Option<Vec<Arc<Dictionary>>>;
+
+    /// The keys of devices, which `key=device` stands for; `None` where there is no keystore.
+    fn devices(&self) -> Option<Arc<dyn Devices>> {
+        None
+    }
 }
 
 /// What is wrong with the text of a chain.
@@ -87,6 +72,11 @@ pub struct CodecDef {
 pub(crate) trait Recipe: Send + Sync {
     /// Makes the codec.
     fn make(&self, role: Role, materials: &dyn Materials) -> Result<Box<dyn Codec>, Mistake>;
+
+    /// Whether its key is that of the device at the other side: see [`Codec::set_peer`].
+    fn is_by_device(&self) -> bool {
+        false
+    }
 }
 
 /// A word with its place.

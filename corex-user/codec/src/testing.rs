@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::keys::Secret;
-use crate::{Chain, ChainSpec, CodecError, Dictionary, Keys, Materials};
+use crate::{
+    Chain, ChainSpec, CodecError, DeviceId, DeviceKey, Devices, Dictionary, Found, Keys, Materials,
+};
 
 pub const MAX: usize = 65_535;
 
@@ -26,6 +30,7 @@ pub const ITV_TABLE: &[u8] = b"8%F*cF\"!U.Z4m]E3$Z#=f 1&L1<jo't$xh2(O8n9wEywq-@q
 pub struct Store {
     pub keys: HashMap<&'static str, Arc<Keys>>,
     pub dictionaries: HashMap<&'static str, Vec<Arc<Dictionary>>>,
+    pub devices: Option<Arc<Fleet>>,
 }
 
 impl Store {
@@ -64,6 +69,69 @@ impl Materials for Store {
     fn dictionaries(&self, name: &str) -> Option<Vec<Arc<Dictionary>>> {
         let own = self.dictionaries.get(name).cloned();
         own.or_else(|| Dictionary::shipped(name))
+    }
+
+    fn devices(&self) -> Option<Arc<dyn Devices>> {
+        let fleet = self.devices.clone();
+        fleet.map(|fleet| fleet as Arc<dyn Devices>)
+    }
+}
+
+/// A store of devices' keys, with a clock of its own.
+#[derive(Default)]
+pub struct Fleet {
+    pub keys: Mutex<Vec<Arc<DeviceKey>>>,
+    /// Where they were seen last.
+    pub places: Mutex<HashMap<SocketAddr, Arc<DeviceKey>>>,
+    /// Answers that it has to ask first.
+    pub is_slow: AtomicBool,
+    pub now: AtomicU64,
+}
+
+impl Fleet {
+    pub fn at(now: u64) -> Arc<Fleet> {
+        let fleet = Fleet::default();
+        fleet.now.store(now, Ordering::Relaxed);
+        Arc::new(fleet)
+    }
+
+    pub fn add(&self, key: DeviceKey, peer: SocketAddr) -> Arc<DeviceKey> {
+        let key = Arc::new(key);
+        self.keys.lock().unwrap().push(Arc::clone(&key));
+        self.seen(&key, peer);
+        key
+    }
+
+    fn found(&self, key: Option<Arc<DeviceKey>>) -> Found {
+        match key {
+            _ if self.is_slow.load(Ordering::Relaxed) => Found::Pending,
+            Some(key) => Found::Key(key),
+            None => Found::Unknown,
+        }
+    }
+}
+
+impl Devices for Fleet {
+    fn by_id(&self, id: &DeviceId, generation: u8) -> Found {
+        let keys = self.keys.lock().unwrap();
+        let is = |key: &&Arc<DeviceKey>| key.id() == *id && key.generation() == generation;
+        self.found(keys.iter().find(is).cloned())
+    }
+
+    fn by_peer(&self, peer: SocketAddr, generation: Option<u8>) -> Found {
+        let known = self.places.lock().unwrap().get(&peer).cloned();
+        match (known, generation) {
+            (Some(key), Some(generation)) => self.by_id(&key.id(), generation),
+            (known, _) => self.found(known),
+        }
+    }
+
+    fn seen(&self, key: &Arc<DeviceKey>, peer: SocketAddr) {
+        self.places.lock().unwrap().insert(peer, Arc::clone(key));
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
     }
 }
 

@@ -5,8 +5,9 @@ mod tests;
 
 use data_encoding::{BASE64URL_NOPAD, Encoding, HEXLOWER, Specification};
 
+use crate::codec::Role;
 use crate::codec::{Codec, Fault, append, scratch};
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe};
 
 pub(crate) const BASE64: CodecDef = CodecDef {
     name: "base64",

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use crate::codec::Role;
 use crate::codec::{Codec, Fault, append_all};
 use crate::keys::Keys;
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role, Word, shown};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Word, shown};
 
 pub(crate) const CODEC: CodecDef = CodecDef {
     name: "xor",

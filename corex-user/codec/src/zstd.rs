@@ -12,9 +12,10 @@ use std::sync::Arc;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd_safe::{CCtx, CDict, DCtx};
 
+use crate::codec::Role;
 use crate::codec::{Codec, Fault, append, scratch};
 use crate::dictionary::Dictionary;
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role, Word, shown};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Word, shown};
 
 pub(crate) const CODEC: CodecDef = CodecDef {
     name: "zstd",

@@ -340,6 +340,10 @@ pub fn counter(reason: Reason) -> fn(&mut WorkerCounters) -> &mut u64 {
         Reason::NotAuthentic => |counters| &mut counters.codec_not_authentic,
         Reason::Replayed => |counters| &mut counters.codec_replayed,
         Reason::Stale => |counters| &mut counters.codec_stale,
+        Reason::UnknownDevice => |counters| &mut counters.codec_unknown_device,
+        Reason::KeyPending => |counters| &mut counters.codec_key_pending,
+        Reason::KeyExpired => |counters| &mut counters.codec_key_expired,
+        Reason::Enrolment => |counters| &mut counters.codec_enrolment,
         Reason::Unusable => |counters| &mut counters.codec_unusable,
     }
 }

@@ -217,9 +217,9 @@ fn mistakes_are_reported_at_their_place() {
             "modparam(\"codec\", \"dictionary\"",
         ),
         (
-            "modparam(\"codec\", \"chain\", \"edge=aead(aes-256-gcm, key=device)\")".to_owned(),
+            "modparam(\"codec\", \"chain\", \"edge=aead(aes-256-gcm, key=fleet)\")".to_owned(),
             "3:56",
-            "there is no key `device`",
+            "there is no key `fleet`",
             "modparam(\"codec\", \"key\"",
         ),
         (

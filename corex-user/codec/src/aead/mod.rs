@@ -8,83 +8,53 @@
 //! [`SESSION_SECONDS`], and what is older than that, and than clocks may differ, is refused: so
 //! nothing is accepted twice, although what was received is forgotten in the end.
 
+mod device;
 mod received;
-mod window;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, Salt};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::aead::{Aad, LessSafeKey};
+use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
+use self::device::{By, DeviceAead};
 pub use self::received::MAX_SESSIONS;
-use self::received::{Place, Received, Session, SessionName};
-use crate::codec::{Codec, Fault};
-use crate::keys::Keys;
-use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Role, Word};
+use self::received::{Place, Received};
+use crate::codec::{Codec, Fault, Role};
+use crate::keys::{DEVICE, Keys};
+use crate::link::{Arguments, CodecDef, Materials, Mistake, Recipe, Word};
+use crate::session::{
+    Cipher, SESSION_LEN, SESSION_SECONDS, Session, SessionName, TAG_LEN, Towards, derive, nonce,
+};
 
 pub(crate) const CODEC: CodecDef = CodecDef {
     name: "aead",
-    form: "aead(chacha20-poly1305, key=NAME) or aead(aes-256-gcm, key=NAME), and clock=SECONDS",
+    form: "aead(chacha20-poly1305, key=NAME) or aead(aes-256-gcm, key=NAME), and clock=SECONDS; \
+           key=device, and then also by=id or by=address",
     doc: "Encryption that proves who made a message. Each message is 32 bytes longer. `clock`: so \
-          many seconds may the clocks of both sides differ, 300 by default.",
+          many seconds may the clocks of both sides differ, 300 by default. With `key=device` each \
+          device has a key of its own, which it brings when it enrols; `by`: its messages name it, \
+          16 bytes more, or its address tells it.",
     is_bare: false,
     read,
 };
 
 /// The first byte of a message: this format, version 1. No SIP message begins so.
 const VERSION: u8 = 0xc1;
-/// A session's name: when it began, and random bytes.
-const SESSION_LEN: usize = 10;
 /// Version, key id, session, counter.
 const HEAD_LEN: usize = 2 + SESSION_LEN + 4;
-const TAG_LEN: usize = 16;
-/// For so many seconds a sender uses a session.
-pub const SESSION_SECONDS: u64 = 300;
 /// By default clocks may differ by so many seconds.
 const CLOCK: i64 = 300;
-
-/// Towards whom a message goes; part of what is authenticated.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Towards {
-    Server = 0,
-    Client = 1,
-}
-
-impl Towards {
-    /// Where those in this role send to.
-    fn from(role: Role) -> Towards {
-        match role {
-            Role::Server => Towards::Client,
-            Role::Client => Towards::Server,
-        }
-    }
-}
-
-/// Which cipher.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Cipher {
-    Aes256Gcm = 1,
-    ChaCha20Poly1305 = 2,
-}
-
-impl Cipher {
-    fn algorithm(self) -> &'static Algorithm {
-        match self {
-            Cipher::Aes256Gcm => &AES_256_GCM,
-            Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-        }
-    }
-}
 
 struct AeadRecipe {
     cipher: Cipher,
     key: Word,
     clock: u64,
+    /// With the key of the device: what tells which it is.
+    by_device: Option<By>,
 }
 
 fn read(arguments: &mut Arguments<'_>) -> Result<Box<dyn Recipe>, Mistake> {
@@ -99,15 +69,37 @@ fn read(arguments: &mut Arguments<'_>) -> Result<Box<dyn Recipe>, Mistake> {
     let key = arguments.named("key");
     let key = key.ok_or_else(|| arguments.missing("a key"))?;
     let clock = arguments.number("clock", 0..86_401)?.unwrap_or(CLOCK);
+    let by_device = if key.text == DEVICE {
+        let by = arguments.named("by");
+        Some(match by.as_ref().map(|word| (word, word.text.as_str())) {
+            None | Some((_, "id")) => By::Id,
+            Some((_, "address")) => By::Address,
+            Some((word, _)) => return Err(arguments.unfit(word)),
+        })
+    } else {
+        None
+    };
     Ok(Box::new(AeadRecipe {
         cipher,
         key,
         clock: clock.unsigned_abs(),
+        by_device,
     }))
 }
 
 impl Recipe for AeadRecipe {
     fn make(&self, role: Role, materials: &dyn Materials) -> Result<Box<dyn Codec>, Mistake> {
+        if let Some(by) = self.by_device {
+            let devices = materials.devices().ok_or_else(|| {
+                Mistake::new(
+                    self.key.at.clone(),
+                    "there is no keystore, and so no key of devices",
+                    "add the line: modparam(\"codec\", \"keystore\", \"memory\")",
+                )
+            })?;
+            let codec = DeviceAead::new(devices, by, self.cipher, role, self.clock);
+            return Ok(Box::new(codec));
+        }
         let source = Keys::find(materials, &self.key)?;
         let mut keys = Vec::new();
         for key in source.all() {
@@ -134,6 +126,10 @@ impl Recipe for AeadRecipe {
             role,
             self.clock,
         )))
+    }
+
+    fn is_by_device(&self) -> bool {
+        self.by_device.is_some()
     }
 }
 
@@ -170,8 +166,7 @@ struct Sending {
 
 impl Sending {
     fn is_good(&self, now: u64) -> bool {
-        let began = self.name.began();
-        self.counter < u32::MAX && (began..began + SESSION_SECONDS).contains(&now)
+        self.counter < u32::MAX && self.name.is_current(now)
     }
 }
 
@@ -198,11 +193,7 @@ impl Aead {
     fn sending(&mut self) -> Result<&mut Sending, Fault> {
         let now = self.source.now();
         if !self.sending.as_ref().is_some_and(|it| it.is_good(now)) {
-            let mut random = [0; SESSION_LEN - 4];
-            self.random
-                .fill(&mut random)
-                .map_err(|_| Fault::NoRandomness)?;
-            let name = SessionName::new(now, random);
+            let name = SessionName::draw(now, &self.random)?;
             let towards = Towards::from(self.role);
             let source = self.keys.first().ok_or(Fault::Unmade)?;
             let key = session_key(&source.secret, self.cipher, towards, &name);
@@ -225,15 +216,7 @@ fn session_key(
     name: &SessionName,
 ) -> Option<LessSafeKey> {
     let info = [&b"corex aead 1"[..], &[cipher as u8, towards as u8]];
-    let secret = Salt::new(HKDF_SHA256, name.bytes()).extract(key);
-    let derived = secret.expand(&info, cipher.algorithm()).ok()?;
-    Some(LessSafeKey::new(UnboundKey::from(derived)))
-}
-
-fn nonce(counter: u32) -> Nonce {
-    let mut nonce = [0; 12];
-    nonce[8..].copy_from_slice(&counter.to_be_bytes());
-    Nonce::assume_unique_for_key(nonce)
+    derive(key, cipher, name, &info)
 }
 
 /// What is authenticated beside the message: its head, and towards whom it goes.
@@ -291,10 +274,9 @@ impl Codec for Aead {
         let key = self.keys.iter().find(|key| key.id == *id);
         let key = key.ok_or(Fault::UnknownKey(*id))?;
         let now = self.source.now();
-        let began = name.began();
         let judges_age = self.source.judges_age();
-        if judges_age && (began > now + self.clock || now > began + SESSION_SECONDS + self.clock) {
-            return Err(Fault::Stale);
+        if judges_age {
+            name.check_age(now, self.clock)?;
         }
         // What the other side sends goes towards us.
         let towards = Towards::from(self.role.other());

@@ -5,12 +5,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use ring::aead::LessSafeKey;
 use ring::digest::{SHA256, digest};
 
-use super::window::Window;
-use super::{Cipher, SESSION_LEN, Towards};
 use crate::codec::Fault;
+use crate::session::{Cipher, SESSION_LEN, Session, SessionName, Towards};
 
 /// The most sessions that are remembered for each key. Beyond that the oldest goes, and what
 /// belongs to it, or is older, is refused as stale.
@@ -18,35 +16,6 @@ pub const MAX_SESSIONS: usize = 65_536;
 
 /// So that workers rarely wait for one another.
 const SHARDS: usize = 16;
-
-/// What a sender calls its session: when it began (seconds since 1970, 32 bits, big endian), and
-/// random bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct SessionName([u8; SESSION_LEN]);
-
-impl SessionName {
-    pub fn new(began: u64, random: [u8; SESSION_LEN - 4]) -> SessionName {
-        let mut name = [0; SESSION_LEN];
-        let (time, rest) = name.split_at_mut(4);
-        // 32 bits last until 2106.
-        time.copy_from_slice(&(began as u32).to_be_bytes());
-        rest.copy_from_slice(&random);
-        SessionName(name)
-    }
-
-    pub fn from_bytes(bytes: [u8; SESSION_LEN]) -> SessionName {
-        SessionName(bytes)
-    }
-
-    pub fn bytes(&self) -> &[u8; SESSION_LEN] {
-        &self.0
-    }
-
-    pub fn began(&self) -> u64 {
-        let [a, b, c, d, ..] = self.0;
-        u64::from(u32::from_be_bytes([a, b, c, d]))
-    }
-}
 
 /// What tells sessions apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,22 +28,7 @@ pub(super) struct Place {
 impl Place {
     fn shard(&self) -> usize {
         // Its last byte is as random as any; one that a peer chose badly only costs that peer.
-        usize::from(self.name.0[SESSION_LEN - 1]) % SHARDS
-    }
-}
-
-/// A session that messages came in.
-pub(super) struct Session {
-    pub key: LessSafeKey,
-    window: Mutex<Window>,
-}
-
-impl Session {
-    pub fn new(key: LessSafeKey) -> Session {
-        Session {
-            key,
-            window: Mutex::new(Window::new()),
-        }
+        usize::from(self.name.bytes()[SESSION_LEN - 1]) % SHARDS
     }
 }
 

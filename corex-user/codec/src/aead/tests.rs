@@ -1,3 +1,5 @@
+mod device;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -5,11 +7,12 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use super::received::{Place, Received, Session, SessionName};
-use super::{Aead, Cipher, Sending, SessionSource, Towards, session_key};
+use super::received::{Place, Received};
+use super::{Aead, Sending, SessionSource, session_key};
+use crate::codec::Role;
 use crate::codec::{Codec, Fault};
 use crate::keys::{Keys, Secret};
-use crate::link::Role;
+use crate::session::{Cipher, Session, SessionName, Towards};
 use crate::testing::{MAX, MESSAGE, Store, command, decode, encode, python};
 
 const CIPHERS: [(&str, Cipher); 2] = [

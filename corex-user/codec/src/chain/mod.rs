@@ -6,9 +6,11 @@ mod parse;
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 
-use crate::codec::{Codec, CodecError, Fault};
-use crate::link::{Materials, Mistake, Recipe, Role};
+use crate::codec::Role;
+use crate::codec::{Codec, CodecError, Fault, append_all};
+use crate::link::{Materials, Mistake, Recipe};
 
 /// A chain as a configuration writes it, checked: `NAME = CODEC | CODEC(ARGUMENTS) | …`. What it needs
 /// by name, keys and dictionaries, is looked for by [`Chain::new`].
@@ -40,6 +42,18 @@ impl ChainSpec {
         &self.name
     }
 
+    /// The place of the codec whose key is the device's.
+    fn by_device(&self) -> Option<usize> {
+        self.links
+            .iter()
+            .position(|(_, recipe)| recipe.is_by_device())
+    }
+
+    /// Whether one of its codecs has the key of the device at the other side.
+    pub fn is_by_device(&self) -> bool {
+        self.by_device().is_some()
+    }
+
     /// The names of its codecs, in the order of encoding.
     pub fn codecs(&self) -> impl Iterator<Item = &'static str> {
         self.links.iter().map(|(name, _)| *name)
@@ -59,6 +73,8 @@ pub struct Chain {
     links: Vec<(&'static str, Box<dyn Codec>)>,
     /// What is on its way from one codec to the next.
     between: [Vec<u8>; 2],
+    /// The place of the codec whose key is the device's.
+    by_device: Option<usize>,
 }
 
 impl Chain {
@@ -82,6 +98,7 @@ impl Chain {
         Ok(Chain {
             links: made.collect::<Result<_, Mistake>>()?,
             between: [Vec::new(), Vec::new()],
+            by_device: spec.by_device(),
         })
     }
 
@@ -91,7 +108,14 @@ impl Chain {
         Chain {
             links,
             between: [Vec::new(), Vec::new()],
+            by_device: None,
         }
+    }
+
+    /// Whether one of its codecs has the key of the device at the other side: whoever runs it says
+    /// who that is, by [`Self::encode_for`] and [`Self::decode_from`].
+    pub fn is_by_device(&self) -> bool {
+        self.by_device.is_some()
     }
 
     /// Encodes `input` and appends the result, at most `max` bytes, to `out`, which an error
@@ -105,10 +129,7 @@ impl Chain {
         out: &mut Vec<u8>,
         max: usize,
     ) -> Result<(), CodecError> {
-        let Chain { links, between } = self;
-        let run =
-            |codec: &mut dyn Codec, from: &[u8], to: &mut Vec<u8>| codec.encode(from, to, max);
-        through(links.iter_mut(), between, input, out, run)
+        self.encode_for(None, input, out, max)
     }
 
     /// Decodes in the same way. Never writes more than `max` bytes, or than the input has,
@@ -122,10 +143,91 @@ impl Chain {
         out: &mut Vec<u8>,
         max: usize,
     ) -> Result<(), CodecError> {
-        let Chain { links, between } = self;
-        let run =
-            |codec: &mut dyn Codec, from: &[u8], to: &mut Vec<u8>| codec.decode(from, to, max);
-        through(links.iter_mut().rev(), between, input, out, run)
+        self.decode_from(None, input, out, max)
+    }
+
+    /// As [`Self::encode`], for the device at this address.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_for(
+        &mut self,
+        peer: Option<SocketAddr>,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
+        self.set_peer(peer);
+        let Chain { links, between, .. } = self;
+        through(links.iter_mut(), between, input, out, encoding(max))
+    }
+
+    /// As [`Self::decode`], from the device at this address.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]. After [`Fault::Enrolment`], [`Fault::UnknownDevice`],
+    /// [`Fault::KeyPending`] and [`Fault::KeyExpired`], [`Self::stopped_at`] has what it stopped at.
+    pub fn decode_from(
+        &mut self,
+        peer: Option<SocketAddr>,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
+        self.set_peer(peer);
+        let Chain { links, between, .. } = self;
+        through(links.iter_mut().rev(), between, input, out, decoding(max))
+    }
+
+    /// What the device's codec couldn't decode of `input`, directly after that: the codecs behind it
+    /// are taken off.
+    pub fn stopped_at<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
+        match self.by_device {
+            Some(at) if at + 1 < self.links.len() => &self.between[0],
+            _ => input,
+        }
+    }
+
+    /// Encodes what isn't a message but a part of enrolment: only by the codecs behind the device's.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_control(
+        &mut self,
+        packet: &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
+        let outside = self.by_device.map_or(0, |at| at + 1);
+        let Chain { links, between, .. } = self;
+        let links = links.get_mut(outside..).unwrap_or_default();
+        if links.is_empty() {
+            let too_long = |fault| CodecError {
+                codec: "codec",
+                fault,
+            };
+            return append_all(out, packet, max).map_err(too_long);
+        }
+        through(links.iter_mut(), between, packet, out, encoding(max))
+    }
+
+    /// Decodes what [`Self::stopped_at`] had, or a message that came with an enrolment: by the
+    /// device's codec and those before it.
+    ///
+    /// # Errors
+    /// As [`Self::decode_from`].
+    pub fn decode_rest(
+        &mut self,
+        peer: Option<SocketAddr>,
+        message: &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
+        self.set_peer(peer);
+        let inside = self.by_device.map_or(self.links.len(), |at| at + 1);
+        let Chain { links, between, .. } = self;
+        let links = links.get_mut(..inside).unwrap_or_default();
+        through(links.iter_mut().rev(), between, message, out, decoding(max))
     }
 
     /// Decodes as [`Self::decode`] does, and keeps what each codec made: for people who look into
@@ -143,6 +245,21 @@ impl Chain {
         }
         Stepwise { steps, error: None }
     }
+
+    fn set_peer(&mut self, peer: Option<SocketAddr>) {
+        let at = self.by_device;
+        if let Some((_, codec)) = at.and_then(|at| self.links.get_mut(at)) {
+            codec.set_peer(peer);
+        }
+    }
+}
+
+fn encoding(max: usize) -> impl Fn(&mut dyn Codec, &[u8], &mut Vec<u8>) -> Result<(), Fault> {
+    move |codec, from, to| codec.encode(from, to, max)
+}
+
+fn decoding(max: usize) -> impl Fn(&mut dyn Codec, &[u8], &mut Vec<u8>) -> Result<(), Fault> {
+    move |codec, from, to| codec.decode(from, to, max)
 }
 
 /// What became of a message, codec by codec.

@@ -4,8 +4,9 @@
 use std::ops::Range;
 
 use super::ChainSpec;
+use crate::codec::Role;
 use crate::keys::is_name;
-use crate::link::{Argument, Arguments, Mistake, Recipe, Role, Word, shown};
+use crate::link::{Argument, Arguments, Mistake, Recipe, Word, shown};
 use crate::table::{CODECS, find};
 
 /// The most codecs of a chain.
@@ -52,6 +53,13 @@ pub(super) fn parse(text: &str) -> Result<ChainSpec, Mistake> {
         if links.len() == MAX_LINKS {
             let what = format!("the chain has more than {MAX_LINKS} codecs");
             return Err(Mistake::new(0..text.len(), what, "make it shorter"));
+        }
+        if link.1.is_by_device() && links.iter().any(|(_, recipe)| recipe.is_by_device()) {
+            return Err(Mistake::new(
+                0..text.len(),
+                "two codecs of the chain have the device's key",
+                "write key=device once",
+            ));
         }
         links.push(link);
         if !reader.take('|') {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::codec::Fault;
-use crate::link::Role;
+use crate::codec::Role;
 use crate::testing::{MAX, MESSAGE, Store, decode, encode};
 use crate::{Chain, ChainSpec};
 

@@ -6,7 +6,7 @@ const WORDS: usize = LEN as usize / 64;
 
 /// The counters that were received.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// One more than the highest that was received; 0: none was.
     next: u64,
     /// One bit for each of the last [`LEN`], at its number modulo [`LEN`].
@@ -19,6 +19,11 @@ impl Window {
             next: 0,
             seen: [0; WORDS],
         }
+    }
+
+    /// Whether a counter is higher than all that were received.
+    pub fn is_ahead(&self, counter: u32) -> bool {
+        u64::from(counter) >= self.next
     }
 
     /// Takes a counter in; false if it was there before, or is too old to tell.
