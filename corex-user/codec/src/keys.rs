@@ -238,12 +238,12 @@ impl Secret {
     }
 
     /// All of it.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// A key of 32 bytes, which stand there as they are, in hexadecimal digits or in base64.
-    pub(crate) fn of_32_bytes(&self) -> Option<Zeroizing<[u8; 32]>> {
+    pub fn of_32_bytes(&self) -> Option<Zeroizing<[u8; 32]>> {
         of_32_bytes(&self.bytes)
     }
 }
