@@ -203,7 +203,7 @@ impl Namespace {
     pub fn udp(&self, address: SocketAddr) -> Result<UdpSocket> {
         self.enter(|| {
             let socket = UdpSocket::bind(address).with_context(|| format!("bind udp:{address}"))?;
-            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            socket.set_read_timeout(Some(Duration::from_secs(30)))?;
             Ok(socket)
         })
     }

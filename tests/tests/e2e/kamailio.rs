@@ -248,7 +248,7 @@ fn arrivals(relay: &Relay, kinds: &str) -> Result<Vec<(char, String)>> {
         let request = REQUEST.replace("sip:x@10.0.2.2 ", &format!("sip:{user}@10.0.2.2 "));
         // A name may have to be looked up first.
         caller.send_to(request.as_bytes(), Relay::USER_SIDE.sip())?;
-        let found = corex_lab::wait::until(&format!("{user} arrives"), PATIENCE * 5, || {
+        let found = corex_lab::wait::until(&format!("{user} arrives"), PATIENCE * 50, || {
             let mut buffer = [0; 4096];
             for (name, socket) in &sockets {
                 socket.set_read_timeout(Some(Duration::from_millis(2)))?;

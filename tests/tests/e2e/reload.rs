@@ -5,7 +5,7 @@ use std::{net::UdpSocket, path::Path, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{Corex, WorkDir, corex::CorexOptions, topology::Relay, wait};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(reason: &str, more: &str) -> String {
     format!(

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
     Corex, Frame, RawSocket, WorkDir,
     config::{self, Family},
@@ -163,6 +163,7 @@ impl Bench {
             PATIENCE,
             || Ok((self.takes(source)? == is_taken).then_some(())),
         )
+        .with_context(|| format!("corex says:\n{}", self.corex.log()))
     }
 
     /// Waits until what that address sends goes by AF_XDP.

@@ -20,10 +20,13 @@ use tokio::{
     time,
 };
 
-use super::{Path, QUESTIONS, ReversePaths, Rule, Shared, ask, sysctl::Sysctl};
+use super::{
+    Path, QUESTIONS, ReversePaths, Rule, Shared, ask,
+    sysctl::{Changes, Sysctl},
+};
 use crate::kernel::host::{Links, harden, parts_of};
 
-/// How often the sysctl is read, of whose changes netlink events of routes tell nothing.
+/// How often the sysctl is read, whatever the kernel tells of its changes.
 const READ: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -129,7 +132,9 @@ impl Follower {
         ])
         .map_err(StartError::Thread)?;
         tokio::spawn(connection);
+        let mut changes = Changes::follow().map_err(StartError::Thread)?;
         // What was found before may be of another time.
+        self.sysctl = Sysctl::read();
         self.forget()?;
         let mut read = time::interval(READ);
         loop {
@@ -142,6 +147,11 @@ impl Follower {
                     }
                     // Events come in bursts. Which they are doesn't matter, nor whether some are lost.
                     while let Some(Some(_)) = events.next().now_or_never() {}
+                    self.forget()?;
+                }
+                changed = changes.next() => {
+                    changed.map_err(StartError::Thread)?;
+                    self.sysctl = Sysctl::read();
                     self.forget()?;
                 }
                 path = self.asked.recv() => {

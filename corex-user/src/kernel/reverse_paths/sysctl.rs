@@ -3,7 +3,42 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path};
 
+use netlink_sys::{
+    AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
+};
+
 const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
+/// The group that is told of each value that changes (include/uapi/linux/rtnetlink.h).
+const RTNLGRP_IPV4_NETCONF: u32 = 24;
+
+/// Tells of changes as they happen. Who looked at the values now and then would miss one that is
+/// taken back, and what was let in meanwhile would stay.
+pub struct Changes(TokioSocket);
+
+impl Changes {
+    /// From here on they are told.
+    ///
+    /// # Errors
+    /// When the kernel has no such socket for us.
+    pub fn follow() -> io::Result<Self> {
+        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+        socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
+        socket.socket_mut().add_membership(RTNLGRP_IPV4_NETCONF)?;
+        Ok(Self(socket))
+    }
+
+    /// Waits for the next one. What it is doesn't matter, nor whether some are lost.
+    ///
+    /// # Errors
+    /// When the socket is of no use any more.
+    pub async fn next(&mut self) -> io::Result<()> {
+        let mut buffer = [0_u8; 4096];
+        match self.0.recv(&mut &mut buffer[..]).await {
+            Err(error) if error.raw_os_error() != Some(libc::ENOBUFS) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// The values of all interfaces that there are, and that for all. The stack goes by the larger one of
 /// `all` and the interface's. What can't be read is `None`.

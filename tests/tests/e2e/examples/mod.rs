@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use corex_lab::{ObservedBooks, WorkDir, corex, corex::CorexOptions, topology::Relay, wait};
 
 /// What arrives at all arrives in this time.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the examples are.
 fn folder() -> PathBuf {

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{Frame, Parsed, config, frame::UdpChecksum, sys};
 
-use super::bench::{Bench, SECOND, addresses, gunzip, gzip, invite, nothing_comes, receive};
+use super::bench::{Bench, PATIENCE, addresses, gunzip, gzip, invite, nothing_comes, receive};
 
 /// EF (RFC 3246), not ECN-capable.
 const EF: u8 = 0xb8;
@@ -65,7 +65,7 @@ fn every_form_of_packet_is_decoded_on_the_way_in_and_keeps_its_headers() -> Resu
         bench.wire.send(&frame.build())?;
         let seen = bench
             .stack
-            .receive_udp(SECOND, |udp| udp.destination == frame.destination)
+            .receive_udp(PATIENCE, |udp| udp.destination == frame.destination)
             .context(*name)?;
         ensure!(seen.payload == plain, "{name}: {seen:?}");
         ensure!(
@@ -94,7 +94,7 @@ fn every_form_of_packet_is_encoded_on_the_way_out_and_keeps_its_headers() -> Res
         bench.stack.send(&frame.build())?;
         let seen = bench
             .wire
-            .receive_udp(SECOND, |udp| udp.source == frame.source)
+            .receive_udp(PATIENCE, |udp| udp.source == frame.source)
             .context(*name)?;
         ensure!(gunzip(&seen.payload)? == plain, "{name}: {seen:?}");
         ensure!(
@@ -123,7 +123,7 @@ fn a_checksum_that_was_left_to_hardware_is_written_in_full() -> Result<()> {
             server.send_to(&plain, from)?;
             let seen = bench
                 .wire
-                .receive_udp(SECOND, |udp| udp.destination == from)?;
+                .receive_udp(PATIENCE, |udp| udp.destination == from)?;
             ensure!(
                 seen.udp_checksum_right && seen.ip_checksum_right,
                 "{seen:?}"
@@ -241,7 +241,7 @@ fn the_longest_frames_with_two_tags_take_the_detour_both_ways() -> Result<()> {
         let mut frame = frame;
         frame.vlans = vec![(0x8100, 7), (0x8100, 42)];
         from.send(&frame.build())?;
-        let seen = to.receive_udp(SECOND, |udp| udp.source == frame.source)?;
+        let seen = to.receive_udp(PATIENCE, |udp| udp.source == frame.source)?;
         ensure!(seen.payload == message && seen.vlans == frame.vlans);
     }
     bench.close()?;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use corex_lab::{config, topology::Inline, wait};
 
-use super::bench::{Bench, SECOND, addresses, gunzip, gzip, invite, nothing_comes, receive};
+use super::bench::{Bench, PATIENCE, addresses, gunzip, gzip, invite, nothing_comes, receive};
 
 #[test]
 fn fragments_in_any_order_are_put_together_decoded_and_delivered_once() -> Result<()> {
@@ -67,7 +67,7 @@ fn overlapping_fragments_drop_the_datagram_and_incomplete_ones_end_in_time() -> 
         "{:#}",
         now.0
     );
-    wait::until("the incomplete ones are given up", 10 * SECOND, || {
+    wait::until("the incomplete ones are given up", PATIENCE, || {
         let books = bench.corex.books()?;
         Ok((books.get("user.dropped.fragment_timeout") == 2).then_some(()))
     })?;
@@ -87,7 +87,7 @@ fn a_large_message_of_the_server_leaves_whole_if_it_fits_and_else_in_fragments()
         server.send_to(&repetitive, to)?;
         let seen = bench
             .wire
-            .receive_udp(SECOND, |udp| udp.destination == to)?;
+            .receive_udp(PATIENCE, |udp| udp.destination == to)?;
         ensure!(gunzip(&seen.payload)? == repetitive, "whole");
         ensure!(gunzip(&receive(&device)?)? == repetitive);
         let random = invite(6000, 9);

@@ -83,7 +83,9 @@ fn a_lua_script_that_fails_costs_nothing_else() -> Result<()> {
     let work = WorkDir::new()?;
     let script = work.write("script.lua", LUA)?;
     let modules = format!(
-        "loadmodule \"app_lua.so\"\nmodparam(\"app_lua\", \"load\", \"{}\")\n",
+        // Memory and instructions are to end what has no end, not the time of a busy machine.
+        "loadmodule \"app_lua.so\"\nmodparam(\"app_lua\", \"load\", \"{}\")\n\
+         modparam(\"app_lua\", \"max_time\", 20000)\n",
         script.display()
     );
     run_all(

@@ -18,6 +18,8 @@ const SHORTEST: usize = 32;
 const LONGEST: usize = 20_000;
 /// Below, a message has no room for all headers that Kamailio wants; corex takes it.
 const COMPLETE: usize = 57;
+/// What isn't dropped comes within this time.
+const LIMIT: Duration = Duration::from_secs(30);
 /// What is dropped doesn't come within this time.
 const SILENCE: Duration = Duration::from_millis(100);
 
@@ -85,17 +87,31 @@ fn here(modules: &str, hook: &str, cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
+/// Whether Kamailio has all headers that it wants.
+fn is_complete(_: usize, case: &Case) -> bool {
+    case.comes.len() >= COMPLETE
+}
+
 /// Whether each came out of Kamailio as it must, or not at all where Kamailio lacks headers.
 fn check_theirs(cases: &[Case], same: &[bool]) -> Result<()> {
-    for (case, same) in cases.iter().zip(same) {
+    for (number, (case, same)) in cases.iter().zip(same).enumerate() {
         let len = case.comes.len();
-        ensure!(*same == (len >= COMPLETE), "Kamailio, {len} bytes: {same}");
+        ensure!(
+            *same == is_complete(number, case),
+            "Kamailio, {len} bytes: {same}"
+        );
     }
     Ok(())
 }
 
-/// Runs the cases through Kamailio; which came out as they must.
-fn there(modules: &str, hook: &str, cases: &[Case]) -> Result<Vec<bool>> {
+/// Runs the cases through Kamailio; which came out as they must. What `comes` says of a number and a
+/// case is waited for, however long a busy machine takes.
+fn there(
+    modules: &str,
+    hook: &str,
+    cases: &[Case],
+    comes: impl Fn(usize, &Case) -> bool,
+) -> Result<Vec<bool>> {
     let (work, relay) = (WorkDir::new()?, Relay::new()?);
     let kamailio = Kamailio::start(
         &relay.corex,
@@ -107,9 +123,10 @@ fn there(modules: &str, hook: &str, cases: &[Case]) -> Result<Vec<bool>> {
     let caller = relay.uac.udp(Relay::UAC.sip())?;
     let answerer = relay.uas.udp(Relay::UAS.sip())?;
     let mut same = Vec::new();
-    for case in cases {
+    for (number, case) in cases.iter().enumerate() {
         caller.send_to(&case.sent, Relay::USER_SIDE.sip())?;
-        let came = receive(&answerer, SILENCE)?;
+        let limit = if comes(number, case) { LIMIT } else { SILENCE };
+        let came = receive(&answerer, limit)?;
         same.push(came.as_ref() == Some(&case.comes));
     }
     kamailio.stop();
@@ -151,13 +168,15 @@ fn what_kamailio_s_perl_restores_is_restored_here() -> Result<()> {
     );
     let cases = cases(gzip)?;
     let verbatim = r#"if (!perl_exec_simple("do_uncompress", "" + $mb + "")) { $avp(msg) = $mb; }"#;
-    let same = there(&modules, verbatim, &cases[200..210])?;
+    let same = there(&modules, verbatim, &cases[200..210], |number, _| {
+        number % 2 == 1
+    })?;
     ensure!(
         same == [false, true].repeat(5),
         "Kamailio does what it didn't: {same:?}"
     );
     let hook = r#"if (!perl_exec_simple("restore", "" + $(mb{s.encode.base64}) + "")) { $avp(msg) = $mb; }"#;
-    let same = there(&modules, hook, &cases)?;
+    let same = there(&modules, hook, &cases, is_complete)?;
     check_theirs(&cases, &same)?;
     here(&modules, hook, &cases)
 }
@@ -194,7 +213,7 @@ fn lua_restores_what_kamailio_s_lua_restores() -> Result<()> {
     );
     let cases = cases(masked)?;
     let hook = r#"lua_run("decode");"#;
-    let same = there(&modules, hook, &cases)?;
+    let same = there(&modules, hook, &cases, is_complete)?;
     check_theirs(&cases, &same)?;
     here(&modules, hook, &cases)
 }

@@ -14,7 +14,7 @@ use anyhow::Result;
 use corex_lab::{Kamailio, WorkDir, corex::CorexOptions, topology::Relay};
 
 /// What arrives in this time arrives; on veth it takes far less.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A case: the user that the request URI names, statements, and the sender's Via behind the
 /// sent-by host.
