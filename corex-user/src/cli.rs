@@ -10,6 +10,9 @@ use corex_user::{
     kernel::{attach::ModeChoice, inline::TcChoice, root_files::Kept},
 };
 
+use crate::client::ClientArgs;
+use crate::keys::KeysCommand;
+
 /// eBPF/XDP-accelerated SIP interception proxy.
 ///
 /// corex runs hooks on the raw bytes of every SIP message that it receives or is about to
@@ -98,6 +101,15 @@ pub enum CliCommand {
     /// The inverse of `decode`: a new session, now. Prints the bytes for the wire.
     #[command(after_help = ENCODE_EXAMPLES)]
     Encode(EncodeArgs),
+    /// Stand in front of a plain SIP client, as a phone that speaks a chain
+    ///
+    /// Takes plain SIP on this host, and sends it to a server by a codec chain; and back. Where the
+    /// chain says key=device it enrols with the first message, again before its key ends, and when the
+    /// server doesn't know it. docs/enrolment.md is the manual.
+    Client(ClientArgs),
+    /// Make the keys that devices enrol with
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Make dictionaries for zstd, and show them
     #[command(subcommand)]
     Dictionary(DictionaryCommand),

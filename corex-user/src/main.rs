@@ -1,6 +1,8 @@
 //! The `corex` command.
 
 mod cli;
+mod client;
+mod keys;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -27,7 +29,7 @@ use corex_user::{
         privileges, root_files,
     },
     module::MODULES,
-    rpc::{client, commands, document},
+    rpc::{client as asking, commands, document},
     telemetry::log,
     top,
 };
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
         CliCommand::Top(args) => top(&args),
         CliCommand::Decode(args) => transformed(decode(args)),
         CliCommand::Encode(args) => transformed(encode(args)),
+        CliCommand::Client(args) => client::run(&args),
+        CliCommand::Keys(command) => keys::run(&command),
         CliCommand::Dictionary(command) => dictionary(&command),
         CliCommand::Completion(args) => {
             let mut script = Vec::new();
@@ -271,14 +275,14 @@ fn detach(args: &DetachArgs) -> ExitCode {
 
 /// Asks a running corex by its control socket.
 fn rpc(args: &RpcArgs) -> ExitCode {
-    let question = client::Question {
+    let question = asking::Question {
         socket: args.socket.as_deref(),
         method: &args.method,
         params: &args.params,
         json: args.json,
         patience: Duration::from_secs(args.timeout),
     };
-    let answer = client::ask(&question);
+    let answer = asking::ask(&question);
     // A closed pipe is the reader's choice.
     let _ = std::io::stdout().write_all(&answer.output);
     if !answer.error.is_empty() {

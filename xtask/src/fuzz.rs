@@ -70,6 +70,10 @@ enum FuzzTarget {
     Text,
     /// Codecs: authenticated encryption.
     Aead,
+    /// Codecs: authenticated encryption with the keys of devices.
+    Device,
+    /// Enrolments, and what servers answer.
+    Enrol,
     /// Codecs: HTTP.
     Http,
     /// Codecs: ITV.
@@ -81,7 +85,7 @@ enum FuzzTarget {
 }
 
 impl FuzzTarget {
-    const ALL: [FuzzTarget; 14] = [
+    const ALL: [FuzzTarget; 16] = [
         FuzzTarget::Dialect,
         FuzzTarget::Sip,
         FuzzTarget::Compose,
@@ -92,6 +96,8 @@ impl FuzzTarget {
         FuzzTarget::Zstd,
         FuzzTarget::Text,
         FuzzTarget::Aead,
+        FuzzTarget::Device,
+        FuzzTarget::Enrol,
         FuzzTarget::Http,
         FuzzTarget::Itv,
         FuzzTarget::ChainText,
@@ -110,6 +116,8 @@ impl FuzzTarget {
             FuzzTarget::Zstd => "zstd",
             FuzzTarget::Text => "text",
             FuzzTarget::Aead => "aead",
+            FuzzTarget::Device => "device",
+            FuzzTarget::Enrol => "enrol",
             FuzzTarget::Http => "http",
             FuzzTarget::Itv => "itv",
             FuzzTarget::ChainText => "chain_text",
@@ -128,6 +136,8 @@ impl FuzzTarget {
             | FuzzTarget::Zstd
             | FuzzTarget::Text
             | FuzzTarget::Aead
+            | FuzzTarget::Device
+            | FuzzTarget::Enrol
             | FuzzTarget::Http
             | FuzzTarget::Itv
             | FuzzTarget::ChainText
@@ -152,6 +162,8 @@ impl FuzzTarget {
             FuzzTarget::Zstd => &["corex-user/fuzz/seeds/zstd"],
             FuzzTarget::Text => &["corex-user/fuzz/seeds/text"],
             FuzzTarget::Aead => &["corex-user/fuzz/seeds/aead"],
+            FuzzTarget::Device => &["corex-user/fuzz/seeds/device"],
+            FuzzTarget::Enrol => &["corex-user/fuzz/seeds/enrol"],
             FuzzTarget::Http => &["corex-user/fuzz/seeds/http"],
             FuzzTarget::Itv => &["corex-user/fuzz/seeds/itv"],
             FuzzTarget::ChainText => &["corex-user/fuzz/seeds/chain_text"],

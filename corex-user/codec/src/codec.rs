@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 /// Which side of a wire a chain is at. What the two sides send may differ: a request and its response,
 /// two keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -244,6 +246,15 @@ impl fmt::Display for CodecError {
             } => write!(f, "{what} {value} is not from {min} to {max}"),
         }
     }
+}
+
+/// Draws random bytes, as keys are made of.
+///
+/// # Errors
+/// When the system has none.
+pub fn fill_random(bytes: &mut [u8]) -> Result<(), Fault> {
+    let drawn = SystemRandom::new().fill(bytes);
+    drawn.map_err(|_| Fault::NoRandomness)
 }
 
 /// The first `len` bytes of a buffer that a library fills, which grows to the largest bound in use:

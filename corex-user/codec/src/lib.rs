@@ -35,7 +35,7 @@ mod zstd;
 
 pub use aead::MAX_SESSIONS;
 pub use chain::{Chain, ChainSpec, Step, Stepwise};
-pub use codec::{Codec, CodecError, Fault, Reason, Role};
+pub use codec::{Codec, CodecError, Fault, Reason, Role, fill_random};
 pub use device::{
     DeviceId, DeviceIdError, DeviceKey, Devices, Found, MAX_DEVICE_SESSIONS, MAX_DEVICES,
 };

@@ -72,11 +72,13 @@ fn inline_survives_its_seeds() {
 #[test]
 fn codecs_survive_their_seeds() {
     type Target = (&'static str, fn(&[u8]));
-    let targets: [Target; 8] = [
+    let targets: [Target; 10] = [
         ("deflate", crate::deflate),
         ("zstd", crate::zstd),
         ("text", crate::text),
         ("aead", crate::aead),
+        ("device", crate::device),
+        ("enrol", crate::enrol),
         ("http", crate::http),
         ("itv", crate::itv),
         ("chain_text", crate::chain_text),

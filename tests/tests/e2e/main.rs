@@ -17,6 +17,7 @@ mod life;
 mod maps;
 mod nics;
 mod peers;
+mod phones;
 mod pressure;
 mod privileges;
 mod proxies;

@@ -211,6 +211,25 @@ impl Chain {
         through(links.iter_mut(), between, packet, out, encoding(max))
     }
 
+    /// Encodes a message that goes along with an enrolment: by the codecs before the device's and that
+    /// one. [`Self::encode_control`] does the rest.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_rest(
+        &mut self,
+        peer: Option<SocketAddr>,
+        message: &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
+        self.set_peer(peer);
+        let inside = self.by_device.map_or(self.links.len(), |at| at + 1);
+        let Chain { links, between, .. } = self;
+        let links = links.get_mut(..inside).unwrap_or_default();
+        through(links.iter_mut(), between, message, out, encoding(max))
+    }
+
     /// Decodes what [`Self::stopped_at`] had, or a message that came with an enrolment: by the
     /// device's codec and those before it.
     ///

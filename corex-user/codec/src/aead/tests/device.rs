@@ -299,6 +299,17 @@ fn control_packets_pass_the_codecs_behind_the_devices() {
         wire.client.encode_control(packet, &mut back, MAX).unwrap();
         let result = open(&mut wire.server, phone(), &back);
         assert_eq!(result, Err(Fault::UnknownVersion(0xc4)));
+        // A message may go along with an enrolment.
+        let mut sealed = Vec::new();
+        let peer = Some(server());
+        wire.client
+            .encode_rest(peer, MESSAGE, &mut sealed, MAX)
+            .unwrap();
+        let mut out = Vec::new();
+        let rest = wire
+            .server
+            .decode_rest(Some(phone()), &sealed, &mut out, MAX);
+        assert_eq!((rest, &out[..]), (Ok(()), MESSAGE), "{codecs}");
         // What it stopped at may be decoded later.
         let up = wire.up();
         wire.known.is_slow.store(true, Ordering::Relaxed);
