@@ -140,6 +140,12 @@ counters! {
         steered: verdict,
         /// Packets transmitted or redirected by the kernel side alone.
         offloaded: verdict,
+        /// STUN Binding requests answered by the program itself.
+        stun_answered: verdict,
+        /// Keep-alives (CRLF CRLF) answered by the program itself.
+        keepalive_answered: verdict,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
         /// Inline: packets of a queue without an AF_XDP socket, led to a worker by the veth pair:
         /// the detour's XDP counts them once more.
         detoured: verdict,
@@ -178,6 +184,12 @@ counters! {
         pass_rp_filter: verdict,
         /// Payload shorter than `probe_len`: a probe, discarded as Kamailio does.
         drop_probe: verdict,
+        /// A keep-alive that gets no answer (`keepalive`): line breaks or NULs.
+        drop_keepalive: verdict,
+        /// A road: the script says `drop`.
+        drop_script: verdict,
+        /// A road: a request or reply that the script sends nowhere.
+        drop_unrouted: verdict,
         /// Inline: what corex itself handed to the stack, and generic XDP sees again.
         pass_injected: verdict,
         /// Inline: payload shorter than `min_msg_len`.
@@ -277,12 +289,41 @@ counters! {
         steered_bytes: plain,
         /// Of those steered, the ones below `min_msg_len`: the hook is skipped.
         short: plain,
+        /// Packets sent on by roads, without user space.
+        offloaded: verdict,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
         /// Passed because no AF_XDP socket serves the queue.
         pass_no_xsk: verdict,
         /// Passed because the frame is too long for the packet memory.
         pass_too_long: verdict,
         /// Dropped as probes.
         drop_probe: verdict,
+        /// STUN Binding requests and keep-alives answered by the program itself.
+        answered: verdict,
+        /// Keep-alives dropped.
+        drop_keepalive: verdict,
+        /// Dropped by roads: the script says `drop`.
+        drop_script: verdict,
+        /// Dropped by roads: the script sends it nowhere.
+        drop_unrouted: verdict,
+    }
+}
+counters! {
+    /// What one road did; per CPU, map `ROAD_COUNTS`.
+    #[repr(align(64))]
+    RoadCounters {
+        /// Packets that it sent or dropped.
+        offloaded: plain,
+        /// Their payload bytes.
+        offloaded_bytes: plain,
+        /// Steered, since no next hop is known.
+        steered_no_hop: plain,
+        /// Steered now and then, so that the kernel confirms the neighbour.
+        steered_sample: plain,
+        /// Steered, since the packet is one that only user space judges: its start line, checksum,
+        /// TTL, length, headers or interface.
+        steered_doubtful: plain,
     }
 }
 
@@ -306,6 +347,11 @@ counters! {
         sent: verdict,
         /// Messages that weren't sent on and got a reply of ours.
         replied: verdict,
+        /// STUN Binding requests answered, some of them with an error, where the XDP program left it
+        /// to the worker.
+        stun_answered: verdict,
+        /// Keep-alives (CRLF CRLF in a datagram) answered, where the XDP program left it to the worker.
+        keepalive_answered: verdict,
         /// Messages that were neither sent on nor replied to and are done with: an ACK to a
         /// reply of ours, one of which the script sent something else with send_data().
         consumed: verdict,
@@ -404,6 +450,9 @@ counters! {
         codec_enrolment: plain,
         /// The same: the system has no memory or no random numbers.
         codec_unusable: plain,
+        /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
+        /// are among `replied`.
+        options_answered: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
@@ -432,6 +481,10 @@ counters! {
         drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
         drop_probe: verdict,
+        /// A keep-alive in a datagram that gets no answer (`keepalive`): line breaks or NULs.
+        drop_keepalive: verdict,
+        /// A STUN message that gets no answer: no Binding request, or a damaged one.
+        drop_stun: verdict,
         /// `rp_filter` 1 or 2: the way back to its source isn't by the interface that it came by, or
         /// there is none, or it wasn't known within a second.
         drop_rp_filter: verdict,

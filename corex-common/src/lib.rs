@@ -1,6 +1,7 @@
 //! What the kernel side and the user side of corex must agree on, byte for byte:
-//! the maps' keys and values ([`maps`], [`host`], [`inline`]), the counters ([`counters`]), the record in front of a
-//! steered frame ([`meta`]), and the headers that they both read ([`ip`]).
+//! the maps' keys and values ([`maps`], [`host`], [`inline`], [`road`]), the counters ([`counters`]), the record in front of a
+//! steered frame ([`meta`]), the headers that they both read ([`ip`]), and what they both answer
+//! ([`answer`]).
 //!
 //! Every structure here is `repr(C)`, has no padding and is valid for any bit pattern, so that
 //! a map value may be copied out of the kernel and in again without interpretation, and
@@ -8,6 +9,7 @@
 
 #![no_std]
 
+pub mod answer;
 pub mod bench;
 pub mod counters;
 pub mod host;
@@ -15,8 +17,11 @@ pub mod inline;
 pub mod ip;
 pub mod maps;
 pub mod meta;
+pub mod road;
 #[cfg(feature = "user")]
 pub mod shown;
 
 /// Name of the XDP program, as `ip link` and `bpftool prog` show it (at most 15 characters).
 pub const INGRESS_PROGRAM: &str = "corex_ingress";
+/// Name of the same program with roads ([`road`]).
+pub const ROADS_PROGRAM: &str = "corex_roads";

@@ -25,7 +25,7 @@ pub const WORKERS: &str = "WORKERS";
 
 /// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
 /// mode come last: [`SHOWN_ALWAYS`] are the others.
-pub const SHOWN: [&str; 16] = [
+pub const SHOWN: [&str; 22] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -35,6 +35,12 @@ pub const SHOWN: [&str; 16] = [
     WORKERS,
     HOST_MACS,
     HOST_ADDRESSES,
+    ROAD_SOCKETS,
+    ROAD_SOURCES,
+    ROAD_CLASSES,
+    ROADS,
+    ROAD_HOPS,
+    ROAD_COUNTS,
     INLINE,
     DETOURS,
     ADDRESSES,
@@ -45,11 +51,12 @@ pub const SHOWN: [&str; 16] = [
 ];
 
 /// How many of [`SHOWN`] are used in proxy mode too.
-pub const SHOWN_ALWAYS: usize = 9;
+pub const SHOWN_ALWAYS: usize = 15;
 
 use crate::{
     host::{HOST_ADDRESSES, HOST_MACS},
     inline::{ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE},
+    road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},
 };
 
 /// Listen sockets at most.
@@ -122,6 +129,14 @@ pub struct Config {
     pub cookie: u32,
     /// Non-zero: rare events are logged (aya-log).
     pub log: u32,
+    /// What becomes of keep-alives: [`KEEPALIVE_PASS`](crate::answer::KEEPALIVE_PASS) and its like.
+    pub keepalive: u32,
+    /// Non-zero: STUN Binding requests are answered.
+    pub stun: u32,
+    /// Traffic class, once type of service, of answers.
+    pub traffic_class: u32,
+    /// Non-zero: messages may take roads ([`crate::road`]).
+    pub roads: u32,
 }
 
 /// An interface that the program is attached to.
@@ -132,6 +147,8 @@ pub struct Interface {
     pub first_slot: u32,
     /// How many queues have a slot.
     pub queues: u32,
+    /// Non-zero: what it brings may be answered by where it came from.
+    pub answers: u32,
 }
 
 /// An AF_XDP socket.

@@ -1,9 +1,9 @@
 //! What people see of the maps: their meaning, for documentation.
 
 use crate::counters::{
-    DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters,
+    DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters, WorkerCounters,
 };
-use crate::{host, inline, maps};
+use crate::{host, inline, maps, road};
 
 /// A field's name and what it means.
 pub type Field = (&'static str, &'static str);
@@ -65,15 +65,16 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::COUNTERS,
         kind: "array",
         doc: "What the XDP program decided, by verdict and reason, and by CPU: the sum counts. seen = \
-              steered + offloaded + detoured + all pass_ + all drop_.",
+              steered + offloaded + stun_answered + keepalive_answered + detoured + all pass_ + \
+              all drop_.",
         key: &[("", "The CPU's number, from 0.")],
         value: (&KernelCounters::NAMES, &KernelCounters::DOCS),
     },
     Shown {
         name: maps::CONFIG,
         kind: "array",
-        doc: "What the XDP program and the workers go by. probe_len and min_msg_len may be \
-              changed with `bpftool map update`, and hold at once.",
+        doc: "What the XDP program and the workers go by. probe_len, min_msg_len, keepalive and stun may \
+              be changed with `bpftool map update`, and hold at once.",
         key: &[("", "Always 0.")],
         value: fields! {
             "probe_len": "Datagrams of fewer bytes are dropped as probes.",
@@ -81,6 +82,10 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             "max_frame_len": "Longer frames go to the kernel socket: AF_XDP couldn't hold them.",
             "cookie": "Marks this program's records in front of frames; drawn at start.",
             "log": "Whether rare events are logged.",
+            "keepalive": "Keep-alives: 0: they are nothing special; 1: dropped; 2: answered.",
+            "stun": "1: STUN Binding requests are answered.",
+            "traffic_class": "Traffic class of answers.",
+            "roads": "1: messages may take roads; 0: all are steered, as while somebody traces.",
         },
     },
     Shown {
@@ -91,6 +96,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         value: fields! {
             "first_slot": "Slot of its queue 0 in QUEUES.",
             "queues": "How many of its queues have a slot.",
+            "answers": "1: what it brings may be answered; 0: it takes VLAN tags off, so a worker answers.",
         },
     },
     Shown {
@@ -110,7 +116,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         name: maps::WORKERS,
         kind: "array",
         doc: "What each worker counts. Over all workers, steered (of COUNTERS) + socket_in + \
-              stream_in + taken_over = sent + replied + consumed + handed_over + delivered + \
+              stream_in + taken_over = sent + replied + stun_answered + keepalive_answered + consumed + handed_over + delivered + \
               handed_back + merged + all drop_; \
               steered of DETOUR_COUNTS counts too.",
         key: &[("", "The worker's number, from 0.")],
@@ -150,6 +156,91 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ),
         ],
         value: fields! { "": "1: local; 2: broadcast.", },
+    },
+    Shown {
+        name: road::ROAD_SOCKETS,
+        kind: "array",
+        doc: "Which roads lead from each listen socket: messages that the XDP program sends on or \
+              drops itself (modparam offload).",
+        key: &[("", "The socket's id, as in SOCKETS.")],
+        value: fields! {
+            "class": "One more than the index in ROAD_CLASSES for sources that ROAD_SOURCES has no network of; 0: no roads.",
+            "by_source": "1: ROAD_SOURCES is looked into.",
+        },
+    },
+    Shown {
+        name: road::ROAD_SOURCES,
+        kind: "lpm_trie",
+        doc: "The networks that the configuration tells sources apart by.",
+        key: &[
+            (
+                "prefix_len",
+                "32 bits of the socket, and those of the network.",
+            ),
+            ("socket", "The socket's id, in network order."),
+            (
+                "addr",
+                "The network's address in network order; IPv4 fills the first four bytes.",
+            ),
+        ],
+        value: fields! { "": "One more than the index in ROAD_CLASSES.", },
+    },
+    Shown {
+        name: road::ROAD_CLASSES,
+        kind: "array",
+        doc: "The roads of one class of sources, by kind of message: replies, INVITE, ACK, BYE, \
+              CANCEL, OPTIONS, REGISTER, PRACK, SUBSCRIBE, NOTIFY, PUBLISH, INFO, REFER, MESSAGE, \
+              UPDATE, other methods. 0: steered. Else 65,536 times the number of roads that a hash \
+              of the source chooses from, plus the index of the first.",
+        key: &[("", "The class.")],
+        value: fields! {
+            "short": "Those of messages shorter than min_msg_len.",
+            "long": "Those of the others.",
+        },
+    },
+    Shown {
+        name: road::ROADS,
+        kind: "array",
+        doc: "The roads. corex.roads shows the same in words.",
+        key: &[("", "The road.")],
+        value: fields! {
+            "action": "1: send; 2: drop, as the script says; 3: drop, sent nowhere; 0: none.",
+            "hop": "1 or 2: which of its two hops in ROAD_HOPS is in use; 0: none is known.",
+            "sample_at": "From then on a message is steered, so that the kernel confirms the neighbour: nanoseconds of CLOCK_MONOTONIC.",
+            "valid_until": "From then on the hop isn't used.",
+            "to": "Destination address in network order; IPv4 fills the first four bytes.",
+            "from": "Source address: the listen socket's.",
+            "to_port": "Destination port.",
+            "from_port": "Source port.",
+            "family": "4 or 6.",
+            "socket": "The listen socket's id.",
+            "traffic_class": "DSCP and ECN of what is sent (tos).",
+            "dont_fragment": "1: IPv4 is sent with DF (pmtu_discovery).",
+            "unused": "0.",
+        },
+    },
+    Shown {
+        name: road::ROAD_HOPS,
+        kind: "array",
+        doc: "How the frames of roads leave: two places for each road, of which ROADS says the one in use.",
+        key: &[(
+            "",
+            "Twice the road's number, plus the lowest bit of its hop.",
+        )],
+        value: fields! {
+            "ifindex": "The interface to send by.",
+            "mtu": "Largest IP packet.",
+            "destination_mac": "The neighbour's MAC.",
+            "source_mac": "The interface's MAC.",
+            "may_reflect": "1: by the interface where the message came, if it is this one; else only by another one.",
+        },
+    },
+    Shown {
+        name: road::ROAD_COUNTS,
+        kind: "array",
+        doc: "What each road did, by CPU: the sum counts.",
+        key: &[("", "The CPU's number times 256, plus the road's.")],
+        value: (&RoadCounters::NAMES, &RoadCounters::DOCS),
     },
     Shown {
         name: inline::INLINE,

@@ -1,5 +1,5 @@
-//! The programs of corex: measure, count, decide. In proxy mode one, XDP on the interface; those
-//! of inline mode are in [`inline`].
+//! The programs of corex: measure, count, decide. In proxy mode one of two, XDP on the interface;
+//! those of inline mode are in [`inline`].
 //!
 //! A UDP packet for a listen socket, and for this host (`trust`), is steered to the AF_XDP socket of its queue, with a
 //! [`FrameMeta`](corex_common::meta::FrameMeta) in front; a probe is dropped; everything
@@ -8,9 +8,11 @@
 #![no_std]
 #![no_main]
 
+mod answer;
 mod inline;
 mod maps;
 mod packet;
+mod road;
 mod steer;
 mod trust;
 
@@ -27,7 +29,20 @@ pub fn corex_ingress(ctx: XdpContext) -> u32 {
     };
     counters.seen += 1;
     match locate::<_, false>(&ctx, |outline| steer::refuse(&ctx, outline)) {
-        Ok(datagram) => steer::decide(&ctx, &datagram, counters),
+        Ok(datagram) => steer::decide::<false>(&ctx, &datagram, counters),
+        Err(reason) => pass(reason, counters),
+    }
+}
+
+/// The same with roads ([`road`]), where the configuration asks for them.
+#[xdp]
+pub fn corex_roads(ctx: XdpContext) -> u32 {
+    let Some(counters) = maps::counters() else {
+        return xdp_action::XDP_PASS;
+    };
+    counters.seen += 1;
+    match locate::<_, false>(&ctx, |outline| steer::refuse(&ctx, outline)) {
+        Ok(datagram) => steer::decide::<true>(&ctx, &datagram, counters),
         Err(reason) => pass(reason, counters),
     }
 }

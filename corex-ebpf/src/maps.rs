@@ -2,12 +2,15 @@
 //! Their meaning stands in `corex_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, XskMap},
+    btf_maps::{Array, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
 use corex_common::{
-    counters::{DetourCounters, EgressCounters, KernelCounters, SocketCounters, WorkerCounters},
+    counters::{
+        DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters,
+        WorkerCounters,
+    },
     host::{
         HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
         MAX_KNOWN_SOURCES, MAX_REVERSE_PATHS, ReversePath, ReverseState,
@@ -17,7 +20,13 @@ use corex_common::{
         Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, PORT_WORDS, Queue,
         SocketEntry, SocketKey, port_bit, socket_count,
     },
+    road::{
+        MAX_ROAD_CLASSES, MAX_ROAD_DEVICES, MAX_ROAD_SOURCES, MAX_ROADS, Road, RoadClass, RoadHop,
+        RoadSocket, RoadSource, road_count,
+    },
 };
+
+use crate::answer::Room;
 
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;
@@ -78,6 +87,32 @@ pub static REVERSE_PATHS: LruHashMap<ReversePath, u32, { MAX_REVERSE_PATHS as us
 pub static REVERSE_STATE: Array<ReverseState, 1> = Array::new();
 
 #[btf_map]
+pub static ANSWER_ROOM: PerCpuArray<Room, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub static ROAD_SOCKETS: Array<RoadSocket, { MAX_SOCKETS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static ROAD_SOURCES: LpmTrie<RoadSource, u32, { MAX_ROAD_SOURCES as usize }> = LpmTrie::new();
+
+#[btf_map]
+pub static ROAD_CLASSES: Array<RoadClass, { MAX_ROAD_CLASSES as usize }, BPF_F_MMAPABLE> =
+    Array::new();
+
+#[btf_map]
+pub static ROADS: Array<Road, { MAX_ROADS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// Two for each road.
+#[btf_map]
+pub static ROAD_HOPS: Array<RoadHop, { 2 * MAX_ROADS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static ROAD_COUNTS: Array<RoadCounters, { MAX_ROADS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static ROAD_DEVICES: DevMapHash<{ MAX_ROAD_DEVICES as usize }> = DevMapHash::new();
+
+#[btf_map]
 pub static INLINE: Array<Inline, 1> = Array::new();
 
 /// Three entries for each interface.
@@ -126,6 +161,22 @@ pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
     // SAFETY: as in `counters`.
     SOCKET_COUNTS
         .get_ptr_mut(socket_count(cpu(), id))
+        .map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's place to write answers in.
+#[inline(always)]
+pub fn answer_room<'a>() -> Option<&'a mut Room> {
+    // SAFETY: as in `counters`.
+    ANSWER_ROOM.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of one road.
+#[inline(always)]
+pub fn road_counters<'a>(road: u32) -> Option<&'a mut RoadCounters> {
+    // SAFETY: as in `counters`.
+    ROAD_COUNTS
+        .get_ptr_mut(road_count(cpu(), road))
         .map(|p| unsafe { &mut *p })
 }
 

@@ -11,8 +11,10 @@ use corex_common::{
 };
 
 use crate::{
+    answer::{self, Given, Wish, wish},
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
     packet::{Datagram, Outline, Pass},
+    road,
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
 
@@ -64,9 +66,14 @@ pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
     (!has_port(outline.to)).then_some(Pass::NoSocket)
 }
 
-/// Gives the verdict on what isn't [refused](refuse), and counts it.
+/// Gives the verdict on what isn't [refused](refuse), and counts it. `WITH_ROADS`: what has a road
+/// takes it.
 #[inline(always)]
-pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> u32 {
+pub fn decide<const WITH_ROADS: bool>(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    counters: &mut KernelCounters,
+) -> u32 {
     let Some(entry) = listener(ctx, &datagram.destination) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
@@ -84,16 +91,35 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         counters.pass_not_local += 1;
         return xdp_action::XDP_PASS;
     }
-    if !has_way_back(ctx, datagram) {
-        counters.pass_rp_filter += 1;
-        return xdp_action::XDP_PASS;
-    }
     let (Some(config), Some(socket)) = (CONFIG.get(0), socket_counters(entry.id)) else {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    let wish = wish(ctx, datagram, config);
+    if wish == Wish::Silence {
+        answer::count(wish, counters, socket);
+        return xdp_action::XDP_DROP;
+    }
+    if !has_way_back(ctx, datagram) {
+        counters.pass_rp_filter += 1;
+        return xdp_action::XDP_PASS;
+    }
+    if matches!(wish, Wish::Pong | Wish::Address) {
+        match answer::give(ctx, datagram, config, wish) {
+            Given::Answer => {
+                answer::count(wish, counters, socket);
+                return xdp_action::XDP_TX;
+            }
+            Given::Malformed => {
+                counters.pass_malformed += 1;
+                return xdp_action::XDP_PASS;
+            }
+            Given::Nothing => {}
+        }
+    }
     let len = u32::from(datagram.payload_len);
-    if len < config.probe_len {
+    // Short as it may be, what wishes an answer is no probe.
+    if len < config.probe_len && wish == Wish::Nothing {
         counters.drop_probe += 1;
         socket.drop_probe += 1;
         return xdp_action::XDP_DROP;
@@ -103,6 +129,13 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         counters.pass_too_long += 1;
         socket.pass_too_long += 1;
         return xdp_action::XDP_PASS;
+    }
+    let short = len < config.min_msg_len;
+    if WITH_ROADS
+        && config.roads != 0
+        && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
+    {
+        return verdict.count(counters, socket, u64::from(len));
     }
     let slot = if entry.steer != 0 { slot(ctx) } else { None };
     let Some(slot) = slot else {
@@ -118,7 +151,6 @@ pub fn decide(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         }
         return xdp_action::XDP_PASS;
     };
-    let short = len < config.min_msg_len;
     write_meta(ctx, datagram, &entry, config, short);
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {

@@ -444,6 +444,10 @@ pub struct CheckArgs {
     /// Configuration file, in Kamailio's syntax
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: PathBuf,
+    /// Say for each listen socket which messages the kernel can send on or drop itself, and what
+    /// keeps the others in user space
+    #[arg(long)]
+    pub explain: bool,
     /// Who to load scripts as.
     #[command(flatten)]
     pub run_as: RunAsArgs,

@@ -8,8 +8,11 @@
 
 pub mod io;
 
+pub mod hep;
 pub mod hook;
 pub mod pipeline;
+
+pub mod answer;
 
 pub mod catalogue;
 pub mod module;

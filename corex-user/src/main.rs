@@ -6,6 +6,7 @@ mod keys;
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    net::{IpAddr, SocketAddr},
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use corex_codec::CodecError;
-use corex_script::{Config, Loading, compile::RunAsError, settings::Settings};
+use corex_script::{Config, Loading, compile::RunAsError, offload, settings::Settings};
 use corex_user::{
     catalogue::{self, Chapter},
     daemon::{self, Options},
@@ -67,9 +68,13 @@ fn main() -> ExitCode {
     }
     match Cli::parse().command {
         CliCommand::Check(args) => match load(&args.config, &args.run_as) {
-            Some(_) => {
+            Some(config) => {
+                let mut text = format!("{}: ok\n", args.config.display());
+                if args.explain {
+                    text.push_str(&explain(&config));
+                }
                 // A closed pipe is the reader's choice.
-                let _ = writeln!(std::io::stdout(), "{}: ok", args.config.display());
+                let _ = write!(std::io::stdout(), "{text}");
                 ExitCode::SUCCESS
             }
             None => {
@@ -98,6 +103,31 @@ fn main() -> ExitCode {
             None => ExitCode::from(BAD_CONFIGURATION),
         },
     }
+}
+
+/// What becomes of messages in the kernel and what doesn't, by the listen lines as they are written.
+fn explain(config: &Config) -> String {
+    let settings = &config.settings;
+    let mut listeners = Vec::new();
+    for listen in &settings.listen {
+        let ip: Option<IpAddr> = listen.host.parse().ok();
+        let (transport, host, port) = (listen.transport, &listen.host, listen.port);
+        listeners.push(offload::Listener {
+            name: match ip {
+                Some(IpAddr::V6(ip)) => format!("{transport}:[{ip}]:{port}"),
+                _ => format!("{transport}:{host}:{port}"),
+            },
+            transport,
+            address: ip.map(|ip| SocketAddr::new(ip, port)),
+        });
+    }
+    let mut text = String::new();
+    if !settings.corex.offload {
+        text.push_str("modparam(\"corex\", \"offload\", 1) would have the kernel do this:\n");
+    }
+    let plans = config.offload.plan(settings, &listeners);
+    text.push_str(&offload::explain(&plans, settings.corex.min_msg_len));
+    text
 }
 
 /// Reads a configuration and prints its report to stderr. `None` if it has errors.

@@ -92,6 +92,13 @@ impl ObservedBooks {
             "{queued} messages were handed over and {settled} settled: {:#}",
             self.0
         );
+        let copied = self.get("hep.copied");
+        let settled = self.get("hep.exported") + self.sum("hep.dropped");
+        ensure!(
+            copied == settled,
+            "{copied} messages were to be copied and {settled} settled: {:#}",
+            self.0
+        );
         Ok(())
     }
 

@@ -108,10 +108,11 @@ const PYTHON: Tool = tool("python3", "python3", "zlib and base64, to compare wit
 const CRYPTOGRAPHY: Tool = files("python3-cryptography", "ciphers, to compare with");
 
 /// What all tests together need.
-pub const PEERS: [Tool; 22] = [
+pub const PEERS: [Tool; 25] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
+    tool("turnutils_natdiscovery", "coturn", "a STUN client"),
     tool("kamailio", "kamailio", "the SIP server to compare with"),
     tool("kamcmd", "kamailio", "its control program"),
     files(
@@ -122,6 +123,11 @@ pub const PEERS: [Tool; 22] = [
         "kamailio-lua-modules",
         "Kamailio's app_lua, to compare with",
     ),
+    files(
+        "kamailio-sqlite-modules",
+        "a database for Kamailio's sipcapture, a collector of HEP",
+    ),
+    tool("sqlite3", "sqlite3", "what that collector has got"),
     tool("perl", "perl", "scripts in Perl"),
     tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
     tool("curl", "curl", "a client of HTTP"),

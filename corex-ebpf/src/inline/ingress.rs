@@ -9,9 +9,10 @@ use corex_common::{
 
 use super::{Service, inline, service};
 use crate::{
+    answer::{self, Wish, wish},
     maps::{ADDRESSES, CONFIG, DETOURS, SOCKETS, XSKS, counters, has_port, socket_counters},
     packet::{Datagram, Outline, Part, Pass, bytes, destination_v6, locate},
-    trust::{Addressee, Origin, addressee, host_state, origin},
+    trust::{Addressee, Origin, addressee, host_state, is_local, origin},
 };
 
 /// On the NIC.
@@ -57,6 +58,12 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    if is_silenced(&ctx, config, &datagram)
+        && let Some(socket) = socket_counters(entry.id)
+    {
+        answer::count(Wish::Silence, counters, socket);
+        return xdp_action::XDP_DROP;
+    }
     if u32::from(datagram.payload_len) < config.min_msg_len {
         counters.pass_short += 1;
         if let Some(socket) = socket_counters(entry.id) {
@@ -65,6 +72,19 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     }
     steer(&ctx, config, inline, counters, &datagram, Some(entry))
+}
+
+/// Whether it is a keep-alive that is dropped in the server's stead. What wants an answer goes to the
+/// server, which may have one of its own.
+#[inline(always)]
+fn is_silenced(ctx: &XdpContext, config: &Config, datagram: &Datagram) -> bool {
+    if wish(ctx, datagram, config) != Wish::Silence {
+        return false;
+    }
+    let state = host_state();
+    addressee(ctx, state) == Addressee::Host
+        && origin(ctx, &datagram.source, state) == Origin::Host
+        && is_local(ctx, &datagram.destination, state)
 }
 
 /// Whether an IPv6 packet is for a protected address.

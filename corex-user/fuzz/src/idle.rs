@@ -14,7 +14,7 @@ use corex_user::rpc::daemon::{
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
-use corex_user::telemetry::{peers::Summary, trace::Traced};
+use corex_user::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 
 struct Idle;
 
@@ -107,6 +107,10 @@ impl Daemon for Idle {
         Summary::default()
     }
 
+    fn roads(&self) -> Vec<RoadLine> {
+        Vec::new()
+    }
+
     fn host(&self) -> Vec<HostInterface> {
         Vec::new()
     }
@@ -188,6 +192,12 @@ impl Daemon for Idle {
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
         Box::pin(std::future::ready(Err(NotReloaded::Refused(text()))))
     }
+
+    fn is_copying(&self) -> bool {
+        false
+    }
+
+    fn set_copying(&self, _: bool) {}
 
     fn kill(&self, _: i32) {}
 }

@@ -2,6 +2,7 @@
 //! The checker, the interpreter and the documentation all go by a table of modules, [`Modules`],
 //! that whoever loads a configuration hands in.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Module {
     pub doc: &'static str,
     /// The functions that scripts can call once it is loaded.
     pub functions: &'static [Function],
+    /// Functions that Kamailio's module of this name has and that mean nothing here.
+    pub absent: &'static [Absent],
     /// What `modparam` can set.
     pub parameters: &'static [Parameter],
     /// Looks at the whole configuration when all of it has been read, whether the module is
@@ -37,10 +40,27 @@ pub struct Module {
     /// Makes what all workers share: see [`super::Program::shared`]. Only for a configuration
     /// without errors, once for each; it may read files.
     pub shares: Option<Share>,
-    /// Whether a message is done with before `request_route` or `reply_route` sees it.
+    /// Whether an ACK is done with before `request_route` sees it.
     pub absorbs: Option<fn(&SipView<'_>) -> bool>,
-    /// What happens to a message after its route, unless that said `drop` or failed.
+    /// What deals with messages before `request_route` or `reply_route`, where these settings ask for
+    /// it.
+    pub before_route: Option<fn(&Settings) -> Option<BeforeRoute>>,
+    /// What happens to a reply after its route, unless that said `drop` or failed.
     pub after_route: Option<fn(&mut Exec<'_>)>,
+    /// What those of its functions do that the kernel can do, too.
+    pub effects: &'static [(&'static str, Effect)],
+    /// Once it is loaded, it looks at every message, whatever the routes say: so none may be
+    /// handled in the kernel.
+    pub sees_all: bool,
+}
+
+/// What a function does: see [`super::offload`].
+#[derive(Clone, Copy, Debug)]
+pub enum Effect {
+    /// Sends the message as it came by UDP. Where the argument leads, if it is an address.
+    Send(fn(&[u8]) -> Option<SocketAddr>),
+    /// Whether the method is one of those in a list with `|` between them, whatever their case.
+    IsMethod,
 }
 
 impl Module {
@@ -49,15 +69,22 @@ impl Module {
         name: "",
         doc: "",
         functions: &[],
+        absent: &[],
         parameters: &[],
         review: None,
         language: None,
         keeps: None,
         shares: None,
         absorbs: None,
+        before_route: None,
         after_route: None,
+        effects: &[],
+        sees_all: false,
     };
 }
+
+/// Deals with a message, or returns false: then its route runs.
+pub type BeforeRoute = fn(&mut Exec<'_>) -> bool;
 
 /// Makes what all workers share of a module's.
 pub type Share = fn(&Settings) -> Result<Shared, LoadError>;
@@ -87,6 +114,13 @@ impl Modules {
         self.iter()
             .find_map(|module| Some((module, module.function(name)?)))
     }
+
+    /// The function of this name that Kamailio has and that means nothing here.
+    pub fn find_absent(self, name: &str) -> Option<&'static Absent> {
+        self.iter()
+            .flat_map(|module| module.absent)
+            .find(|absent| absent.name == name)
+    }
 }
 
 impl Module {
@@ -96,6 +130,15 @@ impl Module {
             .iter()
             .find(|function| function.name == name || function.aliases.contains(&name))
     }
+}
+
+/// A function of Kamailio's that means nothing here.
+#[derive(Debug)]
+pub struct Absent {
+    /// Its name.
+    pub name: &'static str,
+    /// Why, and what to do instead.
+    pub why: &'static str,
 }
 
 /// A function of a module.
@@ -139,6 +182,13 @@ pub enum ParameterKind {
         max: i64,
         /// Writes the value into the settings.
         set: fn(&mut Settings, i64),
+    },
+    /// An integer that is checked.
+    Number {
+        /// Writes the value into the settings, or says what is wrong with it.
+        set: fn(&mut Settings, i64) -> Result<(), String>,
+        /// What a report advises where the value is wrong.
+        help: &'static str,
     },
     /// A string that is checked.
     Text {

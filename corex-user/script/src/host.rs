@@ -142,6 +142,46 @@ pub struct Outgoing<'a> {
     /// Whether SIP ends a loop that it may be in: a forwarded request has its Max-Forwards counted
     /// down, and a reply loses a Via at each hop. Else the packet's TTL has to.
     pub is_hop_counted: bool,
+    /// Flags of the message that it is sent for, by bit: what setflag() sets.
+    pub flags: u32,
+}
+
+/// What a copy for a collector is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copied {
+    /// A SIP message.
+    Message,
+    /// A line of a log.
+    Log,
+}
+
+/// A copy that a script has made for a collector.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace<'a> {
+    /// The message or line.
+    pub payload: &'a [u8],
+    /// Which of the two.
+    pub kind: Copied,
+    /// The URI of the collector; `None`: the one of `duplicate_uri`.
+    pub to: Option<&'a [u8]>,
+    /// What the collector finds things together by; `None`: the message's Call-ID.
+    pub correlation: Option<&'a [u8]>,
+    /// Where the message comes from and goes to.
+    pub env: &'a Env,
+}
+
+/// Why no copy was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotTraced {
+    /// Tracing is off.
+    #[error("tracing is off (modparam trace_on, RPC siptrace.status)")]
+    Off,
+    /// There is no collector.
+    #[error("there is no collector: neither an argument nor modparam duplicate_uri names one")]
+    NoCollector,
+    /// The argument names none.
+    #[error("the collector: {0}")]
+    Collector(&'static str),
 }
 
 /// Why a file couldn't be read or written.
@@ -277,6 +317,17 @@ pub trait Host {
     /// # Errors
     /// When it can't be written.
     fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError>;
+
+    /// Has a message or line copied to a collector. It may still get lost: nobody waits for it. A
+    /// message sent later for the same one that came in goes to the same collector, where its flag
+    /// says that it is copied.
+    ///
+    /// # Errors
+    /// When there is nobody to copy it to. A host without collectors has none.
+    fn trace(&mut self, trace: Trace<'_>) -> Result<(), NotTraced> {
+        let _ = trace;
+        Err(NotTraced::NoCollector)
+    }
 
     /// Adds one to a counter of the worker's. A host without books counts nothing.
     fn count(&mut self, counter: fn(&mut WorkerCounters) -> &mut u64) {

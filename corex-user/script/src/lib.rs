@@ -9,6 +9,7 @@
 //! | [`syntax`] | text to a tree, and reports with line and caret |
 //! | [`settings`] | what a configuration sets, as plain data |
 //! | `compile` | the tree to settings and a [`Program`], or to what is wrong with it |
+//! | [`offload`] | which messages need no run, since the kernel can handle them |
 //! | [`run`] | the program, its interpreter, pseudo-variables and transformations |
 
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod language_counters;
 pub mod latency;
 pub mod limiter;
 mod nearest;
+pub mod offload;
 pub mod quarantine;
 pub mod run;
 pub mod settings;
@@ -31,12 +33,13 @@ use std::sync::Arc;
 
 use compile::{Checked, Settled};
 use function::Modules;
+use offload::Offload;
 use syntax::diag::Report;
 use syntax::{Parsed, ReadFile};
 
 pub use host::{
-    ConnectionId, Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing,
-    Purpose, SendError, SocketId, Target,
+    ConnectionId, Copied, Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop,
+    NotTraced, Outgoing, Purpose, SendError, SocketId, Target, Trace,
 };
 pub use run::{Program, RouteEnd, Runtime, regex};
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub settings: settings::Settings,
     /// Its route blocks.
     pub program: Arc<Program>,
+    /// What roads in the kernel follow from.
+    pub offload: offload::Offload,
 }
 
 impl Config {
@@ -145,11 +150,18 @@ fn checked(
 ) -> Loaded {
     let sources = parsed.report.sources.paths();
     let files = sources.map(Path::to_owned).collect();
+    let tree = parsed.file.clone();
     let Checked { report, sound } = compile::check(parsed, &folder, modules, settled);
     let config = sound.map(|(settings, program)| Config {
         folder,
         files,
         settings,
+        offload: Offload::new(
+            tree,
+            report.sources.clone(),
+            modules,
+            program.loaded.clone(),
+        ),
         program: Arc::new(program),
     });
     Loaded { report, config }

@@ -281,6 +281,51 @@ pub(super) const DIFFERENCES: &[Difference] = &[
          out; Kamailio finds it when the line runs.",
     ),
     differs(
+        Parameters,
+        "siptrace",
+        "trace_mode",
+        "Kamailio copies what is on the wire; corex copies the plain form, before the outgoing \
+         hook and behind the incoming one. What isn't SIP isn't copied. The correlation id is the \
+         Call-ID; Kamailio gives none.",
+    ),
+    differs(
+        Parameters,
+        "siptrace",
+        "hep_version",
+        "Kamailio's default is 1.",
+    ),
+    differs(
+        Parameters,
+        "siptrace",
+        "hep_mode_on",
+        "Kamailio's default is 0: sip_trace() then sends copies in plain SIP.",
+    ),
+    differs(
+        Parameters,
+        "siptrace",
+        "trace_to_database",
+        "Kamailio's default is 1.",
+    ),
+    differs(
+        Parameters,
+        "siptrace",
+        "trace_flag",
+        "Kamailio copies the whole transaction where the module tm is loaded, else replies of sl.",
+    ),
+    differs(
+        Parameters,
+        "siptrace",
+        "send_sock_addr",
+        "Kamailio sends from a SIP socket of its own, which it must listen on.",
+    ),
+    differs(
+        Functions,
+        "siptrace",
+        "sip_trace",
+        "the modes \"t\" and \"d\" are errors of the configuration, since there are neither \
+         transactions nor dialogs; Kamailio without tm copies the message alone, and warns.",
+    ),
+    differs(
         Functions,
         "textops",
         "replace_all",

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
+    hep::Exporter,
     io::{listen, outbox::AsyncOutbox},
     kernel::knobs::Knobs,
     pipeline::{
@@ -20,15 +21,17 @@ use crate::{
 use corex_script::{Config, settings::OwnSockets};
 use corex_sip::{alias, compose::ReplyKeys};
 
-/// Makes the context for a configuration; the tap, the knobs and the outbox outlive it.
+/// Makes the context for a configuration; the tap, the exporter, the knobs and the outbox outlive it.
 /// `state_folder`: where scripts write files unless the configuration says otherwise.
 /// `reply_keys`: what replies must bring back.
 ///
 /// # Errors
 /// When the thread for files can't be started.
+#[expect(clippy::too_many_arguments, reason = "what a context is made of")]
 pub fn build(
     config: Config,
     tap: Arc<Tap>,
+    exporter: Arc<Exporter>,
     listeners: Vec<Listener>,
     knobs: Knobs,
     outbox: AsyncOutbox,
@@ -63,6 +66,7 @@ pub fn build(
         aliases,
         knobs,
         tap,
+        exporter,
         outbox: Box::new(outbox),
         files,
         reply_keys,

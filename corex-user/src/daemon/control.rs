@@ -171,6 +171,7 @@ impl Control<'_> {
                     if let Some(fault) = self.remote.engine().fault() {
                         bail!("{fault}: it carries the server's packets, so corex can't go on");
                     }
+                    self.remote.look_at_roads();
                     let is_turning = self.workers_turn();
                     self.remote.is_turning.store(is_turning, Ordering::Relaxed);
                     if is_turning {

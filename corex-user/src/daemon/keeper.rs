@@ -6,7 +6,7 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -58,21 +58,19 @@ impl Keeper {
             .context("start the runtime that keeps the NICs")?;
         let (sender, remote) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("corex-nics".to_owned())
-            .spawn(move || {
-                harden(may_attach, pins);
-                let outcome = runtime.block_on(async {
-                    tokio::select! {
-                        outcome = keep(remote, links) => outcome,
-                        _ = stopped => Ok(()),
-                    }
-                });
-                if let Err(error) = outcome {
-                    tracing::error!("NICs aren't followed any more: {error}");
+        let settle = move || harden(may_attach, pins);
+        let thread = privileges::spawn_settled("corex-nics", settle, move || {
+            let outcome = runtime.block_on(async {
+                tokio::select! {
+                    outcome = keep(remote, links) => outcome,
+                    _ = stopped => Ok(()),
                 }
-            })
-            .context("start the thread that keeps the NICs")?;
+            });
+            if let Err(error) = outcome {
+                tracing::error!("NICs aren't followed any more: {error}");
+            }
+        })
+        .context("start the thread that keeps the NICs")?;
         Ok(Some(Self {
             remote: Some(sender),
             stop: Some(stop),

@@ -2,6 +2,7 @@
 
 mod context;
 mod control;
+mod copies;
 mod engine;
 mod front_ends;
 mod handover;
@@ -15,6 +16,7 @@ mod reload;
 mod reloads;
 mod remote;
 mod reply_keys;
+mod roads;
 mod runtime;
 mod service;
 mod state_folder;
@@ -57,7 +59,7 @@ use crate::{
         privileges, root_files,
         routes::{self, NextHops},
     },
-    pipeline::Listener,
+    pipeline::{Listener, own_sockets},
     telemetry::log::Log,
 };
 use corex_script::{Config, run::tables::Tables, settings::Settings};
@@ -94,7 +96,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         let _inside = runtime.enter();
         control::Signals::install()?
     };
-    let (next_hops, resolver) = routes::next_hops();
+    let (next_hops, mut resolver) = routes::next_hops();
     let start = Start {
         settings: &config.settings,
         listeners: &listeners,
@@ -155,6 +157,12 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             offer.iter_mut().for_each(Offer::own);
         }
     }
+    let kernel_roads = engine.roads();
+    if let Some(kernel_roads) = &kernel_roads {
+        roads::install(kernel_roads, &config, &listeners, &own_sockets(&listeners));
+        let kernel_roads = Arc::clone(kernel_roads);
+        resolver.tell(Arc::new(move || kernel_roads.follow()));
+    }
     let mut keeper = Keeper::start(&engine)?;
     // What is started from here on has neither capabilities nor all files.
     let roots = context::file_roots(&config, state_folder.as_deref());
@@ -171,6 +179,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     let context = context::build(
         config,
         Arc::default(),
+        Arc::default(),
         listeners,
         engine.knobs(),
         streams.outbox.clone(),
@@ -180,6 +189,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     if let Some((estate, descriptors)) = inherited {
         streams.take_over(estate, descriptors, &context.listeners, &context.own);
     }
+    copies::follow(&context, &streams.outbox).context("start the thread for copies")?;
+    let exporter = Arc::clone(&context.exporter);
     let latest = Arc::new(ArcSwap::from_pointee(context));
     let workers = parts.spawn(&latest, &engine, receivers)?;
     if let Some(heir) = heir {
@@ -197,6 +208,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         streams.outbox.clone(),
         state_folder,
         keyring,
+        kernel_roads,
     );
 
     let status = format!(
@@ -249,6 +261,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     if let Some(keeper) = &mut keeper {
         keeper.keep(&remote);
     }
+    remote.look_at_roads();
     tracing::info!("ready: {status}");
     service::ready(&status);
     let outcome = runtime.block_on(control.run(resolver, signals));
@@ -265,6 +278,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         counters.add_many(|c| &c.closed_takeover, connections);
     }
     workers.give_up_inboxes();
+    exporter.stop();
     let books = remote.books();
     let pins = remote.engine().take_pins();
     if ending == Ending::HandedOver {

@@ -10,9 +10,10 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::{task, time};
 
-use super::{context, loader::Loader, reply_keys::Keyring, workers::Workers};
+use super::{context, copies, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
+    kernel::roads::Roads,
     pipeline::{PipelineContext, set_knobs},
     telemetry::log::Log,
 };
@@ -29,11 +30,13 @@ pub struct Reloader {
     outbox: AsyncOutbox,
     state_folder: Option<PathBuf>,
     keyring: Mutex<Keyring>,
+    roads: Option<Arc<Roads>>,
 }
 
 impl Reloader {
     /// For the configuration in a file; what the workers go by is in `latest`. `state_folder`:
-    /// where scripts write files unless it says otherwise.
+    /// where scripts write files unless it says otherwise. `roads`: messages that the kernel
+    /// handles.
     pub fn new(
         path: PathBuf,
         loader: Loader,
@@ -41,6 +44,7 @@ impl Reloader {
         outbox: AsyncOutbox,
         state_folder: Option<PathBuf>,
         keyring: Keyring,
+        roads: Option<Arc<Roads>>,
     ) -> Reloader {
         Reloader {
             path,
@@ -49,6 +53,7 @@ impl Reloader {
             outbox,
             state_folder,
             keyring: Mutex::new(keyring),
+            roads,
         }
     }
 
@@ -89,15 +94,21 @@ impl Reloader {
         let new = context::build(
             config,
             Arc::clone(&old.tap),
+            Arc::clone(&old.exporter),
             listeners,
             old.knobs.clone(),
             self.outbox.clone(),
             self.state_folder.as_deref(),
             reply_keys,
         )?;
+        // From here to where all workers follow, the kernel handles none by itself: it would go by
+        // the old one.
+        if let Some(roads) = &self.roads {
+            roads.close();
+        }
         self.take_over(new, log);
         workers.wake();
-        tokio::spawn(retire(old));
+        tokio::spawn(retire(old, Arc::clone(&self.latest), self.roads.clone()));
         Ok(())
     }
 
@@ -108,6 +119,9 @@ impl Reloader {
         log.follow(&settings.log);
         set_knobs(&new.knobs, &settings.corex);
         new.config.take_over();
+        if let Err(error) = copies::follow(&new, &self.outbox) {
+            tracing::error!("messages are not copied: no thread for that: {error}");
+        }
         self.latest.store(Arc::new(new));
     }
 
@@ -122,10 +136,21 @@ impl Reloader {
 }
 
 /// Keeps a context until no worker goes by it any more, so that none has to clear it up: a table of a
-/// million entries takes its time.
-async fn retire(old: Arc<PipelineContext>) {
+/// million entries takes its time. Then the kernel gets the roads of the new one.
+async fn retire(
+    old: Arc<PipelineContext>,
+    latest: Arc<ArcSwap<PipelineContext>>,
+    roads: Option<Arc<Roads>>,
+) {
+    let new = latest.load_full();
     while Arc::strong_count(&old) > 1 {
         time::sleep(LOOK).await;
+    }
+    // Another one that came meanwhile sets its own.
+    if let Some(roads) = roads
+        && Arc::ptr_eq(&new, &latest.load())
+    {
+        super::roads::install(&roads, &new.config, &new.listeners, &new.own);
     }
     // Nobody waits for it.
     drop(task::spawn_blocking(move || drop(old)));
@@ -162,6 +187,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     }
     if old.corex.rp_filter != new.corex.rp_filter {
         bail!("rp_filter has changed, which takes a new start");
+    }
+    if old.corex.offload != new.corex.offload {
+        bail!("offload has changed, which takes a new start");
     }
     if old.corex.max_peers != new.corex.max_peers {
         bail!("max_peers has changed, which takes a new start");

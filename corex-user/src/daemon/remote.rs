@@ -27,7 +27,11 @@ use crate::{
         later::Later,
     },
     telemetry::{
-        books::Books, gauges::QueueGauges, log::Log, peers, stream_counters::StreamCounters,
+        books::{Books, RoadLine},
+        gauges::QueueGauges,
+        log::Log,
+        peers,
+        stream_counters::StreamCounters,
         trace::Traced,
     },
 };
@@ -71,6 +75,12 @@ impl Remote {
     pub fn host(&self) -> Vec<HostInterface> {
         let context = self.latest.load();
         self.engine().host(&context.listeners)
+    }
+
+    /// Opens the roads in the kernel, unless somebody looks at messages.
+    pub fn look_at_roads(&self) {
+        let tap = Arc::clone(&self.latest.load().tap);
+        self.engine().look_at_roads(|| tap.is_open());
     }
 
     /// All counters as they are now.
@@ -223,6 +233,11 @@ impl Daemon for Remote {
 
     fn host(&self) -> Vec<HostInterface> {
         Remote::host(self)
+    }
+
+    fn roads(&self) -> Vec<RoadLine> {
+        let context = self.latest.load();
+        self.engine().road_lines(&context.listeners)
     }
 
     fn workers(&self) -> Vec<Worker> {
@@ -448,9 +463,13 @@ impl Daemon for Remote {
         within: Duration,
     ) -> Later<'_, Result<Vec<Traced>, BadFilter>> {
         let filter = corex_script::regex(filter).map_err(|wrong| BadFilter(wrong.to_string()));
-        let tap = Arc::clone(&self.latest.load().tap);
+        let context = self.latest.load();
+        let (tap, knobs) = (Arc::clone(&context.tap), context.knobs.clone());
         Box::pin(async move {
             let mut records = tap.open(filter?, most);
+            // What the kernel sends on by itself, nobody sees. It goes on within a second after
+            // the last record.
+            knobs.set_roads(false);
             let mut traced = Vec::new();
             let collect = async {
                 while let Some(record) = records.recv().await {
@@ -465,6 +484,14 @@ impl Daemon for Remote {
             }
             Ok(traced)
         })
+    }
+
+    fn is_copying(&self) -> bool {
+        self.latest.load().exporter.is_on()
+    }
+
+    fn set_copying(&self, is_on: bool) {
+        self.latest.load().exporter.set_on(is_on);
     }
 
     fn kill(&self, signal: i32) {

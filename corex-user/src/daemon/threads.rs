@@ -38,6 +38,7 @@ pub fn describe(name: &str, is_main: bool) -> String {
         (runtime::CONTROL, _) => "remote control, HTTP".to_owned(),
         ("corex-log", _) => "writes the log".to_owned(),
         ("corex-files", _) => "reads and writes files for scripts".to_owned(),
+        ("corex-hep", _) => "sends copies of messages to a collector".to_owned(),
         ("corex-loader", _) => "reads configurations".to_owned(),
         ("corex-nics", _) => "keeps the NICs attached".to_owned(),
         ("corex-perl", _) => "looks after Perl's processes".to_owned(),

@@ -126,6 +126,32 @@ impl AsyncOutbox {
         });
     }
 
+    /// Looks up where datagrams to a host go; `None` where it has no address.
+    pub fn find(
+        &self,
+        host: &str,
+        port: Option<u16>,
+        answer: std::sync::mpsc::Sender<Option<SocketAddr>>,
+    ) {
+        let (resolver, host) = (self.inner.resolver.clone(), host.to_owned());
+        self.inner.handle.spawn(async move {
+            let found = match resolver {
+                None => None,
+                Some(resolver) => {
+                    let query = Query {
+                        host: host.as_bytes(),
+                        port,
+                        transport: Some(Transport::Udp),
+                        secure: false,
+                    };
+                    resolver.resolve(&query, None).await.ok()
+                }
+            };
+            // Who asked may have gone.
+            let _ = answer.send(found.map(|found| found.address));
+        });
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Deferred>> {
         let waiting = &self.inner.waiting;
         waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +188,7 @@ impl AsyncOutbox {
                 return;
             };
             break match &found {
-                Ok(found) => self.send_to(&message, found.address, Some(host.clone())),
+                Ok(found) => self.send_to(message, found.address, Some(host.clone())),
                 Err(error) => Err((*error).into()),
             };
         };
@@ -182,7 +208,7 @@ impl AsyncOutbox {
     /// Sends a message that is counted as queued already.
     fn send_to(
         &self,
-        message: &Deferred,
+        message: Deferred,
         to: SocketAddr,
         name: Option<String>,
     ) -> Result<(), DeferredError> {
@@ -203,6 +229,7 @@ impl AsyncOutbox {
         let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         socket.send(&message.payload, to, Some(message.local), message.ttl)?;
         inner.counters.add(|c| &c.delivered);
+        message.copies.pass(Transport::Udp, message.local, to);
         Ok(())
     }
 }
@@ -216,15 +243,16 @@ struct Waiter {
     sender: IpAddr,
 }
 
-fn delivery(message: &Deferred, to: SocketAddr, server_name: Option<String>) -> Delivery {
+fn delivery(message: Deferred, to: SocketAddr, server_name: Option<String>) -> Delivery {
     Delivery {
-        payload: message.payload.clone(),
+        payload: message.payload,
         to,
         transport: message.transport,
         server_name: server_name.filter(|_| message.transport == Transport::Tls),
         connection: message.connection,
         is_reply: message.is_reply,
         socket: message.socket,
+        copies: message.copies,
     }
 }
 
@@ -270,7 +298,10 @@ impl Outbox for AsyncOutbox {
             return sctp::submit(&inner.handle, message, &inner.counters);
         }
         match &message.to {
-            Address::Known(to, name) => inner.streams.send(delivery(&message, *to, name.clone())),
+            Address::Known(to, name) => {
+                let (to, name) = (*to, name.clone());
+                inner.streams.send(delivery(message, to, name))
+            }
             Address::Name { host, port, secure } => {
                 let resolver = inner.resolver.clone().ok_or(SendError::Unresolved)?;
                 let place = Arc::clone(&inner.places)
@@ -351,6 +382,7 @@ mod tests {
             own: Arc::default(),
             connection: None,
             is_reply: false,
+            copies: Default::default(),
         }
     }
 

@@ -19,10 +19,12 @@ use tokio::{
 };
 
 use crate::{
+    hep::Copies,
     pipeline::outbox::{Address, Deferred},
     telemetry::stream_counters::StreamCounters,
 };
 use corex_script::{SendError, limiter::SharedLimiter};
+use corex_sip::Transport;
 
 /// How long a peer may take to answer, and then to take the message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,7 +88,8 @@ pub fn submit(
             SendError::Kernel(error.kind())
         }
     })?;
-    dispatch(handle, &PLACES, socket, to, message.payload, counters)
+    let (payload, copies) = (message.payload, message.copies);
+    dispatch(handle, &PLACES, socket, to, payload, counters, copies)
 }
 
 /// Connects a socket and sends one message, beside the workers.
@@ -97,6 +100,7 @@ fn dispatch(
     to: SocketAddr,
     payload: Bytes,
     counters: &Arc<StreamCounters>,
+    copies: Copies,
 ) -> Result<(), SendError> {
     let place = places.try_acquire().map_err(|_| SendError::QueueFull)?;
     counters.add(|c| &c.queued);
@@ -111,7 +115,13 @@ fn dispatch(
                 error
             }
             Ok(mut socket) => match timeout(PATIENCE, send(&mut socket, &payload)).await {
-                Ok(Ok(())) => return counters.add(|c| &c.delivered),
+                Ok(Ok(())) => {
+                    counters.add(|c| &c.delivered);
+                    if let Ok(local) = socket.local_addr() {
+                        copies.pass(Transport::Sctp, local, to);
+                    }
+                    return;
+                }
                 Ok(Err(error)) => {
                     counters.add(|c| &c.drop_closed);
                     error
@@ -160,13 +170,14 @@ mod tests {
             sender: "127.0.0.2".parse().unwrap(),
             payload: Bytes::from_static(b"hello"),
             to,
-            transport: corex_sip::Transport::Sctp,
+            transport: Transport::Sctp,
             socket: corex_script::SocketId(0),
             local: "127.0.0.1:5060".parse().unwrap(),
             ttl: INITIAL_TTL,
             own: Arc::default(),
             connection: None,
             is_reply: false,
+            copies: Copies::default(),
         }
     }
 
@@ -224,7 +235,8 @@ mod tests {
         let payload = Bytes::from_static(b"hello");
         for to in [listener.local_addr().unwrap(), closed] {
             let handle = Handle::current();
-            dispatch(&handle, &PLACES, tcp(), to, payload.clone(), &counters).unwrap();
+            let (payload, copies) = (payload.clone(), Copies::default());
+            dispatch(&handle, &PLACES, tcp(), to, payload, &counters, copies).unwrap();
         }
         let (mut peer, _) = listener.accept().await.unwrap();
         let mut text = String::new();
@@ -246,7 +258,16 @@ mod tests {
         let to = listener.local_addr().unwrap();
         let another = || {
             let payload = Bytes::from_static(b"hello");
-            dispatch(&Handle::current(), &PLACES, tcp(), to, payload, &counters)
+            let copies = Copies::default();
+            dispatch(
+                &Handle::current(),
+                &PLACES,
+                tcp(),
+                to,
+                payload,
+                &counters,
+                copies,
+            )
         };
         // Nothing runs before the test waits.
         another().unwrap();

@@ -58,6 +58,13 @@ impl<C: CounterSet> CpuCounters<C> {
         })
     }
 
+    /// Begins to count anew. To be called while nobody counts.
+    pub fn reset(&self) {
+        for word in self.memory.words() {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// One set, summed over CPUs; zero out of range.
     pub fn sum(&self, set: usize) -> C {
         let mut sum = C::default();

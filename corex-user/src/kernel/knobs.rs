@@ -17,7 +17,10 @@ use super::memory::Memory;
 
 const WORDS: usize = size_of::<Config>() / size_of::<u32>();
 const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();
+const ROADS: usize = mem::offset_of!(Config, roads) / size_of::<u32>();
 const MIN_MSG_LEN: usize = mem::offset_of!(Config, min_msg_len) / size_of::<u32>();
+const KEEPALIVE: usize = mem::offset_of!(Config, keepalive) / size_of::<u32>();
+const STUN: usize = mem::offset_of!(Config, stun) / size_of::<u32>();
 
 /// The values of the map CONFIG, to be read and set. Cloning shares them.
 #[derive(Clone)]
@@ -58,6 +61,16 @@ impl Knobs {
         self.word(MIN_MSG_LEN)
     }
 
+    /// Whether messages may take roads in the kernel.
+    pub fn roads(&self) -> bool {
+        self.word(ROADS) != 0
+    }
+
+    /// Sets [`Self::roads`].
+    pub fn set_roads(&self, may_be_taken: bool) {
+        self.set(ROADS, may_be_taken.into());
+    }
+
     /// Sets [`Self::probe_len`].
     pub fn set_probe_len(&self, len: u32) {
         self.set(PROBE_LEN, len);
@@ -66,6 +79,26 @@ impl Knobs {
     /// Sets [`Self::min_msg_len`].
     pub fn set_min_msg_len(&self, len: u32) {
         self.set(MIN_MSG_LEN, len);
+    }
+
+    /// What becomes of keep-alives: [`corex_common::answer::KEEPALIVE_PASS`] and its like.
+    pub fn keepalive(&self) -> u32 {
+        self.word(KEEPALIVE)
+    }
+
+    /// Sets [`Self::keepalive`].
+    pub fn set_keepalive(&self, keepalive: u32) {
+        self.set(KEEPALIVE, keepalive);
+    }
+
+    /// Whether STUN Binding requests are answered.
+    pub fn answers_stun(&self) -> bool {
+        self.word(STUN) != 0
+    }
+
+    /// Sets [`Self::answers_stun`].
+    pub fn set_stun(&self, is_answered: bool) {
+        self.set(STUN, is_answered.into());
     }
 }
 
@@ -78,8 +111,13 @@ mod tests {
         let knobs = Knobs::on_heap();
         knobs.set_probe_len(32);
         knobs.set_min_msg_len(200);
+        knobs.set_keepalive(2);
+        knobs.set_stun(true);
+        knobs.set_roads(true);
         assert_eq!((knobs.probe_len(), knobs.min_msg_len()), (32, 200));
+        assert_eq!((knobs.keepalive(), knobs.answers_stun()), (2, true));
+        assert!(knobs.roads());
         let values: Vec<u32> = (0..WORDS).map(|at| knobs.word(at)).collect();
-        assert_eq!(values.iter().sum::<u32>(), 232);
+        assert_eq!(values.iter().sum::<u32>(), 236);
     }
 }

@@ -24,6 +24,7 @@ pub mod pins;
 pub mod presence;
 pub mod privileges;
 pub mod reverse_paths;
+pub mod roads;
 pub mod root_files;
 pub mod routes;
 pub mod sockopt;

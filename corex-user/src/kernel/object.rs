@@ -9,13 +9,13 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, XskMap},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, XskMap},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use corex_common::{
-    INGRESS_PROGRAM,
+    INGRESS_PROGRAM, ROADS_PROGRAM,
     counters::{CounterSet, DetourCounters, EgressCounters, KernelCounters, SocketCounters},
-    host, inline, maps,
+    host, inline, maps, road,
 };
 use tokio::sync::watch;
 
@@ -25,8 +25,10 @@ use super::{
     inline::Heartbeats,
     knobs::Knobs,
     map_use::{MapUse, map_use},
+    memory::Memory,
     pins::{PinError, Pins},
     reverse_paths::ReverseMaps,
+    roads::{RoadMaps, len_of},
     worker_counters::WorkerSlots,
 };
 
@@ -71,6 +73,8 @@ pub struct Filter {
     pub max_frame_len: u32,
     /// Whether rare events are logged.
     pub log: bool,
+    /// Traffic class of answers.
+    pub traffic_class: u8,
 }
 
 /// Which of the object's programs are used.
@@ -78,6 +82,8 @@ pub struct Filter {
 pub enum Road {
     /// Proxy mode: corex owns the listen addresses.
     Proxy,
+    /// The same, and the kernel sends messages on where it can.
+    Offload,
     /// Inline mode: a server owns them, and corex stands in its way.
     Inline,
 }
@@ -138,6 +144,7 @@ impl Object {
         for counters in [maps::COUNTERS, inline::EGRESS_COUNTS, inline::DETOUR_COUNTS] {
             loader.map_max_entries(counters, cpus);
         }
+        loader.map_max_entries(road::ROAD_COUNTS, cpus * road::MAX_ROADS);
         let ebpf = loader.load(OBJECT)?;
         // Any number will do that an older load's leftovers don't have by chance.
         let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
@@ -173,6 +180,7 @@ impl Object {
     pub fn program(&mut self) -> Result<&mut Xdp> {
         self.xdp(match self.road {
             Road::Proxy => INGRESS_PROGRAM,
+            Road::Offload => ROADS_PROGRAM,
             Road::Inline => inline::INLINE_PROGRAM,
         })
     }
@@ -212,7 +220,7 @@ impl Object {
     /// What the file system says.
     pub fn pin(&self, pins: &Pins) -> std::result::Result<(), PinError> {
         let used = match self.road {
-            Road::Proxy => maps::SHOWN_ALWAYS,
+            Road::Proxy | Road::Offload => maps::SHOWN_ALWAYS,
             Road::Inline => maps::SHOWN.len(),
         };
         for name in maps::SHOWN.into_iter().take(used) {
@@ -226,6 +234,11 @@ impl Object {
             }
         }
         Ok(())
+    }
+
+    /// Which of the programs it was loaded for.
+    pub fn road(&self) -> Road {
+        self.road
     }
 
     /// Marks the records of this load, [`corex_common::meta::FrameMeta::cookie`].
@@ -260,6 +273,7 @@ impl Object {
             max_frame_len: filter.max_frame_len,
             cookie: self.cookie,
             log: filter.log.into(),
+            traffic_class: filter.traffic_class.into(),
             ..maps::Config::default()
         };
         let mut map: Array<_, maps::Config> = map!(self, Array, maps::CONFIG)?;
@@ -421,6 +435,40 @@ impl Object {
         })
     }
 
+    /// The maps of roads.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn road_maps(&self) -> Result<RoadMaps> {
+        let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
+        let sources = LpmTrie::try_from(self.own_map(road::ROAD_SOURCES)?);
+        let devices = DevMapHash::try_from(self.own_map(road::ROAD_DEVICES)?);
+        let mapped = |name, len| match self.ebpf.map(name) {
+            Some(Map::Array(data)) => {
+                Memory::of_map(data.fd().as_fd(), len).map_err(ObjectError::Mapping)
+            }
+            _ => Err(ObjectError::Missing(name)),
+        };
+        Ok(RoadMaps {
+            sockets: mapped(
+                road::ROAD_SOCKETS,
+                len_of::<road::RoadSocket>(maps::MAX_SOCKETS),
+            )?,
+            classes: mapped(
+                road::ROAD_CLASSES,
+                len_of::<road::RoadClass>(road::MAX_ROAD_CLASSES),
+            )?,
+            roads: mapped(road::ROADS, len_of::<road::Road>(road::MAX_ROADS))?,
+            hops: mapped(
+                road::ROAD_HOPS,
+                len_of::<road::RoadHop>(2 * road::MAX_ROADS),
+            )?,
+            counts: cpu_counters(&self.ebpf, road::ROAD_COUNTS, cpus, road::MAX_ROADS)?,
+            sources: at(road::ROAD_SOURCES, sources)?,
+            devices: at(road::ROAD_DEVICES, devices)?,
+        })
+    }
+
     /// A hash or an array by a descriptor of its own.
     fn own_map(&self, name: &'static str) -> Result<Map> {
         let own = |data| own_descriptor(name, data);
@@ -428,6 +476,8 @@ impl Object {
             Some(Map::HashMap(data)) => Ok(Map::HashMap(own(data)?)),
             Some(Map::LruHashMap(data)) => Ok(Map::LruHashMap(own(data)?)),
             Some(Map::Array(data)) => Ok(Map::Array(own(data)?)),
+            Some(Map::LpmTrie(data)) => Ok(Map::LpmTrie(own(data)?)),
+            Some(Map::DevMapHash(data)) => Ok(Map::DevMapHash(own(data)?)),
             _ => Err(ObjectError::Missing(name)),
         }
     }
@@ -444,6 +494,8 @@ impl Object {
                     | Map::LruHashMap(data)
                     | Map::PerCpuArray(data)
                     | Map::RingBuf(data)
+                    | Map::LpmTrie(data)
+                    | Map::DevMapHash(data)
                     | Map::XskMap(data) => data,
                     _ => return None,
                 };

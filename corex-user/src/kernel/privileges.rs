@@ -2,7 +2,11 @@
 //! credentials(7)), and one that is made has those of the one that made it: so who is to have
 //! none is made by a thread that has none.
 
-use std::{io, sync::OnceLock, thread};
+use std::{
+    io,
+    sync::{OnceLock, mpsc},
+    thread::{self, JoinHandle},
+};
 
 use caps::{CapSet, Capability, errors::CapsError};
 use nix::errno::Errno;
@@ -112,6 +116,29 @@ fn in_a_thread<T: Send>(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Starts a thread that gives up what it doesn't need by `settle`. When this returns it has: a corex
+/// that says that it is ready has no thread that is still to do so.
+///
+/// # Errors
+/// When there can be no thread.
+pub fn spawn_settled(
+    name: &str,
+    settle: impl FnOnce() + Send + 'static,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let (sender, settled) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            settle();
+            let _ = sender.send(());
+            work();
+        })?;
+    // One that has panicked has said so.
+    let _ = settled.recv();
+    Ok(thread)
 }
 
 #[cfg(test)]

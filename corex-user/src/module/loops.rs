@@ -47,7 +47,7 @@ pub(super) fn review(
 
 /// The sockets that `listen` lines name and what they are advertised as. An interface, or a name
 /// without `advertise`, stands for addresses that only the running corex knows.
-fn own_sockets(settings: &Settings) -> OwnSockets {
+pub(super) fn own_sockets(settings: &Settings) -> OwnSockets {
     let mut own = OwnSockets::default();
     if settings.corex.inline.is_on {
         return own;

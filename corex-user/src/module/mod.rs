@@ -13,6 +13,7 @@ mod jsonrpcs;
 mod loops;
 mod maxfwd;
 mod pv;
+mod siptrace;
 mod siputils;
 mod sl;
 mod textops;
@@ -35,6 +36,7 @@ pub static MODULES: Modules = Modules::new(&[
     &maxfwd::MODULE,
     &htable::MODULE,
     &codec::MODULE,
+    &siptrace::MODULE,
     &ctl::MODULE,
     &jsonrpcs::MODULE,
     &app_lua::MODULE,

@@ -131,6 +131,7 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
         connection: exec.env.connection,
         is_reply: true,
         is_hop_counted: true,
+        flags: exec.changes.flags,
     };
     let sent = exec.host.send(exec.rt, outgoing);
     exec.rt.composed = out;

@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use corex_common::answer::{KEEPALIVE_DROP, KEEPALIVE_PASS, KEEPALIVE_PONG};
+
 use super::{files::Files, outbox::Outbox};
-use crate::{kernel::knobs::Knobs, telemetry::trace::Tap};
+use crate::{hep::Exporter, kernel::knobs::Knobs, telemetry::trace::Tap};
 use corex_script::{
     Config, SocketId,
-    settings::{Corex, OwnSockets, Place},
+    settings::{Corex, Keepalive, OwnSockets, Place},
 };
 use corex_sip::{Transport, alias, compose::ReplyKeys};
 
@@ -87,6 +89,12 @@ pub fn own_sockets(listeners: &[Listener]) -> OwnSockets {
 /// Sets the knobs to what a configuration says. Without a hook no message is too short for it.
 pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
     knobs.set_probe_len(corex.probe_len);
+    knobs.set_keepalive(match corex.keepalive {
+        Keepalive::Pass => KEEPALIVE_PASS,
+        Keepalive::Drop => KEEPALIVE_DROP,
+        Keepalive::Pong => KEEPALIVE_PONG,
+    });
+    knobs.set_stun(corex.stun);
     knobs.set_min_msg_len(if corex.intercepts() {
         corex.min_msg_len
     } else {
@@ -109,6 +117,8 @@ pub struct PipelineContext {
     pub knobs: Knobs,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,
+    /// Takes copies of messages for a collector.
+    pub exporter: Arc<Exporter>,
     /// Takes messages that can't leave at once.
     pub outbox: Box<dyn Outbox>,
     /// Files for scripts.

@@ -26,12 +26,40 @@ impl Egress for NoSocket {
     }
 }
 
+/// What a script sees of where a packet comes from and goes to.
+fn env_of(packet: Inbound<'_>) -> Env {
+    Env {
+        src: packet.source,
+        dst: packet.local,
+        transport: packet.transport,
+        socket: packet.socket,
+        connection: None,
+    }
+}
+
 impl Pipeline {
     /// Runs the hook on a protected server's message; `replacement` then holds what it made.
     ///
     /// [`Inbound::source`] and [`Inbound::local`] are the packet's source and destination, both
     /// ways. Only a drop is counted as a verdict: what goes on may still fail to.
     pub fn intercept(
+        &mut self,
+        packet: Inbound<'_>,
+        direction: Direction,
+        replacement: &mut Vec<u8>,
+    ) -> Intercepted {
+        let intercepted = self.transform(packet, direction, replacement);
+        let plain = match (direction, intercepted) {
+            (_, Intercepted::Dropped) => return intercepted,
+            (Direction::Incoming, Intercepted::Replaced) => &replacement[..],
+            _ => packet.payload,
+        };
+        self.context.copy(plain, direction, &env_of(packet));
+        intercepted
+    }
+
+    /// What the chains and the hook make of a message.
+    fn transform(
         &mut self,
         packet: Inbound<'_>,
         direction: Direction,
@@ -57,13 +85,7 @@ impl Pipeline {
             }
             return Intercepted::Unchanged;
         }
-        let env = Env {
-            src: packet.source,
-            dst: packet.local,
-            transport: packet.transport,
-            socket: packet.socket,
-            connection: None,
-        };
+        let env = env_of(packet);
         self.runtime.begin_message();
         // The server is everybody's: what it sends is held by who gets it.
         self.runtime.sender = Some(match direction {
@@ -182,6 +204,7 @@ impl Pipeline {
             consumed: 0,
             failure: None,
             in_hook: true,
+            asked: None,
         };
         let outcome = hook::run(
             &mut self.runtime,

@@ -4,7 +4,9 @@
 //! The same for every engine: a message comes as [`Inbound`], and leaves through an
 //! [`Egress`].
 
+mod answers;
 mod context;
+mod copies;
 pub mod files;
 mod inline;
 pub mod outbox;
@@ -110,6 +112,8 @@ pub struct Pipeline {
     pub peers: Peers,
     /// Chains that run without a script.
     native: Native,
+    /// What is answered without a script.
+    answer: Vec<u8>,
     /// What the chain of `codec_in` made of a message.
     unwrapped: Vec<u8>,
     /// What the chain of `codec_out` made of one.
@@ -132,6 +136,7 @@ impl Pipeline {
             peers: Peers::default(),
             native: Native::new(&context.config.program),
             context,
+            answer: Vec::new(),
             unwrapped: Vec::new(),
             wrapped: Vec::new(),
             decoded: Vec::new(),
@@ -172,6 +177,9 @@ impl Pipeline {
         self.counters.bytes_in += inbound.payload.len() as u64;
         self.peers
             .received(inbound.source.ip(), inbound.payload.len());
+        if self.answers(&inbound, egress) {
+            return;
+        }
         let corex = &self.context.config.settings.corex;
         let knobs = &self.context.knobs;
         if inbound.transport == Transport::Udp && inbound.payload.len() < knobs.probe_len() as usize
@@ -215,6 +223,7 @@ impl Pipeline {
             consumed: 0,
             failure: None,
             in_hook: false,
+            asked: None,
         };
         let env = Env {
             src: inbound.source,
@@ -294,6 +303,7 @@ impl Pipeline {
                 return;
             }
         };
+        self.context.copy(message, Direction::Incoming, &env);
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
         let end = self.runtime.run_route(&env, &view, &mut pass);
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use corex_script::{ConnectionId, SendError, SocketId, Target, settings::OwnSockets};
 use corex_sip::Transport;
 
+use crate::hep::Copies;
+
 /// What is known of a host name without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
@@ -39,7 +41,7 @@ pub enum Address {
 }
 
 /// A message that is handed over to be sent later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Deferred {
     /// Its bytes, behind the outgoing hook.
     pub payload: Bytes,
@@ -61,6 +63,8 @@ pub struct Deferred {
     pub connection: Option<ConnectionId>,
     /// Whether it is a reply on its way back: a connection must be there for it.
     pub is_reply: bool,
+    /// Copies of it for a collector, which go once it leaves.
+    pub copies: Copies,
 }
 
 /// Takes messages that can't leave a worker at once. Never blocks.

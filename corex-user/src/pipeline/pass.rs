@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use corex_common::{counters::WorkerCounters, ip::MAX_UDP_PAYLOAD};
 use corex_script::{
-    Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, Outgoing, Purpose,
-    SendError, SocketId, Target,
+    Direction, Env, FileError, HookOutcome, Host, NetworkHook, NextHop, NotTraced, Outgoing,
+    Purpose, SendError, SocketId, Target, Trace,
 };
 use corex_sip::{
     SipView, Transport,
@@ -19,11 +19,13 @@ use corex_sip::{
 
 use super::{
     Egress, INITIAL_TTL, Inbound, Listener, Outbound, PipelineContext, TransmitError,
+    copies::Asked,
     outbox::{Address, Deferred, Lookup},
     source::Sources,
 };
 use crate::{
     chain::{Native, Passed},
+    hep::Copies,
     hook,
     telemetry::peers::Peers,
 };
@@ -67,6 +69,8 @@ pub struct Pass<'a, 'm> {
     pub failure: Option<Failure>,
     /// A hook is running: what it sends doesn't go through the hook again.
     pub in_hook: bool,
+    /// What a script asked for that has the message copied.
+    pub asked: Option<Asked>,
 }
 
 impl Pass<'_, '_> {
@@ -255,6 +259,7 @@ impl Pass<'_, '_> {
         payload: &[u8],
         out: &Outgoing<'_>,
         ttl: u8,
+        copies: Copies,
     ) -> Result<(), (Failure, SendError)> {
         let hop = &out.hop;
         let to = match hop.to {
@@ -270,6 +275,7 @@ impl Pass<'_, '_> {
                     Ok(()) => {
                         self.counters.bytes_out += payload.len() as u64;
                         self.peers.sent(Some(to.ip()), payload.len());
+                        copies.pass(Transport::Udp, self.local_towards(hop.local, to.ip()), to);
                         Ok(())
                     }
                     Err(TransmitError::TooLong) => Err((Failure::TooLong, SendError::TooLong)),
@@ -303,6 +309,7 @@ impl Pass<'_, '_> {
             own: Arc::clone(&self.context.own),
             connection: out.connection,
             is_reply: out.is_reply,
+            copies,
         };
         match self.context.outbox.submit(message) {
             Ok(()) => {
@@ -391,6 +398,7 @@ impl Host for Pass<'_, '_> {
         let Some(ttl) = self.ttl(&out) else {
             return self.fail(Failure::Ttl, SendError::Ttl);
         };
+        let copies = self.copies(&out);
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
         let mut wrapped = std::mem::take(self.wrapped);
@@ -407,7 +415,7 @@ impl Host for Pass<'_, '_> {
             let tap = &self.context.tap;
             super::trace(tap, &env, Direction::Outgoing, out.payload, after);
         }
-        let result = result.and_then(|(payload, _)| self.leave(payload, &out, ttl));
+        let result = result.and_then(|(payload, _)| self.leave(payload, &out, ttl, copies));
         *self.encoded = encoded;
         *self.wrapped = wrapped;
         match result {
@@ -425,6 +433,10 @@ impl Host for Pass<'_, '_> {
 
     fn consume(&mut self) {
         self.consumed += 1;
+    }
+
+    fn trace(&mut self, trace: Trace<'_>) -> Result<(), NotTraced> {
+        self.copy_asked(trace)
     }
 
     fn count(&mut self, counter: fn(&mut WorkerCounters) -> &mut u64) {
@@ -445,7 +457,7 @@ impl Host for Pass<'_, '_> {
 }
 
 /// What the outgoing hook sees of a message that goes there.
-fn env_of(hop: &NextHop<'_>) -> Env {
+pub(super) fn env_of(hop: &NextHop<'_>) -> Env {
     Env {
         src: hop.local,
         dst: match hop.to {

@@ -1,6 +1,8 @@
 //! One message in, what leaves, and the one verdict that it gets.
 
+mod answers;
 mod codec;
+mod copies;
 mod inline;
 mod replies;
 
@@ -89,6 +91,7 @@ fn pipeline(text: &str) -> Pipeline {
         listeners,
         knobs,
         tap: Arc::default(),
+        exporter: Arc::default(),
         outbox: Box::new(NoOutbox),
         files: Files::start(super::files::FileRoots::default(), 0).unwrap(),
     };
@@ -115,7 +118,10 @@ fn pass(text: &str, message: &[u8], egress: &mut Recorder) -> WorkerCounters {
         .iter()
         .zip(counters.values())
         .filter(|(name, _)| {
-            matches!(**name, "sent" | "replied" | "consumed") || name.starts_with("drop_")
+            matches!(
+                **name,
+                "sent" | "replied" | "consumed" | "stun_answered" | "keepalive_answered"
+            ) || name.starts_with("drop_")
         })
         .map(|(_, value)| value)
         .sum();

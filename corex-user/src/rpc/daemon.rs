@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::later::Later;
-use crate::telemetry::{peers::Summary, trace::Traced};
+use crate::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 use corex_script::quarantine::HeldSender;
 
 /// The running daemon as commands see it.
@@ -35,6 +35,8 @@ pub trait Daemon: Send + Sync {
     fn workers(&self) -> Vec<Worker>;
     /// The interfaces that XDP programs are on, as they are now.
     fn host(&self) -> Vec<HostInterface>;
+    /// The messages that the kernel handles by itself.
+    fn roads(&self) -> Vec<RoadLine>;
     /// How much memory workers share.
     fn memory(&self) -> SharedMemory;
     /// Has the memory that workers share written to the log.
@@ -101,6 +103,10 @@ pub trait Daemon: Send + Sync {
         most: usize,
         within: Duration,
     ) -> Later<'_, Result<Vec<Traced>, BadFilter>>;
+    /// Whether messages are copied to a collector, where the configuration says which.
+    fn is_copying(&self) -> bool;
+    /// Has them copied, or not.
+    fn set_copying(&self, is_on: bool);
     /// Has the daemon act as if it had got this signal, after the reply is out.
     fn kill(&self, signal: i32);
 }

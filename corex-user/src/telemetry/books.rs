@@ -91,6 +91,27 @@ impl QueueLine {
     }
 }
 
+/// Messages that the kernel sends on or drops by itself, as the books show them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoadLine {
+    /// Its number in the map ROADS.
+    pub number: usize,
+    /// The listen socket that it leads from.
+    pub socket: String,
+    /// Where it leads: an address and port, or `drop`.
+    pub to: String,
+    /// `open`, or why its messages go by user space.
+    pub state: &'static str,
+    /// The interface that it leaves by; empty where that isn't known.
+    pub interface: String,
+    /// Messages that took it since the configuration was read.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that were steered instead.
+    pub steered: u64,
+}
+
 /// How long the hooks of a kind took, on one way.
 #[derive(Clone, Debug)]
 pub struct LatencyLine {
@@ -118,6 +139,8 @@ pub struct Books {
     pub inline: Option<(EgressCounters, DetourCounters)>,
     /// What the programs counted that an earlier corex had left, to their end. Not in the balance.
     pub predecessor: Option<PredecessorLine>,
+    /// What the kernel handles by itself.
+    pub roads: Vec<RoadLine>,
     /// The workers' counters, summed.
     pub user: WorkerCounters,
     /// The workers, in order.
@@ -134,6 +157,10 @@ pub struct Books {
     pub streams: Vec<(&'static str, u64)>,
     /// Messages handed over whose fate isn't known: 0 at rest.
     pub streams_imbalance: i64,
+    /// Copies for collectors: counters by name.
+    pub hep: Vec<(&'static str, u64)>,
+    /// Copies whose fate isn't known: 0 at rest.
+    pub hep_imbalance: i64,
     /// Calls into scripts of other languages: counters by language and name.
     pub languages: [(&'static str, Vec<(&'static str, u64)>); 2],
     /// What workers share: how much of each table is used, by name.
@@ -174,6 +201,11 @@ impl Books {
         self.kernel.map_or(0, |k| k.steered) + self.inline.map_or(0, |(_, d)| d.steered)
     }
 
+    /// Messages sent, by user space and by the kernel alone.
+    pub fn sent(&self) -> u64 {
+        self.user.sent + self.kernel.map_or(0, |kernel| kernel.offloaded)
+    }
+
     /// Messages that came to user space without a verdict: 0 at rest.
     pub fn user_imbalance(&self) -> i64 {
         let arrived = self.steered() + self.user.received();
@@ -206,7 +238,8 @@ impl Books {
         }
         add("workers", &WorkerCounters::NAMES, &self.user.values());
         let lists = self.languages.iter().map(|(name, list)| (*name, list));
-        for (group, list) in [("streams", &self.streams)].into_iter().chain(lists) {
+        let own = [("streams", &self.streams), ("hep", &self.hep)];
+        for (group, list) in own.into_iter().chain(lists) {
             let (names, values): (Vec<_>, Vec<_>) = list.iter().copied().unzip();
             add(group, &names, &values);
         }
@@ -220,7 +253,10 @@ impl Books {
     /// The books as JSON: `kernel` and `user` each with their counters, verdicts grouped
     /// under `passed` and `dropped` by reason.
     pub fn to_json(&self) -> Value {
-        let (names, values): (Vec<&str>, Vec<u64>) = self.streams.iter().copied().unzip();
+        let grouped = |list: &[(&'static str, u64)]| {
+            let (names, values): (Vec<&str>, Vec<u64>) = list.iter().copied().unzip();
+            group(&names, &values)
+        };
         let mut user = group(&WorkerCounters::NAMES, &self.user.values());
         user.insert("steered".into(), json!(self.steered()));
         json!({
@@ -251,7 +287,17 @@ impl Books {
                 "in_hand": line.in_hand,
             })),
             "user": user,
-            "streams": group(&names, &values),
+            "sent": self.sent(),
+            "roads": self.roads.iter().map(|road| json!({
+                "socket": road.socket,
+                "to": road.to,
+                "state": road.state,
+                "messages": road.messages,
+                "bytes": road.bytes,
+                "steered": road.steered,
+            })).collect::<Vec<_>>(),
+            "streams": grouped(&self.streams),
+            "hep": grouped(&self.hep),
             "started": self.started,
             "workers": self.workers.iter().map(|w| {
                 let mut line = group(&WorkerCounters::NAMES, &w.counters.values());
@@ -297,6 +343,7 @@ impl Books {
                 "kernel": self.kernel_imbalance(),
                 "user": self.user_imbalance(),
                 "streams": self.streams_imbalance,
+                "hep": self.hep_imbalance,
             },
             "log_lines_dropped": self.log_lines_dropped,
         })
@@ -321,8 +368,15 @@ impl Books {
                 user.xdp_in, user.socket_in, user.sent, user.out_xdp, user.out_socket
             )
         };
-        let mut drops = 0u64;
         let kernel = self.kernel.unwrap_or_default();
+        if kernel.offloaded > 0 {
+            let place = line.rfind("; dropped:").unwrap_or(line.len());
+            line.insert_str(
+                place,
+                &format!(", {} by the kernel alone", kernel.offloaded),
+            );
+        }
+        let mut drops = 0u64;
         let (egress, detour) = self.inline.unwrap_or_default();
         let all = KernelCounters::NAMES
             .iter()
@@ -375,6 +429,7 @@ mod tests {
             }),
             inline: None,
             predecessor: None,
+            roads: Vec::new(),
             user: WorkerCounters {
                 xdp_in: 5,
                 sent: 4,
@@ -389,6 +444,8 @@ mod tests {
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,
+            hep: Vec::new(),
+            hep_imbalance: 0,
             languages: [("lua", Vec::new()), ("perl", Vec::new())],
             tables: Vec::new(),
             log_lines_dropped: 0,

@@ -112,12 +112,13 @@ fn series(name: impl Into<String>, total: u64) -> Series {
 }
 
 /// Where packets are dropped, and the path to the counters by reason.
-const DROPS: [(&str, &[&str]); 5] = [
+const DROPS: [(&str, &[&str]); 6] = [
     ("xdp", &["kernel", "dropped"]),
     ("egress", &["inline", "egress", "dropped"]),
     ("detour", &["inline", "detour", "dropped"]),
     ("worker", &["user", "dropped"]),
     ("stream", &["streams", "dropped"]),
+    ("copies", &["hep", "dropped"]),
 ];
 
 impl Sample {
@@ -129,7 +130,7 @@ impl Sample {
             started: books.get("started").and_then(Value::as_i64).unwrap_or(0),
             engine: text(&books, "engine").to_owned(),
             roads: roads(&books),
-            sockets: list(&books, "sockets").iter().map(socket).collect(),
+            sockets: sockets(&books),
             peers: list(&books, "peers").iter().map(peer).collect(),
             drops: drops(&books),
             workers: list(&books, "workers").iter().map(worker).collect(),
@@ -164,8 +165,20 @@ fn roads(books: &Value) -> Vec<Series> {
     roads
 }
 
+/// The listen sockets, and behind them what leaves them by the kernel alone.
+fn sockets(books: &Value) -> Vec<Series> {
+    let road = |line: &Value| {
+        let name = format!("{} > {}", text(line, "socket"), text(line, "to"));
+        series(name, number(line, &["messages"]))
+    };
+    let sockets = list(books, "sockets").iter().map(socket);
+    sockets
+        .chain(list(books, "roads").iter().map(road))
+        .collect()
+}
+
 fn socket(line: &Value) -> Series {
-    let roads = ["steered", "socket_in", "stream_in"];
+    let roads = ["steered", "offloaded", "socket_in", "stream_in"];
     let packets = roads.iter().map(|road| number(line, &[road]));
     series(text(line, "name"), total(packets))
 }

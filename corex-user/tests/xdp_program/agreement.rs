@@ -29,19 +29,20 @@ use super::{
 const XDP_REDIRECT: u32 = 4;
 
 /// A program whose queue has an AF_XDP socket.
-struct Program {
-    object: Object,
+pub struct Program {
+    pub object: Object,
     /// Keeps the slot of the XSKMAP filled.
     _socket: Socket,
 }
 
 impl Program {
-    fn load(road: Road) -> Option<Self> {
+    pub fn load(road: Road) -> Option<Self> {
         let mut object = object(road)?;
         let socket = Socket::new(Domain::from(libc::AF_XDP), Type::RAW, None).unwrap();
         let queues = Interface {
             first_slot: 0,
             queues: 1,
+            answers: 1,
         };
         object.add_interface(LOOPBACK, queues).unwrap();
         let queue = Queue {
@@ -59,7 +60,7 @@ impl Program {
         })
     }
 
-    fn close(&mut self, is_closed: bool) {
+    pub fn close(&mut self, is_closed: bool) {
         let settings = Inline {
             watchdog_ns: u64::MAX,
             closed: is_closed.into(),

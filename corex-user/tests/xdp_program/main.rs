@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agreement;
+mod answer;
 mod cost;
 mod frames;
 mod mapping;
 mod reverse;
+mod roads;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -103,6 +105,7 @@ fn configure(object: &mut Object, log: bool) {
     let filter = Filter {
         max_frame_len: MAX_FRAME_LEN,
         log,
+        traffic_class: 0,
     };
     object.configure(filter).unwrap();
     let knobs = object.knobs().unwrap();

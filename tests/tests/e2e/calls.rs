@@ -90,7 +90,8 @@ fn ipv6_calls_pass_through_kernel_sockets() -> Result<()> {
 
 #[test]
 fn messages_that_no_hook_touches_leave_in_the_frame_that_they_came_in() -> Result<()> {
-    let books = relay_calls(Family::V4, "", 100, |o| o.engine("xdp"))?;
+    // Until the neighbours are known the kernel sends: on a busy machine that is some hundred messages.
+    let books = relay_calls(Family::V4, "", 300, |o| o.engine("xdp"))?;
     ensure!(books.get("user.out_in_place") > 500, "{:#}", books.0);
     Ok(())
 }

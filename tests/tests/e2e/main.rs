@@ -2,6 +2,7 @@
 //! makes the network that it needs, in namespaces of its own.
 
 mod addresses;
+mod answers;
 mod calls;
 mod clients;
 mod codecs;
@@ -9,6 +10,7 @@ mod configurations;
 mod control;
 mod examples;
 mod files;
+mod hep;
 mod inline;
 mod kamailio;
 mod laboratory;
@@ -16,6 +18,7 @@ mod languages;
 mod life;
 mod maps;
 mod nics;
+mod offload;
 mod peers;
 mod phones;
 mod pressure;

@@ -32,9 +32,12 @@ impl Checker {
                     functions.flat_map(|f| std::iter::once(f.name).chain(f.aliases.iter().copied()))
                 })
             };
-            diagnostic = match nearest(name, known()) {
-                Some(near) => diagnostic.help(format!("did you mean {near}()?")),
-                None => diagnostic.help("`corex list functions` shows those that there are"),
+            diagnostic = match (modules.find_absent(name), nearest(name, known())) {
+                (Some(absent), _) => diagnostic.help(absent.why),
+                (None, Some(near)) => diagnostic.help(format!("did you mean {near}()?")),
+                (None, None) => {
+                    diagnostic.help("`corex list functions` shows those that there are")
+                }
             };
             self.report(diagnostic);
             return None;

@@ -333,6 +333,7 @@ impl Checker {
             tables: Tables::new(&self.settings.tables, &self.settings.shared_values),
             server: self.settings.server.clone(),
             absorbs: self.of_loaded(|module| module.absorbs),
+            before_route: self.of_loaded(|module| module.before_route?(&self.settings)),
             after_route: self.of_loaded(|module| module.after_route),
             max_forwards: self.settings.max_forwards,
             max_branches: self.settings.max_branches,

@@ -126,10 +126,20 @@ impl Checker {
                 set(&mut self.settings, *number);
                 self.note_written(module, name, value, true);
             }
-            (ParameterKind::Int { .. }, ParamValue::Str(_)) => self.report(
-                Diagnostic::error(value.span, format!("{name} takes a number"))
-                    .label("expected a number, without quotation marks"),
-            ),
+            (ParameterKind::Number { set, help }, ParamValue::Int(number)) => {
+                let result = set(&mut self.settings, *number);
+                self.note_written(module, name, value, result.is_ok());
+                if let Err(reason) = result {
+                    self.report(
+                        Diagnostic::error(value.span, format!("{name}: {reason}")).help(help),
+                    );
+                }
+            }
+            (ParameterKind::Int { .. } | ParameterKind::Number { .. }, ParamValue::Str(_)) => self
+                .report(
+                    Diagnostic::error(value.span, format!("{name} takes a number"))
+                        .label("expected a number, without quotation marks"),
+                ),
             (
                 ParameterKind::Text { .. }
                 | ParameterKind::Notation { .. }

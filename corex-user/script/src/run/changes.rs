@@ -29,6 +29,8 @@ pub struct Changes {
     pub reply_headers: Vec<u8>,
     /// Message flags, by bit.
     pub flags: u32,
+    /// Extended message flags, by bit: what setxflag() sets.
+    pub extended_flags: u64,
     /// Branch flags of the request URI, by bit.
     pub branch_flags: u32,
     /// Internal flags, by bit: what msg_iflag_set() sets.

@@ -28,6 +28,7 @@ pub use param::{CORE, Handler, Keep, Param, ParamKind, Routes, Shared, value as 
 pub use pattern::regex;
 pub use program::Program;
 pub use runtime::Runtime;
+pub(crate) use value::integer;
 pub use value::{StrRef, Value};
 
 /// How `request_route` or `reply_route` ended.

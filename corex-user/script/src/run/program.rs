@@ -46,9 +46,11 @@ pub struct Program {
     pub sockets: Vec<Socket>,
     /// The value of Server in our own replies; empty: none.
     pub server: String,
-    /// `absorbs` of the loaded modules: whether a message is done with before its route.
+    /// `absorbs` of the loaded modules: whether an ACK is done with before its route.
     pub absorbs: Vec<fn(&SipView<'_>) -> bool>,
-    /// `after_route` of the loaded modules: what happens to a message after its route.
+    /// `before_route` of the loaded modules, as far as the settings ask for it.
+    pub before_route: Vec<fn(&mut Exec<'_>) -> bool>,
+    /// `after_route` of the loaded modules: what happens to a reply after its route.
     pub after_route: Vec<fn(&mut Exec<'_>)>,
     /// When it was loaded, in seconds since 1970.
     pub started: i64,

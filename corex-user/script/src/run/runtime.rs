@@ -178,7 +178,8 @@ impl Runtime {
         } else {
             program.reply
         };
-        if program.absorbs.iter().any(|absorbs| absorbs(message)) {
+        let is_ack = message.method() == Some(b"ACK");
+        if is_ack && program.absorbs.iter().any(|absorbs| absorbs(message)) {
             host.consume();
             return RouteEnd::Finished;
         }
@@ -207,11 +208,13 @@ impl Runtime {
         exec.changes = changes;
         exec.view = view;
         exec.direction = direction;
+        let is_done = view.is_some() && program.before_route.iter().any(|act| act(&mut exec));
         let outcome = match route {
-            Some(route) => exec.run(route),
-            None => Ok(1),
+            Some(route) if !is_done => exec.run(route),
+            _ => Ok(1),
         };
-        if matches!(outcome, Ok(_) | Err(Halt::Exit)) {
+        let is_reply = view.is_some_and(|view| !view.is_request());
+        if is_reply && matches!(outcome, Ok(_) | Err(Halt::Exit)) {
             for act in &program.after_route {
                 act(&mut exec);
             }

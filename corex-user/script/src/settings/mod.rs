@@ -9,6 +9,7 @@ mod dns;
 pub mod log;
 mod lua;
 mod own;
+mod siptrace;
 mod stream;
 mod tables;
 
@@ -27,6 +28,7 @@ pub use dns::DnsSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
+pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
 
@@ -129,6 +131,17 @@ impl RpFilter {
     }
 }
 
+/// `keepalive`: what becomes of keep-alives in datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keepalive {
+    /// They are nothing special.
+    Pass,
+    /// They are dropped.
+    Drop,
+    /// CRLF CRLF is answered with CRLF, others are dropped.
+    Pong,
+}
+
 /// Parameters of the module `corex`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corex {
@@ -162,8 +175,16 @@ pub struct Corex {
     pub reply_key_file: Option<PathBuf>,
     /// Interfaces to attach to, by name; empty: those that carry the addresses.
     pub interfaces: Vec<String>,
+    /// What becomes of keep-alives in datagrams.
+    pub keepalive: Keepalive,
+    /// Whether STUN Binding requests are answered.
+    pub stun: bool,
+    /// Whether OPTIONS to this host, and to no user, are answered before the script.
+    pub options_ping: bool,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
+    /// Whether the kernel handles what it can: see [`crate::offload`].
+    pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
     /// Inline mode.
@@ -198,7 +219,11 @@ impl Default for Corex {
             reply_check: true,
             reply_key_file: None,
             interfaces: Vec::new(),
+            keepalive: Keepalive::Pass,
+            stun: false,
+            options_ping: false,
             reattach: true,
+            offload: false,
             rp_filter: RpFilter::Kernel,
             inline: Inline::default(),
             codec_in: Vec::new(),
@@ -292,6 +317,8 @@ pub struct Settings {
     pub corex: Corex,
     /// Parameters of the module `codec`.
     pub codec: Codec,
+    /// Parameters of the module `siptrace`.
+    pub siptrace: Siptrace,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
     /// Parameters of the module `app_lua`.
@@ -329,6 +356,7 @@ impl Default for Settings {
             max_while_loops: 100,
             corex: Corex::default(),
             codec: Codec::default(),
+            siptrace: Siptrace::default(),
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),

@@ -58,6 +58,7 @@ impl PacketEngine {
         let mut user = self.slots.total();
         user.taken_over = self.taken_over;
         user.handed_over = self.handed_over;
+        let roads = self.road_lines(listeners);
         let latencies = latency::Kind::ALL.into_iter().flat_map(|kind| {
             latency::WAYS.into_iter().enumerate().map(move |(at, way)| {
                 let histogram = context.config.program.latencies.total(kind, at);
@@ -88,9 +89,12 @@ impl PacketEngine {
             kernel,
             inline,
             predecessor,
+            roads,
             user,
             streams: streams.snapshot(),
             streams_imbalance: streams.imbalance(),
+            hep: context.exporter.counters.snapshot(),
+            hep_imbalance: context.exporter.counters.imbalance(),
             languages: [
                 ("lua", languages.lua.snapshot()),
                 ("perl", languages.perl.snapshot()),

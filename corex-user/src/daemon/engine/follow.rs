@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     io::order::{Joined, NewQueue, Order},
-    kernel::{host::Links, interfaces::Interface, object::ObjectError},
+    kernel::{host::Links, interfaces::Interface, object::ObjectError, offload},
 };
 
 /// A worker, to be told what to do.
@@ -320,8 +320,10 @@ impl Xdp {
             }
             let index = interface.index;
             let queues = self.queues.iter().filter(|q| q.bound.ifindex == index);
-            self.slots
-                .open(&mut self.object, index, mode.number(), queues)?;
+            // XDP doesn't see which VLAN an answer would have to go to.
+            let answers = !offload::strips_tags_of_vlans(&interface.name);
+            let what = (mode.number(), answers);
+            self.slots.open(&mut self.object, index, what, queues)?;
         }
         Ok(())
     }

@@ -37,6 +37,9 @@ impl PacketEngine {
     pub fn freeze(&mut self, is_frozen: bool) {
         if let Some(xdp) = &mut self.xdp {
             xdp.is_frozen = is_frozen;
+            if let Some(roads) = &xdp.roads {
+                roads.hold(is_frozen);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::PacketEngine;
-use crate::{pipeline::Listener, rpc::daemon::HostInterface};
+use crate::{pipeline::Listener, rpc::daemon::HostInterface, telemetry::books::RoadLine};
 use corex_sip::Transport;
 
 impl PacketEngine {
@@ -44,5 +44,36 @@ impl PacketEngine {
             }
         };
         xdp.nics.lines(&xdp.queues).iter().map(line).collect()
+    }
+
+    /// What the kernel handles by itself.
+    pub fn road_lines(&self, listeners: &[Listener]) -> Vec<RoadLine> {
+        let Some(xdp) = &self.xdp else {
+            return Vec::new();
+        };
+        let name_of = |ifindex: u32| {
+            let mut served = xdp.nics.served();
+            let found = served.find(|(interface, ..)| interface.index == ifindex);
+            found.map_or(String::new(), |(interface, ..)| interface.name.clone())
+        };
+        let lines = xdp.roads.iter().flat_map(|roads| roads.lines());
+        lines
+            .map(|line| {
+                let counters = line.counters;
+                let socket = listeners.get(line.socket as usize);
+                RoadLine {
+                    number: line.number,
+                    socket: socket.map_or(String::new(), ToString::to_string),
+                    to: line.action.to_string(),
+                    state: line.state,
+                    interface: name_of(line.ifindex),
+                    messages: counters.offloaded,
+                    bytes: counters.offloaded_bytes,
+                    steered: counters.steered_no_hop
+                        + counters.steered_sample
+                        + counters.steered_doubtful,
+                }
+            })
+            .collect()
     }
 }

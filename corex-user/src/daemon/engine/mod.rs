@@ -43,6 +43,7 @@ use crate::{
         pins::Pins,
         presence::{Hook, Place},
         reverse_paths::ReversePaths,
+        roads::Roads,
         worker_counters::WorkerSlots,
     },
     pipeline::Listener,
@@ -97,6 +98,8 @@ impl WorkerSide {
 
 struct Xdp {
     object: Object,
+    /// Messages that the kernel handles; `None` where the configuration doesn't ask for it.
+    roads: Option<Arc<Roads>>,
     /// Keeps the maps of the host's addresses in step.
     host: HostFollower,
     nics: Nics,
@@ -185,6 +188,26 @@ impl PacketEngine {
     /// By which workers judge what kernel sockets bring.
     pub fn reverse_paths(&self) -> Option<ReversePaths> {
         self.reverse_paths.clone()
+    }
+
+    /// Messages that the kernel handles, if it may.
+    pub fn roads(&self) -> Option<Arc<Roads>> {
+        self.xdp.as_ref()?.roads.clone()
+    }
+
+    /// Opens the roads that are there, with the NICs as they are now; `is_watched` tells whether
+    /// somebody looks at messages.
+    pub fn look_at_roads(&self, is_watched: impl Fn() -> bool) {
+        let Some(xdp) = &self.xdp else {
+            return;
+        };
+        if let Some(roads) = &xdp.roads {
+            let served = xdp.nics.served();
+            let devices: Vec<_> = served
+                .map(|(interface, mode, _)| (interface.index, &*interface.name, mode))
+                .collect();
+            roads.look(&devices, is_watched);
+        }
     }
 
     /// The host's links, as they are and as they become; `None` without AF_XDP.
@@ -299,6 +322,9 @@ impl PacketEngine {
         let Some(xdp) = &mut self.xdp else {
             return false;
         };
+        if let Some(roads) = &xdp.roads {
+            roads.close();
+        }
         if ending == Ending::HandedOver {
             // The successor has the links, and its own programs in them.
             return true;

@@ -15,7 +15,8 @@ pub struct Slots {
 
 impl Slots {
     /// Packets of an interface's queues are steered to these sockets from now on, without a moment
-    /// in which none are. `mode` is [`maps::Queue::mode`].
+    /// in which none are. `mode` is [`maps::Queue::mode`]; with `answers` the program may answer what
+    /// the interface brings.
     ///
     /// # Errors
     /// What the kernel says.
@@ -23,7 +24,7 @@ impl Slots {
         &mut self,
         object: &mut Object,
         ifindex: u32,
-        mode: u32,
+        (mode, answers): (u32, bool),
         queues: impl Iterator<Item = &'q BoundQueue> + Clone,
     ) -> Result<(), ObjectError> {
         let wanted = queues.clone().map(|queue| queue.bound.queue + 1).max();
@@ -53,6 +54,7 @@ impl Slots {
         let interface = maps::Interface {
             first_slot: range.start,
             queues: range.len() as u32,
+            answers: answers.into(),
         };
         object.add_interface(ifindex, interface)?;
         if let Some(before) = self.ranges.insert(ifindex, range) {

@@ -34,6 +34,7 @@ use crate::{
         object::{Filter, Object, Road},
         pins::{self, PinError, Pins},
         reverse_paths::{self, Rule},
+        roads::Roads,
         routes::NextHops,
         stacking::Stacking,
         worker_counters::WorkerSlots,
@@ -122,15 +123,17 @@ impl PacketEngine {
             &options.interfaces
         };
         let interfaces = choose_interfaces(listeners, asked)?;
-        let road = if inline.is_on {
-            Road::Inline
-        } else {
-            Road::Proxy
-        };
-        let mut object = Object::load(road)?;
-        let chunk_size = configure(&mut object, &interfaces, inline.is_on, options)?;
+        let mut object = load(settings)?;
+        let chunk_size = configure(&mut object, &interfaces, settings, options)?;
         let knobs = object.knobs()?;
         set_knobs(&knobs, &settings.corex);
+        let roads = match object.road() {
+            Road::Offload => {
+                let maps = object.road_maps()?;
+                Some(Arc::new(Roads::new(maps, knobs.clone(), next_hops.table())))
+            }
+            Road::Proxy | Road::Inline => None,
+        };
         let host = HostFollower::start(object.host_maps()?, &interfaces)?;
         let reverse_paths = match rule(settings) {
             // All that corex hands to the stack goes through it.
@@ -232,6 +235,7 @@ impl PacketEngine {
             reverse_paths,
             xdp: Some(Xdp {
                 object,
+                roads,
                 host,
                 units: units::all(&nics).map(|_| Unit::served()).collect(),
                 nics,
@@ -249,6 +253,25 @@ impl PacketEngine {
     }
 }
 
+/// Loads the programs that the configuration asks for. A kernel that refuses those with roads gets
+/// those without.
+fn load(settings: &Settings) -> anyhow::Result<Object> {
+    if settings.corex.inline.is_on {
+        return Ok(Object::load(Road::Inline)?);
+    }
+    if settings.corex.offload {
+        match Object::load(Road::Offload) {
+            Ok(object) => return Ok(object),
+            Err(error) => tracing::warn!(
+                "offload: the kernel refuses the program with roads, so all messages go by user \
+                 space: {:#}",
+                anyhow::Error::from(error)
+            ),
+        }
+    }
+    Ok(Object::load(Road::Proxy)?)
+}
+
 /// What is asked of the way back to sources.
 fn rule(settings: &Settings) -> Option<Rule> {
     match settings.corex.rp_filter {
@@ -263,7 +286,7 @@ fn rule(settings: &Settings) -> Option<Rule> {
 fn configure(
     object: &mut Object,
     interfaces: &[Interface],
-    is_inline: bool,
+    settings: &Settings,
     options: &Options,
 ) -> anyhow::Result<u32> {
     let mtu = interfaces.iter().map(|i| i.mtu).max().unwrap_or(1500);
@@ -273,7 +296,7 @@ fn configure(
         4096
     };
     let mut max_frame_len = Umem::capacity_of(chunk_size);
-    if is_inline {
+    if settings.corex.inline.is_on {
         max_frame_len = max_frame_len.min(inline::MAX_FRAME_LEN);
     }
     if mtu + LINK_HEADERS > max_frame_len {
@@ -282,6 +305,7 @@ fn configure(
     object.configure(Filter {
         max_frame_len,
         log: options.ebpf_log,
+        traffic_class: settings.datagrams.traffic_class,
     })?;
     Ok(chunk_size)
 }

@@ -72,6 +72,8 @@ impl AsyncOutbox {
                 own: Arc::clone(own),
                 connection: copy.connection.map(ConnectionId),
                 is_reply: copy.is_reply,
+                // What it was before the hook stays with the predecessor.
+                copies: Default::default(),
             });
             let Err(error) = submitted else { continue };
             self.inner.counters.add(|c| &c.queued);

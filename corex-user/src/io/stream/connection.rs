@@ -21,6 +21,7 @@ use super::{
     frame::{Decoder, Frame, FrameError},
     table::Waiting,
 };
+use crate::hep::Copies;
 use crate::telemetry::stream_counters::StreamCounters;
 use corex_script::{ConnectionId, SocketId, settings::StreamSettings};
 use corex_sip::Transport;
@@ -35,10 +36,9 @@ const READ: usize = 8 << 10;
 const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// What waits to be written.
-#[derive(Clone)]
 pub(super) enum Item {
-    /// A message.
-    Message(Bytes),
+    /// A message, and its copies for a collector.
+    Message(Bytes, Copies),
     /// The answer to a keep-alive.
     Pong,
 }
@@ -46,7 +46,7 @@ pub(super) enum Item {
 impl Item {
     fn bytes(&self) -> &[u8] {
         match self {
-            Item::Message(bytes) => bytes,
+            Item::Message(bytes, _) => bytes,
             Item::Pong => PONG,
         }
     }
@@ -54,7 +54,7 @@ impl Item {
     /// The bytes of a message; 0: it is none.
     pub fn len_of_message(&self) -> usize {
         match self {
-            Item::Message(bytes) => bytes.len(),
+            Item::Message(bytes, _) => bytes.len(),
             Item::Pong => 0,
         }
     }
@@ -95,7 +95,7 @@ impl Outward {
     pub fn messages(&self) -> Vec<Bytes> {
         let all = self.current.iter().chain(&self.next);
         all.filter_map(|item| match item {
-            Item::Message(bytes) => Some(bytes.clone()),
+            Item::Message(bytes, _) => Some(bytes.clone()),
             Item::Pong => None,
         })
         .collect()
@@ -363,15 +363,18 @@ impl Line {
             .await;
             let (end, fate): (_, fn(&StreamCounters) -> &AtomicU64) = match outcome {
                 Ok(Ok(())) => {
-                    self.touch(matches!(item, Item::Message(_)));
+                    self.touch(matches!(item, Item::Message(..)));
                     (None, |c| &c.delivered)
                 }
                 Ok(Err(error)) => (Some(End::Io(error)), |c| &c.drop_closed),
                 Err(_) => (Some(End::Stuck), |c| &c.drop_stuck),
             };
-            if let Some(Item::Message(bytes)) = current.take() {
+            if let Some(Item::Message(bytes, copies)) = current.take() {
                 self.waiting.give_back(bytes.len());
                 self.counters.add(fate);
+                if end.is_none() {
+                    copies.pass(self.transport, self.local, self.peer);
+                }
             }
             if let Some(end) = end {
                 return end;

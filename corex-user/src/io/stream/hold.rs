@@ -25,6 +25,7 @@ use super::{
     table::Entry,
     task::Opened,
 };
+use crate::hep::Copies;
 use crate::io::byte_text::ByteText;
 use corex_script::{ConnectionId, SocketId};
 use corex_sip::Transport;
@@ -129,7 +130,7 @@ impl Lent {
             unread: inward.buffer.clone().freeze().into(),
             unwritten: unwritten
                 .map(|item| match item {
-                    Item::Message(bytes) => Some(bytes.clone().into()),
+                    Item::Message(bytes, _) => Some(bytes.clone().into()),
                     Item::Pong => None,
                 })
                 .collect(),
@@ -187,6 +188,8 @@ impl Streams {
                     // Where it was one, a connection was to be opened for it.
                     is_reply: false,
                     socket: SocketId(unopened.socket),
+                    // What it was before the hook stays with the predecessor.
+                    copies: Copies::default(),
                 });
                 if sent.is_err() {
                     self.inner.counters.add(|c| &c.drop_queue_full);
@@ -238,7 +241,10 @@ impl Streams {
         let mut next: VecDeque<Item> = copy
             .unwritten
             .into_iter()
-            .map(|item| item.map_or(Item::Pong, |bytes| Item::Message(bytes.into())))
+            .map(|item| {
+                let message = |bytes: ByteText| Item::Message(bytes.into(), Copies::default());
+                item.map_or(Item::Pong, message)
+            })
             .collect();
         let waiting = next.iter().map(Item::len_of_message).sum();
         place.line.waiting.take_over(waiting);

@@ -25,6 +25,7 @@ pub use self::{
     hold::{ConnectionCopy, Hold, StreamsCopy, UnopenedCopy},
     registry::Streams,
 };
+use crate::hep::Copies;
 use corex_script::{ConnectionId, SocketId};
 use corex_sip::Transport;
 
@@ -56,7 +57,7 @@ pub struct Inbox {
 }
 
 /// A message to be sent by a stream.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Delivery {
     /// Its bytes.
     pub payload: Bytes,
@@ -72,4 +73,6 @@ pub struct Delivery {
     pub is_reply: bool,
     /// The listen socket that stands for us.
     pub socket: SocketId,
+    /// Copies of it for a collector, which go once it is written.
+    pub copies: Copies,
 }

@@ -294,6 +294,7 @@ impl Streams {
             connection,
             is_reply,
             socket,
+            copies,
         } = delivery;
         let key = (to, transport, server_name);
         let mut state = self.state();
@@ -301,7 +302,7 @@ impl Streams {
             .filter(|id| state.connections.contains_key(id))
             .or_else(|| state.by_peer.get(&key).copied());
         if let Some(entry) = known.and_then(|id| state.connections.get(&id)) {
-            return entry.put(payload, &inner.settings);
+            return entry.put(payload, copies, &inner.settings);
         }
         if is_reply && !inner.settings.reply_connect {
             return Err(SendError::NoConnection);
@@ -336,7 +337,7 @@ impl Streams {
             .connections
             .get(&place.line.id)
             .map_or(Err(SendError::QueueFull), |entry| {
-                entry.put(payload, &inner.settings)
+                entry.put(payload, copies, &inner.settings)
             });
         drop(state);
         inner.handle.spawn(self.clone().connect(place, key));

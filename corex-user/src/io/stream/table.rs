@@ -17,6 +17,7 @@ use super::{
     hold::Report,
     places::{Opener, Places},
 };
+use crate::hep::Copies;
 use corex_script::{ConnectionId, SendError, SocketId, settings::StreamSettings};
 use corex_sip::Transport;
 
@@ -129,12 +130,18 @@ impl Entry {
     ///
     /// # Errors
     /// When too much waits already, or the connection ends.
-    pub fn put(&self, payload: Bytes, settings: &StreamSettings) -> Result<(), SendError> {
+    pub fn put(
+        &self,
+        payload: Bytes,
+        copies: Copies,
+        settings: &StreamSettings,
+    ) -> Result<(), SendError> {
         let len = payload.len();
         if !self.waiting.add(len, settings) {
             return Err(SendError::QueueFull);
         }
-        self.queue.try_send(Item::Message(payload)).map_err(|_| {
+        let message = Item::Message(payload, copies);
+        self.queue.try_send(message).map_err(|_| {
             self.waiting.give_back(len);
             SendError::QueueFull
         })
@@ -170,7 +177,9 @@ mod tests {
         };
         let all = Arc::default();
         let ((one, _one), (other, receiver)) = (entry(&all), entry(&all));
-        let put = |entry: &Entry, len: usize| entry.put(vec![0; len].into(), &settings);
+        let put = |entry: &Entry, len: usize| {
+            entry.put(vec![0; len].into(), Copies::default(), &settings)
+        };
         assert_eq!(put(&one, 61), Err(SendError::QueueFull));
         assert_eq!(put(&one, 60), Ok(()));
         assert_eq!(put(&other, 41), Err(SendError::QueueFull));

@@ -2,7 +2,7 @@
 //! and takes them down. It is started before corex gives up its privileges, keeps
 //! CAP_NET_ADMIN alone, and does nothing but what is listed here.
 
-use std::{io, sync::mpsc, thread};
+use std::{io, sync::mpsc};
 
 use caps::Capability;
 
@@ -49,19 +49,19 @@ impl Caretaker {
             let (connection, handle, _) = rtnetlink::new_connection()?;
             (connection, handle)
         };
-        thread::Builder::new()
-            .name("corex-net".to_owned())
-            .spawn(move || {
-                // What can't be given up stays.
-                if let Err(error) = privileges::drop_all_but(&[Capability::CAP_NET_ADMIN]) {
-                    tracing::warn!("the thread for the network: {error}");
-                }
-                runtime.spawn(connection);
-                while let Ok((job, answer)) = jobs.recv() {
-                    // Who asked waits for the answer, or has died.
-                    let _ = answer.send(runtime.block_on(work(&handle, job)));
-                }
-            })?;
+        // What can't be given up stays.
+        let settle = || {
+            if let Err(error) = privileges::drop_all_but(&[Capability::CAP_NET_ADMIN]) {
+                tracing::warn!("the thread for the network: {error}");
+            }
+        };
+        privileges::spawn_settled("corex-net", settle, move || {
+            runtime.spawn(connection);
+            while let Ok((job, answer)) = jobs.recv() {
+                // Who asked waits for the answer, or has died.
+                let _ = answer.send(runtime.block_on(work(&handle, job)));
+            }
+        })?;
         Ok(Self { jobs: sender })
     }
 

@@ -4,7 +4,6 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
-    thread,
     time::Duration,
 };
 
@@ -24,7 +23,10 @@ use super::{
     Path, QUESTIONS, ReversePaths, Rule, Shared, ask,
     sysctl::{Changes, Sysctl},
 };
-use crate::kernel::host::{Links, harden, parts_of};
+use crate::kernel::{
+    host::{Links, harden, parts_of},
+    privileges,
+};
 
 /// How often the sysctl is read, whatever the kernel tells of its changes.
 const READ: Duration = Duration::from_secs(1);
@@ -73,13 +75,11 @@ pub fn start(rule: Rule, maps: Option<ReverseMaps>) -> Result<ReversePaths, Star
         asked,
     };
     follower.tell()?;
-    thread::Builder::new()
-        .name("corex-reverse".to_owned())
-        .spawn(move || {
-            harden("the thread for rp_filter");
-            runtime.block_on(follower.follow());
-        })
-        .map_err(StartError::Thread)?;
+    let settle = || harden("the thread for rp_filter");
+    privileges::spawn_settled("corex-reverse", settle, move || {
+        runtime.block_on(follower.follow());
+    })
+    .map_err(StartError::Thread)?;
     Ok(ReversePaths { shared, questions })
 }
 

@@ -122,6 +122,7 @@ impl NextHops {
 pub struct NextHopResolver {
     table: Arc<ArcSwap<NextHopTable>>,
     requests: mpsc::Receiver<Path>,
+    told: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// The table and its resolver, not running yet.
@@ -136,11 +137,24 @@ pub fn next_hops() -> (NextHops, NextHopResolver) {
         NextHopResolver {
             table,
             requests: receiver,
+            told: None,
         },
     )
 }
 
 impl NextHopResolver {
+    /// Has `tell` called whenever the table has changed.
+    pub fn tell(&mut self, tell: Arc<dyn Fn() + Send + Sync>) {
+        self.told = Some(tell);
+    }
+
+    fn store(&self, table: NextHopTable) {
+        self.table.store(Arc::new(table));
+        if let Some(tell) = &self.told {
+            tell();
+        }
+    }
+
     /// Answers requests and follows events until every [`NextHops`] is gone.
     ///
     /// # Errors
@@ -215,7 +229,7 @@ impl NextHopResolver {
             open.revise(*path, hop.fresh_until);
         }
         if table.len() < current.len() {
-            self.table.store(Arc::new(table));
+            self.store(table);
         }
     }
 
@@ -240,6 +254,6 @@ impl NextHopResolver {
                 }
             }
         }
-        self.table.store(Arc::new(table));
+        self.store(table);
     }
 }

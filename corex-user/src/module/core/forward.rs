@@ -130,6 +130,7 @@ fn try_send_to(
         connection: None,
         is_reply: false,
         is_hop_counted: true,
+        flags: exec.changes.flags,
     };
     let sent = exec.host.send(exec.rt, outgoing);
     exec.rt.composed = out;
@@ -147,7 +148,7 @@ pub(super) fn local_rport(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Halt> {
     Ok(1)
 }
 
-pub(super) fn force_socket(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+pub(in crate::module) fn force_socket(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let socket = exec.arg_str(args, 0)?;
     let before = exec.changes.socket.take();
     exec.force_socket(Value::Str(socket))?;

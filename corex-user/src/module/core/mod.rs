@@ -5,6 +5,8 @@ mod forward;
 mod relay;
 mod uri;
 
+pub(super) use forward::force_socket;
+
 use super::loops;
 use corex_script::function::{CORE, Function, Handler, Module, Param, ParamKind, Routes, value};
 

@@ -69,6 +69,7 @@ fn send_back(
                 connection,
                 is_reply: true,
                 is_hop_counted: true,
+                flags: exec.changes.flags,
             };
             Ok(exec.host.send(exec.rt, outgoing)?)
         });

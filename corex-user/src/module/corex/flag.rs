@@ -1,4 +1,4 @@
-//! Internal message flags: msg_iflag_set() and its like.
+//! Internal and extended message flags: msg_iflag_set(), setxflag() and their like.
 
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
@@ -51,4 +51,41 @@ pub(super) fn reset(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
 
 pub(super) fn is_set(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     with_flag(exec, args, |flags, bit| *flags & bit != 0)
+}
+
+/// Calls `with` with the extended flags and the bit of the one given; false for a number that is
+/// none.
+fn with_extended(
+    exec: &mut Exec<'_>,
+    args: &[Arg],
+    with: fn(&mut u64, u64) -> bool,
+) -> Result<i64, Halt> {
+    let flag = exec.arg_int(args, 0)?;
+    let bit = u32::try_from(flag)
+        .ok()
+        .and_then(|flag| 1u64.checked_shl(flag));
+    let Some(bit) = bit else {
+        exec.complain(format_args!("extended flags are 0 to 63, not {flag}"));
+        return Ok(-1);
+    };
+    let holds = with(&mut exec.changes.extended_flags, bit);
+    Ok(if holds { 1 } else { -1 })
+}
+
+pub(super) fn set_extended(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    with_extended(exec, args, |flags, bit| {
+        *flags |= bit;
+        true
+    })
+}
+
+pub(super) fn reset_extended(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    with_extended(exec, args, |flags, bit| {
+        *flags &= !bit;
+        true
+    })
+}
+
+pub(super) fn is_set_extended(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    with_extended(exec, args, |flags, bit| *flags & bit != 0)
 }

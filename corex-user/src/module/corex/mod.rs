@@ -1,15 +1,20 @@
 //! The module `corex`: the hook's parameters, and core functions with dynamic parameters.
 
+mod absent;
 mod branch;
 mod file;
 mod flag;
 mod parameter;
+mod ping;
 mod review;
 mod rule;
 mod send;
+mod socket;
 
 use corex_script::Direction;
-use corex_script::function::{Function, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{
+    BeforeRoute, Effect, Function, Module, Param, ParamKind, Routes, value,
+};
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
 
@@ -17,8 +22,16 @@ pub(super) static MODULE: Module = Module {
     name: "corex",
     doc: "Core functions with dynamic parameters, and the hook on network input and output.",
     functions: FUNCTIONS,
+    absent: absent::ABSENT,
     parameters: parameter::PARAMETERS,
     review: Some(review::review),
+    before_route: Some(|settings| {
+        settings
+            .corex
+            .options_ping
+            .then_some(ping::answer as BeforeRoute)
+    }),
+    effects: &[("send", Effect::Send(send::address))],
     ..Module::NONE
 };
 
@@ -107,6 +120,64 @@ const FUNCTIONS: &[Function] = &[
         handler: flag::is_set,
     },
     Function {
+        name: "setxflag",
+        aliases: &[],
+        forms: &[&[XFLAG]],
+        routes: Routes::ANY,
+        doc: "Sets an extended flag of the message, 0 to 63.",
+        handler: flag::set_extended,
+    },
+    Function {
+        name: "resetxflag",
+        aliases: &[],
+        forms: &[&[XFLAG]],
+        routes: Routes::ANY,
+        doc: "Resets an extended flag of the message.",
+        handler: flag::reset_extended,
+    },
+    Function {
+        name: "isxflagset",
+        aliases: &[],
+        forms: &[&[XFLAG]],
+        routes: Routes::ANY,
+        doc: "Whether an extended flag of the message is set.",
+        handler: flag::is_set_extended,
+    },
+    Function {
+        name: "set_send_socket",
+        aliases: &[],
+        forms: &[&[value("socket")]],
+        routes: Routes::REQUEST.or(Routes::REPLY),
+        doc: "Sets $fs: the listen socket to send from, as \"udp:address:port\". False if there is \
+              none, and $fs stays as it was.",
+        handler: socket::set,
+    },
+    Function {
+        name: "set_send_socket_name",
+        aliases: &[],
+        forms: &[&[value("name")]],
+        routes: Routes::REQUEST.or(Routes::REPLY),
+        doc: "The same by the name in its listen line.",
+        handler: socket::set_by_name,
+    },
+    Function {
+        name: "is_socket_name",
+        aliases: &[],
+        forms: &[&[value("name")]],
+        routes: Routes::ANY,
+        doc: "Whether a listen line has this name.",
+        handler: socket::is_name,
+    },
+    Function {
+        name: "is_faked_msg",
+        aliases: &[],
+        forms: &[&[]],
+        routes: Routes::ANY,
+        doc: "Whether the message is one that no network brought: never, as no block runs without \
+              one.",
+        handler: |_, _| Ok(-1),
+    },
+    Function {
         name: "file_read",
         aliases: &[],
         forms: &[&[
@@ -134,6 +205,9 @@ const FUNCTIONS: &[Function] = &[
         handler: file::write,
     },
 ];
+
+/// The number of an extended flag.
+const XFLAG: Param = value("flag");
 
 /// The name of an internal flag.
 const IFLAG: Param = Param {

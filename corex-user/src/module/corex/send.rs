@@ -1,5 +1,7 @@
 //! send(), send_tcp(), send_data(), sendx().
 
+use std::net::SocketAddr;
+
 use crate::module::destination::{
     Destination, Unsendable, default_destination, log_unsent, next_hop,
 };
@@ -8,7 +10,7 @@ use corex_script::function::ConstantCall;
 use corex_script::run::Arg;
 use corex_script::run::StrRef;
 use corex_script::run::{Exec, Halt};
-use corex_script::{Outgoing, Purpose, SocketId};
+use corex_script::{Outgoing, Purpose, SocketId, Target};
 use corex_sip::Transport;
 
 pub(super) fn send(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
@@ -27,6 +29,15 @@ pub(super) fn constant_destination(call: &ConstantCall) -> Option<Destination> {
         "send_tcp" => Destination::parse(given, Transport::Tcp).ok(),
         "send_data" | "sendx" => Destination::of_uri(given).ok(),
         _ => None,
+    }
+}
+
+/// The address that send() sends to, if its argument is one.
+pub(super) fn address(given: &[u8]) -> Option<SocketAddr> {
+    let destination = Destination::parse(given, Transport::Udp).ok()?;
+    match destination.target() {
+        Target::Addr(address) => Some(address),
+        Target::Name { .. } => None,
     }
 }
 
@@ -55,6 +66,7 @@ fn send_message(
             connection: None,
             is_reply: false,
             is_hop_counted: false,
+            flags: exec.changes.flags,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });
@@ -105,6 +117,7 @@ fn data_to(
             connection: None,
             is_reply: false,
             is_hop_counted: false,
+            flags: exec.changes.flags,
         };
         Ok(exec.host.send(exec.rt, out)?)
     });

@@ -158,3 +158,40 @@ fn text_in_arguments_replaces_pseudo_variables() {
     // A variable without a value reads `<null>`: that is no host.
     assert_eq!(says("if (!send(\"$avp(a)x\")) send(\"right\");"), ["right"]);
 }
+
+#[test]
+fn extended_flags_are_0_to_63_and_no_others() {
+    let all = sent(
+        "setxflag(63); setxflag(\"0\"); resetxflag(0);
+         if (isxflagset(63) && !isxflagset(0) && !isflagset(31)) send(\"192.0.2.9\");
+         if (setxflag(64) || setxflag(-1) || isxflagset(64)) send(\"192.0.2.10\");",
+    );
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].to, "192.0.2.9:5060");
+}
+
+#[test]
+fn what_means_nothing_here_is_refused_with_the_reason() {
+    for (call, reason) in [
+        (
+            "set_recv_socket(\"udp:192.0.2.3:5060\")",
+            "what the packet says",
+        ),
+        (
+            "set_source_address(\"udp:192.0.2.3:5060\")",
+            "what the packet says",
+        ),
+        ("via_add_xavp_params(\"1\")", "no XAVPs"),
+        ("forward_uac()", "siptrace"),
+        ("forward_reply()", "goes back by the next one"),
+        ("msg_vbflag_set(\"1\")", "Kamailio's own code"),
+        ("add_tcp_alias(\"5062\")", "used for replies"),
+    ] {
+        let text = format!("{MODULES} request_route {{ {call}; }}");
+        let loaded = load_str("test.cfg", &text);
+        let report = loaded.report.render(false);
+        assert!(report.contains("there is no function"), "{report}");
+        assert!(report.contains(reason), "{call}: {report}");
+        assert!(loaded.config.is_none());
+    }
+}

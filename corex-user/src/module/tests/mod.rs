@@ -6,6 +6,7 @@ mod functions;
 mod hook;
 mod language;
 mod lua;
+mod offload;
 mod perl;
 mod places;
 mod reports;

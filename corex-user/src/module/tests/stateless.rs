@@ -333,3 +333,26 @@ fn data_is_sent_by_the_transport_of_the_uri_and_past_the_hook() {
         Transport::Tcp
     );
 }
+
+#[test]
+fn the_socket_to_send_from_is_set_by_address_or_by_name_and_only_if_there_is_one() {
+    for (call, socket) in [
+        ("set_send_socket(\"udp:192.0.2.3:5060\")", Some(SocketId(1))),
+        ("set_send_socket(\"udp:192.0.2.99:5060\")", None),
+        ("set_send_socket_name(\"second\")", Some(SocketId(1))),
+        ("set_send_socket_name(\"udp:192.0.2.3:5060\")", None),
+        ("set_send_socket_name(\"third\")", None),
+    ] {
+        let expected = if socket.is_some() { 1 } else { -1 };
+        let all = sent(&format!(
+            "$var(r) = {call}; if ($var(r) == {expected}) send(\"192.0.2.9\");"
+        ));
+        assert_eq!(all.len(), 1, "{call}");
+        assert_eq!(all[0].socket, socket, "{call}");
+    }
+    let all = sent(
+        "if (is_socket_name(\"second\") && !is_socket_name(\"third\") && !is_faked_msg())
+            send(\"192.0.2.9\");",
+    );
+    assert_eq!(all.len(), 1);
+}

@@ -6,13 +6,14 @@ mod compare;
 mod header;
 mod search;
 
-use corex_script::function::{Function, Handler, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{Effect, Function, Handler, Module, Param, ParamKind, Routes, value};
 
 pub(super) static MODULE: Module = Module {
     name: "textops",
     doc: "Text operations on headers and body, made when the message leaves.",
     functions: FUNCTIONS,
     parameters: &[],
+    effects: &[("is_method", Effect::IsMethod)],
     ..Module::NONE
 };
 

@@ -8,7 +8,7 @@ use crate::rpc::daemon::{Alias, HostInterface, MemoryReport, Setting, Socket, Wo
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Fields, Name, Reply, Value};
-use crate::telemetry::peers::Counts;
+use crate::telemetry::{books::RoadLine, peers::Counts};
 use corex_script::quarantine::HeldSender;
 
 /// What Kamailio prints where there is nothing.
@@ -129,6 +129,17 @@ const ALL: &[RpcCommand] = &[
         handler: Handler::Wait(reload),
     },
     RpcCommand {
+        name: "corex.roads",
+        doc: &[
+            "Shows what the kernel sends on or drops by itself (the parameter offload): from which \
+             socket to where, and what took each road since the configuration was read.",
+            "`corex check --explain` shows which messages these are.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(|call| Ok(call.daemon.roads().into_iter().map(road).collect())),
+    },
+    RpcCommand {
         name: "corex.shm_status",
         doc: &["Logs every part of the memory that workers share."],
         params: &[],
@@ -197,6 +208,23 @@ fn interface(interface: HostInterface) -> Value {
         ("queues", interface.queues.into()),
         ("mode", interface.mode.into()),
         ("addresses", Value::Struct(addresses.collect())),
+    ])
+}
+
+fn road(road: RoadLine) -> Value {
+    let interface = match road.interface.as_str() {
+        "" => NONE,
+        name => name,
+    };
+    Value::fields([
+        ("road", (road.number as u64).into()),
+        ("socket", road.socket.into()),
+        ("to", road.to.into()),
+        ("state", road.state.into()),
+        ("interface", interface.into()),
+        ("messages", road.messages.into()),
+        ("bytes", road.bytes.into()),
+        ("steered", road.steered.into()),
     ])
 }
 

@@ -6,6 +6,7 @@ mod corex;
 mod ctl;
 mod htable;
 mod scripts;
+mod siptrace;
 mod stats;
 mod system;
 mod time;
@@ -22,6 +23,7 @@ pub const ALL: CommandTable = CommandTable(&[
     corex::COMMANDS,
     ctl::COMMANDS,
     htable::COMMANDS,
+    siptrace::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,
 ]);

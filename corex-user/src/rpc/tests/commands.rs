@@ -329,3 +329,25 @@ fn as_many_peers_as_asked_for_are_shown_and_the_others_always() {
     );
     assert!(asked.ask("corex.peers", &[Value::Int(-1)]).is_err());
 }
+
+#[test]
+fn siptrace_is_switched_and_asked_as_in_kamailio() {
+    let asked = asked();
+    let answer = |word: &str| asked.text("siptrace.status", &[Value::from(word)]);
+    let [enabled, disabled] =
+        ["Enabled", "Disabled"].map(|word| format!("{:?}", Reply::one(word).records));
+    for (word, expected) in [
+        ("check", &disabled),
+        ("on", &enabled),
+        ("CHECK", &enabled),
+        ("Off", &disabled),
+        ("check", &disabled),
+    ] {
+        assert_eq!(answer(word), *expected, "{word}");
+    }
+    assert_eq!(answer("maybe"), "500 - Bad parameter (on, off or check)");
+    assert_eq!(
+        asked.text("siptrace.status", &[]),
+        "500 - Not enough parameters (on, off or check)"
+    );
+}

@@ -1,10 +1,12 @@
 //! A daemon with fixed data.
 
+use crate::telemetry::books::RoadLine;
 use crate::telemetry::{
     peers::{Counts, Summary},
     trace::Traced,
 };
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::rpc::daemon::*;
@@ -17,6 +19,7 @@ pub(crate) struct Fake {
     pub told: Mutex<Vec<String>>,
     variables: Mutex<Vec<Variable>>,
     entries: Mutex<Vec<TableEntry>>,
+    is_copying: AtomicBool,
 }
 
 impl Fake {
@@ -37,6 +40,7 @@ impl Fake {
                 entry(3, "k2", Setting::Str(b"v".to_vec())),
                 entry(6, "k", Setting::Int(5)),
             ]),
+            is_copying: AtomicBool::new(false),
             ..Fake::default()
         }
     }
@@ -197,6 +201,19 @@ impl Daemon for Fake {
         }]
     }
 
+    fn roads(&self) -> Vec<RoadLine> {
+        vec![RoadLine {
+            number: 3,
+            socket: "udp:10.0.0.1:5060".to_owned(),
+            to: "192.0.2.9:5060".to_owned(),
+            state: "open",
+            interface: "eth0".to_owned(),
+            messages: 7,
+            bytes: 700,
+            steered: 1,
+        }]
+    }
+
     fn workers(&self) -> Vec<Worker> {
         vec![Worker {
             worker: 0,
@@ -322,6 +339,14 @@ impl Daemon for Fake {
             within.as_secs()
         ));
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn is_copying(&self) -> bool {
+        self.is_copying.load(Ordering::Relaxed)
+    }
+
+    fn set_copying(&self, is_on: bool) {
+        self.is_copying.store(is_on, Ordering::Relaxed);
     }
 
     fn reload_scripts(&self, module: &'static str) -> Later<'_, Result<(), NotReloaded>> {

@@ -108,6 +108,14 @@ impl Collector for Scrape {
                 .iter()
                 .map(|(event, value)| (labels([("event", event)]), *value)),
         )?;
+        out.counters(
+            "hep_events",
+            "Copies of messages for a collector, by what became of them",
+            books
+                .hep
+                .iter()
+                .map(|(event, value)| (labels([("event", event)]), *value)),
+        )?;
         self.tables(&mut out)?;
         out.counters(
             "log_lines_dropped",
@@ -308,6 +316,7 @@ impl Scrape {
                     labels([("where", "streams")]),
                     books.streams_imbalance as f64,
                 ),
+                (labels([("where", "hep")]), books.hep_imbalance as f64),
             ],
         )
     }

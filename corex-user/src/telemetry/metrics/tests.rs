@@ -45,6 +45,7 @@ fn books() -> Books {
         }),
         inline: None,
         predecessor: None,
+        roads: Vec::new(),
         user: WorkerCounters::default(),
         workers: vec![WorkerLine {
             counters: WorkerCounters {
@@ -70,6 +71,8 @@ fn books() -> Books {
         started: 1_700_000_000,
         streams: vec![("queued", 4)],
         streams_imbalance: 0,
+        hep: vec![("exported", 3)],
+        hep_imbalance: 0,
         languages: [("lua", vec![("runs", 6)]), ("perl", Vec::new())],
         tables: vec![(
             "seen".to_owned(),
@@ -99,6 +102,7 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
         "corex_worker_inbox{worker=\"0\"} 7.0",
         "corex_language_calls_total{language=\"lua\",event=\"runs\"} 6",
         "corex_stream_events_total{event=\"queued\"} 4",
+        "corex_hep_events_total{event=\"exported\"} 3",
         "corex_htable_entries{table=\"seen\"} 3.0",
         "corex_htable_bytes{table=\"seen\"} 400.0",
         "corex_htable_refused_total{table=\"seen\"} 1",

@@ -66,6 +66,7 @@ fn books(n: u64) -> Books {
         }),
         inline: None,
         predecessor: None,
+        roads: Vec::new(),
         user,
         workers: vec![WorkerLine {
             counters: user,
@@ -81,6 +82,8 @@ fn books(n: u64) -> Books {
         started: 1_000,
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
+        hep: Vec::new(),
+        hep_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
         tables: Vec::new(),
         log_lines_dropped: 0,

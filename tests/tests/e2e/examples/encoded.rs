@@ -172,6 +172,12 @@ fn the_edge_compresses_towards_users_without_a_script() -> Result<()> {
 }
 
 #[test]
+fn homer_gets_in_the_clear_what_the_wire_hides() -> Result<()> {
+    // The collector is the server's host, which has none: copies are lost, and no call.
+    calls_are_hidden("homer.cfg")
+}
+
+#[test]
 fn the_edge_encrypts_towards_users() -> Result<()> {
     calls_are_hidden("edge-encrypt.cfg")
 }

@@ -127,7 +127,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 22] = [
+const RUN: [&str; 23] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -146,6 +146,7 @@ const RUN: [&str; 22] = [
     "edge-encrypt.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
+    "homer.cfg",
     "http-chain.cfg",
     "http-tunnel.cfg",
     "xor-base64.cfg",

@@ -53,6 +53,14 @@ const CASES: &[Case] = &[
     case("if (is_present_hf(\"l\") && has_body(\"a/b\")) append_hf(\"X-1: y\\r\\n\"); forward();"),
     case("setflag(3); if (isflagset(3) && !isflagset(4)) append_hf(\"X-1: y\\r\\n\"); forward();"),
     case(
+        "setxflag(\"63\"); if (isxflagset(\"63\") && !isxflagset(\"4\")) append_hf(\"X-1: y\\r\\n\"); forward();",
+    ),
+    case(
+        "setxflag(\"5\"); resetxflag(\"5\"); if (isxflagset(\"5\")) append_hf(\"X-1: y\\r\\n\"); forward();",
+    ),
+    case("if (set_send_socket(\"udp:10.0.1.1:5060\")) append_hf(\"X-1: y\\r\\n\"); forward();"),
+    case("if (is_socket_name(\"edge\") || is_faked_msg()) append_hf(\"X-1: y\\r\\n\"); forward();"),
+    case(
         "append_hf(\"X-1: $fU $fd $tU $ft $cT $cl $bs $rm $hdr(X-A) $(hdr(Subject){s.len})\\r\\n\"); forward();",
     ),
     case(

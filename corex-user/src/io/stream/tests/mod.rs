@@ -132,6 +132,7 @@ fn delivery(to: SocketAddr, connection: Option<ConnectionId>, text: &str) -> Del
         connection,
         is_reply: false,
         socket: SocketId(3),
+        copies: Default::default(),
     }
 }
 
@@ -311,6 +312,7 @@ async fn a_reply_takes_the_connection_of_its_request_though_its_via_says_tls() {
         connection: Some(message.connection),
         is_reply: true,
         socket: SocketId(3),
+        copies: Default::default(),
     };
     lab.streams.send(reply).unwrap();
     assert_eq!(read(&mut peer, 5).await, "reply");

@@ -7,6 +7,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::hep::Copies;
 use crate::io::stream::connection::{End, Flow, Item, Line, Times};
 
 /// A connection without a network.
@@ -80,7 +81,7 @@ async fn traffic_in_either_direction_puts_the_idle_end_off() {
     bench.peer.write_all(b"\r\n\r\n").await.unwrap();
     assert_eq!(read(&mut bench.peer, 2).await, "\r\n");
     tokio::time::sleep(100 * SECOND).await;
-    let item = Item::Message(Bytes::from_static(b"hello"));
+    let item = Item::Message(Bytes::from_static(b"hello"), Copies::default());
     assert!(bench.queue.send(item).await.is_ok());
     assert_eq!(read(&mut bench.peer, 5).await, "hello");
     let end = bench.running.await.unwrap();
@@ -122,7 +123,7 @@ async fn keep_alives_hold_a_connection_for_so_long_after_its_last_message() {
         bench.peer.write_all(b"\r\n\r\n").await.unwrap();
         assert_eq!(read(&mut bench.peer, 2).await, "\r\n");
     }
-    let item = Item::Message(Bytes::from_static(b"hello"));
+    let item = Item::Message(Bytes::from_static(b"hello"), Copies::default());
     assert!(bench.queue.send(item).await.is_ok());
     assert_eq!(read(&mut bench.peer, 5).await, "hello");
     let (seconds, end) = keep_alive(bench).await;
@@ -165,7 +166,7 @@ async fn the_time_for_a_message_begins_anew_with_each() {
 async fn a_peer_that_takes_nothing_ends_the_connection_and_the_loss_is_counted() {
     let bench = bench(StreamSettings::default(), 10);
     for _ in 0..2 {
-        let item = Item::Message(Bytes::from_static(b"eleven long"));
+        let item = Item::Message(Bytes::from_static(b"eleven long"), Copies::default());
         assert!(bench.queue.send(item).await.is_ok());
     }
     let end = bench.running.await.unwrap();
@@ -183,7 +184,7 @@ async fn a_peer_that_shut_its_side_down_is_waited_for_no_longer_than_a_second() 
     bench.peer.shutdown().await.unwrap();
     assert!(bench.inbox.recv().await.is_some());
     tokio::time::sleep(SECOND / 2).await;
-    let item = Item::Message(Bytes::from_static(b"reply"));
+    let item = Item::Message(Bytes::from_static(b"reply"), Copies::default());
     assert!(bench.queue.send(item).await.is_ok());
     assert_eq!(read(&mut bench.peer, 5).await, "reply");
     let end = bench.running.await.unwrap();

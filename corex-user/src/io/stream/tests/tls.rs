@@ -92,6 +92,7 @@ pub(super) fn hello(to: SocketAddr, name: Option<&str>) -> Delivery {
         connection: None,
         is_reply: false,
         socket: SocketId(3),
+        copies: Default::default(),
     }
 }
 

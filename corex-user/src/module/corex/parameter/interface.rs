@@ -30,6 +30,19 @@ pub(super) const REATTACH: Parameter = Parameter {
           and those of further queues by kernel sockets (inline: by the veth pair). Default: 1.",
 };
 
+pub(super) const OFFLOAD: Parameter = Parameter {
+    name: "offload",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 1,
+        set: |settings, value| settings.corex.offload = value != 0,
+    },
+    doc: "Whether messages whose way the configuration alone decides are sent on or dropped by \
+          the XDP program itself; `corex check --explain` says which. They aren't counted by \
+          peer, and a wrong UDP checksum goes on as it is. Proxy mode only. Default: 0.",
+};
+
 pub(super) const PROBE_LEN: Parameter = Parameter {
     name: "probe_len",
     aliases: &[],

@@ -1,5 +1,6 @@
 //! The parameters, in the order of the documentation; those of one subject are in one file.
 
+mod answer;
 mod dns;
 mod file;
 mod hook;
@@ -31,7 +32,11 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::REPLY_KEY_FILE,
     interface::MAX_PEERS,
     interface::REATTACH,
+    interface::OFFLOAD,
     interface::PROBE_LEN,
+    answer::KEEPALIVE,
+    answer::STUN,
+    answer::OPTIONS_PING,
     hook::INTERCEPT_SEND,
     file::FILE_ROOT,
     file::FILE_MAX_SIZE,
