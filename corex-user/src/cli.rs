@@ -137,6 +137,14 @@ pub struct ChainArgs {
     /// A dictionary as modparam("codec", "dictionary", …) has it, in the same way
     #[arg(long = "dictionary", value_name = "NAME=/PATH")]
     pub dictionaries: Vec<String>,
+    /// Keys of devices, for `key=device`: a file of its owner's alone, with lines
+    /// UUID=[GENERATION:]KEY
+    #[arg(long, value_name = "FILE")]
+    pub devices: Option<PathBuf>,
+    /// What devices enrol with, as the server has it: keys that enrolments bring are learnt from them;
+    /// may be repeated
+    #[arg(long = "enrol-key", value_name = "[ID:]SOURCE")]
+    pub enrol_keys: Vec<String>,
 }
 
 impl From<ChainArgs> for decode::Source {
@@ -147,6 +155,8 @@ impl From<ChainArgs> for decode::Source {
             chain_line: args.chain_line,
             keys: args.keys,
             dictionaries: args.dictionaries,
+            devices: args.devices,
+            enrol_keys: args.enrol_keys,
         }
     }
 }
@@ -269,6 +279,7 @@ Examples:
       --key edge=7:file:/root/edge-7.key --steps message.bin
   tshark -r old.pcap -Y frame.number==7 -T fields -e udp.payload |
       corex decode --config edge.cfg --hex
+  corex decode --config edge.cfg --devices devices.txt --enrol-key 8:file:/root/enrol.pem first.bin
   printf 'to-server c1076a…\\neither c107…\\n' | corex decode --config edge.cfg --lines
 
 `--lines` prints `corex decode 1`, the chain's name and its codecs; then for each line
@@ -276,6 +287,7 @@ Examples:
   ok DIRECTION CODEC=HEX …                      what each codec made; the last is the message
   error NAME CODEC DIRECTION TEXT CODEC=HEX …   as far as it went
   refused TEXT                                  the line is no request
+CODEC is also enrolment, answer or notice: what devices and servers say beside messages.
 
 Wireshark decodes with it: docs/wireshark/README.md.
 

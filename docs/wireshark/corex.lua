@@ -27,6 +27,10 @@ corex.prefs.program = Pref.string("corex", "corex",
     "The program, by its path or as it is found in PATH. Empty: show heads alone")
 corex.prefs.config = Pref.string("Configuration", "",
     "A file with the lines modparam(\"codec\", …) of chain, keys and dictionaries; the path is absolute")
+corex.prefs.devices = Pref.string("Keys of devices", "",
+    "A file with lines UUID=[GENERATION:]KEY, for chains with key=device; the path is absolute")
+corex.prefs.enrol_keys = Pref.string("Keys to enrol with", "",
+    "What devices enrol with, as the server has it: [ID:]file:PATH, several with blanks between them")
 corex.prefs.chain = Pref.string("Chain", "",
     "The chain's name, where the configuration has several")
 
@@ -47,6 +51,19 @@ local f = {
     aead_counter = ProtoField.uint32("corex.aead.counter", "Number in the session"),
     aead_text = ProtoField.bytes("corex.aead.ciphertext", "Ciphertext"),
     aead_tag = ProtoField.bytes("corex.aead.tag", "Tag"),
+    aead_device = ProtoField.guid("corex.aead.device", "Device"),
+    aead_generation = ProtoField.uint8("corex.aead.generation", "Generation of the key"),
+    enrol_method = ProtoField.uint8("corex.enrolment.method", "Method", base.DEC, {
+        "PSK", "RSA-OAEP", "HPKE, ChaCha20-Poly1305", "HPKE, AES-256-GCM",
+    }),
+    enrol_key_id = ProtoField.uint8("corex.enrolment.key_id", "ID of the server's key"),
+    enrol_sealed = ProtoField.bytes("corex.enrolment.sealed", "Sealed"),
+    answer_nonce = ProtoField.bytes("corex.answer.nonce", "Nonce of the enrolment"),
+    answer_status = ProtoField.uint8("corex.answer.status", "Status", base.DEC, {
+        [0] = "accepted", [1] = "the UUID is taken",
+    }),
+    answer_seconds = ProtoField.uint32("corex.answer.seconds", "Seconds that the key is valid"),
+    answer_proof = ProtoField.bytes("corex.answer.proof", "Proof"),
     http_start = ProtoField.string("corex.http.start_line", "Start line"),
     http_head_len = ProtoField.uint32("corex.http.head_len", "Bytes of the head"),
     http_body_len = ProtoField.uint32("corex.http.body_len", "Bytes of the body"),
@@ -121,6 +138,12 @@ function process:start()
         return self:stop("no FIFO can be made in " .. folder)
     end
     local command = quoted(program) .. " decode --lines --config " .. quoted(corex.prefs.config)
+    if corex.prefs.devices ~= "" then
+        command = command .. " --devices " .. quoted(corex.prefs.devices)
+    end
+    for key in corex.prefs.enrol_keys:gmatch("%S+") do
+        command = command .. " --enrol-key " .. quoted(key)
+    end
     if corex.prefs.chain ~= "" then
         command = command .. " --chain " .. quoted(corex.prefs.chain)
     end
@@ -221,15 +244,62 @@ end
 
 local head = {}
 
+-- Of a session: its name and a message's number.
+local function session(tvb, tree, at)
+    tree:add(f.aead_session, tvb(at, 10))
+    tree:add(f.aead_began, tvb(at, 4), NSTime.new(tvb(at, 4):uint(), 0))
+    tree:add(f.aead_counter, tvb(at + 10, 4))
+end
+
+-- By the first byte: where the session is, behind the key's ID, the device's or the generation.
+local SESSIONS = { [0xc1] = 2, [0xc2] = 18, [0xc6] = 2 }
+
 function head.aead(tvb, tree)
-    if tvb:len() < 32 or tvb(0, 1):uint() ~= 0xc1 then return end
+    local version = tvb:len() > 0 and tvb(0, 1):uint()
+    local at = SESSIONS[version]
+    if not at or tvb:len() < at + 14 + 16 then return end
     tree:add(f.aead_version, tvb(0, 1))
-    tree:add(f.aead_key_id, tvb(1, 1))
-    tree:add(f.aead_session, tvb(2, 10))
-    tree:add(f.aead_began, tvb(2, 4), NSTime.new(tvb(2, 4):uint(), 0))
-    tree:add(f.aead_counter, tvb(12, 4))
-    if tvb:len() > 32 then tree:add(f.aead_text, tvb(16, tvb:len() - 32)) end
+    if version == 0xc1 then
+        tree:add(f.aead_key_id, tvb(1, 1))
+    else
+        if version == 0xc2 then tree:add(f.aead_device, tvb(1, 16)) end
+        tree:add(f.aead_generation, tvb(at - 1, 1))
+    end
+    session(tvb, tree, at)
+    local text = at + 14
+    local len = tvb:len() - text - 16
+    if len > 0 then tree:add(f.aead_text, tvb(text, len)) end
     tree:add(f.aead_tag, tvb(tvb:len() - 16, 16))
+    return true
+end
+
+-- docs/enrolment.md has these.
+function head.enrolment(tvb, tree)
+    if tvb:len() < 5 or tvb(0, 1):uint() ~= 0xc3 then return end
+    local len = tvb(3, 2):uint()
+    if tvb:len() < 5 + len then return end
+    tree:add(f.aead_version, tvb(0, 1))
+    tree:add(f.enrol_method, tvb(1, 1))
+    tree:add(f.enrol_key_id, tvb(2, 1))
+    if len > 0 then tree:add(f.enrol_sealed, tvb(5, len)) end
+    local rest = tvb:len() - 5 - len
+    return true, rest > 0 and tvb(5 + len, rest):tvb() or nil
+end
+
+function head.answer(tvb, tree)
+    if tvb:len() ~= 54 or tvb(0, 1):uint() ~= 0xc4 then return end
+    tree:add(f.aead_version, tvb(0, 1))
+    tree:add(f.answer_nonce, tvb(1, 16))
+    tree:add(f.answer_status, tvb(17, 1))
+    tree:add(f.answer_seconds, tvb(18, 4))
+    tree:add(f.answer_proof, tvb(22, 32))
+    return true
+end
+
+function head.notice(tvb, tree)
+    if tvb:len() ~= 15 or tvb(0, 1):uint() ~= 0xc5 then return end
+    tree:add(f.aead_version, tvb(0, 1))
+    session(tvb, tree, 1)
     return true
 end
 
@@ -269,7 +339,9 @@ function head.gzip(tvb)
 end
 
 -- The order matters little: no two begin alike.
-local HEADS = { "http", "aead", "zstd", "gzip" }
+local HEADS = { "http", "aead", "enrolment", "answer", "notice", "zstd", "gzip" }
+-- What belongs to enrolment, and carries a message or none.
+local CONTROL = { enrolment = true, answer = true, notice = true }
 
 local function codec_tree(tree, tvb, name)
     local subtree = tree:add(f.codec, tvb(), name)
@@ -304,8 +376,9 @@ local function percent(part, whole)
 end
 
 -- Shows the steps, and returns what the last one made.
-local function show_steps(tvb, tree, result)
+local function show_steps(tvb, pinfo, tree, result)
     for _, step in ipairs(result.steps) do
+        if CONTROL[step.codec] then pinfo.cols.info:set("corex: " .. step.codec) end
         local subtree = codec_tree(tree, tvb, step.codec)
         if head[step.codec] then head[step.codec](tvb, subtree) end
         if step.hex == "" then return nil end
@@ -346,8 +419,13 @@ local function message(tvb, pinfo, root)
     end
     tree:add(f.chain, process.chain or "")
     tree:add(f.direction, result.direction)
-    local plain = show_steps(tvb, tree, result)
+    local plain = show_steps(tvb, pinfo, tree, result)
     if result.error then return show_error(plain, pinfo, tree, result) end
+    local last = result.steps[#result.steps]
+    if not plain and last and CONTROL[last.codec] then
+        tree:append_text(", " .. (process.chain or "") .. ": " .. last.codec)
+        return
+    end
     local len = plain and plain:len() or 0
     tree:add(f.plain_len, len)
     tree:add(f.ratio, percent(tvb:len(), len))

@@ -66,7 +66,7 @@ enum FuzzTarget {
     Deflate,
     /// Codecs: zstd, without and with a dictionary.
     Zstd,
-    /// Codecs: base64 and hex.
+    /// Codecs: base64, hex and XOR.
     Text,
     /// Codecs: authenticated encryption.
     Aead,
@@ -80,10 +80,12 @@ enum FuzzTarget {
     Itv,
     /// The text of codec chains.
     ChainText,
+    /// What `corex decode --lines` is asked.
+    DecodeLines,
 }
 
 impl FuzzTarget {
-    const ALL: [FuzzTarget; 15] = [
+    const ALL: [FuzzTarget; 16] = [
         FuzzTarget::Dialect,
         FuzzTarget::Sip,
         FuzzTarget::Compose,
@@ -99,6 +101,7 @@ impl FuzzTarget {
         FuzzTarget::Http,
         FuzzTarget::Itv,
         FuzzTarget::ChainText,
+        FuzzTarget::DecodeLines,
     ];
 
     fn name(self) -> &'static str {
@@ -118,6 +121,7 @@ impl FuzzTarget {
             FuzzTarget::Http => "http",
             FuzzTarget::Itv => "itv",
             FuzzTarget::ChainText => "chain_text",
+            FuzzTarget::DecodeLines => "decode_lines",
         }
     }
 
@@ -136,7 +140,8 @@ impl FuzzTarget {
             | FuzzTarget::Enrol
             | FuzzTarget::Http
             | FuzzTarget::Itv
-            | FuzzTarget::ChainText => "corex-user/fuzz/codec.dict",
+            | FuzzTarget::ChainText
+            | FuzzTarget::DecodeLines => "corex-user/fuzz/codec.dict",
         }
     }
 
@@ -162,6 +167,7 @@ impl FuzzTarget {
             FuzzTarget::Http => &["corex-user/fuzz/seeds/http"],
             FuzzTarget::Itv => &["corex-user/fuzz/seeds/itv"],
             FuzzTarget::ChainText => &["corex-user/fuzz/seeds/chain_text"],
+            FuzzTarget::DecodeLines => &["corex-user/fuzz/seeds/decode_lines"],
         }
     }
 }

@@ -109,15 +109,24 @@ pub const FOR_INSTRUCTIONS: [Tool; 3] = [
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
 /// What the unit tests talk to.
-pub const FOR_UNIT_TESTS: [Tool; 4] = [
+pub const FOR_UNIT_TESTS: [Tool; 8] = [
     tool("perl", "perl", "scripts in Perl"),
     tool("kamcmd", "kamailio", "Kamailio's control program"),
     tool("kamcli", "kamcli", "Kamailio's client of JSON-RPC"),
     tool("curl", "curl", "a client of HTTP"),
+    ZSTD,
+    OPENSSL,
+    PYTHON,
+    CRYPTOGRAPHY,
 ];
 
+const ZSTD: Tool = tool("zstd", "zstd", "zstd, to compare with");
+const OPENSSL: Tool = tool("openssl", "openssl", "key derivation, to compare with");
+const PYTHON: Tool = tool("python3", "python3", "zlib and base64, to compare with");
+const CRYPTOGRAPHY: Tool = files("python3-cryptography", "ciphers, to compare with");
+
 /// What all tests together need.
-pub const PEERS: [Tool; 25] = [
+pub const PEERS: [Tool; 28] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -153,10 +162,10 @@ pub const PEERS: [Tool; 25] = [
         "certificates for a keystore within TLS",
     ),
     files("libcryptx-perl", "encryption in an example's Perl"),
-    files(
-        "python3-cryptography",
-        "encryption by another implementation",
-    ),
+    ZSTD,
+    OPENSSL,
+    PYTHON,
+    CRYPTOGRAPHY,
     TSHARK,
     BARESIP,
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
@@ -183,7 +192,7 @@ Installing packages needs root. Services that come with packages are not started
 and Prometheus's are switched off.")]
 pub struct SetupArgs {
     /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its
-    /// modules for Perl and Lua, Perl, Python's cryptography, Prometheus, curl, tshark, bpftool, ethtool, iproute2, nftables,
+    /// modules for Perl and Lua, Perl, Python, Prometheus, curl, openssl, zstd, tshark, bpftool, ethtool, iproute2, nftables,
     /// tmux
     #[arg(long)]
     peers: bool,

@@ -97,12 +97,12 @@ pub fn zstd(data: &[u8]) {
     one_of(&["zstd(level=1)", "zstd(sip, level=1)"], data);
 }
 
-/// base64, its variant for URLs, and hex; the first byte says which.
+/// base64, its variant for URLs, hex, and XOR; the first byte says which.
 ///
 /// # Panics
 /// When something that must hold of the results doesn't.
 pub fn text(data: &[u8]) {
-    one_of(&["base64", "base64(url)", "hex"], data);
+    one_of(&["base64", "base64(url)", "hex", "xor(key=key)"], data);
 }
 
 /// Requests and responses.

@@ -4,6 +4,7 @@
 mod binrpc;
 mod codec;
 mod compose;
+mod decode;
 mod device;
 mod dialect;
 mod idle;
@@ -14,6 +15,7 @@ mod sip;
 pub use binrpc::binrpc;
 pub use codec::{aead, chain_text, deflate, http, itv, text, zstd};
 pub use compose::compose;
+pub use decode::decode_lines;
 pub use device::{device, enrol};
 pub use dialect::dialect;
 pub use inline::inline;

@@ -72,7 +72,7 @@ fn inline_survives_its_seeds() {
 #[test]
 fn codecs_survive_their_seeds() {
     type Target = (&'static str, fn(&[u8]));
-    let targets: [Target; 9] = [
+    let targets: [Target; 10] = [
         ("deflate", crate::deflate),
         ("zstd", crate::zstd),
         ("text", crate::text),
@@ -82,6 +82,7 @@ fn codecs_survive_their_seeds() {
         ("http", crate::http),
         ("itv", crate::itv),
         ("chain_text", crate::chain_text),
+        ("decode_lines", crate::decode_lines),
     ];
     for (name, target) in targets {
         let files = files(&[&format!("corex-user/fuzz/seeds/{name}")]);

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use corex_codec::enrol::UnknownNotice;
 use corex_codec::{
     CODECS, Chain, ChainSpec, CodecError, Devices, Dictionary, Fault, Keys, Materials, Mistake,
-    Reason, Role, SecretFile, SecretReader,
+    Reason, SecretFile, SecretReader,
 };
 use corex_common::counters::WorkerCounters;
 use corex_script::settings::{CodecRule, Settings};
@@ -129,25 +129,10 @@ impl Chains {
     /// # Errors
     /// What is wrong with which line.
     pub fn load(settings: &Settings) -> Result<Chains, Unusable> {
-        Self::with_keys(settings, keys(settings, |keys| keys)?)
-    }
-
-    /// As [`Self::load`], to look at captures: what is old or was received before decodes as well.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn for_captures(settings: &Settings) -> Result<Chains, Unusable> {
-        Self::with_keys(settings, keys(settings, Keys::for_captures)?)
-    }
-
-    fn with_keys(
-        settings: &Settings,
-        keys: HashMap<String, Arc<Keys>>,
-    ) -> Result<Chains, Unusable> {
         let codec = &settings.codec;
         let mut chains = Chains {
             specs: Vec::new(),
-            keys,
+            keys: keys(settings, |keys| keys)?,
             dictionaries: dictionaries(settings)?,
             incoming: rules(settings, &settings.corex.codec_in),
             outgoing: rules(settings, &settings.corex.codec_out),
@@ -205,28 +190,6 @@ impl Chains {
     pub fn service(&self) -> &KeyService {
         self.service.get_or_init(|| KeyService::new(Vec::new()))
     }
-
-    /// The names of a chain's codecs, in the order of encoding.
-    pub fn codecs(&self, id: ChainId) -> impl Iterator<Item = &'static str> {
-        self.specs.get(id.0).into_iter().flat_map(ChainSpec::codecs)
-    }
-
-    /// A chain for this side of the wire, whichever the configuration's is.
-    ///
-    /// # Errors
-    /// What is wrong with a key or a dictionary that it names.
-    pub fn at(&self, id: ChainId, role: Role) -> Result<Chain, Mistake> {
-        let spec = self.specs.get(id.0).ok_or_else(|| Mistake {
-            at: 0..0,
-            what: "there is no such chain".to_owned(),
-            help: "name one of the configuration".to_owned(),
-        })?;
-        let materials = WithDesk {
-            chains: self,
-            desk: &Desk::new(self.service().clone()),
-        };
-        Chain::at(spec, role, &materials)
-    }
 }
 
 /// What chains are made of: what the configuration names, and the keys of devices.
@@ -251,7 +214,7 @@ impl Materials for WithDesk<'_> {
 }
 
 /// Reads secrets: whom corex goes on as may own them, also while it is root still.
-fn secret_reader() -> SecretReader<'static> {
+pub fn secret_reader() -> SecretReader<'static> {
     let user = match privileges::identity() {
         Some(identity) => identity.user(),
         None => nix::unistd::Uid::effective(),
@@ -262,7 +225,11 @@ fn secret_reader() -> SecretReader<'static> {
     }
 }
 
-fn keys(
+/// Reads the keys that a configuration names. `purpose`: whom they are for.
+///
+/// # Errors
+/// What is wrong with which line.
+pub fn keys(
     settings: &Settings,
     purpose: fn(Keys) -> Keys,
 ) -> Result<HashMap<String, Arc<Keys>>, Unusable> {
@@ -293,7 +260,13 @@ fn keys(
     made.collect()
 }
 
-fn dictionaries(settings: &Settings) -> Result<HashMap<String, Vec<Arc<Dictionary>>>, Unusable> {
+/// Reads the dictionaries that a configuration names.
+///
+/// # Errors
+/// What is wrong with which line.
+pub fn dictionaries(
+    settings: &Settings,
+) -> Result<HashMap<String, Vec<Arc<Dictionary>>>, Unusable> {
     let mut all: HashMap<String, Vec<Arc<Dictionary>>> = HashMap::new();
     for (at, named) in settings.codec.dictionaries.iter().enumerate() {
         let unusable = |error: &dyn std::fmt::Display| {

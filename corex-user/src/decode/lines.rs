@@ -31,8 +31,9 @@ pub fn serve(
     input: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let codecs = decoder.codecs.join(",");
-    writeln!(out, "corex decode {VERSION}\t{}\t{codecs}", decoder.name)?;
+    let codecs: Vec<_> = decoder.opened.spec.codecs().collect();
+    let (name, codecs) = (&decoder.opened.name, codecs.join(","));
+    writeln!(out, "corex decode {VERSION}\t{name}\t{codecs}")?;
     out.flush()?;
     let mut line = Vec::new();
     loop {

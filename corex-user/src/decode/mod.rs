@@ -1,46 +1,32 @@
 //! `corex decode` and `corex encode`: a chain at work on single messages, outside the daemon: for
 //! captures, for scripts, and for Wireshark, whose dissector asks line by line.
 
+mod devices;
 mod lines;
+mod source;
 
 #[cfg(test)]
 mod tests;
 
+pub use devices::MAX_KEYS;
 pub use lines::serve;
+pub use source::Source;
 
 use std::fmt;
 use std::io::Read;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use corex_codec::{Chain, CodecError, Role, Stepwise};
-use corex_script::function::{ParameterKind, PartMistake};
-use corex_script::load_parameters;
-use corex_script::settings::{NamedText, Settings};
+use corex_codec::enrol::Packet;
+use corex_codec::{Chain, CodecError, Fault, Role, Step, Stepwise};
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use crate::chain::{CHAIN, ChainId, Chains, DICTIONARY, KEY, Unusable, names};
-use crate::module::MODULES;
+use devices::SOMEBODY;
+use source::Opened;
 
-/// The module that chains belong to.
-const MODULE: &str = "codec";
 /// The most bytes of a message that are read: what comes by a stream may be longer than a datagram.
 pub const MAX_MESSAGE: usize = 1 << 20;
-
-/// Where a chain and what it names come from.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    /// A configuration, of which only what it sets of the module codec counts.
-    pub config: Option<PathBuf>,
-    /// The chain's name; not needed where there is one only.
-    pub chain: Option<String>,
-    /// `NAME=CODEC | …`
-    pub chain_line: Option<String>,
-    /// `NAME=[ID:]SOURCE`, instead of the configuration's keys of these names.
-    pub keys: Vec<String>,
-    /// `NAME=/PATH`, in the same way.
-    pub dictionaries: Vec<String>,
-}
+/// The first byte of a message that doesn't name its device: docs/enrolment.md.
+const BY_ADDRESS: u8 = 0xc6;
 
 /// Towards whom a message goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,13 +67,16 @@ impl fmt::Display for Towards {
 
 /// Reads messages of a chain, whichever way they went, however old they are, and as often as
 /// somebody asks.
-#[derive(Debug)]
 pub struct Decoder {
-    name: String,
-    codecs: Vec<&'static str>,
+    opened: Opened,
     server: Chain,
     client: Chain,
-    max: usize,
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decoder({:?})", self.opened.spec)
+    }
 }
 
 /// What became of a message.
@@ -118,24 +107,23 @@ impl Decoder {
     /// # Errors
     /// What is wrong with the configuration, the chain, or what it names.
     pub fn open(source: &Source) -> anyhow::Result<Decoder> {
-        let (settings, id, name) = chosen(source)?;
-        let chains = Chains::for_captures(&settings).map_err(|unusable| said(&unusable))?;
+        let opened = source::open(source)?;
         Ok(Decoder {
-            name,
-            codecs: chains.codecs(id).collect(),
-            server: chains.at(id, Role::Server)?,
-            client: chains.at(id, Role::Client)?,
-            max: settings.codec.max_output as usize,
+            server: opened.chain(Role::Server)?,
+            client: opened.chain(Role::Client)?,
+            opened,
         })
     }
 
-    /// Decodes a message.
+    /// Decodes a message. What belongs to enrolment is a step, `enrolment`, `answer` or `notice`, which
+    /// leaves the message that came with it, or nothing; the key that it brings is kept, if it can be
+    /// opened.
     pub fn decode(&mut self, towards: Towards, message: &[u8]) -> Decoded {
         let mut by = |towards: Towards| Decoded {
             towards,
             made: match towards {
-                Towards::Client => self.client.decode_stepwise(message, self.max),
-                Towards::Server | Towards::Either => self.server.decode_stepwise(message, self.max),
+                Towards::Client => run(&self.opened, &mut self.client, message),
+                Towards::Server | Towards::Either => run(&self.opened, &mut self.server, message),
             },
         };
         if towards != Towards::Either {
@@ -156,7 +144,84 @@ impl Decoder {
     }
 }
 
-/// Encodes a message with the chain that is meant. `Err` within is the chain's.
+/// Decodes a message, with what came before it in its packet.
+fn run(opened: &Opened, chain: &mut Chain, message: &[u8]) -> Stepwise {
+    let mut made = with_any_key(opened, message, |message| {
+        chain.decode_stepwise(Some(SOMEBODY), message, opened.max)
+    });
+    let Some(CodecError {
+        codec,
+        fault: Fault::Enrolment,
+    }) = made.error
+    else {
+        return made;
+    };
+    let packet = made.steps.last().map_or(message, |step| &step.output[..]);
+    let read = match Packet::read(packet) {
+        Ok(read) => read,
+        Err(fault) => {
+            made.error = Some(CodecError { codec, fault });
+            return made;
+        }
+    };
+    let rest = match read {
+        Packet::Enrolment { message } => {
+            let enroller = opened.enroller.as_ref();
+            // Whoever hasn't the key to open it still sees that it is there.
+            if let Some(Ok(enrolled)) = enroller.map(|it| it.look(packet, u64::MAX)) {
+                opened.devices.add(enrolled.into_key());
+            }
+            message.to_vec()
+        }
+        Packet::Answer | Packet::Notice => Vec::new(),
+    };
+    made.error = None;
+    made.steps.push(Step {
+        codec: read.name(),
+        output: rest.clone(),
+    });
+    if !rest.is_empty() {
+        let inner = with_any_key(opened, &rest, |rest| {
+            chain.decode_rest_stepwise(Some(SOMEBODY), rest, opened.max)
+        });
+        made.steps.extend(inner.steps);
+        made.error = inner.error;
+    }
+    made
+}
+
+/// Decodes with one key of a device after the other, where the message is sealed with one and
+/// doesn't say with whose.
+fn with_any_key(
+    opened: &Opened,
+    message: &[u8],
+    mut decode: impl FnMut(&[u8]) -> Stepwise,
+) -> Stepwise {
+    opened.devices.try_number(0);
+    let first = decode(message);
+    let is_closed = |made: &Stepwise| {
+        let sealed = made.steps.last().map_or(message, |step| &step.output);
+        let fault = made.error.map(|error| error.fault);
+        fault == Some(Fault::NotAuthentic) && sealed.first() == Some(&BY_ADDRESS)
+    };
+    if !is_closed(&first) {
+        return first;
+    }
+    for number in 1..opened.devices.len() {
+        opened.devices.try_number(number);
+        let next = decode(message);
+        if next.steps.len() > first.steps.len() {
+            return next;
+        }
+        if !is_closed(&next) {
+            break;
+        }
+    }
+    first
+}
+
+/// Encodes a message with the chain that is meant. `Err` within is the chain's. Where the key is the
+/// device's, it is the first of those that are given.
 ///
 /// # Errors
 /// What is wrong with the configuration, the chain, or what it names.
@@ -165,16 +230,14 @@ pub fn encode(
     towards: Towards,
     message: &[u8],
 ) -> anyhow::Result<Result<Vec<u8>, CodecError>> {
-    let (settings, id, _) = chosen(source)?;
-    let chains = Chains::load(&settings).map_err(|unusable| said(&unusable))?;
+    let opened = source::open(source)?;
     let role = match towards {
         Towards::Client => Role::Server,
         Towards::Server | Towards::Either => Role::Client,
     };
     let mut out = Vec::new();
-    let done = chains
-        .at(id, role)?
-        .encode(message, &mut out, settings.codec.max_output as usize);
+    let mut chain = opened.chain(role)?;
+    let done = chain.encode_for(Some(SOMEBODY), message, &mut out, opened.max);
     Ok(done.map(|()| out))
 }
 
@@ -197,88 +260,4 @@ pub fn message(input: &mut dyn Read, is_hex: bool) -> anyhow::Result<Vec<u8>> {
             .context("these are no pairs of hexadecimal digits")?;
     }
     Ok(bytes)
-}
-
-/// What is set of the module codec, and the chain that is meant.
-fn chosen(source: &Source) -> anyhow::Result<(Settings, ChainId, String)> {
-    let mut settings = match &source.config {
-        Some(path) => {
-            let (report, settings) = load_parameters(path, MODULES, MODULE);
-            if report.has_errors() {
-                bail!(
-                    "the configuration has errors\n{}",
-                    report.render(false).trim_end()
-                );
-            }
-            settings
-        }
-        None => Settings::default(),
-    };
-    let codec = &mut settings.codec;
-    let (keys, dictionaries) = (codec.keys.split_off(0), codec.dictionaries.split_off(0));
-    for key in &source.keys {
-        set(&mut settings, KEY, key)?;
-    }
-    for dictionary in &source.dictionaries {
-        set(&mut settings, DICTIONARY, dictionary)?;
-    }
-    add_others(&mut settings.codec.keys, keys);
-    add_others(&mut settings.codec.dictionaries, dictionaries);
-    if let Some(line) = &source.chain_line {
-        settings.codec.chains.clear();
-        set(&mut settings, CHAIN, line)?;
-    }
-    let name = match (&source.chain, &settings.codec.chains[..]) {
-        (Some(name), _) => name.clone(),
-        (None, [only]) => only.name.clone(),
-        (None, []) => bail!("there is no chain: name a codec, or one's configuration or line"),
-        (None, several) => {
-            let names: Vec<_> = several.iter().map(|chain| &*chain.name).collect();
-            bail!("there are several chains, name one: {}", names.join(", "))
-        }
-    };
-    let Some(id) = ChainId::find(&settings, name.as_bytes()) else {
-        let known: Vec<_> = names(&settings).collect();
-        bail!(
-            "there is no chain `{name}`: expected one of {}",
-            known.join(", ")
-        );
-    };
-    Ok((settings, id, name))
-}
-
-/// Adds the configuration's lines to those of the command line, but for the names that these have.
-fn add_others(own: &mut Vec<NamedText>, configured: Vec<NamedText>) {
-    let is_own = |line: &NamedText| own.iter().any(|known| known.name == line.name);
-    let others: Vec<_> = configured
-        .into_iter()
-        .filter(|line| !is_own(line))
-        .collect();
-    own.extend(others);
-}
-
-/// Sets a parameter of the module codec.
-fn set(settings: &mut Settings, name: &'static str, text: &str) -> anyhow::Result<()> {
-    let module = MODULES.find(MODULE);
-    let mut parameters = module.into_iter().flat_map(|module| module.parameters);
-    let kind = parameters
-        .find(|parameter| parameter.name == name)
-        .map(|parameter| parameter.kind);
-    if let Some(ParameterKind::Notation { set }) = kind
-        && let Err(PartMistake { part, what, help }) = set(settings, text)
-    {
-        let place = text.get(part).unwrap_or_default();
-        bail!("{name} \"{text}\": at \"{place}\": {what}; {help}");
-    }
-    Ok(())
-}
-
-fn said(unusable: &Unusable) -> anyhow::Error {
-    let Unusable {
-        parameter,
-        what,
-        help,
-        ..
-    } = unusable;
-    anyhow::anyhow!("{parameter}: {what}; {help}")
 }

@@ -268,6 +268,172 @@ fn a_line_without_end_is_refused_and_the_next_one_answered() {
     );
 }
 
+/// A packet that docs/enrolment.md shows.
+fn documented(name: &str) -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/enrolment.md");
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().skip_while(|line| *line != name).skip(1);
+    let digits: String = lines
+        .take_while(|line| line.starts_with("  "))
+        .map(str::trim)
+        .collect();
+    message(&mut digits.as_bytes(), true).unwrap()
+}
+
+/// The device's UUID there, and its key.
+const UUID: &str = "0b5f3a52-6f0e-4c2e-9d0a-3a1c5e7b9d11";
+
+fn device_key() -> String {
+    let key: [u8; 32] = std::array::from_fn(|at| 0xa0 + at as u8);
+    HEXLOWER.encode(&key)
+}
+
+/// The chain that the document's packets are made by, and what its keys are.
+fn of_devices(chain: &str, devices: Option<PathBuf>, enrol_keys: &[String]) -> Decoder {
+    let source = Source {
+        devices,
+        enrol_keys: enrol_keys.to_vec(),
+        ..line(chain, &[])
+    };
+    Decoder::open(&source).unwrap()
+}
+
+const BY_ID: &str = "x=aead(chacha20-poly1305, key=device)";
+
+#[test]
+fn messages_of_devices_decode_with_their_keys_from_a_file() {
+    let folder = Folder::new("devices");
+    // Others before it, which by their address are tried first.
+    let others: String = (0..20)
+        .map(|at| format!("{at:08x}{}=3:{}\n", &UUID[8..], HEXLOWER.encode(&[at; 32])))
+        .collect();
+    let lines = format!("# of the lab\n{others}\n {UUID} = 3 : {}\r\n", device_key());
+    let file = folder.write("devices", lines);
+    let mut by_id = of_devices(BY_ID, Some(file.clone()), &[]);
+    let decoded = by_id.decode(Towards::Either, &documented("message by-id"));
+    assert_eq!(decoded.plain(), Ok(PLAIN));
+    assert_eq!(decoded.towards, Towards::Server);
+    let chain = "x=aead(aes-256-gcm, key=device, by=address)";
+    let mut by_address = of_devices(chain, Some(file), &[]);
+    let sealed = documented("message by-address");
+    let decoded = by_address.decode(Towards::Either, &sealed);
+    assert_eq!(decoded.plain(), Ok(PLAIN));
+    assert_eq!(decoded.towards, Towards::Client);
+    for file in [None, Some(folder.write("others", others))] {
+        let known = file.is_some();
+        let mut without = of_devices(chain, file.clone(), &[]);
+        let error = without
+            .decode(Towards::Either, &sealed)
+            .plain()
+            .unwrap_err();
+        let expected = ["unknown_device", "not_authentic"][usize::from(known)];
+        assert_eq!(error.fault.reason().name(), expected);
+        let mut without = of_devices(BY_ID, file, &[]);
+        let sealed = documented("message by-id");
+        let error = without
+            .decode(Towards::Either, &sealed)
+            .plain()
+            .unwrap_err();
+        assert_eq!(error.fault.reason().name(), "unknown_device");
+    }
+}
+
+#[test]
+fn enrolments_are_steps_and_bring_the_key_to_who_can_open_them() {
+    let folder = Folder::new("enrol");
+    let psk: [u8; 32] = std::array::from_fn(|at| at as u8);
+    let key = format!("7:file:{}", folder.write("psk", psk).display());
+    let names = |decoded: &Decoded| -> Vec<&str> {
+        decoded.made.steps.iter().map(|step| step.codec).collect()
+    };
+    for keys in [&[][..], std::slice::from_ref(&key)] {
+        let mut decoder = of_devices(BY_ID, None, keys);
+        for (packet, name) in [
+            ("psk packet", "enrolment"),
+            ("hpke-aes-256-gcm packet", "enrolment"),
+            ("answer accepted", "answer"),
+            ("notice packet", "notice"),
+        ] {
+            let decoded = decoder.decode(Towards::Either, &documented(packet));
+            assert_eq!(decoded.plain(), Ok(&b""[..]), "{packet}");
+            assert_eq!(names(&decoded), [name]);
+            let expected = [Towards::Client, Towards::Server][usize::from(name == "enrolment")];
+            assert_eq!(decoded.towards, expected, "{packet}");
+        }
+        // The key came with the first of them.
+        let decoded = decoder.decode(Towards::Either, &documented("message by-id"));
+        let plain = decoded.plain().map_err(|error| error.fault.reason().name());
+        assert_eq!(
+            plain,
+            if keys.is_empty() {
+                Err("unknown_device")
+            } else {
+                Ok(PLAIN)
+            }
+        );
+    }
+    let mut decoder = of_devices(BY_ID, None, std::slice::from_ref(&key));
+    let decoded = decoder.decode(Towards::Either, &documented("first packet"));
+    assert_eq!(
+        (decoded.plain(), names(&decoded)),
+        (Ok(PLAIN), vec!["enrolment", "aead"])
+    );
+    // Cut anywhere it is an error or a shorter message that isn't authentic.
+    let whole = documented("first packet");
+    for len in 0..whole.len() {
+        let decoded = decoder.decode(Towards::Either, &whole[..len]);
+        assert!(decoded.plain() != Ok(PLAIN), "{len}");
+    }
+}
+
+#[test]
+fn a_file_of_devices_that_is_wrong_is_refused_with_its_line() {
+    let folder = Folder::new("device-file");
+    let key = device_key();
+    for (text, what) in [
+        (String::from("# nothing\n"), "no lines"),
+        (format!("{UUID} {key}\n"), "line 1: expected UUID="),
+        (format!("\n{}={key}\n", &UUID[1..]), "line 2: it is no UUID"),
+        (format!("{UUID}=300:{key}\n"), "line 1: a generation is"),
+        (
+            format!("{UUID}={}\n", &key[1..]),
+            "line 1: a key is 32 bytes",
+        ),
+        (format!("{UUID}=\n"), "line 1: a key is 32 bytes"),
+    ] {
+        let source = Source {
+            devices: Some(folder.write("devices", text)),
+            ..line(BY_ID, &[])
+        };
+        let refusal = refusal(&source);
+        assert!(refusal.contains(what), "{refusal}");
+        assert!(!refusal.contains(&key[..8]), "{refusal}");
+    }
+    let open = folder.write("open", format!("{UUID}={key}"));
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o640)).unwrap();
+    let source = Source {
+        devices: Some(open),
+        ..line(BY_ID, &[])
+    };
+    assert!(refusal(&source).contains("chmod 600"));
+}
+
+#[test]
+fn encode_for_a_device_takes_the_first_key_that_is_given() {
+    let folder = Folder::new("encode-device");
+    let source = Source {
+        devices: Some(folder.write("devices", format!("{UUID}={}", device_key()))),
+        ..line(BY_ID, &[])
+    };
+    for towards in [Towards::Server, Towards::Client] {
+        let sealed = encode(&source, towards, PLAIN).unwrap().unwrap();
+        let decoded = Decoder::open(&source)
+            .unwrap()
+            .decode(Towards::Either, &sealed);
+        assert_eq!((decoded.plain(), decoded.towards), (Ok(PLAIN), towards));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

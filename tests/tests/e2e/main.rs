@@ -33,6 +33,7 @@ mod reverse_path;
 mod roads;
 mod routes;
 mod settings;
+mod side_by_side;
 mod stacking;
 mod stateless;
 mod syslog;

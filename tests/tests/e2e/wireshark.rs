@@ -299,6 +299,120 @@ fn capture(work: &WorkDir, payloads: &[Vec<u8>]) -> Result<PathBuf> {
     Ok(pcap)
 }
 
+/// A packet that docs/enrolment.md shows.
+fn documented(name: &str) -> Result<Vec<u8>> {
+    let text = include_str!("../../../docs/enrolment.md");
+    let lines = text.lines().skip_while(|line| *line != name).skip(1);
+    let digits: String = lines
+        .take_while(|line| line.starts_with("  "))
+        .map(str::trim)
+        .collect();
+    let byte = |at| {
+        Ok(u8::from_str_radix(
+            digits.get(at..at + 2).context("digits")?,
+            16,
+        )?)
+    };
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+#[test]
+fn devices_are_shown_and_their_messages_once_their_keys_are_known() -> Result<()> {
+    const UUID: &str = "0b5f3a52-6f0e-4c2e-9d0a-3a1c5e7b9d11";
+    let work = WorkDir::new()?;
+    let secret = |name: &str, content: &[u8]| -> Result<String> {
+        let path = work.write(name, content)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(path.to_str().context("a path")?.to_owned())
+    };
+    let config = work.write(
+        "edge.cfg",
+        "loadmodule \"codec.so\"\n\
+         modparam(\"codec\", \"chain\", \"fleet=aead(chacha20-poly1305, key=device)\")\n",
+    )?;
+    let names = [
+        "message by-id",
+        "psk packet",
+        "hpke-chacha20-poly1305 packet",
+        "answer accepted",
+        "notice packet",
+        "message by-id",
+        "first packet",
+    ];
+    let packets: Vec<_> = names.into_iter().map(documented).collect::<Result<_>>()?;
+    let pcap = capture(&work, &packets)?;
+    let device: String = (0xa0..0xc0).map(|byte: u8| format!("{byte:02x}")).collect();
+    let devices = secret("devices", format!("{UUID}=3:{device}\n").as_bytes())?;
+    let psk = secret("psk", &(0..32).collect::<Vec<u8>>())?;
+    let psk = format!("7:file:{psk}");
+    let columns = [
+        "corex.codec",
+        "corex.error",
+        "sip.Method",
+        "corex.aead.device",
+        "corex.aead.generation",
+        "corex.enrolment.method",
+        "corex.enrolment.key_id",
+        "corex.answer.seconds",
+        "_ws.col.Info",
+    ];
+    for (devices, enrol_keys, program) in [
+        (devices.as_str(), "", true),
+        ("", psk.as_str(), true),
+        ("", "", true),
+        ("", "", false),
+    ] {
+        let mut shark = shark(&pcap, &config, "fleet", "5071")?
+            .preference("corex.devices", devices)
+            .preference("corex.enrol_keys", enrol_keys);
+        if !program {
+            shark = shark.preference("corex.program", "");
+        }
+        let rows = shark.fields("corex", &columns)?;
+        ensure!(rows.len() == names.len(), "{rows:?}");
+        let codecs: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
+        let expected = [
+            "aead",
+            "enrolment",
+            "enrolment",
+            "answer",
+            "notice",
+            "aead",
+            "enrolment,aead",
+        ];
+        ensure!(codecs == expected, "{codecs:?}");
+        for row in [&rows[0], &rows[5], &rows[6]] {
+            ensure!(row[3..5] == [UUID, "3"], "{row:?}");
+        }
+        for (row, seen) in [(1, ["1", "7"]), (2, ["3", "8"]), (6, ["1", "7"])] {
+            ensure!(rows[row][5..7] == seen, "{:?}", rows[row]);
+        }
+        ensure!(rows[3][7] == "3600", "{:?}", rows[3]);
+        // The first message comes before the enrolment that brings the key.
+        let decoded = match (devices, enrol_keys) {
+            ("", "") => [false; 3],
+            ("", _) => [false, true, true],
+            _ => [true; 3],
+        };
+        for (row, is_decoded) in [0, 5, 6].into_iter().zip(decoded) {
+            let row = &rows[row];
+            let error = if is_decoded || !program {
+                ""
+            } else {
+                "unknown_device"
+            };
+            let method = if is_decoded { "OPTIONS" } else { "" };
+            ensure!(row[1..3] == [error, method], "{row:?}");
+        }
+        if program {
+            let infos = [1, 3, 4].map(|row: usize| rows[row][8].as_str());
+            let expected = ["corex: enrolment", "corex: answer", "corex: notice"];
+            ensure!(infos == expected, "{infos:?}");
+        }
+    }
+    Ok(())
+}
+
 /// Bytes without any order, the same in every run (Marsaglia's xorshift).
 fn noise(len: usize, state: &mut u32) -> Vec<u8> {
     let next = || {

@@ -189,8 +189,11 @@ impl Codec for DeviceAead {
         let name = SessionName::from_bytes(*name);
         let counter = u32::from_be_bytes(*counter);
         let now = self.devices.now();
-        // First: nobody is asked about what is refused anyway.
-        name.check_age(now, self.clock)?;
+        let judges_age = self.devices.judges_age();
+        if judges_age {
+            // First: nobody is asked about what is refused anyway.
+            name.check_age(now, self.clock)?;
+        }
         let found = match (id, self.peer) {
             (Some(id), _) => self.devices.by_id(&id, generation),
             (None, Some(peer)) => self.devices.by_peer(peer, Some(generation)),
@@ -207,7 +210,12 @@ impl Codec for DeviceAead {
             towards,
             name,
         };
-        let session = match key.sessions().session(&place)? {
+        let known = if judges_age {
+            key.sessions().session(&place)?
+        } else {
+            None
+        };
+        let session = match known {
             Some(known) => known,
             None => {
                 let derived = session_key(&key, self.cipher, towards, &name);
@@ -223,6 +231,9 @@ impl Codec for DeviceAead {
         // ring compares tags in constant time.
         let opened = opened.map_err(|_| Fault::NotAuthentic)?.len();
         out.truncate(start + opened);
+        if !judges_age {
+            return Ok(());
+        }
         // Only now: a forged counter must move no window, and a forged session take no room.
         let is_newest = key
             .sessions()

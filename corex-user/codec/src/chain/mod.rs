@@ -249,21 +249,32 @@ impl Chain {
         through(links.iter_mut().rev(), between, message, out, decoding(max))
     }
 
-    /// Decodes as [`Self::decode`] does, and keeps what each codec made: for people who look into
-    /// a message.
-    pub fn decode_stepwise(&mut self, input: &[u8], max: usize) -> Stepwise {
-        self.set_peer(None);
-        let mut steps: Vec<Step> = Vec::with_capacity(self.links.len());
-        for (codec, link) in self.links.iter_mut().rev() {
-            let mut output = Vec::new();
-            let source = steps.last().map_or(input, |step| &step.output[..]);
-            if let Err(fault) = link.decode(source, &mut output, max) {
-                let error = Some(CodecError { codec, fault });
-                return Stepwise { steps, error };
-            }
-            steps.push(Step { codec, output });
-        }
-        Stepwise { steps, error: None }
+    /// Decodes as [`Self::decode_from`] does, and keeps what each codec made: for people who look
+    /// into a message.
+    pub fn decode_stepwise(
+        &mut self,
+        peer: Option<SocketAddr>,
+        input: &[u8],
+        max: usize,
+    ) -> Stepwise {
+        self.set_peer(peer);
+        stepwise(&mut self.links, input, max)
+    }
+
+    /// The same for a message that came with an enrolment, as [`Self::decode_rest`] does.
+    pub fn decode_rest_stepwise(
+        &mut self,
+        peer: Option<SocketAddr>,
+        message: &[u8],
+        max: usize,
+    ) -> Stepwise {
+        self.set_peer(peer);
+        let inside = self.by_device.map_or(self.links.len(), |at| at + 1);
+        stepwise(
+            self.links.get_mut(..inside).unwrap_or_default(),
+            message,
+            max,
+        )
     }
 
     fn set_peer(&mut self, peer: Option<SocketAddr>) {
@@ -280,6 +291,20 @@ fn encoding(max: usize) -> impl Fn(&mut dyn Codec, &[u8], &mut Vec<u8>) -> Resul
 
 fn decoding(max: usize) -> impl Fn(&mut dyn Codec, &[u8], &mut Vec<u8>) -> Result<(), Fault> {
     move |codec, from, to| codec.decode(from, to, max)
+}
+
+fn stepwise(links: &mut [(&'static str, Box<dyn Codec>)], input: &[u8], max: usize) -> Stepwise {
+    let mut steps: Vec<Step> = Vec::with_capacity(links.len());
+    for (codec, link) in links.iter_mut().rev() {
+        let mut output = Vec::new();
+        let source = steps.last().map_or(input, |step| &step.output[..]);
+        if let Err(fault) = link.decode(source, &mut output, max) {
+            let error = Some(CodecError { codec, fault });
+            return Stepwise { steps, error };
+        }
+        steps.push(Step { codec, output });
+    }
+    Stepwise { steps, error: None }
 }
 
 /// What became of a message, codec by codec.

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
-use crate::codec::Fault;
-use crate::codec::Role;
+use crate::codec::{Fault, Role};
 use crate::testing::{MAX, MESSAGE, Store, decode, encode};
 use crate::{Chain, ChainSpec};
 
@@ -117,19 +116,19 @@ fn stepwise_shows_what_each_codec_made_up_to_the_one_that_failed() {
     )
     .unwrap();
     let mut chain = Chain::at(&spec, Role::Server, &store).unwrap();
-    let whole = chain.decode_stepwise(&sealed, MAX);
+    let whole = chain.decode_stepwise(None, &sealed, MAX);
     let names: Vec<_> = whole.steps.iter().map(|step| step.codec).collect();
     assert_eq!(names, ["base64", "xor", "gzip"]);
     assert!(whole.steps[1].output.starts_with(&[0x1f, 0x8b]), "gzip's");
     assert_eq!(whole.steps[2].output, MESSAGE);
     assert_eq!(whole.error, None);
 
-    let failed = chain.decode_stepwise(b"YWJj", MAX);
+    let failed = chain.decode_stepwise(None, b"YWJj", MAX);
     let made: Vec<_> = failed.steps.iter().map(|step| &step.output[..]).collect();
     assert_eq!(made, [&b"abc"[..], &b"\x0a\x09\x08"[..]]);
     let error = failed.error.unwrap();
     assert_eq!((error.codec, error.fault), ("gzip", Fault::Malformed));
-    assert!(chain.decode_stepwise(b"!", MAX).steps.is_empty());
+    assert!(chain.decode_stepwise(None, b"!", MAX).steps.is_empty());
 }
 
 proptest! {

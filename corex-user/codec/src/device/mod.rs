@@ -196,6 +196,12 @@ pub trait Devices: Send + Sync {
     /// so that is where the device is now. Called for each such message: compare before you lock.
     fn seen(&self, key: &Arc<DeviceKey>, peer: SocketAddr);
 
+    /// Whether what is old, or was received before, is refused. Not by who looks at captures; never
+    /// false for a receiver, who would take a replay for new.
+    fn judges_age(&self) -> bool {
+        true
+    }
+
     /// Seconds since 1970.
     fn now(&self) -> u64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

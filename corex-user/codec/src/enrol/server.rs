@@ -24,11 +24,11 @@ pub struct Enroller {
 }
 
 /// What stands in front of what is sealed.
-struct Head<'p> {
+pub(super) struct Head<'p> {
     bytes: &'p [u8; HEAD_LEN],
     method: Method,
     key: u8,
-    sealed: &'p [u8],
+    pub sealed: &'p [u8],
 }
 
 impl Enroller {
@@ -66,15 +66,26 @@ impl Enroller {
     /// # Errors
     /// When it is none, isn't for these keys, isn't authentic, or isn't new.
     pub fn open(&self, packet: &[u8], now: u64) -> Result<Enrolled, Fault> {
-        let head = Head::read(packet)?;
-        let key = self.find(&head)?;
-        let body = key.open(head.method, head.bytes, head.sealed)?;
-        let fields = body.fields(head.method)?;
+        let enrolled = self.look(packet, now)?;
+        let fields = enrolled.body.fields(enrolled.method)?;
         if fields.time.abs_diff(now) > self.clock {
             return Err(Fault::Stale);
         }
         let stale = now.saturating_sub(self.clock);
         self.replays.take(fields.nonce, fields.time, stale)?;
+        Ok(enrolled)
+    }
+
+    /// Opens one of a capture: it may be as old as it likes, and be opened as often as somebody
+    /// looks. Its key is nothing to accept messages with.
+    ///
+    /// # Errors
+    /// When it is none, isn't for these keys, or isn't authentic.
+    pub fn look(&self, packet: &[u8], now: u64) -> Result<Enrolled, Fault> {
+        let head = Head::read(packet)?;
+        let key = self.find(&head)?;
+        let body = key.open(head.method, head.bytes, head.sealed)?;
+        let fields = body.fields(head.method)?;
         let expires = now.saturating_add(u64::from(self.lifetime));
         Ok(Enrolled {
             key: DeviceKey::new(fields.id, fields.generation, fields.key, expires),
@@ -94,7 +105,7 @@ impl Enroller {
 }
 
 impl<'p> Head<'p> {
-    fn read(packet: &'p [u8]) -> Result<Head<'p>, Fault> {
+    pub fn read(packet: &'p [u8]) -> Result<Head<'p>, Fault> {
         match packet.first() {
             None => return Err(Fault::Malformed),
             Some(&ENROLMENT) => {}

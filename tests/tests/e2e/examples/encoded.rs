@@ -14,7 +14,7 @@ use corex_lab::{
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
-use super::{PATIENCE, Stage, example, receive, request};
+use super::{PATIENCE, Stage, example, receive, request, with_key};
 
 const CALLS: u64 = 50;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -103,7 +103,7 @@ fn start(host: &Namespace, work: &WorkDir, file: &std::path::Path, name: &str) -
 
 /// The example as the devices' side has it: the same encoding, the phone instead of the server.
 fn of_the_devices(work: &WorkDir, name: &str) -> Result<std::path::PathBuf> {
-    let text = fs::read_to_string(example(name))?
+    let text = fs::read_to_string(with_key(name, work)?)?
         .replace("10.0.3.1", "10.0.2.1")
         .replace("10.0.4.1", "10.0.1.1")
         .replace("10.0.4.2", "10.0.1.2")
@@ -111,6 +111,7 @@ fn of_the_devices(work: &WorkDir, name: &str) -> Result<std::path::PathBuf> {
             "edge-encrypt.pl",
             &example("edge-encrypt.pl").to_string_lossy(),
         )
+        .replace("wire=", "wire(client)=")
         .replace(
             "    forward();",
             "    else { $du = \"sip:10.0.3.1\"; }\n    forward();",
@@ -121,7 +122,12 @@ fn of_the_devices(work: &WorkDir, name: &str) -> Result<std::path::PathBuf> {
 /// Calls through the devices' side and the edge; nothing on the wire between can be read.
 fn calls_are_hidden(name: &str) -> Result<()> {
     let (chain, work) = (Chain::new()?, WorkDir::new()?);
-    let edge = start(&chain.b, &work, &example(name), "edge")?;
+    let file = if name == "edge-aead.cfg" {
+        with_key(name, &work)?
+    } else {
+        example(name)
+    };
+    let edge = start(&chain.b, &work, &file, "edge")?;
     let devices = start(&chain.a, &work, &of_the_devices(&work, name)?, "device")?;
     let wire = Capture::start(&chain.internet, "a")?;
     let uas = SippOptions::uas(Chain::UAS.sip()).start(&chain.uas, work.path(), "uas")?;
@@ -177,9 +183,24 @@ fn the_edge_encrypts_towards_users() -> Result<()> {
 }
 
 #[test]
+fn the_edge_encrypts_towards_users_without_a_script() -> Result<()> {
+    calls_are_hidden("edge-aead.cfg")
+}
+
+#[test]
 fn sip_goes_through_http() -> Result<()> {
+    through_http("http-tunnel.cfg", "user.dropped.hook_empty")
+}
+
+#[test]
+fn sip_goes_through_http_without_a_script() -> Result<()> {
+    through_http("http-chain.cfg", "user.dropped.codec")
+}
+
+/// Messages through the tunnel, and one that isn't the app's, which is dropped and counted.
+fn through_http(name: &str, dropped: &str) -> Result<()> {
     let (chain, work) = (Chain::new()?, WorkDir::new()?);
-    let corex = start(&chain.b, &work, &example("http-tunnel.cfg"), "tunnel")?;
+    let corex = start(&chain.b, &work, &example(name), "tunnel")?;
     let server = chain.uas.udp(Chain::UAS.sip())?;
     let mut app = chain
         .internet
@@ -244,10 +265,10 @@ fn sip_goes_through_http() -> Result<()> {
     wait::until(
         "the message that isn't the app's is dropped",
         PATIENCE,
-        || Ok((corex.books()?.get("user.dropped.hook_empty") > 0).then_some(())),
+        || Ok((corex.books()?.get(dropped) > 0).then_some(())),
     )?;
     let books = corex.stop()?;
     books.check_balance()?;
-    ensure!(books.get("user.dropped.hook_empty") == 1, "{:#}", books.0);
+    ensure!(books.get(dropped) == 1, "{:#}", books.0);
     Ok(())
 }

@@ -28,6 +28,16 @@ fn example(name: &str) -> PathBuf {
     folder().join(name)
 }
 
+/// The example with a key where it wants one.
+fn with_key(name: &str, work: &WorkDir) -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = work.write("edge.key", [7; 32])?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    let text =
+        fs::read_to_string(example(name))?.replace("/etc/corex/edge.key", &key.to_string_lossy());
+    work.write(name, text)
+}
+
 /// A request to `uri` that corex answers itself.
 fn request(method: &str, uri: &str, from: SocketAddr, number: u32) -> Vec<u8> {
     format!(
@@ -117,7 +127,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 21] = [
+const RUN: [&str; 23] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -132,10 +142,12 @@ const RUN: [&str; 21] = [
     "12-file-read.cfg",
     "13-file-write.cfg",
     "14-network-msg-perl.cfg",
+    "edge-aead.cfg",
     "edge-encrypt.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
     "homer.cfg",
+    "http-chain.cfg",
     "http-tunnel.cfg",
     "xor-base64.cfg",
     // Kept in order of the directory; the last one is the table of all.
@@ -144,6 +156,7 @@ const RUN: [&str; 21] = [
 
 #[test]
 fn every_example_is_checked_explained_and_run_here() -> Result<()> {
+    let work = WorkDir::new()?;
     let mut found = BTreeSet::new();
     let table = fs::read_to_string(example("README.md"))?;
     for entry in fs::read_dir(folder())? {
@@ -159,9 +172,14 @@ fn every_example_is_checked_explained_and_run_here() -> Result<()> {
             ensure!(table.contains(&name), "{name} isn't in README.md");
         }
         if name.ends_with(".cfg") {
+            let file = if text.contains("/etc/corex/edge.key") {
+                with_key(&name, &work)?
+            } else {
+                path
+            };
             let check = Command::new(corex::binary()?)
                 .args(["check", "-f"])
-                .arg(&path)
+                .arg(&file)
                 .output()?;
             let report = String::from_utf8_lossy(&check.stderr).into_owned();
             ensure!(check.status.success(), "{name}\n{report}");
