@@ -1,15 +1,18 @@
 //! `corex client` in front of plain SIP clients, each a device of its own.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::corex::{CorexOptions, binary};
-use corex_lab::process::Process;
+use corex_lab::process::{Process, output_of};
 use corex_lab::sipp::SippOptions;
 use corex_lab::topology::Relay;
-use corex_lab::{Corex, WorkDir};
+use corex_lab::{Capture, Corex, WorkDir};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// As many as one corex client stands in front of.
+const PHONES: u64 = 1000;
 /// Where apps send plain SIP.
 const LISTEN: &str = "127.0.0.1:5070";
 
@@ -103,5 +106,57 @@ fn plain_phones_speak_a_chain_with_one_key() -> Result<()> {
     ensure!(client.terminate(PATIENCE)?.success());
     let said = client.log();
     ensure!(said.contains("20 devices"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_thousand_phones_have_keys_of_their_own() -> Result<()> {
+    const CODECS: &str =
+        "zstd(sip) | aead(chacha20-poly1305, key=device) | http(post, host=example.org)";
+    let (net, work) = (Relay::new()?, WorkDir::new()?);
+    let private = work.join("enrol.pem");
+    let public = output_of(
+        Command::new(binary()?)
+            .args(["keys", "x25519", "--output"])
+            .arg(&private),
+    )?;
+    let public = work.write("enrol.pub", public)?;
+    // All of them come from one address: the bound for each is for those that don't.
+    let lines = format!(
+        "modparam(\"codec\", \"keystore\", \"memory\")\n\
+         modparam(\"codec\", \"enrol_rate\", {RATE})\n\
+         modparam(\"codec\", \"enrol_key\", \"8:file:{}\")\n",
+        private.display(),
+        RATE = 10 * PHONES,
+    );
+    let corex = server(&net, &work, &lines, CODECS)?;
+    let key = format!("8:file:{}", public.display());
+    let phones = PHONES.to_string();
+    let arguments = [
+        "--chain",
+        CODECS,
+        "--server-key",
+        &key,
+        "--devices",
+        &phones,
+    ];
+    let client = client(&net, &work, &arguments)?;
+    let wire = Capture::start(&net.uac, "eth0")?;
+    ask(&net, &work, PHONES).with_context(|| corex.log())?;
+    let frames = wire.stop()?;
+    ensure!(!frames.is_empty());
+    for seen in frames {
+        let text = String::from_utf8_lossy(&seen.frame.bytes);
+        ensure!(!text.contains("SIP/2.0"), "{text}");
+    }
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(client.terminate(PATIENCE)?.success());
+    let said = client.log();
+    ensure!(said.contains("1000 devices"), "{said}");
+    ensure!(
+        said.contains(&format!("{PHONES} of them accepted")),
+        "{said}"
+    );
     Ok(())
 }
