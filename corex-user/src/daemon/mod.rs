@@ -45,7 +45,7 @@ use self::{
     handover::{Estate, Heir, Offer, StreamEstate},
     keeper::Keeper,
     loader::Loader,
-    reload::Reloader,
+    reload::{Followers, Reloader},
     remote::Remote,
     reply_keys::Keyring,
     runtime::Runtimes,
@@ -210,11 +210,13 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         options.config.clone(),
         loader,
         Arc::clone(&latest),
-        streams.outbox.clone(),
+        Followers {
+            outbox: streams.outbox.clone(),
+            keys: keys.clone(),
+            roads: kernel_roads,
+        },
         state_folder,
         keyring,
-        keys.clone(),
-        kernel_roads,
     );
 
     let status = format!(

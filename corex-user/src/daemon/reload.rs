@@ -23,41 +23,44 @@ use corex_script::Config;
 /// How often it is looked whether the workers have left a context.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What goes by the configuration beside the workers.
+pub struct Followers {
+    /// Messages that are sent later.
+    pub outbox: AsyncOutbox,
+    /// Keys of devices.
+    pub keys: KeyService,
+    /// Messages that the kernel handles.
+    pub roads: Option<Arc<Roads>>,
+}
+
 /// Reads the configuration again and gives it to the workers.
 pub struct Reloader {
     path: PathBuf,
     loader: Loader,
     latest: Arc<ArcSwap<PipelineContext>>,
-    outbox: AsyncOutbox,
+    followers: Followers,
     state_folder: Option<PathBuf>,
     keyring: Mutex<Keyring>,
-    keys: KeyService,
-    roads: Option<Arc<Roads>>,
 }
 
 impl Reloader {
     /// For the configuration in a file; what the workers go by is in `latest`. `state_folder`:
-    /// where scripts write files unless it says otherwise. `roads`: messages that the kernel
-    /// handles.
+    /// where scripts write files unless it says otherwise.
     pub fn new(
         path: PathBuf,
         loader: Loader,
         latest: Arc<ArcSwap<PipelineContext>>,
-        outbox: AsyncOutbox,
+        followers: Followers,
         state_folder: Option<PathBuf>,
         keyring: Keyring,
-        keys: KeyService,
-        roads: Option<Arc<Roads>>,
     ) -> Reloader {
         Reloader {
             path,
             loader,
             latest,
-            outbox,
+            followers,
             state_folder,
             keyring: Mutex::new(keyring),
-            keys,
-            roads,
         }
     }
 
@@ -94,7 +97,7 @@ impl Reloader {
             .unwrap_or_else(PoisonError::into_inner)
             .of(&config.settings.corex)
             .context("the configuration stays as it was")?;
-        let policy = key_service::prepare(&self.keys, &config)
+        let policy = key_service::prepare(&self.followers.keys, &config)
             .context("the configuration stays as it was")?;
         config.inherit(&old.config);
         let new = context::build(
@@ -103,23 +106,28 @@ impl Reloader {
             Arc::clone(&old.exporter),
             listeners,
             old.knobs.clone(),
-            self.outbox.clone(),
+            self.followers.outbox.clone(),
             self.state_folder.as_deref(),
             reply_keys,
         )?;
         if let Some(policy) = policy {
-            self.keys
+            self.followers
+                .keys
                 .follow(policy)
                 .context("start the threads for keys")?;
         }
         // From here to where all workers follow, the kernel handles none by itself: it would go by
         // the old one.
-        if let Some(roads) = &self.roads {
+        if let Some(roads) = &self.followers.roads {
             roads.close();
         }
         self.take_over(new, log);
         workers.wake();
-        tokio::spawn(retire(old, Arc::clone(&self.latest), self.roads.clone()));
+        tokio::spawn(retire(
+            old,
+            Arc::clone(&self.latest),
+            self.followers.roads.clone(),
+        ));
         Ok(())
     }
 
@@ -130,7 +138,7 @@ impl Reloader {
         log.follow(&settings.log);
         set_knobs(&new.knobs, &settings.corex);
         new.config.take_over();
-        if let Err(error) = copies::follow(&new, &self.outbox) {
+        if let Err(error) = copies::follow(&new, &self.followers.outbox) {
             tracing::error!("messages are not copied: no thread for that: {error}");
         }
         self.latest.store(Arc::new(new));
