@@ -129,8 +129,6 @@ const ALL: &[RpcCommand] = &[
         result: Answer::One(Kind::Str),
         handler: Handler::Wait(reload),
     },
-    SESSIONS,
-    SESSIONS_DROP,
     RpcCommand {
         name: "corex.roads",
         doc: &[
@@ -142,6 +140,8 @@ const ALL: &[RpcCommand] = &[
         result: Answer::Many(Kind::Struct),
         handler: Handler::Now(|call| Ok(call.daemon.roads().into_iter().map(road).collect())),
     },
+    SESSIONS,
+    SESSIONS_DROP,
     RpcCommand {
         name: "corex.shm_status",
         doc: &["Logs every part of the memory that workers share."],
