@@ -238,13 +238,13 @@ fn partial(frame: &[u8]) -> [u8; 2] {
 }
 
 #[test]
-fn the_verifier_walks_three_quarters_of_its_million_instructions_at_most() {
+fn the_verifier_walks_a_third_of_its_million_instructions_at_most() {
     let Some(mut object) = object(Road::Offload) else {
         return;
     };
     let verified = object.verified_instructions().expect("Linux 5.16 or later");
     println!("verified instructions: {verified} of 1000000");
-    assert!(verified < 750_000, "{verified} instructions");
+    assert!(verified < 333_333, "{verified} instructions");
 }
 
 #[test]
@@ -573,5 +573,5 @@ fn only_messages_whose_kind_user_space_sees_too_take_its_road() {
         .unwrap();
     let lines = bed.borrow().roads.lines();
     let taken: u64 = lines.iter().map(|line| line.counters.offloaded).sum();
-    assert!(taken > 100, "only {taken} took a road");
+    assert!(taken > 300, "only {taken} took a road");
 }

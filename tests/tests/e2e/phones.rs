@@ -71,11 +71,19 @@ fn client(net: &Relay, work: &WorkDir, arguments: &[&str]) -> Result<Process> {
 /// So many phones, each at an address of its own, ask once and are answered.
 fn ask(net: &Relay, work: &WorkDir, phones: u64) -> Result<()> {
     let scenario = work.write("asks.xml", ASKS)?;
+    let lines = (0..phones).map(|phone| format!("127.1.{}.{};\n", phone / 250, phone % 250 + 1));
+    let addresses = lines.collect::<String>();
+    let addresses = work.write("addresses.csv", format!("SEQUENTIAL\n{addresses}"))?;
     let report = SippOptions::uac("127.0.0.1:5061".parse()?, LISTEN.parse()?, phones, 100)
         .scenario(&scenario)
         .resending()
+        // By ports sipp would take one again that an earlier phone is done with.
         .argument("-t")
-        .argument("un")
+        .argument("ui")
+        .argument("-inf")
+        .argument(&addresses.display().to_string())
+        .argument("-ip_field")
+        .argument("0")
         .argument("-max_socket")
         .argument(&(phones + 20).to_string())
         .start(&net.uac, work.path(), "phones")?

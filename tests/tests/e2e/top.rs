@@ -140,9 +140,10 @@ fn numbers_move_while_calls_pass_and_stay_when_none_do() -> Result<()> {
         ]
         .iter()
         .all(|name| rate(screen, name) > 0.0 && count(screen, name) > 0.0)
-            && ["route in", "route out"]
-                .iter()
-                .all(|hook| screen.lines().any(|l| l.contains(hook) && l.contains("us")))
+            && ["route in", "route out"].iter().all(|hook| {
+                let is_timed = |line: &str| line.contains("us") || line.contains("ns");
+                screen.lines().any(|l| l.contains(hook) && is_timed(l))
+            })
             && screen.contains('%')
     })?;
     for (at, line) in screen.lines().enumerate() {
