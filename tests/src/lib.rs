@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod process;
 pub mod raw;
 pub mod registrar;
+pub mod secure;
 pub mod sipp;
 pub mod sys;
 pub mod tmux;
@@ -36,6 +37,7 @@ pub use namespace::{Namespace, veth};
 pub use process::Process;
 pub use raw::RawSocket;
 pub use registrar::Registrar;
+pub use secure::Secure;
 pub use sipp::{Sipp, SippReport};
 pub use workdir::WorkDir;
 

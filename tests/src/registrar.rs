@@ -2,6 +2,7 @@
 //! `cargo xtask demo --inline`, and of its test.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,10 +21,10 @@ use crate::{
 };
 
 /// Where `service` answers, beside the registrar.
-const SERVICE_PORT: u16 = 5080;
+pub(crate) const SERVICE_PORT: u16 = 5080;
 
 /// The files that the scene is made of.
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("demo")
         .join(name)
@@ -134,9 +135,10 @@ impl Registrar {
         let (wire, stack) = (self.wire.stop()?, self.stack.stop()?);
         let books = [self.device.stop()?, self.server.stop()?];
         self.kamailio.stop();
+        let by_port = |from: SocketAddr, to: SocketAddr| from.port() == PORT && to.port() == PORT;
         Ok(Seen {
-            wire: look(&wire, &self.work.join("wire.pcap"))?,
-            stack: look(&stack, &self.work.join("stack.pcap"))?,
+            wire: look(&wire, &self.work.join("wire.pcap"), by_port)?,
+            stack: look(&stack, &self.work.join("stack.pcap"), by_port)?,
             books,
         })
     }
@@ -152,12 +154,17 @@ impl Registrar {
     }
 }
 
-fn look(frames: &[Captured], file: &Path) -> Result<Side> {
+/// Counts the datagrams that are meant, by where they are from and go to.
+pub(crate) fn look(
+    frames: &[Captured],
+    file: &Path,
+    is_meant: impl Fn(SocketAddr, SocketAddr) -> bool,
+) -> Result<Side> {
     let ours: Vec<Captured> = frames
         .iter()
         .filter(|captured| {
             let udp = captured.frame.udp();
-            udp.is_some_and(|udp| udp.source.port() == PORT && udp.destination.port() == PORT)
+            udp.is_some_and(|udp| is_meant(udp.source, udp.destination))
         })
         .cloned()
         .collect();

@@ -74,10 +74,14 @@ const KAMAILIO: Tool = tool(
     "the SIP server to stand in front of",
 );
 const BARESIP: Tool = tool("baresip", "baresip-core", "a phone");
+const NFT: Tool = tool("nft", "nftables", "a firewall, and packets led elsewhere");
 const TSHARK: Tool = tool("tshark", "tshark", "an independent look at packets");
 
 /// What the demonstration of inline mode needs.
 pub const FOR_INLINE_DEMO: [Tool; 5] = [IP, SIPP, KAMAILIO, BARESIP, TSHARK];
+
+/// What the demonstration of keys that phones bring needs.
+pub const FOR_SECURE_DEMO: [Tool; 6] = [IP, SIPP, KAMAILIO, BARESIP, TSHARK, NFT];
 
 /// What the benchmark needs.
 pub const FOR_BENCH: [Tool; 9] = [
@@ -170,7 +174,7 @@ pub const PEERS: [Tool; 28] = [
     BARESIP,
     tool("bpftool", "bpftool", "an independent look at eBPF maps"),
     tool("ethtool", "ethtool", "offloads of interfaces"),
-    tool("nft", "nftables", "a firewall"),
+    NFT,
     tool("tmux", "tmux", "a terminal for `corex top`"),
 ];
 
@@ -366,6 +370,7 @@ mod tests {
         for tool in FOR_DEMO
             .iter()
             .chain(&FOR_INLINE_DEMO)
+            .chain(&FOR_SECURE_DEMO)
             .chain(&FOR_UNIT_TESTS)
         {
             assert!(PEERS.iter().any(|peer| peer.command == tool.command));

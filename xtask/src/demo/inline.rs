@@ -37,34 +37,7 @@ pub fn run(args: &DemoArgs, binary: &Path) -> Result<(String, Vec<String>)> {
 
 fn table(phone: &PhoneReport, calls: &SippReport, seen: &Seen) -> String {
     let mut out = String::new();
-    heading(
-        &mut out,
-        "Phone and server, neither of which knows of corex",
-        &[],
-    );
-    let word = |good: bool, text: &str| {
-        let (style, text) = if good {
-            (Style::Good, text.to_owned())
-        } else {
-            (Style::Bad, format!("NOT {text}"))
-        };
-        ui::paint(style, &text)
-    };
-    let text = format!(
-        "  baresip: {}, call {}, {}",
-        word(phone.registered, "registered"),
-        word(phone.established, "established"),
-        word(phone.terminated, "ended"),
-    );
-    line(&mut out, &text);
-    let is_fine = calls.failed == 0 && calls.successful > 0;
-    let style = if is_fine { Style::Good } else { Style::Bad };
-    let text = format!(
-        "  more phones: {} registered and called, {} failed",
-        calls.successful, calls.failed
-    );
-    line(&mut out, &ui::paint(style, &text));
-    line(&mut out, "");
+    phones(&mut out, phone, calls);
 
     heading(&mut out, "Messages", &["messages", "bytes", "SIP (tshark)"]);
     side(&mut out, "handed to Kamailio's socket", &seen.stack);
@@ -96,7 +69,39 @@ fn table(phone: &PhoneReport, calls: &SippReport, seen: &Seen) -> String {
     out.trim_end().to_owned()
 }
 
-fn side(out: &mut String, label: &str, side: &Side) {
+/// What became of the phone and of those after it.
+pub(super) fn phones(out: &mut String, phone: &PhoneReport, calls: &SippReport) {
+    heading(
+        out,
+        "Phone and server, neither of which knows of corex",
+        &[],
+    );
+    let word = |good: bool, text: &str| {
+        let (style, text) = if good {
+            (Style::Good, text.to_owned())
+        } else {
+            (Style::Bad, format!("NOT {text}"))
+        };
+        ui::paint(style, &text)
+    };
+    let text = format!(
+        "  baresip: {}, call {}, {}",
+        word(phone.registered, "registered"),
+        word(phone.established, "established"),
+        word(phone.terminated, "ended"),
+    );
+    line(out, &text);
+    let is_fine = calls.failed == 0 && calls.successful > 0;
+    let style = if is_fine { Style::Good } else { Style::Bad };
+    let text = format!(
+        "  more phones: {} registered and called, {} failed",
+        calls.successful, calls.failed
+    );
+    line(out, &ui::paint(style, &text));
+    line(out, "");
+}
+
+pub(super) fn side(out: &mut String, label: &str, side: &Side) {
     row(
         out,
         label,

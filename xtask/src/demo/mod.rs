@@ -2,6 +2,7 @@
 
 mod inline;
 mod report;
+mod secure;
 mod wire;
 
 use std::{
@@ -36,10 +37,14 @@ use crate::{
 /// With --inline, corex stands in front of servers that know nothing of it: a phone (baresip)
 /// registers with a stock Kamailio and calls, and many more after it, while the wire between
 /// their hosts carries nothing but encoded bytes.
+///
+/// With --secure, `corex client` stands in front of the phone instead. It brings a key of the
+/// phone's own to the server's side with the first message; what is on the wire from then on is
+/// compressed, sealed, and looks like HTTP.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The configurations are in tests/demo: a.cfg and b.cfg; with --inline kamailio/registrar.cfg,
-inline-device.cfg and inline-server.cfg.
+inline-device.cfg and inline-server.cfg; with --secure that one of Kamailio's and secure-server.cfg.
 
 corex is built with the profile `demo`: optimised a little, and sooner built than a release; speeds
 are for `cargo xtask bench`. With --release the release build is shown, with COREX_BIN set that
@@ -50,6 +55,9 @@ pub struct DemoArgs {
     /// corex in front of an unmodified server, and of an unmodified phone
     #[arg(long)]
     inline: bool,
+    /// corex in front of an unmodified server, and `corex client` in front of an unmodified phone
+    #[arg(long, conflicts_with = "inline")]
+    secure: bool,
     /// Show the release build, as bench measures and attach runs it
     #[arg(long)]
     release: bool,
@@ -83,6 +91,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     )?;
     if args.inline {
         setup::ensure_tools(&setup::FOR_INLINE_DEMO)?;
+    } else if args.secure {
+        setup::ensure_tools(&setup::FOR_SECURE_DEMO)?;
     } else {
         setup::ensure_tools(&setup::FOR_DEMO)?;
     }
@@ -97,6 +107,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     }
     let (table, complaints) = if args.inline {
         inline::run(args, &binary)?
+    } else if args.secure {
+        secure::run(args, &binary)?
     } else {
         let outcome = calls(args, &binary)?;
         let complaints = report::complaints(&outcome, args.calls);

@@ -1,7 +1,7 @@
-//! What `cargo xtask demo --inline` shows.
+//! What `cargo xtask demo --inline` and `--secure` show.
 
 use anyhow::{Result, ensure};
-use corex_lab::Registrar;
+use corex_lab::{Registrar, Secure};
 
 use super::pair::LIMIT;
 
@@ -36,5 +36,35 @@ fn a_phone_registers_and_calls_by_an_unmodified_server_over_a_wire_without_sip()
         "{:#}",
         seen.books[1].0
     );
+    Ok(())
+}
+
+#[test]
+fn a_phone_behind_the_client_calls_by_an_unmodified_server_with_a_key_of_its_own() -> Result<()> {
+    let scene = Secure::start(None)?;
+    let phone = scene.phone()?;
+    ensure!(
+        phone.registered && phone.established && phone.terminated,
+        "{}\n{}",
+        phone.log,
+        scene.logs()
+    );
+    let calls = 50;
+    let report = scene.calls(calls, 25)?.finish(LIMIT)?;
+    ensure!(report.check(calls).is_ok(), "{report}\n{}", scene.logs());
+    let seen = scene.finish()?;
+    ensure!(seen.wire.sip == 0, "{seen:#?}");
+    ensure!(seen.wire.messages >= 9 * calls, "{seen:#?}");
+    ensure!(
+        seen.stack.sip > 0 && seen.stack.sip == seen.stack.messages,
+        "{seen:#?}"
+    );
+    ensure!(seen.head.starts_with("POST / HTTP/1.1"), "{seen:#?}");
+    ensure!(
+        seen.client.contains("1 enrolments, 1 of them accepted"),
+        "{seen:#?}"
+    );
+    seen.books.check_balance()?;
+    ensure!(seen.books.get("keys.enrolled") == 1, "{:#}", seen.books.0);
     Ok(())
 }
