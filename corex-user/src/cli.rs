@@ -138,7 +138,7 @@ pub struct ChainArgs {
     #[arg(long = "dictionary", value_name = "NAME=/PATH")]
     pub dictionaries: Vec<String>,
     /// Keys of devices, for `key=device`: a file of its owner's alone, with lines
-    /// UUID=[GENERATION:]KEY
+    /// `UUID=[GENERATION:]KEY`
     #[arg(long, value_name = "FILE")]
     pub devices: Option<PathBuf>,
     /// What devices enrol with, as the server has it: keys that enrolments bring are learnt from them;

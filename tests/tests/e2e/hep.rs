@@ -216,12 +216,21 @@ fn is_read_by_the_real_collector(engine: &str) -> Result<()> {
         row("OPTIONS", "refused", caller_in, ""),
         row("404", "refused", caller_out, "Not here"),
     ];
-    ensure!(rows == expected, "{rows:#?}\n{expected:#?}");
+    // A reply may meet one worker before the other one has copied what it sent.
+    let sorted = |rows: &[String]| {
+        let mut rows = rows.to_vec();
+        rows.sort();
+        rows
+    };
+    ensure!(
+        sorted(&rows) == sorted(&expected),
+        "{rows:#?}\n{expected:#?}"
+    );
     // What was on the wire as hex is plain here; a row is a line without the others.
     let messages = collector.rows("hex(msg)")?;
     let plain = hex(&request("passed", "UDP 10.0.1.2:5060"));
     let plain = String::from_utf8(plain)?.to_uppercase();
-    ensure!(messages[0] == plain, "{}", messages[0]);
+    ensure!(messages.contains(&plain), "{messages:#?}");
     let books = corex.stop()?;
     books.check_balance()?;
     ensure!(books.get("hep.exported") == 6, "{:#}", books.0);
@@ -233,7 +242,7 @@ fn is_read_by_the_real_collector(engine: &str) -> Result<()> {
     let first =
         format!("10.0.1.2 5060 10.0.1.1 5060 17 1 {CAPTURE_ID} open_sesame passed OPTIONS passed");
     ensure!(seen.len() == 6, "{seen:#?}");
-    ensure!(seen[0] == first, "{seen:#?}");
+    ensure!(seen.contains(&first), "{seen:#?}");
     Ok(())
 }
 
