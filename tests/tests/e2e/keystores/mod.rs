@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use corex_codec::Secret;
 use corex_codec::enrol::{Answer, EnrolmentKey};
 use corex_lab::corex::CorexOptions;
 use corex_lab::process::output_of;
@@ -268,6 +269,45 @@ fn a_device_brings_its_key_with_its_first_message_and_may_move() -> Result<()> {
     device.ask(at(5060))?;
     counts(&corex, "keys.enrolled", 2)?;
     counts(&corex, "user.codec_unknown_device", 1)?;
+    stop(corex)
+}
+
+/// Three at once, told apart by their ids: a shared secret, and keys of the server's for HPKE and for
+/// RSA-OAEP.
+#[test]
+fn devices_enrol_by_a_shared_secret_or_to_a_public_key_of_the_server() -> Result<()> {
+    const KINDS: [(u8, &[&str]); 2] = [
+        (2, &["-algorithm", "X25519"]),
+        (
+            3,
+            &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+        ),
+    ];
+    let stage = Stage::new()?;
+    let mut lines = stage.enrol_key(1)?;
+    let mut keys = vec![key(1)?];
+    for (id, kind) in KINDS {
+        let private = stage.work.join(&format!("{id}.pem"));
+        let openssl = |words: &[&str]| {
+            let mut command = Command::new("openssl");
+            output_of(command.args(words).arg(&private))
+        };
+        openssl(&[&["genpkey"], kind, &["-out"]].concat())?;
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600))?;
+        let public = openssl(&["pkey", "-pubout", "-in"])?;
+        keys.push(EnrolmentKey::new(&Secret::new(id, public.as_bytes()))?);
+        lines += &format!(
+            "modparam(\"codec\", \"enrol_key\", \"{id}:file:{}\")\n",
+            private.display()
+        );
+    }
+    let corex = stage.corex(5060, &lines)?;
+    for (port, key) in (5061..).zip(&keys) {
+        let mut device = stage.device(port)?;
+        device.enrol(at(5060), key)?;
+        device.ask(at(5060))?;
+    }
+    counts(&corex, "keys.enrolled", 3)?;
     stop(corex)
 }
 
