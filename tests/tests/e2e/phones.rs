@@ -118,6 +118,42 @@ fn plain_phones_speak_a_chain_with_one_key() -> Result<()> {
 }
 
 #[test]
+fn the_example_of_devices_carries_calls_of_a_plain_phone() -> Result<()> {
+    const CALLS: u64 = 20;
+    let (net, work) = (Relay::new()?, WorkDir::new()?);
+    let private = work.join("enrol.pem");
+    let public = output_of(
+        Command::new(binary()?)
+            .args(["keys", "x25519", "--output"])
+            .arg(&private),
+    )?;
+    let key = format!("1:file:{}", work.write("enrol.pub", public)?.display());
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/edge-devices.cfg");
+    let text = std::fs::read_to_string(example)?
+        .replace("10.0.3.1", "10.0.1.1")
+        .replace("10.0.4.", "10.0.2.")
+        .replace("/etc/corex/enrol.pem", &private.display().to_string());
+    let corex = CorexOptions::new(&work.write("edge.cfg", text)?)
+        .interface("user")
+        .interface("core")
+        .start(&net.corex, work.path(), "edge")?;
+    let chain = "zstd(sip) | aead(chacha20-poly1305, key=device)";
+    let arguments = ["--chain", chain, "--server-key", &key];
+    let client = client(&net, &work, &arguments)?;
+    let uas = SippOptions::uas(Relay::UAS.sip()).start(&net.uas, work.path(), "uas")?;
+    SippOptions::uac("127.0.0.1:5061".parse()?, LISTEN.parse()?, CALLS, 20)
+        .start(&net.uac, work.path(), "uac")?
+        .finish(PATIENCE)?
+        .check(CALLS)
+        .with_context(|| format!("{}\n{}", client.log(), corex.log()))?;
+    uas.stop()?.check(CALLS)?;
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("keys.enrolled") == 1, "{:#}", books.0);
+    Ok(())
+}
+
+#[test]
 fn a_thousand_phones_have_keys_of_their_own() -> Result<()> {
     const CODECS: &str =
         "zstd(sip) | aead(chacha20-poly1305, key=device) | http(post, host=example.org)";

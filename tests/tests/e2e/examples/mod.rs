@@ -33,8 +33,10 @@ fn with_key(name: &str, work: &WorkDir) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let key = work.write("edge.key", [7; 32])?;
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
-    let text =
-        fs::read_to_string(example(name))?.replace("/etc/corex/edge.key", &key.to_string_lossy());
+    let text = fs::read_to_string(example(name))?
+        .replace("/etc/corex/edge.key", &key.to_string_lossy())
+        // To enrol with, the same is a secret that devices share with the edge.
+        .replace("/etc/corex/enrol.pem", &key.to_string_lossy());
     work.write(name, text)
 }
 
@@ -127,7 +129,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 23] = [
+const RUN: [&str; 24] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -143,6 +145,7 @@ const RUN: [&str; 23] = [
     "13-file-write.cfg",
     "14-network-msg-perl.cfg",
     "edge-aead.cfg",
+    "edge-devices.cfg",
     "edge-encrypt.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
@@ -172,7 +175,7 @@ fn every_example_is_checked_explained_and_run_here() -> Result<()> {
             ensure!(table.contains(&name), "{name} isn't in README.md");
         }
         if name.ends_with(".cfg") {
-            let file = if text.contains("/etc/corex/edge.key") {
+            let file = if text.contains("file:/etc/corex/") {
                 with_key(&name, &work)?
             } else {
                 path
