@@ -287,7 +287,7 @@ fn devices_enrol_by_a_shared_secret_or_to_a_public_key_of_the_server() -> Result
     let mut lines = stage.enrol_key(1)?;
     let mut keys = vec![key(1)?];
     for (id, kind) in KINDS {
-        let private = stage.work.join(&format!("{id}.pem"));
+        let private = stage.work.join(format!("{id}.pem"));
         let openssl = |words: &[&str]| {
             let mut command = Command::new("openssl");
             output_of(command.args(words).arg(&private))
