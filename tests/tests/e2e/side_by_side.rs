@@ -193,7 +193,10 @@ impl Phone {
     fn new(host: &Namespace, case: &Case, port: u16) -> Result<Phone> {
         let to = SocketAddr::from(([10, 0, 1, 1], port));
         if case.is_tcp {
-            let stream = host.enter(|| Ok(TcpStream::connect(to)?))?;
+            // Kamailio's processes for TCP may begin later than those for UDP.
+            let stream = wait::until("somebody listens", PATIENCE, || {
+                host.enter(|| Ok(TcpStream::connect(to).ok()))
+            })?;
             stream.set_read_timeout(Some(PATIENCE))?;
             return Ok(Phone::Tcp(stream));
         }
