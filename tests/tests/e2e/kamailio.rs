@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use corex_lab::{Kamailio, WorkDir, corex::CorexOptions, topology::Relay};
 
 /// What arrives in this time arrives; on veth it takes far less.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A whole request; Kamailio wants its headers.
 const REQUEST: &str = "OPTIONS sip:x@10.0.2.2 SIP/2.0\r\n\
@@ -248,7 +248,7 @@ fn arrivals(relay: &Relay, kinds: &str) -> Result<Vec<(char, String)>> {
         let request = REQUEST.replace("sip:x@10.0.2.2 ", &format!("sip:{user}@10.0.2.2 "));
         // A name may have to be looked up first.
         caller.send_to(request.as_bytes(), Relay::USER_SIDE.sip())?;
-        let found = corex_lab::wait::until(&format!("{user} arrives"), PATIENCE * 50, || {
+        let found = corex_lab::wait::until(&format!("{user} arrives"), PATIENCE * 10, || {
             let mut buffer = [0; 4096];
             for (name, socket) in &sockets {
                 socket.set_read_timeout(Some(Duration::from_millis(2)))?;
