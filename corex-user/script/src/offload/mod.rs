@@ -169,24 +169,10 @@ impl Offload {
                     (None, Some(address)) => self.classes(settings, address),
                     _ => Ok(Vec::new()),
                 };
-                let (obstacle, mut classes) = match classes {
+                let (obstacle, classes) = match classes {
                     Ok(classes) => (obstacle, classes),
                     Err(obstacle) => (Some(obstacle), Vec::new()),
                 };
-                if settings.corex.options_ping {
-                    let answered = self.obstacle(
-                        self.parameter("options_ping"),
-                        "OPTIONS to our own address is answered".to_owned(),
-                        "leave options_ping out",
-                    );
-                    for class in &mut classes {
-                        for (kind, fate) in class.fates.iter_mut().enumerate() {
-                            if method(kind) == Some(b"OPTIONS") {
-                                *fate = Err(answered.clone());
-                            }
-                        }
-                    }
-                }
                 ListenerPlan {
                     listener: listener.clone(),
                     obstacle,
@@ -232,8 +218,8 @@ impl Offload {
         (settings.corex.options_ping && method(kind) == Some(b"OPTIONS")).then(|| {
             self.obstacle(
                 self.parameter("options_ping"),
-                "OPTIONS to this host are answered before the route".to_owned(),
-                "set options_ping to 0, or leave it so: other methods have roads",
+                "OPTIONS to our own address is answered".to_owned(),
+                "leave options_ping out",
             )
         })
     }
