@@ -15,6 +15,7 @@ use crate::{
     namespace::Namespace,
     process::{Process, output_of},
     wait,
+    workdir::WorkDir,
 };
 
 /// The binary: `$COREX_BIN`, else the newer one of the workspace's debug and release builds.
@@ -37,6 +38,17 @@ pub fn binary() -> Result<PathBuf> {
         .max()
         .map(|(_, path)| path)
         .context("corex isn't built: run `cargo xtask build`")
+}
+
+/// Makes a pair of keys that devices enrol with; the private one's file and the public one's.
+///
+/// # Errors
+/// corex can't; with what it said.
+pub fn make_enrolment_keys(binary: &Path, work: &WorkDir) -> Result<(PathBuf, PathBuf)> {
+    let private = work.join("enrol.pem");
+    let mut command = Command::new(binary);
+    let public = output_of(command.args(["keys", "x25519", "--output"]).arg(&private))?;
+    Ok((private, work.write("enrol.pub", public)?))
 }
 
 /// Copies the binary, for those who may not read where it is, or for an upgrade. By a program of its

@@ -21,6 +21,7 @@ pub mod raw;
 pub mod registrar;
 pub mod secure;
 pub mod sipp;
+pub mod stage;
 pub mod sys;
 pub mod tmux;
 pub mod topology;
@@ -39,6 +40,7 @@ pub use raw::RawSocket;
 pub use registrar::Registrar;
 pub use secure::Secure;
 pub use sipp::{Sipp, SippReport};
+pub use stage::Stage;
 pub use workdir::WorkDir;
 
 /// Removes what runs that were killed have left behind; returns the names of namespaces.

@@ -1,46 +1,25 @@
 //! A phone, a registrar, and a corex inline on both their hosts: the scene of
 //! `cargo xtask demo --inline`, and of its test.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{
-    baresip::{self, PhoneReport},
     books::ObservedBooks,
-    capture::{Capture, Captured, Tshark, write_pcap},
     corex::{Corex, CorexOptions},
-    kamailio::Kamailio,
-    sipp::{Sipp, SippOptions, scenario},
-    topology::{Inline, PORT},
-    workdir::WorkDir,
+    sipp::scenario,
+    stage::{Side, Stage, file, look},
+    topology::PORT,
 };
-
-/// Where `service` answers, beside the registrar.
-pub(crate) const SERVICE_PORT: u16 = 5080;
-
-/// The files that the scene is made of.
-pub(crate) fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("demo")
-        .join(name)
-}
 
 /// Everything set up.
 #[derive(Debug)]
 pub struct Registrar {
     device: Corex,
     server: Corex,
-    kamailio: Kamailio,
-    service: Sipp,
-    wire: Capture,
-    stack: Capture,
-    net: Inline,
-    work: WorkDir,
+    /// The rest of it.
+    pub stage: Stage,
 }
 
 /// What was seen.
@@ -54,26 +33,14 @@ pub struct Seen {
     pub books: [ObservedBooks; 2],
 }
 
-/// Packets of the SIP ports at one place.
-#[derive(Debug)]
-pub struct Side {
-    /// UDP datagrams.
-    pub messages: u64,
-    /// Their payload bytes.
-    pub bytes: u64,
-    /// Of these, what tshark reads as SIP.
-    pub sip: u64,
-}
-
 impl Registrar {
     /// Sets everything up, with that corex or the one of [`crate::corex::binary`].
     ///
     /// # Errors
     /// Something can't start; with its log.
     pub fn start(binary: Option<&Path>) -> Result<Self> {
-        let (net, work) = (Inline::new()?, WorkDir::new()?);
-        let config = std::fs::read_to_string(file("kamailio/registrar.cfg"))?;
-        let kamailio = Kamailio::start(&net.server, work.path(), "kamailio", &config, PORT)?;
+        let prepared = Stage::prepare()?;
+        let (net, work, _) = &prepared;
         let start = |name: &str, host| {
             let options = CorexOptions::new(&file(&format!("inline-{name}.cfg")));
             let options = match binary {
@@ -83,47 +50,11 @@ impl Registrar {
             options.start(host, work.path(), name)
         };
         let (device, server) = (start("device", &net.device)?, start("server", &net.server)?);
-        let mut address = Inline::SERVER.sip();
-        address.set_port(SERVICE_PORT);
-        let service = SippOptions::uas(address)
-            .resending()
-            .argument("-rtp_echo")
-            .start(&net.server, work.path(), "service")?;
         Ok(Self {
             device,
             server,
-            kamailio,
-            service,
-            wire: Capture::start(&net.internet, "d")?,
-            stack: Capture::start(&net.server, "eth0")?,
-            net,
-            work,
+            stage: Stage::open(prepared, scenario("register_call.xml"))?,
         })
-    }
-
-    /// The phone registers and calls.
-    ///
-    /// # Errors
-    /// It isn't installed, or doesn't end.
-    pub fn phone(&self) -> Result<PhoneReport> {
-        baresip::call(
-            &self.net.device,
-            self.work.path(),
-            ("alice", Inline::DEVICE.sip()),
-            ("service", Inline::SERVER.sip()),
-            Duration::from_secs(3),
-        )
-    }
-
-    /// Begins so many registrations and calls of another phone at the same place.
-    ///
-    /// # Errors
-    /// sipp can't start.
-    pub fn calls(&self, calls: u64, rate: u64) -> Result<Sipp> {
-        SippOptions::uac(Inline::DEVICE.sip(), Inline::SERVER.sip(), calls, rate)
-            .scenario(&scenario("register_call.xml"))
-            .resending()
-            .start(&self.net.device, self.work.path(), "phones")
     }
 
     /// Ends everything, and tells what was seen.
@@ -131,14 +62,13 @@ impl Registrar {
     /// # Errors
     /// A corex doesn't end well, or tshark isn't there.
     pub fn finish(self) -> Result<Seen> {
-        self.service.stop()?;
-        let (wire, stack) = (self.wire.stop()?, self.stack.stop()?);
+        let ended = self.stage.end()?;
         let books = [self.device.stop()?, self.server.stop()?];
-        self.kamailio.stop();
+        ended.kamailio.stop();
         let by_port = |from: SocketAddr, to: SocketAddr| from.port() == PORT && to.port() == PORT;
         Ok(Seen {
-            wire: look(&wire, &self.work.join("wire.pcap"), by_port)?,
-            stack: look(&stack, &self.work.join("stack.pcap"), by_port)?,
+            wire: look(&ended.wire, &ended.work.join("wire.pcap"), by_port)?,
+            stack: look(&ended.stack, &ended.work.join("stack.pcap"), by_port)?,
             books,
         })
     }
@@ -149,36 +79,7 @@ impl Registrar {
             "corex, device:\n{}\ncorex, server:\n{}\nKamailio:\n{}",
             self.device.log(),
             self.server.log(),
-            self.kamailio.process.log()
+            self.stage.log()
         )
     }
-}
-
-/// Counts the datagrams that are meant, by where they are from and go to.
-pub(crate) fn look(
-    frames: &[Captured],
-    file: &Path,
-    is_meant: impl Fn(SocketAddr, SocketAddr) -> bool,
-) -> Result<Side> {
-    let ours: Vec<Captured> = frames
-        .iter()
-        .filter(|captured| {
-            let udp = captured.frame.udp();
-            udp.is_some_and(|udp| is_meant(udp.source, udp.destination))
-        })
-        .cloned()
-        .collect();
-    write_pcap(&ours, file)?;
-    let bytes = ours
-        .iter()
-        .filter_map(|captured| captured.frame.udp())
-        .map(|udp| udp.payload.len() as u64)
-        .sum();
-    Ok(Side {
-        messages: ours.len() as u64,
-        bytes,
-        sip: Tshark::open(file)
-            .and_then(|tshark| tshark.count("sip"))
-            .context("let tshark look for SIP")? as u64,
-    })
 }

@@ -2,21 +2,17 @@
 //! carries sealed messages with keys of the phones' own: the scene of `cargo xtask demo --secure`,
 //! and of its test.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    baresip::{self, PhoneReport},
     books::ObservedBooks,
-    capture::Capture,
-    corex::{self, Corex, CorexOptions},
-    kamailio::Kamailio,
-    process::{Process, output_of},
-    registrar::{SERVICE_PORT, Side, file, look},
-    sipp::{Sipp, SippOptions, scenario},
+    corex::{self, Corex, CorexOptions, make_enrolment_keys},
+    process::Process,
+    sipp::scenario,
+    stage::{Side, Stage, file, look},
     topology::{Inline, PORT},
-    workdir::WorkDir,
 };
 
 /// Where the phone's messages are led to on its host.
@@ -31,12 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Secure {
     client: Process,
     server: Corex,
-    kamailio: Kamailio,
-    service: Sipp,
-    wire: Capture,
-    stack: Capture,
-    net: Inline,
-    work: WorkDir,
+    /// The rest of it.
+    pub stage: Stage,
 }
 
 /// What was seen.
@@ -60,20 +52,13 @@ impl Secure {
     /// # Errors
     /// Something can't start; with its log.
     pub fn start(binary: Option<&Path>) -> Result<Self> {
-        let (net, work) = (Inline::new()?, WorkDir::new()?);
+        let prepared = Stage::prepare()?;
+        let (net, work, _) = &prepared;
         let binary = match binary {
             Some(binary) => binary.to_owned(),
             None => corex::binary()?,
         };
-        let config = fs::read_to_string(file("kamailio/registrar.cfg"))?;
-        let kamailio = Kamailio::start(&net.server, work.path(), "kamailio", &config, PORT)?;
-        let private = work.join("enrol.pem");
-        let public = output_of(
-            Command::new(&binary)
-                .args(["keys", "x25519", "--output"])
-                .arg(&private),
-        )?;
-        let public = work.write("enrol.pub", public)?;
+        let (private, public) = make_enrolment_keys(&binary, work)?;
         let text = fs::read_to_string(file("secure-server.cfg"))?;
         let private = private.display().to_string();
         let config = work.write("server.cfg", text.replace(ENROL_KEY, &private))?;
@@ -101,51 +86,15 @@ impl Secure {
         );
         let rules = work.write("redirect.nft", rules)?.display().to_string();
         net.device.exec("nft", &["-f", &rules])?;
-        let mut address = Inline::SERVER.sip();
-        address.set_port(SERVICE_PORT);
-        let service = SippOptions::uas(address)
-            .resending()
-            .argument("-rtp_echo")
-            .start(&net.server, work.path(), "service")?;
+        // Replies come back to where requests came from (RFC 3581), as phones ask for.
+        let text = fs::read_to_string(scenario("register_call.xml"))?;
+        let text = text.replace(";branch=", ";rport;branch=");
+        let scenario = work.write("register_call.xml", text)?;
         Ok(Self {
             client,
             server,
-            kamailio,
-            service,
-            wire: Capture::start(&net.internet, "d")?,
-            stack: Capture::start(&net.server, "eth0")?,
-            net,
-            work,
+            stage: Stage::open(prepared, scenario)?,
         })
-    }
-
-    /// The phone registers and calls.
-    ///
-    /// # Errors
-    /// It isn't installed, or doesn't end.
-    pub fn phone(&self) -> Result<PhoneReport> {
-        baresip::call(
-            &self.net.device,
-            self.work.path(),
-            ("alice", Inline::DEVICE.sip()),
-            ("service", Inline::SERVER.sip()),
-            Duration::from_secs(3),
-        )
-    }
-
-    /// Begins so many registrations and calls of another phone at the same place. It asks for replies
-    /// to come back to where its requests came from (RFC 3581), as phones do.
-    ///
-    /// # Errors
-    /// sipp can't start.
-    pub fn calls(&self, calls: u64, rate: u64) -> Result<Sipp> {
-        let text = fs::read_to_string(scenario("register_call.xml"))?;
-        let text = text.replace(";branch=", ";rport;branch=");
-        let scenario = self.work.write("register_call.xml", text)?;
-        SippOptions::uac(Inline::DEVICE.sip(), Inline::SERVER.sip(), calls, rate)
-            .scenario(&scenario)
-            .resending()
-            .start(&self.net.device, self.work.path(), "phones")
     }
 
     /// Ends everything, and tells what was seen.
@@ -153,14 +102,13 @@ impl Secure {
     /// # Errors
     /// A corex doesn't end well, or tshark isn't there.
     pub fn finish(self) -> Result<Sealed> {
-        self.service.stop()?;
-        let (wire, stack) = (self.wire.stop()?, self.stack.stop()?);
+        let ended = self.stage.end()?;
         self.client.terminate(PATIENCE)?;
         let books = self.server.stop()?;
-        self.kamailio.stop();
+        ended.kamailio.stop();
         let server = Inline::SERVER.sip();
         let of_server = |from, to| from == server || to == server;
-        let head = wire.iter().find_map(|captured| {
+        let head = ended.wire.iter().find_map(|captured| {
             let udp = captured.frame.udp()?;
             (udp.destination == server).then(|| {
                 let text = String::from_utf8_lossy(&udp.payload).into_owned();
@@ -169,13 +117,14 @@ impl Secure {
         });
         // Plain SIP at the server's socket; what comes from the NIC is captured there, too.
         let plain = |payload: &[u8]| payload.windows(7).any(|window| window == b"SIP/2.0");
-        let stack: Vec<_> = stack
+        let stack: Vec<_> = ended
+            .stack
             .into_iter()
             .filter(|captured| captured.frame.udp().is_some_and(|udp| plain(&udp.payload)))
             .collect();
         Ok(Sealed {
-            wire: look(&wire, &self.work.join("wire.pcap"), of_server)?,
-            stack: look(&stack, &self.work.join("stack.pcap"), of_server)?,
+            wire: look(&ended.wire, &ended.work.join("wire.pcap"), of_server)?,
+            stack: look(&stack, &ended.work.join("stack.pcap"), of_server)?,
             head: head.unwrap_or_default(),
             books,
             client: self.client.log(),
@@ -188,7 +137,7 @@ impl Secure {
             "corex client:\n{}\ncorex, server:\n{}\nKamailio:\n{}",
             self.client.log(),
             self.server.log(),
-            self.kamailio.process.log()
+            self.stage.log()
         )
     }
 }

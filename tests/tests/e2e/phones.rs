@@ -1,11 +1,10 @@
 //! `corex client` in front of plain SIP clients, each a device of its own.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use corex_lab::corex::{CorexOptions, binary};
-use corex_lab::process::{Process, output_of};
+use corex_lab::corex::{CorexOptions, binary, make_enrolment_keys};
+use corex_lab::process::Process;
 use corex_lab::sipp::SippOptions;
 use corex_lab::topology::Relay;
 use corex_lab::{Capture, Corex, WorkDir};
@@ -121,13 +120,8 @@ fn plain_phones_speak_a_chain_with_one_key() -> Result<()> {
 fn the_example_of_devices_carries_calls_of_a_plain_phone() -> Result<()> {
     const CALLS: u64 = 20;
     let (net, work) = (Relay::new()?, WorkDir::new()?);
-    let private = work.join("enrol.pem");
-    let public = output_of(
-        Command::new(binary()?)
-            .args(["keys", "x25519", "--output"])
-            .arg(&private),
-    )?;
-    let key = format!("1:file:{}", work.write("enrol.pub", public)?.display());
+    let (private, public) = make_enrolment_keys(&binary()?, &work)?;
+    let key = format!("1:file:{}", public.display());
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/edge-devices.cfg");
     let text = std::fs::read_to_string(example)?
         .replace("10.0.3.1", "10.0.1.1")
@@ -158,13 +152,7 @@ fn a_thousand_phones_have_keys_of_their_own() -> Result<()> {
     const CODECS: &str =
         "zstd(sip) | aead(chacha20-poly1305, key=device) | http(post, host=example.org)";
     let (net, work) = (Relay::new()?, WorkDir::new()?);
-    let private = work.join("enrol.pem");
-    let public = output_of(
-        Command::new(binary()?)
-            .args(["keys", "x25519", "--output"])
-            .arg(&private),
-    )?;
-    let public = work.write("enrol.pub", public)?;
+    let (private, public) = make_enrolment_keys(&binary()?, &work)?;
     // All of them come from one address: the bound for each is for those that don't.
     let lines = format!(
         "modparam(\"codec\", \"keystore\", \"memory\")\n\

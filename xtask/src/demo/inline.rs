@@ -5,9 +5,7 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use corex_lab::{
-    ObservedBooks, Registrar, SippReport,
-    baresip::PhoneReport,
-    registrar::{Seen, Side},
+    ObservedBooks, Registrar, SippReport, Stage, baresip::PhoneReport, registrar::Seen, stage::Side,
 };
 
 use super::{
@@ -21,18 +19,23 @@ use crate::ui::{self, Style};
 pub fn run(args: &DemoArgs, binary: &Path) -> Result<(String, Vec<String>)> {
     ui::step("Making the network; starting Kamailio, and corex inline on two hosts");
     let scene = Registrar::start(Some(binary))?;
-    ui::step("A phone registers with Kamailio, calls, and hangs up");
-    let phone = scene.phone()?;
-    ui::step(&format!(
-        "More phones: {} registrations and calls, {} a second",
-        args.calls, args.rate
-    ));
-    let sipp = scene.calls(args.calls, args.rate)?;
-    let calls = watch(sipp, args, Instant::now()).with_context(|| scene.logs())?;
+    let (phone, calls) = ring(args, &scene.stage).with_context(|| scene.logs())?;
     ui::step("Removing the network");
     let seen = scene.finish()?;
     let complaints = complaints(&phone, &calls, &seen, args.calls);
     Ok((table(&phone, &calls, &seen), complaints))
+}
+
+/// Has the phone register and call, and many more after it.
+pub(super) fn ring(args: &DemoArgs, stage: &Stage) -> Result<(PhoneReport, SippReport)> {
+    ui::step("A phone registers with Kamailio, calls, and hangs up");
+    let phone = stage.phone()?;
+    ui::step(&format!(
+        "More phones: {} registrations and calls, {} a second",
+        args.calls, args.rate
+    ));
+    let sipp = stage.calls(args.calls, args.rate)?;
+    Ok((phone, watch(sipp, args, Instant::now())?))
 }
 
 fn table(phone: &PhoneReport, calls: &SippReport, seen: &Seen) -> String {
@@ -109,8 +112,13 @@ pub(super) fn side(out: &mut String, label: &str, side: &Side) {
     );
 }
 
-/// What isn't as the demonstration claims; nothing, normally.
-fn complaints(phone: &PhoneReport, calls: &SippReport, seen: &Seen, wanted: u64) -> Vec<String> {
+/// What isn't as it should be with the phones and the wire.
+pub(super) fn of_phones(
+    phone: &PhoneReport,
+    calls: &SippReport,
+    wire: &Side,
+    wanted: u64,
+) -> Vec<String> {
     let mut complaints = Vec::new();
     if !(phone.registered && phone.established && phone.terminated) {
         complaints.push(format!("The phone failed; it said:\n{}", phone.log));
@@ -118,12 +126,18 @@ fn complaints(phone: &PhoneReport, calls: &SippReport, seen: &Seen, wanted: u64)
     if calls.successful != wanted || calls.failed > 0 {
         complaints.push(format!("Not every call succeeded: {calls}"));
     }
-    if seen.wire.sip > 0 || seen.wire.messages == 0 {
+    if wire.sip > 0 || wire.messages == 0 {
         complaints.push(format!(
             "On the wire, {} of {} messages can be read as SIP.",
-            seen.wire.sip, seen.wire.messages
+            wire.sip, wire.messages
         ));
     }
+    complaints
+}
+
+/// What isn't as the demonstration claims; nothing, normally.
+fn complaints(phone: &PhoneReport, calls: &SippReport, seen: &Seen, wanted: u64) -> Vec<String> {
+    let mut complaints = of_phones(phone, calls, &seen.wire, wanted);
     if seen.stack.sip < seen.stack.messages || seen.stack.messages == 0 {
         complaints.push("Not every message at Kamailio's socket was SIP.".to_owned());
     }

@@ -1,16 +1,15 @@
 //! `cargo xtask demo --secure`: an unmodified phone behind `corex client`, an unmodified server
 //! behind a corex inline, and between them what nobody else can read.
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use corex_lab::{Secure, SippReport, baresip::PhoneReport, secure::Sealed};
 
 use super::{
     DemoArgs,
-    inline::{phones, side},
+    inline::{of_phones, phones, ring, side},
     report::{grouped, heading, line, row},
-    watch,
 };
 use crate::ui;
 
@@ -20,14 +19,7 @@ pub fn run(args: &DemoArgs, binary: &Path) -> Result<(String, Vec<String>)> {
         "Making the network; starting Kamailio, corex inline in front of it, and corex client",
     );
     let scene = Secure::start(Some(binary))?;
-    ui::step("A phone registers with Kamailio, calls, and hangs up");
-    let phone = scene.phone()?;
-    ui::step(&format!(
-        "More phones: {} registrations and calls, {} a second",
-        args.calls, args.rate
-    ));
-    let sipp = scene.calls(args.calls, args.rate)?;
-    let calls = watch(sipp, args, Instant::now()).with_context(|| scene.logs())?;
+    let (phone, calls) = ring(args, &scene.stage).with_context(|| scene.logs())?;
     ui::step("Removing the network");
     let seen = scene.finish()?;
     let complaints = complaints(&phone, &calls, &seen, args.calls);
@@ -84,19 +76,7 @@ fn table(phone: &PhoneReport, calls: &SippReport, seen: &Sealed) -> String {
 
 /// What isn't as the demonstration claims; nothing, normally.
 fn complaints(phone: &PhoneReport, calls: &SippReport, seen: &Sealed, wanted: u64) -> Vec<String> {
-    let mut complaints = Vec::new();
-    if !(phone.registered && phone.established && phone.terminated) {
-        complaints.push(format!("The phone failed; it said:\n{}", phone.log));
-    }
-    if calls.successful != wanted || calls.failed > 0 {
-        complaints.push(format!("Not every call succeeded: {calls}"));
-    }
-    if seen.wire.sip > 0 || seen.wire.messages == 0 {
-        complaints.push(format!(
-            "On the wire, {} of {} messages can be read as SIP.",
-            seen.wire.sip, seen.wire.messages
-        ));
-    }
+    let mut complaints = of_phones(phone, calls, &seen.wire, wanted);
     if seen.books.get("keys.enrolled") == 0 {
         complaints.push(format!(
             "No device brought a key; the client said:\n{}",

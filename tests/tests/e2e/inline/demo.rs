@@ -8,7 +8,7 @@ use super::pair::LIMIT;
 #[test]
 fn a_phone_registers_and_calls_by_an_unmodified_server_over_a_wire_without_sip() -> Result<()> {
     let scene = Registrar::start(None)?;
-    let phone = scene.phone()?;
+    let phone = scene.stage.phone()?;
     ensure!(
         phone.registered && phone.established && phone.terminated,
         "{}\n{}",
@@ -16,7 +16,7 @@ fn a_phone_registers_and_calls_by_an_unmodified_server_over_a_wire_without_sip()
         scene.logs()
     );
     let calls = 50;
-    let report = scene.calls(calls, 25)?.finish(LIMIT)?;
+    let report = scene.stage.calls(calls, 25)?.finish(LIMIT)?;
     ensure!(report.check(calls).is_ok(), "{report}\n{}", scene.logs());
     let seen = scene.finish()?;
     ensure!(seen.wire.sip == 0, "{seen:#?}");
@@ -42,7 +42,7 @@ fn a_phone_registers_and_calls_by_an_unmodified_server_over_a_wire_without_sip()
 #[test]
 fn a_phone_behind_the_client_calls_by_an_unmodified_server_with_a_key_of_its_own() -> Result<()> {
     let scene = Secure::start(None)?;
-    let phone = scene.phone()?;
+    let phone = scene.stage.phone()?;
     ensure!(
         phone.registered && phone.established && phone.terminated,
         "{}\n{}",
@@ -50,7 +50,7 @@ fn a_phone_behind_the_client_calls_by_an_unmodified_server_with_a_key_of_its_own
         scene.logs()
     );
     let calls = 50;
-    let report = scene.calls(calls, 25)?.finish(LIMIT)?;
+    let report = scene.stage.calls(calls, 25)?.finish(LIMIT)?;
     ensure!(report.check(calls).is_ok(), "{report}\n{}", scene.logs());
     let seen = scene.finish()?;
     ensure!(seen.wire.sip == 0, "{seen:#?}");
