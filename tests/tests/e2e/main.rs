@@ -38,6 +38,7 @@ mod stacking;
 mod stateless;
 mod syslog;
 mod takeover;
+mod takeover_background;
 mod takeover_tcp;
 mod top;
 mod transformations;
