@@ -275,7 +275,10 @@ fn the_guards_lists_are_changed_and_explained() {
     );
     assert_eq!(served.ask(&["guard.save"]), "1\n");
     assert_eq!(served.fake.take_told(), ["save the guard's lists"]);
-    assert_eq!(served.ask(&["guard.unblock", "203.0.113.0/24;udp"]), "Ok.\n");
+    assert_eq!(
+        served.ask(&["guard.unblock", "203.0.113.0/24;udp"]),
+        "Ok.\n"
+    );
     let refused = served.ask(&["guard.unblock", "203.0.113.0/24;udp"]);
     assert!(refused.contains("no such entry"), "{refused}");
 }
