@@ -1,5 +1,6 @@
 //! forward(): a request goes on without state (RFC 3261 §16.11).
 
+use super::strict;
 use crate::module::destination::{Destination, Unsendable, log_unsent, next_hop};
 use crate::module::loops::text;
 use crate::module::sl;
@@ -16,6 +17,10 @@ pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let Some(view) = exec.view else {
         return Ok(-1);
     };
+    if !strict::admits(exec, view) {
+        // It is dealt with: what the script would do about one that couldn't be sent is not for it.
+        return Ok(0);
+    }
     // As in Kamailio: without it no reply finds back.
     if view.top_via().is_none() {
         exec.complain(format_args!("forward(): the request has no Via"));
@@ -111,6 +116,7 @@ fn try_send_to(
         connection: exec.env.connection.map(|connection| connection.0),
         is_sealed: exec.host.reply_keys().is_some(),
         local_rport: exec.changes.local_rport,
+        circle: strict::circle(exec, view),
         source: exec.env.src,
         force_rport: exec.changes.force_rport,
         hop_limit: if exec.changes.counted_hop {
