@@ -40,6 +40,7 @@ mod syslog;
 mod takeover;
 mod takeover_tcp;
 mod top;
+mod torture;
 mod transformations;
 mod trust;
 mod wire;
