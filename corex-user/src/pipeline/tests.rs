@@ -5,6 +5,7 @@ mod codec;
 mod copies;
 mod inline;
 mod replies;
+mod strict;
 
 use std::{net::SocketAddr, sync::Arc};
 

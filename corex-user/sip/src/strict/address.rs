@@ -1,13 +1,14 @@
 //! From and To (RFC 3261 §20.20, §20.39), and parameters.
 
 use super::uri::has_scheme;
-use crate::{Params, Uri, UriError, lex};
+use crate::{Uri, UriError, lex};
 
 /// What is wrong with an address.
 pub(super) struct Bad;
 
-/// Checks the value of From or To: one address with at most one tag, which has a value.
-pub(super) fn check(value: &[u8]) -> Result<(), Bad> {
+/// Checks the value of From or To: one address with at most one tag, which has a value. Returns the
+/// tag.
+pub(super) fn check(value: &[u8]) -> Result<Option<&[u8]>, Bad> {
     let (uri, params) = split(value).ok_or(Bad)?;
     match Uri::parse(uri) {
         Ok(_) => {}
@@ -15,22 +16,13 @@ pub(super) fn check(value: &[u8]) -> Result<(), Bad> {
         Err(UriError::Scheme) if has_scheme(uri) => {}
         Err(_) => return Err(Bad),
     }
-    if !are_params(params, None) {
-        return Err(Bad);
-    }
-    let tags = Params::new(params).into_iter();
-    let mut tags = tags.filter(|param| param.name.eq_ignore_ascii_case(b"tag"));
-    match (tags.next(), tags.next()) {
-        (None, _) => Ok(()),
-        (Some(tag), None) => {
-            let is_token = |value: &[u8]| !value.is_empty() && !value.contains(&b'"');
-            tag.value
-                .filter(|value| is_token(value))
-                .map(|_| ())
-                .ok_or(Bad)
-        }
-        (Some(_), Some(_)) => Err(Bad),
-    }
+    let mut found = None;
+    let is_good = are_params(params, |name, value| match value {
+        _ if !name.eq_ignore_ascii_case(b"tag") => value != Some(b""),
+        Some(tag) if !tag.is_empty() && !tag.starts_with(b"\"") => found.replace(tag).is_none(),
+        _ => false,
+    });
+    if is_good { Ok(found) } else { Err(Bad) }
 }
 
 /// The URI and the parameters behind it.
@@ -78,34 +70,34 @@ fn closed_len(text: &[u8]) -> Option<usize> {
 }
 
 /// Whether a text is a list of parameters, each behind a semicolon: a name, and perhaps a value that
-/// nothing but this list ends. `may_be_empty` is one that people write with nothing behind its `=`.
-pub(super) fn are_params(text: &[u8], may_be_empty: Option<&[u8]>) -> bool {
+/// nothing but this list ends, and that `is_good` all of them.
+pub(super) fn are_params<'a>(
+    text: &'a [u8],
+    mut is_good: impl FnMut(&'a [u8], Option<&'a [u8]>) -> bool,
+) -> bool {
     let mut rest = lex::trim(text);
     while let [b';', after @ ..] = rest {
         let (name, after) = lex::split_token(lex::trim_start(after));
-        if name.is_empty() {
+        rest = lex::trim_start(after);
+        let mut value = None;
+        if let [b'=', after @ ..] = rest {
+            let after = lex::trim_start(after);
+            let len = match after.first() {
+                Some(b'"') => closed_len(after),
+                _ => after
+                    .iter()
+                    .position(|&byte| !is_value(byte))
+                    .or(Some(after.len())),
+            };
+            let Some((given, after)) = len.and_then(|len| after.split_at_checked(len)) else {
+                return false;
+            };
+            value = Some(given);
+            rest = lex::trim_start(after);
+        }
+        if name.is_empty() || !is_good(name, value) {
             return false;
         }
-        rest = lex::trim_start(after);
-        let [b'=', after @ ..] = rest else {
-            continue;
-        };
-        let after = lex::trim_start(after);
-        let len = match after.first() {
-            Some(b'"') => closed_len(after),
-            _ => after
-                .iter()
-                .position(|&byte| !is_value(byte))
-                .or(Some(after.len())),
-        };
-        let Some((value, after)) = len.and_then(|len| after.split_at_checked(len)) else {
-            return false;
-        };
-        let is_allowed = may_be_empty.is_some_and(|known| name.eq_ignore_ascii_case(known));
-        if value.is_empty() && !is_allowed {
-            return false;
-        }
-        rest = lex::trim_start(after);
     }
     rest.is_empty()
 }

@@ -44,21 +44,20 @@ pub(super) fn check_bytes(message: &SipView<'_>) -> Result<(), Fault> {
     let whole = message.message();
     let end = whole.len() - message.body().len();
     let head = whole.get(..end).unwrap_or(whole);
-    // One pass without branches, which the compiler makes vectors of: what is rare is looked at again.
-    let mut is_doubtful = false;
-    let mut is_ascii = true;
-    let mut before = b'\n';
+    // Passes without branches, which the compiler makes vectors of: what is rare is looked at again.
+    let (mut is_doubtful, mut all) = (false, 0);
     for &byte in head {
-        is_doubtful |= (byte < b' ' && byte != b'\t' && byte != b'\r' && byte != b'\n')
-            || byte == 0x7f
-            || (before == b'\r' && byte != b'\n');
-        is_ascii &= byte < 0x80;
-        before = byte;
+        let is_space = (byte == b'\t') | (byte == b'\r') | (byte == b'\n');
+        is_doubtful |= ((byte < b' ') & !is_space) | (byte == 0x7f);
+        all |= byte;
     }
-    if is_doubtful || before == b'\r' {
+    for (&byte, &next) in head.iter().zip(head.get(1..).unwrap_or_default()) {
+        is_doubtful |= (byte == b'\r') & (next != b'\n');
+    }
+    if is_doubtful || head.ends_with(b"\r") {
         check_controls(head)?;
     }
-    if !is_ascii && std::str::from_utf8(head).is_err() {
+    if !all.is_ascii() && std::str::from_utf8(head).is_err() {
         return Err(Fault::malformed("Not UTF-8"));
     }
     Ok(())

@@ -12,7 +12,12 @@ mod uri;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{Hash as _, Hasher as _};
+
+use rustc_hash::FxHasher;
+
 use self::field::{Field, Seen};
+use crate::compose::Circle;
 use crate::{NotSip, SipView, Via, lex};
 
 pub use self::uri::MAX_URI_LEN;
@@ -101,11 +106,20 @@ pub struct Rules<'r> {
     pub extensions: &'r [String],
 }
 
+/// What is known of a message that may be forwarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passed {
+    /// A digest of what decides where a request goes, but for who sent it.
+    pub digest: u64,
+    /// Whether a Via says what was forwarded, as those of ours do.
+    pub is_marked: bool,
+}
+
 /// Checks a message.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check(message: &SipView<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+pub fn check(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Passed, Fault> {
     match message.refused() {
         None => {}
         Some(NotSip::Version) => {
@@ -121,11 +135,15 @@ pub fn check(message: &SipView<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
     }
     head::check_bytes(message)?;
     let found = fields(message, rules)?;
-    let Some(method) = message.method() else {
-        return Ok(());
+    let passed = Passed {
+        digest: found.hash.finish(),
+        is_marked: found.is_marked,
+    };
+    let (Some(method), Some(uri)) = (message.method(), message.request_uri()) else {
+        return Ok(passed);
     };
     if !rules.replaces_uri {
-        uri::check_request_uri(message.request_uri().unwrap_or_default())?;
+        uri::check_request_uri(uri)?;
     }
     if found.hops == Some(0) && !rules.keeps_hops {
         return Err(Fault::HOPS);
@@ -135,7 +153,7 @@ pub fn check(message: &SipView<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
     if found.requires && !is_exempt && unsupported(message, rules.extensions).next().is_some() {
         return Err(Fault::EXTENSION);
     }
-    Ok(())
+    Ok(passed)
 }
 
 /// The option tags of Proxy-Require that aren't among `known`, as written.
@@ -154,10 +172,14 @@ pub fn unsupported<'a>(request: &SipView<'a>, known: &[String]) -> impl Iterator
 struct Found {
     hops: Option<u32>,
     requires: bool,
+    is_marked: bool,
+    hash: FxHasher,
 }
 
 fn fields(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Found, Fault> {
     let mut found = Found::default();
+    message.method().hash(&mut found.hash);
+    message.request_uri().hash(&mut found.hash);
     let mut seen = Seen::default();
     let mut headers = message.headers();
     let mut lines = head::Lines::new(message, &headers);
@@ -172,13 +194,21 @@ fn fields(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Found, Fault> {
         }
         let value = header.value;
         match field {
-            Field::Via => check_vias(value, is_first)?,
-            Field::From => address::check(value).map_err(|_| Fault::malformed("Bad From"))?,
-            Field::To => address::check(value).map_err(|_| Fault::malformed("Bad To"))?,
+            Field::Via => found.is_marked |= check_vias(value, is_first)?,
+            Field::From | Field::To => {
+                let what = if field == Field::From {
+                    "Bad From"
+                } else {
+                    "Bad To"
+                };
+                let tag = address::check(value).map_err(|_| Fault::malformed(what))?;
+                (field as u8, tag).hash(&mut found.hash);
+            }
             Field::CallId if value.is_empty() || !value.iter().all(|&byte| is_call_id(byte)) => {
                 return Err(Fault::malformed("Bad Call-ID"));
             }
-            Field::CSeq => check_cseq(message)?,
+            Field::CallId => value.hash(&mut found.hash),
+            Field::CSeq => check_cseq(message)?.hash(&mut found.hash),
             Field::MaxForwards => match lex::decimal(value) {
                 Some(hops @ 0..=255) => found.hops = Some(hops),
                 _ if message.is_request() => return Err(Fault::malformed("Bad Max-Forwards")),
@@ -189,6 +219,7 @@ fn fields(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Found, Fault> {
             Field::Addresses if !address::is_balanced(value) => {
                 return Err(Fault::malformed("A quote or bracket that is not closed"));
             }
+            Field::Addresses if header.is(b"Route") => value.hash(&mut found.hash),
             _ => {}
         }
     }
@@ -212,7 +243,8 @@ const fn is_call_id(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b',' | b';')
 }
 
-fn check_cseq(message: &SipView<'_>) -> Result<(), Fault> {
+/// The number.
+fn check_cseq(message: &SipView<'_>) -> Result<u32, Fault> {
     // Less than 2^31 (§8.1.1.5).
     const MOST: u32 = i32::MAX as u32;
     let Some(cseq) = message.cseq().filter(|cseq| cseq.number <= MOST) else {
@@ -221,7 +253,7 @@ fn check_cseq(message: &SipView<'_>) -> Result<(), Fault> {
     if message.method().is_some_and(|method| method != cseq.method) {
         return Err(Fault::malformed("CSeq names another method"));
     }
-    Ok(())
+    Ok(cseq.number)
 }
 
 fn check_length(
@@ -246,15 +278,24 @@ fn check_length(
     Ok(())
 }
 
-/// Checks the values of a Via field. By the topmost one the answer goes back: its transport must be
-/// one that we know.
-fn check_vias(value: &[u8], has_top: bool) -> Result<(), Fault> {
+/// Checks the values of a Via field: whether one of them is marked. By the topmost one the answer goes
+/// back: its transport must be one that we know.
+fn check_vias(value: &[u8], has_top: bool) -> Result<bool, Fault> {
     let mut rest = value;
     let mut is_top = has_top;
+    let mut is_marked = false;
     loop {
         let end = lex::find_outside(rest, b',').unwrap_or(rest.len());
         let (one, after) = rest.split_at(end);
-        let Some(via) = Via::parse(one).filter(is_whole) else {
+        let via = Via::parse(one).filter(|via| via.port != Some(0));
+        let is_whole = via.is_some_and(|via| {
+            address::are_params(via.params.as_bytes(), |name, value| {
+                is_marked |= name.eq_ignore_ascii_case(Circle::NAME);
+                // One that people write with nothing behind its `=`.
+                value != Some(b"") || name.eq_ignore_ascii_case(b"rport")
+            })
+        });
+        let Some(via) = via.filter(|_| is_whole) else {
             return Err(Fault::malformed("Bad Via"));
         };
         if is_top && via.transport().is_none() {
@@ -262,12 +303,8 @@ fn check_vias(value: &[u8], has_top: bool) -> Result<(), Fault> {
         }
         is_top = false;
         match after {
-            [] => return Ok(()),
+            [] => return Ok(is_marked),
             [_, after @ ..] => rest = after,
         }
     }
-}
-
-fn is_whole(via: &Via<'_>) -> bool {
-    via.port != Some(0) && address::are_params(via.params.as_bytes(), Some(b"rport"))
 }

@@ -19,7 +19,7 @@ const RULES: Rules<'static> = Rules {
 fn checked_by(rules: &Rules<'_>, message: &[u8]) -> Result<(), Fault> {
     let view =
         SipView::parse(message).or_else(|error| SipView::parse_refused(message).ok_or(error));
-    check(&view.unwrap(), rules)
+    check(&view.unwrap(), rules).map(|_| ())
 }
 
 /// The status and kind that the good message is refused with after a change.

@@ -27,7 +27,7 @@ pub(super) fn relay_reply(exec: &mut Exec<'_>) {
     if !exec.host.is_myself(via.host, port, None) {
         return;
     }
-    if !strict::admits(exec, view) {
+    if strict::admits(exec, view).is_none() {
         return;
     }
     let connection = via

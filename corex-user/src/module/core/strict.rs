@@ -9,11 +9,18 @@ use corex_sip::compose::Circle;
 use corex_sip::strict::{Fault, FaultKind, Rules, check, unsupported};
 use corex_sip::{SipView, Transport};
 
+/// What is known of a message that may be relayed.
+#[derive(Clone, Copy)]
+pub(super) struct Admitted {
+    /// What our Via says about it, so that it is known should it come again; `None`: nothing.
+    pub circle: Option<Circle>,
+}
+
 /// Whether a message may be relayed; if not, it is dealt with.
-pub(super) fn admits(exec: &mut Exec<'_>, view: &SipView<'_>) -> bool {
+pub(super) fn admits(exec: &mut Exec<'_>, view: &SipView<'_>) -> Option<Admitted> {
     let program = exec.program;
     if program.settings.corex.strict == Strict::Off {
-        return true;
+        return Some(Admitted { circle: None });
     }
     let rules = Rules {
         is_stream: exec.env.transport != Transport::Udp,
@@ -21,15 +28,20 @@ pub(super) fn admits(exec: &mut Exec<'_>, view: &SipView<'_>) -> bool {
         keeps_hops: exec.changes.counted_hop,
         extensions: &program.settings.sanity.extensions,
     };
-    let outcome = match check(view, &rules) {
-        Ok(()) if goes_in_circles(exec, view) => Err(Fault::LOOP),
-        outcome => outcome,
-    };
+    let outcome = check(view, &rules).and_then(|passed| {
+        let circle = Circle::new(passed.digest, exec.env.src.ip());
+        if passed.is_marked && view.is_request() && comes_again(exec, view, circle) {
+            return Err(Fault::LOOP);
+        }
+        Ok(circle)
+    });
     match outcome {
-        Ok(()) => true,
+        Ok(circle) => Some(Admitted {
+            circle: Some(circle),
+        }),
         Err(fault) => {
             refuse(exec, view, fault);
-            false
+            None
         }
     }
 }
@@ -43,18 +55,8 @@ pub(super) fn refuses(exec: &mut Exec<'_>) -> bool {
     true
 }
 
-/// What our Via says about the request, so that it is known should it come again.
-pub(super) fn circle(exec: &Exec<'_>, view: &SipView<'_>) -> Option<Circle> {
-    let is_on = exec.program.settings.corex.strict != Strict::Off;
-    is_on.then(|| Circle::of(view, exec.env.src.ip()))
-}
-
 /// Whether the request was forwarded from here, and comes again from where it came then.
-fn goes_in_circles(exec: &Exec<'_>, view: &SipView<'_>) -> bool {
-    if !view.is_request() || !Circle::is_marked(view) {
-        return false;
-    }
-    let circle = Circle::of(view, exec.env.src.ip());
+fn comes_again(exec: &Exec<'_>, view: &SipView<'_>, circle: Circle) -> bool {
     view.vias().flatten().any(|via| {
         let port = via.port.or(via.transport().map(Transport::default_port));
         circle.is_in(&via) && exec.host.is_myself(via.host, port.unwrap_or(0), None)
