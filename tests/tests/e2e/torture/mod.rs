@@ -326,6 +326,50 @@ fn index_of(name: &str) -> Result<usize> {
     found.with_context(|| format!("no message {name}"))
 }
 
+fn connect(relay: &Relay) -> Result<TcpStream> {
+    let to = SocketAddr::new(Relay::USER_SIDE.sip().ip(), FORWARD);
+    let stream = relay.uac.enter(|| Ok(TcpStream::connect(to)?))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+#[test]
+fn what_is_broken_on_a_stream_is_answered_there_and_the_stream_goes_on() -> Result<()> {
+    let (relay, work) = (Relay::new()?, WorkDir::new()?);
+    let file = work.write("corex.cfg", CONFIG)?;
+    let corex = CorexOptions::new(&file)
+        .interface("user")
+        .interface("core")
+        .engine("xdp")
+        .start(&relay.corex, work.path(), "corex")?;
+    let mut stream = connect(&relay)?;
+    for (name, answer) in [
+        ("14767-to-bad", "SIP/2.0 400 Bad To\r\n"),
+        ("zeromf", "SIP/2.0 483 Too Many Hops\r\n"),
+        ("bext01", "SIP/2.0 420 Bad Extension\r\n"),
+        ("badvers", "SIP/2.0 505 Version Not Supported\r\n"),
+        ("via-comment", "SIP/2.0 400 Bad Via\r\n"),
+    ] {
+        stream.write_all(&MESSAGES[index_of(name)?].bytes)?;
+        let mut came = Vec::new();
+        while !came.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).with_context(|| corex.log())?;
+            came.extend(byte);
+        }
+        ensure!(
+            came.starts_with(answer.as_bytes()),
+            "{}",
+            came.escape_ascii()
+        );
+    }
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("user.strict_answered") == 5, "{:#}", books.0);
+    ensure!(books.get("user.replied") == 5, "{:#}", books.0);
+    Ok(())
+}
+
 /// What leads to two ideas of where a message ends costs the connection, and what follows goes nowhere.
 #[test]
 fn http_without_a_length_closes_the_connection_and_takes_what_follows_along() -> Result<()> {
@@ -343,9 +387,7 @@ fn http_without_a_length_closes_the_connection_and_takes_what_follows_along() ->
         "HTTP/1.1 200 OK\r\n\r\n",
     ];
     for head in heads {
-        let to = SocketAddr::new(Relay::USER_SIDE.sip().ip(), FORWARD);
-        let mut stream = relay.uac.enter(|| Ok(TcpStream::connect(to)?))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = connect(&relay)?;
         stream.write_all(&[head.as_bytes(), message].concat())?;
         let end = stream.read(&mut [0; 16]);
         let is_closed = matches!(end, Ok(0))

@@ -16,33 +16,38 @@ are modelled on public reports. Each engine, AF_XDP and kernel sockets, does the
   routes run on nothing else.
 - **forward()** is a proxy's, and checks what RFC 3261 §16.3 asks: what a proxy goes by must be there,
   once, and to be read in one way only. A request that isn't gets 400, or 414 (a Request-URI of more
-  than 1,024 bytes), 416 (an unknown scheme; `sip`, `sips`, `tel` and `urn` are known), 420 (Proxy-Require), 482 (a loop), 483 (Max-Forwards
-  0) or 505 (another version of SIP). What must not be answered is dropped, each under a counter that
-  names the reason: an ACK, a reply, a request without Via. What only the far ends read, a date or a body, is their affair.
-  `modparam(\"corex\", \"strict\", \"drop\")` answers nothing, `\"off\"` forwards as Kamailio does.
-- **Inline mode** looks at no message: all of these pass a hook both ways as they came, which another test
-  of the same name asserts.
-- A first line that is nearly SIP's, of another version or with spaces in the wrong places, never reaches a
-  route: it is answered with 505 or 400 in front of it, whatever the route does.
+  than 1,024 bytes), 416 (an unknown scheme; `sip`, `sips`, `tel` and `urn` are known), 420
+  (Proxy-Require), 482 (a loop), 483 (Max-Forwards 0) or 505 (another version of SIP), and the script
+  ends. What must not be answered is dropped under a counter that names the reason: an ACK, a
+  request without Via, a reply on its way back. What only the far ends read, a date or a body, is their
+  affair. `modparam(\"corex\", \"strict\", \"drop\")` answers nothing, `\"off\"` forwards as Kamailio does.
+- **Inline mode** looks at no message: all of these pass a hook both ways as they came, which another
+  test (`all_torture_passes_inline_as_it_came_both_ways`) asserts.
+- A first line that is nearly SIP's, of another version or with spaces in the wrong places, reaches no
+  route: it is answered with 505 or 400 in front of it; with `strict` \"drop\" or \"off\" it is dropped, as
+  drop_sip_version, drop_request_uri or drop_not_sip.
 
 Decisions where the RFC leaves one:
 
-- A topmost Via that can't be read (a port above 65535, a comment, an empty parameter), or of a transport that we
-  don't know, gets 400: no reply could be brought back by it. The answer goes to where the request came
-  from.
-- Several values or fields where there is one: 400, whether they are equal or not, full and compact names
-  alike. That goes for all such fields of RFC 3261 §20, and Event, Refer-To, Referred-By and Session-Expires.
-- To and From: one address, with at most one tag that isn't empty. Unquoted names may have any signs but
-  separators; white space within angle brackets is left as it is. Any scheme will do.
+- A topmost Via that can't be read (a port above 65535, a comment, an empty parameter), or of a
+  transport that we don't know, gets 400: no reply could be brought back by it. The answer to one that
+  can't be read goes to the address and port that the request came from.
+- Several values or fields where there is one: 400, whether they are equal or not, full and compact
+  names alike. That goes for all such fields of RFC 3261 §20, and Event, Refer-To, Referred-By and
+  Session-Expires.
+- To and From: one address, with at most one tag that isn't empty. Names without quotes may have any
+  signs but separators; white space within angle brackets is left as it is. Any scheme will do.
 - Content-Length: digits in one line. More than there is: 400. Less, in a datagram: what follows goes on
   with it, as from Kamailio, and the receiver takes it off (§18.3); on a stream it is 400.
-- The header fields are UTF-8 without control characters, but for escaped ones in quoted strings, and
-  every line is one; an empty one ends them. LF alone ends a line, too.
-- Status codes are 100 to 699: any other reply is no SIP, and dropped as drop_not_sip with a line in the log.
-- 482: our Via has a digest of what decides where a request goes (`l=`: its source address, method, Request-URI,
-  Call-ID, tags, CSeq, Route, Proxy-Authorization). One that comes again with the same goes in circles. One that
-  comes back from a server behind, or changed, is no loop yet: Max-Forwards sees to the rest.
-- By TCP and TLS a message without Content-Length, HTTP too, closes the connection.
+- The header fields are UTF-8 without control characters, but for escaped ones in quoted strings; every
+  line belongs to one, and an empty line ends them. LF alone ends a line, too.
+- Status codes are 100 to 699: any other reply is no SIP, and dropped as drop_not_sip with a line in the
+  log.
+- 482: our Via has a digest of what decides where a request goes (`l=`: its source address, method,
+  Request-URI, Call-ID, tags, CSeq and Route). One that comes again with the same, and with that Via,
+  goes in circles. One that comes back changed, or from somebody else, goes on: Max-Forwards sees to the rest.
+- By TCP and TLS a message without Content-Length, HTTP too, closes the connection: two readers could
+  disagree about where the next one begins.
 
 \"sent\": sent on. \"nothing\": neither sent on nor answered.
 ";
