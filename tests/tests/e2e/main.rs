@@ -42,6 +42,7 @@ mod takeover;
 mod takeover_background;
 mod takeover_tcp;
 mod top;
+mod torture;
 mod transformations;
 mod trust;
 mod wire;
