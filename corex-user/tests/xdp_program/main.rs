@@ -172,15 +172,25 @@ fn with_vlan_tags(frame: &[u8], tags: usize) -> Vec<u8> {
     tagged
 }
 
+/// Fails where the verifier walked more instructions of the XDP program; before Linux 5.16 it doesn't
+/// tell, and that it took the program must do.
+fn walks_less_than(object: &mut Object, bound: u32, name: &str) {
+    match object.verified_instructions() {
+        Some(verified) => {
+            println!("{name}: verified instructions: {verified} of 1000000");
+            assert!(verified < bound, "{name}: {verified} instructions");
+        }
+        None => println!("{name}: the kernel doesn't tell how many instructions it verified"),
+    }
+}
+
 #[test]
 fn the_verifier_walks_few_of_its_million_instructions() {
     for road in [Road::Proxy, Road::Inline] {
         let Some(mut object) = object(road) else {
             return;
         };
-        let verified = object.verified_instructions().expect("Linux 5.16 or later");
-        println!("{road:?}: verified instructions: {verified} of 1000000");
-        assert!(verified < 100_000, "{verified} instructions");
+        walks_less_than(&mut object, 100_000, &format!("{road:?}"));
     }
 }
 
@@ -190,9 +200,11 @@ fn the_verifier_walks_less_than_a_third_of_them_with_the_guard() {
         let Some(mut object) = object_with(road, true) else {
             return;
         };
-        let verified = object.verified_instructions().expect("Linux 5.16 or later");
-        println!("{road:?} with the guard: verified instructions: {verified} of 1000000");
-        assert!(verified < 1_000_000 / 3, "{verified} instructions");
+        walks_less_than(
+            &mut object,
+            1_000_000 / 3,
+            &format!("{road:?} with the guard"),
+        );
     }
 }
 
