@@ -1,5 +1,6 @@
 //! Sets corex up from its configuration, runs it, and takes it down without a trace.
 
+mod access_timer;
 mod context;
 mod control;
 mod copies;

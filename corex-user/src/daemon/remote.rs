@@ -18,6 +18,7 @@ use super::{
     threads::{describe, threads},
 };
 use crate::{
+    access::Access,
     keystore::{KeyService, SessionLine},
     pipeline::PipelineContext,
     rpc::{
@@ -475,6 +476,10 @@ impl Daemon for Remote {
     fn table_flush(&self, table: &str) -> Result<(), TableError> {
         let flushed = self.table(table, |table| table.clear());
         flushed.ok_or(TableError::Unknown)
+    }
+
+    fn access(&self) -> Access {
+        Access::of(&self.latest.load().config.program)
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {

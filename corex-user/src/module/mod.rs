@@ -12,7 +12,11 @@ mod htable;
 mod jsonrpcs;
 mod loops;
 mod maxfwd;
+mod permissions;
+mod pike;
 mod pv;
+mod ratelimit;
+mod secfilter;
 mod siptrace;
 mod siputils;
 mod sl;
@@ -35,6 +39,10 @@ pub static MODULES: Modules = Modules::new(&[
     &siputils::MODULE,
     &maxfwd::MODULE,
     &htable::MODULE,
+    &permissions::MODULE,
+    &ratelimit::MODULE,
+    &secfilter::MODULE,
+    &pike::MODULE,
     &codec::MODULE,
     &siptrace::MODULE,
     &ctl::MODULE,

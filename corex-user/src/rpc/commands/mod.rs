@@ -5,7 +5,11 @@ mod core;
 mod corex;
 mod ctl;
 mod htable;
+mod permissions;
+mod pike;
+mod ratelimit;
 mod scripts;
+mod secfilter;
 mod sessions;
 mod siptrace;
 mod stats;
@@ -24,6 +28,10 @@ pub const ALL: CommandTable = CommandTable(&[
     corex::COMMANDS,
     ctl::COMMANDS,
     htable::COMMANDS,
+    permissions::COMMANDS,
+    pike::COMMANDS,
+    ratelimit::COMMANDS,
+    secfilter::COMMANDS,
     siptrace::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,

@@ -9,6 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::access;
+use crate::access::Access;
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
 use corex_script::quarantine::HeldSender;
@@ -20,6 +22,7 @@ pub(crate) struct Fake {
     variables: Mutex<Vec<Variable>>,
     entries: Mutex<Vec<TableEntry>>,
     is_copying: AtomicBool,
+    pub access: Access,
 }
 
 impl Fake {
@@ -41,6 +44,7 @@ impl Fake {
                 entry(6, "k", Setting::Int(5)),
             ]),
             is_copying: AtomicBool::new(false),
+            access: access::access(),
             ..Fake::default()
         }
     }
@@ -378,12 +382,16 @@ impl Daemon for Fake {
         self.tell(format!("reload {module}"));
         Box::pin(async move {
             match module {
-                "app_lua" => Ok(()),
+                "app_lua" | "permissions.address" | "secfilter" => Ok(()),
                 _ => Err(NotReloaded::Refused(format!(
                     "the module {module} is not loaded"
                 ))),
             }
         })
+    }
+
+    fn access(&self) -> Access {
+        self.access.clone()
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {
