@@ -151,6 +151,16 @@ counters! {
         detoured: verdict,
         /// Payload bytes of the packets steered.
         steered_bytes: plain,
+        /// The guard: packets from networks that are allowed, on which no other rule was tried.
+        guard_allowed: plain,
+        /// The guard, dry run: `drop_guard_block` would have counted it.
+        guard_dry_block: plain,
+        /// The guard, dry run: `drop_guard_stealth` would have counted it.
+        guard_dry_stealth: plain,
+        /// The guard, dry run: `drop_guard_signature` would have counted it.
+        guard_dry_signature: plain,
+        /// The guard, dry run: `drop_guard_rate` would have counted it.
+        guard_dry_rate: plain,
         /// Neither IPv4 nor IPv6.
         pass_not_ip: verdict,
         /// More than two VLAN tags.
@@ -186,6 +196,14 @@ counters! {
         drop_probe: verdict,
         /// A keep-alive that gets no answer (`keepalive`): line breaks or NULs.
         drop_keepalive: verdict,
+        /// The guard: from a network that is blocked.
+        drop_guard_block: verdict,
+        /// The guard: a source or a method that gets no answer (`stealth`).
+        drop_guard_stealth: verdict,
+        /// The guard: what scanners send, or no SIP.
+        drop_guard_signature: verdict,
+        /// The guard: more than a rate allows.
+        drop_guard_rate: verdict,
         /// A road: the script says `drop`.
         drop_script: verdict,
         /// A road: a request or reply that the script sends nowhere.
@@ -303,6 +321,8 @@ counters! {
         answered: verdict,
         /// Keep-alives dropped.
         drop_keepalive: verdict,
+        /// Dropped by the guard.
+        drop_guard: verdict,
         /// Dropped by roads: the script says `drop`.
         drop_script: verdict,
         /// Dropped by roads: the script sends it nowhere.
@@ -456,6 +476,16 @@ counters! {
         codec_enrolment: plain,
         /// The same: the system has no memory or no random numbers.
         codec_unusable: plain,
+        /// The guard: messages from networks that are allowed, on which no other rule was tried.
+        guard_allowed: plain,
+        /// The guard, dry run: `drop_guard_block` would have counted it.
+        guard_dry_block: plain,
+        /// The guard, dry run: `drop_guard_stealth` would have counted it.
+        guard_dry_stealth: plain,
+        /// The guard, dry run: `drop_guard_signature` would have counted it.
+        guard_dry_signature: plain,
+        /// The guard, dry run: `drop_guard_rate` would have counted it.
+        guard_dry_rate: plain,
         /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
         /// are among `replied`.
         options_answered: plain,
@@ -487,6 +517,14 @@ counters! {
         drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
         drop_probe: verdict,
+        /// The guard, where no XDP program judged: from a network that is blocked.
+        drop_guard_block: verdict,
+        /// The guard, where no XDP program judged: a source or a method that gets no answer (`stealth`).
+        drop_guard_stealth: verdict,
+        /// The guard, where no XDP program judged: what scanners send, or no SIP.
+        drop_guard_signature: verdict,
+        /// The guard, where no XDP program judged: more than a rate allows.
+        drop_guard_rate: verdict,
         /// A keep-alive in a datagram that gets no answer (`keepalive`): line breaks or NULs.
         drop_keepalive: verdict,
         /// A STUN message that gets no answer: no Binding request, or a damaged one.

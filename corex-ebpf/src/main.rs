@@ -9,6 +9,7 @@
 #![no_main]
 
 mod answer;
+mod guard;
 mod inline;
 mod maps;
 mod packet;

@@ -41,6 +41,27 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// As a number, which is all that a function of its own returns; 0 is none.
+    #[inline(always)]
+    pub fn code(self) -> u32 {
+        match self {
+            Self::DropScript => 1,
+            Self::DropUnrouted => 2,
+            Self::Sent(action) => action + 3,
+        }
+    }
+
+    /// The inverse of [`Self::code`].
+    #[inline(always)]
+    pub fn of_code(code: u32) -> Option<Self> {
+        match code {
+            0 => None,
+            1 => Some(Self::DropScript),
+            2 => Some(Self::DropUnrouted),
+            sent => Some(Self::Sent(sent - 3)),
+        }
+    }
+
     /// Counts it, and gives the program's return value.
     #[inline(always)]
     pub fn count(
@@ -165,7 +186,7 @@ fn kind_of<const AT: usize>(ctx: &XdpContext, zero: usize) -> Option<usize> {
 
 /// Sixteen bytes as two numbers, of which the lowest byte comes first.
 #[inline(always)]
-fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
+pub fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
     [
         u64::from_le_bytes([a, b, c, d, e, f, g, h]),
@@ -212,7 +233,7 @@ fn is_status(word: u64) -> bool {
 
 /// The kind of a request, and where its Request-URI begins.
 #[inline(always)]
-fn method(words: [u64; 2]) -> Option<(usize, usize)> {
+pub fn method(words: [u64; 2]) -> Option<(usize, usize)> {
     macro_rules! known {
         ($($at:literal)*) => {
             $(if is(words, const { &pattern(METHODS[$at]) }) {

@@ -12,6 +12,7 @@ use corex_common::{
 
 use crate::{
     answer::{self, Given, Wish, wish},
+    guard,
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
     packet::{Datagram, Outline, Pass},
     road,
@@ -66,6 +67,13 @@ pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
     (!has_port(outline.to)).then_some(Pass::NoSocket)
 }
 
+/// A program of its own, as the kernel sees it, with a stack of its own: the guard and roads have not
+/// both room beside the rest in 512 bytes. Returns a verdict's code.
+#[inline(never)]
+fn take_road(ctx: &XdpContext, datagram: &Datagram, socket: u32, short: bool) -> u32 {
+    road::take(ctx, datagram, socket, short).map_or(0, road::Verdict::code)
+}
+
 /// Gives the verdict on what isn't [refused](refuse), and counts it. `WITH_ROADS`: what has a road
 /// takes it.
 #[inline(always)]
@@ -95,6 +103,9 @@ pub fn decide<const WITH_ROADS: bool>(
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    if let Some(verdict) = guard::judge(ctx, datagram, counters, socket) {
+        return verdict;
+    }
     let wish = wish(ctx, datagram, config);
     if wish == Wish::Silence {
         answer::count(wish, counters, socket);
@@ -135,7 +146,7 @@ pub fn decide<const WITH_ROADS: bool>(
         && config.roads != 0
         // A worker answers what isn't answered here, or drops it.
         && wish == Wish::Nothing
-        && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
+        && let Some(verdict) = road::Verdict::of_code(take_road(ctx, datagram, entry.id, short))
     {
         return verdict.count(counters, socket, u64::from(len));
     }

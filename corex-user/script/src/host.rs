@@ -11,6 +11,8 @@ use corex_common::counters::WorkerCounters;
 use corex_sip::compose::{ReplyKeys, SentBy};
 use corex_sip::{SipView, Transport};
 
+use crate::guard::Guard;
+
 /// A listen socket: its index in the list of resolved ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SocketId(pub u16);
@@ -339,6 +341,11 @@ pub trait Host {
     /// Adds one to a counter of the worker's. A host without books counts nothing.
     fn count(&mut self, counter: fn(&mut WorkerCounters) -> &mut u64) {
         let _ = counter;
+    }
+
+    /// The guard. A host that lets all in has none.
+    fn guard(&self) -> Option<&dyn Guard> {
+        None
     }
 
     /// Whether host and port are this proxy (`myself`). Port 0 and no transport match any.

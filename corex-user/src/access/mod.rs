@@ -16,6 +16,7 @@ pub use text::{MAX_FILE, Mistake, path};
 use std::sync::Arc;
 
 use corex_script::Program;
+use corex_script::settings::RuleList;
 
 /// What a configuration has of it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,36 @@ impl Access {
             secfilter: program.shared(),
             pike: program.shared(),
         }
+    }
+
+    /// What is counted of it: module, name, value.
+    pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut rows = Vec::new();
+        if let Some(pike) = &self.pike {
+            rows.push(("pike", "blocked_ips", pike.blocked()));
+            rows.push(("pike", "refused", pike.refused()));
+        }
+        if let Some(filter) = &self.secfilter {
+            let of = |list| {
+                let parts = secfilter::Part::ALL.into_iter();
+                parts
+                    .map(|(part, _)| filter.count(secfilter::Met::Listed(list, part)))
+                    .sum()
+            };
+            rows.push(("secfilter", "blacklisted", of(RuleList::Black)));
+            rows.push(("secfilter", "whitelisted", of(RuleList::White)));
+            rows.push((
+                "secfilter",
+                "destinations",
+                filter.count(secfilter::Met::Destination),
+            ));
+            rows.push((
+                "secfilter",
+                "injections",
+                filter.count(secfilter::Met::Injection),
+            ));
+        }
+        rows
     }
 }
 

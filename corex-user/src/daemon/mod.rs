@@ -11,6 +11,7 @@ mod hardening;
 mod inline;
 mod keeper;
 mod key_service;
+mod listings;
 mod loader;
 mod memory;
 mod options;
@@ -55,6 +56,7 @@ use self::{
     workers::Parts,
 };
 use crate::{
+    guard::Guard,
     io::{listen, socket::KernelSocket},
     kernel::{
         pins::{self, PinError, Pins},
@@ -121,6 +123,14 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             }
         },
     };
+    // Before anything is steered.
+    let listings = listings::of(&config.program);
+    let guard = Guard::start(
+        &config.settings.corex.guard,
+        &listings,
+        engine.guard_maps()?,
+    )?;
+    guard.adopt(&engine.take_guard_left());
     let mut fixtures = Estate::default();
     let tcp = TcpListeners::open(&listeners, heir.as_mut())?;
     tcp.add_to(&mut fixtures).context("copy a socket")?;
@@ -149,8 +159,8 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     match &mut heir {
         None => engine.open_queues(&listeners)?,
         Some(heir) => {
-            let tables = &config.program.tables;
-            match succeed(heir, &name, &mut engine, &listeners, &mut parts, tables) {
+            let kept = (&config.program.tables, &guard);
+            match succeed(heir, &name, &mut engine, &listeners, &mut parts, kept) {
                 Err(error) if heir.is_gone() => return Err(start_anew(&error)),
                 outcome => {
                     inherited = Some(outcome.context("take over; the corex that runs goes on")?);
@@ -178,6 +188,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         tcp,
         inboxes,
         parts.first_sockets(),
+        guard.clone(),
     )?;
     if let Some(policy) = key_service::prepare(&keys, &config)? {
         keys.follow(policy).context("start the threads for keys")?;
@@ -188,6 +199,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         Arc::default(),
         listeners,
         engine.knobs(),
+        guard,
         streams.outbox.clone(),
         state_folder.as_deref(),
         reply_keys,
@@ -385,14 +397,22 @@ fn succeed(
     engine: &mut PacketEngine,
     listeners: &[Listener],
     parts: &mut Parts,
-    tables: &Tables,
+    (tables, guard): (&Tables, &Guard),
 ) -> anyhow::Result<(StreamEstate, Vec<OwnedFd>)> {
     let mut lost = handover::write_tables(tables, &heir.tables());
+    let mut refused = heir.guard().write(guard);
     let (frozen, descriptors) = heir.freeze().context("have it stop")?;
     for (worker, side) in parts.sides() {
         handover::restore(worker, side, &frozen)?;
     }
     lost += handover::write_tables(tables, &frozen.tables);
+    refused += frozen.guard.write(guard);
+    if refused > 0 {
+        tracing::warn!(
+            entries = refused,
+            "guard: no room for entries of the predecessor"
+        );
+    }
     if lost > 0 {
         tracing::warn!(
             entries = lost,

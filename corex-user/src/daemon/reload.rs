@@ -10,7 +10,9 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::{task, time};
 
-use super::{context, copies, key_service, loader::Loader, reply_keys::Keyring, workers::Workers};
+use super::{
+    context, copies, key_service, listings, loader::Loader, reply_keys::Keyring, workers::Workers,
+};
 use crate::{
     io::{listen, outbox::AsyncOutbox},
     kernel::roads::Roads,
@@ -106,6 +108,7 @@ impl Reloader {
             Arc::clone(&old.exporter),
             listeners,
             old.knobs.clone(),
+            old.guard.clone(),
             self.followers.outbox.clone(),
             self.state_folder.as_deref(),
             reply_keys,
@@ -137,6 +140,8 @@ impl Reloader {
         log.set_debug(settings.debug);
         log.follow(&settings.log);
         set_knobs(&new.knobs, &settings.corex);
+        let listings = listings::of(&new.config.program);
+        new.guard.follow(&settings.corex.guard, &listings);
         new.config.take_over();
         if let Err(error) = copies::follow(&new, &self.followers.outbox) {
             tracing::error!("messages are not copied: no thread for that: {error}");
@@ -144,13 +149,21 @@ impl Reloader {
         self.latest.store(Arc::new(new));
     }
 
-    /// Reads the scripts again that a module brings. Workers go on with them before their next call.
+    /// Reads the scripts or files again that a module brings. Workers go on with them before their next
+    /// call, and the guard with those whom files allow.
     ///
     /// # Errors
     /// What is wrong with them, or why they can't be read again; the old ones stay.
     pub async fn reload_scripts(&self, module: &'static str) -> anyhow::Result<()> {
-        let program = Arc::clone(&self.current().config.program);
-        Ok(self.loader.reload_scripts(program, module).await??)
+        let context = self.current();
+        let program = Arc::clone(&context.config.program);
+        self.loader.reload_scripts(program, module).await??;
+        let settings = &context.config.settings;
+        if settings.permissions.guard_group.is_some() {
+            let listings = listings::of(&context.config.program);
+            context.guard.follow(&settings.corex.guard, &listings);
+        }
+        Ok(())
     }
 }
 
@@ -203,6 +216,11 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     }
     if old.log.is_syslog() != new.log.is_syslog() || old.log.name != new.log.name {
         bail!("log_stderror or log_name have changed, which takes a new start");
+    }
+    if old.corex.guard.is_wanted() != new.corex.guard.is_wanted() {
+        bail!(
+            "there is a guard now and was none before, or the other way, which takes a new start"
+        );
     }
     if old.corex.rp_filter != new.corex.rp_filter {
         bail!("rp_filter has changed, which takes a new start");

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use corex_common::guard::Network;
 use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes, value};
+use corex_script::guard::GuardError;
 use corex_script::run::{Exec, Halt};
 use corex_sip::host_ip;
 
@@ -38,7 +40,8 @@ const FUNCTIONS: &[Function] = &[
         forms: &[&[]],
         routes: SIP,
         doc: "Counts the message for the address that it came from: 1, or -2 as soon as that sends too \
-              many, and -1 while it does.",
+              many, and -1 while it does. Where there is a guard, it then drops what comes from there, for \
+              guard_block seconds. Who is allowed there passes, and isn't counted.",
         handler: |exec, _| {
             let ip = exec.env.src.ip();
             Ok(check(exec, ip))
@@ -67,12 +70,24 @@ fn check(exec: &mut Exec<'_>, ip: IpAddr) -> i64 {
     let Some(pike) = exec.program.shared_ref::<Pike>() else {
         return 1;
     };
+    let guard = exec.host.guard();
+    if guard.is_some_and(|guard| guard.is_allowed(ip)) {
+        return 1;
+    }
     match pike.check(ip, Instant::now()) {
         Verdict::Passes => 1,
         Verdict::Blocked => -1,
         Verdict::NewlyBlocked => {
             // In Kamailio's words, which people's filters look for.
             log::write(pike.settings.level, format_args!("PIKE - BLOCKing ip {ip}"));
+            let seconds = pike.settings.block_seconds();
+            if let Some(guard) = guard
+                && seconds > 0
+                && let Err(error) = guard.block(Network::host(ip), Some(seconds), "pike")
+                && error != GuardError::Off
+            {
+                exec.complain(format_args!("the guard doesn't block {ip}: {error}"));
+            }
             -2
         }
     }
@@ -108,6 +123,17 @@ const PARAMETERS: &[Parameter] = &[
             set: |settings, value| settings.pike.latency = value as u32,
         },
         doc: "An address that nothing comes from is forgotten after so many seconds. Default: 120.",
+    },
+    Parameter {
+        name: "guard_block",
+        aliases: &[],
+        kind: ParameterKind::Int {
+            min: 0,
+            max: 1 << 24,
+            set: |settings, value| settings.pike.block = Some(value as u32),
+        },
+        doc: "Not in Kamailio. Where the guard is on, who sends too many is on its list of those blocked for \
+              so many seconds; 0: the script alone decides. Default: remove_latency.",
     },
     Parameter {
         name: "pike_log_level",

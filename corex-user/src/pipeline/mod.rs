@@ -33,6 +33,7 @@ use self::{
 };
 use crate::{
     chain::{Native, Passed},
+    guard::Subject,
     hook,
     telemetry::{
         peers::Peers,
@@ -178,6 +179,29 @@ impl Pipeline {
         self.context = std::sync::Arc::clone(context);
         self.runtime = Runtime::new(context.config.program.clone(), self.runtime.worker);
         self.native = Native::new(&context.config.program, self.runtime.worker);
+    }
+
+    /// Takes a message through that no program has judged, if the guard lets it in, and counts exactly
+    /// one verdict.
+    pub fn admit(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
+        if !self.refuses(&inbound) {
+            self.receive(inbound, egress);
+        }
+    }
+
+    /// Whether the guard doesn't let a message in; that is its verdict then.
+    pub fn refuses(&mut self, inbound: &Inbound<'_>) -> bool {
+        let guard = &self.context.guard;
+        if !guard.is_on() {
+            return false;
+        }
+        if !guard.refuses(&subject_of(inbound), &mut self.counters) {
+            return false;
+        }
+        self.counters.bytes_in += inbound.payload.len() as u64;
+        self.peers
+            .received(inbound.source.ip(), inbound.payload.len());
+        true
     }
 
     /// Takes one message through, and counts exactly one verdict.
@@ -337,6 +361,15 @@ impl Pipeline {
                 return;
             }
         };
+        if !std::ptr::eq(message, inbound.payload) && self.context.guard.is_on() {
+            let subject = Subject {
+                message,
+                ..subject_of(&inbound)
+            };
+            if self.context.guard.refuses_decoded(&subject, pass.counters) {
+                return;
+            }
+        }
         self.context.copy(message, Direction::Incoming, &env);
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
         let end = self.runtime.run_route(&env, &view, &mut pass);
@@ -373,6 +406,16 @@ impl Pipeline {
             (None, _) if is_reply => &mut counters.drop_reply_unrouted,
             (None, _) => &mut counters.drop_request_unrouted,
         } += 1;
+    }
+}
+
+/// A message as the guard sees it.
+fn subject_of<'m>(inbound: &Inbound<'m>) -> Subject<'m> {
+    Subject {
+        source: inbound.source.ip(),
+        transport: inbound.transport,
+        local_port: inbound.local.port(),
+        message: inbound.payload,
     }
 }
 

@@ -530,6 +530,11 @@ impl Host for Pass<'_, '_> {
         self.context.files.write(path, content)
     }
 
+    fn guard(&self) -> Option<&dyn corex_script::guard::Guard> {
+        let guard = &self.context.guard;
+        guard.is_on().then_some(guard as _)
+    }
+
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         self.context.aliases.is_myself(host, port, transport)
     }

@@ -3,6 +3,7 @@
 mod answers;
 mod codec;
 mod copies;
+mod guard;
 mod inline;
 mod replies;
 
@@ -90,6 +91,7 @@ fn pipeline(text: &str) -> Pipeline {
         config,
         listeners,
         knobs,
+        guard: crate::guard::Guard::default(),
         tap: Arc::default(),
         exporter: Arc::default(),
         outbox: Box::new(NoOutbox),

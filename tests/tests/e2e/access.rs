@@ -72,8 +72,16 @@ fn config(work: &Path, name: &str, before: &str, cases: &[Case]) -> String {
 
 /// The reason of each reply; `nothing` where there was none before that of the request which follows.
 fn ask(relay: &Relay, cases: &[Case]) -> Result<Vec<String>> {
+    ask_by(&caller(relay)?, cases)
+}
+
+fn caller(relay: &Relay) -> Result<UdpSocket> {
     let caller = relay.uac.udp(Relay::UAC.sip())?;
     caller.set_read_timeout(Some(PATIENCE))?;
+    Ok(caller)
+}
+
+fn ask_by(caller: &UdpSocket, cases: &[Case]) -> Result<Vec<String>> {
     let to = Relay::USER_SIDE.sip();
     let mut reasons = Vec::new();
     let mut number = 0;
@@ -81,7 +89,7 @@ fn ask(relay: &Relay, cases: &[Case]) -> Result<Vec<String>> {
         for _ in 0..case.times {
             number += 1;
             caller.send_to(request(&format!("t{at}"), case, number).as_bytes(), to)?;
-            reasons.push(reason(&caller, to, number)?);
+            reasons.push(reason(caller, to, number)?);
         }
     }
     Ok(reasons)
@@ -239,7 +247,7 @@ fn permissions_decide_as_kamailios_do() -> Result<()> {
     };
     let returned = compare(&work, &stage)?;
     let kinds: BTreeSet<&String> = returned.iter().collect();
-    ensure!(kinds.len() > 3, "{returned:?}");
+    ensure!(kinds.len() > 2, "{returned:?}");
     Ok(())
 }
 
@@ -361,13 +369,14 @@ fn an_interval_ends_and_the_next_one_begins() -> Result<()> {
         CorexOptions::new(&file)
             .interface("user")
             .start(&relay.corex, work.path(), "corex")?;
+    let caller = caller(&relay)?;
     corex_lab::wait::until("requests pass again after one didn't", PATIENCE, || {
         let mut said = Vec::new();
         for _ in 0..10 {
-            said.extend(ask(&relay, &cases)?);
+            said.extend(ask_by(&caller, &cases)?);
         }
         let refused = said.iter().position(|it| it == "returned -1");
-        let passes = refused.is_some() && ask(&relay, &cases)? == ["returned 1"];
+        let passes = refused.is_some() && ask_by(&caller, &cases)? == ["returned 1"];
         Ok(passes.then_some(()))
     })?;
     corex.stop().map(drop)
@@ -491,6 +500,88 @@ fn pike_blocks_at_the_same_request_as_kamailios() -> Result<()> {
         };
         let returned = compare(&WorkDir::new()?, &stage)?;
         ensure!(returned.contains(&"returned -2".to_owned()), "{returned:?}");
+    }
+    Ok(())
+}
+
+/// Whether a request's call returns something at all, and what.
+fn try_once(relay: &Relay, case: &Case, number: usize) -> Result<Option<String>> {
+    let caller = relay.uac.udp(SocketAddr::new(Relay::UAC.sip().ip(), 0))?;
+    caller.set_read_timeout(Some(Duration::from_millis(300)))?;
+    let own = caller.local_addr()?.to_string();
+    let request =
+        request("t0", case, number).replace("10.0.1.2:5060;branch", &format!("{own};branch"));
+    caller.send_to(request.as_bytes(), Relay::USER_SIDE.sip())?;
+    let mut buffer = [0; 4096];
+    let Ok(len) = caller.recv(&mut buffer) else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default());
+    let line = text.lines().next().unwrap_or_default();
+    Ok(Some(line.trim_start_matches("SIP/2.0 200 ").to_owned()))
+}
+
+#[test]
+fn who_pike_finds_is_dropped_by_the_guard_unless_it_is_allowed() -> Result<()> {
+    let case = case("pike_check_req()");
+    for engine in ENGINES {
+        let (relay, work) = (Relay::new()?, WorkDir::new()?);
+        work.write("address.list", "2 10.0.1.0 24\n")?;
+        let before = "loadmodule \"permissions.so\"\nloadmodule \"pike.so\"\n\
+                      modparam(\"corex\", \"guard\", 1)\n\
+                      modparam(\"permissions\", \"address_file\", \"address.list\")\n\
+                      modparam(\"permissions\", \"reload_delta\", 0)\n\
+                      modparam(\"permissions\", \"guard_group\", 2)\n\
+                      modparam(\"pike\", \"sampling_time_unit\", 600)\n\
+                      modparam(\"pike\", \"reqs_density_per_unit\", 8)\n\
+                      modparam(\"pike\", \"guard_block\", 3000)";
+        let text = config(work.path(), engine, before, &[case]);
+        let file = work.write(&format!("{engine}.cfg"), text)?;
+        let corex = CorexOptions::new(&file)
+            .interface("user")
+            .engine(engine)
+            .start(&relay.corex, work.path(), engine)?;
+        let command = |command: &str| -> Result<String> {
+            Ok(commands(work.path(), engine, &[command])?.concat())
+        };
+        // Allowed: however much it sends.
+        let flood = [Case { times: 60, ..case }];
+        let returned = ask(&relay, &flood)?;
+        ensure!(
+            returned.iter().all(|it| it == "returned 1"),
+            "{engine}: {returned:?}"
+        );
+        ensure!(
+            command("pike.top ALL")?.contains("number_of_rows: 0"),
+            "{engine}"
+        );
+        // Not any more.
+        work.write("address.list", "2 10.0.9.0 24\n")?;
+        ensure!(command("permissions.addressReload")?.contains("Reload OK"));
+        let mut number = 0;
+        corex_lab::wait::until("the guard drops it", PATIENCE, || {
+            number += 1;
+            let returned = try_once(&relay, &case, number)?;
+            let listed = command("guard.list")?;
+            Ok((returned.is_none() && listed.contains("10.0.1.2")).then_some(()))
+        })?;
+        ensure!(
+            corex.log().contains("PIKE - BLOCKing ip 10.0.1.2"),
+            "{}",
+            corex.log()
+        );
+        ensure!(
+            command("pike.top")?.contains("ip_addr: 10.0.1.2"),
+            "{engine}"
+        );
+        command("guard.unblock 10.0.1.2")?;
+        corex_lab::wait::until("the script has its say again", PATIENCE, || {
+            number += 1;
+            let returned = try_once(&relay, &case, number)?;
+            Ok((returned.as_deref() == Some("returned -1")).then_some(()))
+        })?;
+        let books = corex.stop()?;
+        books.check_balance()?;
     }
     Ok(())
 }

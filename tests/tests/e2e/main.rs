@@ -11,6 +11,7 @@ mod configurations;
 mod control;
 mod examples;
 mod files;
+mod guard;
 mod hep;
 mod inline;
 mod kamailio;

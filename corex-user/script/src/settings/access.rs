@@ -29,6 +29,8 @@ pub struct Permissions {
     pub reload_delta: Duration,
     /// `peer_tag_avp`: the AVP that gets the tag of what matched.
     pub tag_avp: Option<String>,
+    /// `guard_group`: the group of address_file that the guard lets in.
+    pub guard_group: Option<u32>,
     /// `peer_tag_mode`: allow_trusted() goes on to all peers that match.
     pub finds_all_peers: bool,
 }
@@ -64,6 +66,7 @@ impl Default for Permissions {
             backends: 0xffff,
             reload_delta: Duration::from_secs(5),
             tag_avp: None,
+            guard_group: None,
             finds_all_peers: false,
         }
     }
@@ -261,6 +264,16 @@ pub struct Pike {
     pub latency: u32,
     /// `pike_log_level`: the level of lines that say who is blocked.
     pub level: i64,
+    /// `guard_block`: who sends too much is on the guard's list for so many seconds; 0: isn't put there;
+    /// `None`: for `latency`.
+    pub block: Option<u32>,
+}
+
+impl Pike {
+    /// How long the guard blocks who sends too much, in seconds; 0: it doesn't.
+    pub fn block_seconds(&self) -> u32 {
+        self.block.unwrap_or(self.latency)
+    }
 }
 
 impl Default for Pike {
@@ -271,6 +284,7 @@ impl Default for Pike {
             density: 30,
             latency: 120,
             level: 0,
+            block: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod codec;
 pub mod control;
 mod datagram;
 mod dns;
+pub mod guard;
 pub mod log;
 mod lua;
 mod own;
@@ -30,6 +31,7 @@ pub use codec::{Codec, CodecRule, DeviceKeys, Hidden, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
 pub use dns::DnsSettings;
+pub use guard::{GuardSettings, GuardSource};
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
@@ -192,6 +194,8 @@ pub struct Corex {
     pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
+    /// The guard.
+    pub guard: GuardSettings,
     /// Inline mode.
     pub inline: Inline,
     /// `codec_in`: which chain decodes what is received. The first that fits counts.
@@ -230,6 +234,7 @@ impl Default for Corex {
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,
+            guard: GuardSettings::default(),
             inline: Inline::default(),
             codec_in: Vec::new(),
             codec_out: Vec::new(),
@@ -291,6 +296,8 @@ pub const MAX_MESSAGE_LEN: u32 = 65_535;
 /// The whole of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
+    /// The configuration's directory, where relative paths begin.
+    pub folder: PathBuf,
     /// `listen`, in the order in which they were written.
     pub listen: Vec<Listen>,
     /// `ip_free_bind`: any address may be listened on, whether it is this host's or not.
@@ -354,6 +361,7 @@ impl Default for Settings {
     /// Kamailio's defaults, where it has the parameter.
     fn default() -> Settings {
         Settings {
+            folder: PathBuf::new(),
             listen: Vec::new(),
             free_bind: false,
             alias: Vec::new(),

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
+use corex_common::guard;
 use corex_script::settings;
 
 use super::text::{Mistake, path};
@@ -221,6 +222,22 @@ impl Permissions {
     /// The trusted peers; `None` without trusted_file.
     pub fn trusted(&self) -> Option<Guard<Arc<Trusted>>> {
         self.trusted.as_ref().map(ArcSwap::load)
+    }
+
+    /// The networks that the guard is to let in: those of `guard_group` that are for any port. A port of
+    /// address_file is the sender's, which the guard doesn't look at.
+    pub fn allowed(&self) -> Vec<guard::Network> {
+        let Some((group, addresses)) = self.settings.guard_group.zip(self.addresses()) else {
+            return Vec::new();
+        };
+        let is_in = |entry: &Entry| entry.group == group && entry.port == 0;
+        let hosts = addresses.hosts().into_iter();
+        let hosts = hosts.filter(|(_, _, entry)| is_in(entry));
+        let hosts = hosts.map(|(_, ip, _)| guard::Network::host(ip));
+        let networks = addresses.networks().iter();
+        let networks = networks.filter(|(_, entry)| is_in(entry));
+        let networks = networks.filter_map(|(it, _)| guard::Network::new(it.ip, it.bits));
+        hosts.chain(networks).collect()
     }
 
     /// The rules of a call's files, or those that allow_routing() without arguments goes by. `None` where

@@ -261,3 +261,39 @@ fn a_reload_soon_after_another_one_is_refused() {
     assert!(!permissions.may_reload(now + std::time::Duration::from_secs(4)));
     assert!(permissions.may_reload(now + std::time::Duration::from_secs(5)));
 }
+
+#[test]
+fn the_guard_gets_the_group_that_it_is_to_let_in() {
+    let folder = std::env::temp_dir().join(format!("corex-guard-group-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = "1 10.0.0.1\n2 10.0.0.2\n1 10.1.7.7 16\n1 10.0.0.3 32 5060\n1 2001:db8:: 32\n";
+    std::fs::write(folder.join(FILE), file).unwrap();
+    let mut settings = settings::Permissions {
+        address_file: Some(FILE.to_owned()),
+        guard_group: Some(1),
+        ..settings::Permissions::default()
+    };
+    let allowed = |settings: &settings::Permissions| {
+        let permissions = Permissions::load(settings, &folder, &[]).unwrap();
+        let mut all: Vec<_> = permissions
+            .allowed()
+            .into_iter()
+            .map(|it| (it.addr, it.len))
+            .collect();
+        all.sort();
+        all
+    };
+    let group = allowed(&settings);
+    settings.guard_group = None;
+    let none = allowed(&settings);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(
+        group,
+        [
+            (ip("10.0.0.1"), 32),
+            (ip("10.1.0.0"), 16),
+            (ip("2001:db8::"), 32)
+        ]
+    );
+    assert!(none.is_empty());
+}

@@ -185,6 +185,7 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         items,
         reply_key: estate.reply_key,
         tables: estate.tables,
+        guard: estate.guard,
     };
     connection.send(&words, &descriptors)?;
     drop(descriptors);

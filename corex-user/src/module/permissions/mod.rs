@@ -303,6 +303,15 @@ fn load(sources: &Sources<'_>) -> Result<Permissions, LoadError> {
 }
 
 fn review(review: &mut dyn Review) {
+    let has_guard = review.settings().corex.guard.is_wanted();
+    if let Some(at) = review.taken(&["guard_group"])
+        && !has_guard
+    {
+        review.report(
+            Diagnostic::error(at, "there is no guard to let this group in")
+                .help("add the line: modparam(\"corex\", \"guard\", 1)"),
+        );
+    }
     let settings = &review.settings().permissions;
     let (has_addresses, has_trusted) = (
         settings.address_file.is_some(),

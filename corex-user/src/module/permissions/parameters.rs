@@ -159,6 +159,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |settings, value| settings.permissions.finds_all_peers = value != 0,
         "0: allow_trusted() ends at the first peer that fits; 1: it takes the tags of all. Default: 0.",
     ),
+    number(
+        "guard_group",
+        u32::MAX as i64,
+        |settings, value| settings.permissions.guard_group = Some(value as u32),
+        "Not in Kamailio. The addresses and networks of this group of address_file that are for any port are \
+         on the guard's list of those allowed: nothing that it has blocks them, pike neither. The guard must \
+         be on. Default: none.",
+    ),
     ignored("db_url"),
     ignored("db_mode"),
     ignored("trusted_table"),

@@ -4,6 +4,7 @@ mod cfg;
 mod core;
 mod corex;
 mod ctl;
+mod guard;
 mod htable;
 mod permissions;
 mod pike;
@@ -27,6 +28,7 @@ pub const ALL: CommandTable = CommandTable(&[
     core::COMMANDS,
     corex::COMMANDS,
     ctl::COMMANDS,
+    guard::COMMANDS,
     htable::COMMANDS,
     permissions::COMMANDS,
     pike::COMMANDS,

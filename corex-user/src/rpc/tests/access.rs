@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use corex_script::settings::{self, Algorithm, Pipe, Queue, RuleKind, RuleList};
@@ -14,18 +14,39 @@ use crate::access::secfilter::{Part, parse_rule};
 use crate::access::{Access, Pike, RateLimit, Secfilter};
 use crate::rpc::value::Value;
 
+/// The module's part that comes from files: read once, since tests run beside each other.
+fn permissions() -> Arc<Permissions> {
+    static READ: OnceLock<Arc<Permissions>> = OnceLock::new();
+    let read = READ.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("corex-access-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [
+            (
+                "address.list",
+                "1 10.0.1.2 32 5060 office\n2 10.0.0.0 8\n3 sip.example.com\n",
+            ),
+            ("trusted.list", "10.0.1.9 udp ^sip:a@ - tag 7\n"),
+            ("register.allow", "ALL : \"^sip:1\"\n"),
+            ("register.deny", "ALL : ALL\n"),
+        ] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let settings = settings::Permissions {
+            address_file: Some("address.list".to_owned()),
+            trusted_file: Some("trusted.list".to_owned()),
+            reload_delta: Duration::ZERO,
+            ..settings::Permissions::default()
+        };
+        let rules = [RuleFiles::Base(b"register".to_vec())];
+        let permissions = Permissions::load(&settings, &folder, &rules).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        Arc::new(permissions)
+    });
+    Arc::clone(read)
+}
+
 /// What a [`super::Fake`] has of each.
 pub(super) fn access() -> Access {
-    let folder = std::env::temp_dir().join(format!("corex-access-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
-    write(
-        "address.list",
-        "1 10.0.1.2 32 5060 office\n2 10.0.0.0 8\n3 sip.example.com\n",
-    );
-    write("trusted.list", "10.0.1.9 udp ^sip:a@ - tag 7\n");
-    write("register.allow", "ALL : \"^sip:1\"\n");
-    write("register.deny", "ALL : ALL\n");
     let mut ratelimit = settings::RateLimit::default();
     ratelimit.pipes[0] = Pipe {
         algorithm: Algorithm::TailDrop,
@@ -42,17 +63,8 @@ pub(super) fn access() -> Access {
         ],
         ..settings::Secfilter::default()
     };
-    let permissions = settings::Permissions {
-        address_file: Some("address.list".to_owned()),
-        trusted_file: Some("trusted.list".to_owned()),
-        reload_delta: Duration::ZERO,
-        ..settings::Permissions::default()
-    };
-    let rules = [RuleFiles::Base(b"register".to_vec())];
     Access {
-        permissions: Some(Arc::new(
-            Permissions::load(&permissions, &folder, &rules).unwrap(),
-        )),
+        permissions: Some(permissions()),
         ratelimit: Some(Arc::new(RateLimit::new(&ratelimit, LoadSource::default()))),
         secfilter: Some(Arc::new(
             Secfilter::load(&secfilter, Path::new("/")).unwrap(),

@@ -11,9 +11,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::access;
 use crate::access::Access;
+use crate::guard::{Guard, Listings};
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
 use corex_script::quarantine::HeldSender;
+use corex_script::settings::GuardSettings;
 
 /// What a [`Fake`] was told to do, in words.
 #[derive(Default)]
@@ -23,6 +25,7 @@ pub(crate) struct Fake {
     entries: Mutex<Vec<TableEntry>>,
     is_copying: AtomicBool,
     pub access: Access,
+    pub guard: Guard,
 }
 
 impl Fake {
@@ -45,6 +48,7 @@ impl Fake {
             ]),
             is_copying: AtomicBool::new(false),
             access: access::access(),
+            guard: Guard::start(&guarded(), &Listings::default(), None).unwrap(),
             ..Fake::default()
         }
     }
@@ -55,6 +59,13 @@ impl Fake {
 
     pub fn take_told(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.lock().unwrap())
+    }
+}
+
+fn guarded() -> GuardSettings {
+    GuardSettings {
+        is_on: true,
+        ..GuardSettings::default()
     }
 }
 
@@ -194,6 +205,15 @@ impl Daemon for Fake {
             failures: 3,
             left: Duration::from_millis(1500),
         }]
+    }
+
+    fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
+    fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {
+        self.tell("save the guard's lists");
+        Box::pin(async { Ok(self.guard.kept().len()) })
     }
 
     fn release_quarantine(&self) -> usize {

@@ -4,6 +4,7 @@ mod access;
 mod clients;
 mod commands;
 mod fake;
+mod guard;
 mod json;
 mod kamcmd;
 mod modparams;

@@ -3,6 +3,7 @@
 mod answer;
 mod dns;
 mod file;
+mod guard;
 mod hook;
 mod http;
 mod inline;
@@ -34,6 +35,12 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     interface::REATTACH,
     interface::OFFLOAD,
     interface::PROBE_LEN,
+    guard::GUARD,
+    guard::ALLOW,
+    guard::BLOCK,
+    guard::STEALTH,
+    guard::GUARD_DRY_RUN,
+    guard::GUARD_FILE,
     answer::KEEPALIVE,
     answer::STUN,
     answer::OPTIONS_PING,
