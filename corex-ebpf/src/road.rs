@@ -41,27 +41,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As a number, which is all that a function of its own returns; 0 is none.
-    #[inline(always)]
-    pub fn code(self) -> u32 {
-        match self {
-            Self::DropScript => 1,
-            Self::DropUnrouted => 2,
-            Self::Sent(action) => action + 3,
-        }
-    }
-
-    /// The inverse of [`Self::code`].
-    #[inline(always)]
-    pub fn of_code(code: u32) -> Option<Self> {
-        match code {
-            0 => None,
-            1 => Some(Self::DropScript),
-            2 => Some(Self::DropUnrouted),
-            sent => Some(Self::Sent(sent - 3)),
-        }
-    }
-
     /// Counts it, and gives the program's return value.
     #[inline(always)]
     pub fn count(

@@ -14,7 +14,7 @@ use crate::{
     answer::{self, Given, Wish, wish},
     guard,
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
-    packet::{Datagram, Outline, Pass},
+    packet::{Datagram, Outline, Pass, locate},
     road,
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
@@ -67,11 +67,28 @@ pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
     (!has_port(outline.to)).then_some(Pass::NoSocket)
 }
 
-/// A program of its own, as the kernel sees it, with a stack of its own: the guard and roads have not
-/// both room beside the rest in 512 bytes. Returns a verdict's code.
+/// The guard's verdict on a packet that is for a listener: what [`decide`] finds out before it asks the
+/// guard, for the program with roads. There the guard can't be asked in the midst, since a chain of
+/// calls has 512 bytes of stack, of which roads take 464.
 #[inline(never)]
-fn take_road(ctx: &XdpContext, datagram: &Datagram, socket: u32, short: bool) -> u32 {
-    road::take(ctx, datagram, socket, short).map_or(0, road::Verdict::code)
+pub fn gate(ctx: &XdpContext, counters: &mut KernelCounters) -> bool {
+    let Ok(datagram) = locate::<_, false>(ctx, |outline| refuse(ctx, outline)) else {
+        return false;
+    };
+    let Some(entry) = listener(ctx, &datagram.destination) else {
+        return false;
+    };
+    let state = host_state();
+    if addressee(ctx, state) != Addressee::Host
+        || origin(ctx, &datagram.source, state) != Origin::Host
+        || !is_local(ctx, &datagram.destination, state)
+    {
+        return false;
+    }
+    match socket_counters(entry.id) {
+        Some(socket) => guard::judge(ctx, &datagram, counters, socket).is_some(),
+        None => false,
+    }
 }
 
 /// Gives the verdict on what isn't [refused](refuse), and counts it. `WITH_ROADS`: what has a road
@@ -103,7 +120,8 @@ pub fn decide<const WITH_ROADS: bool>(
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
-    if let Some(verdict) = guard::judge(ctx, datagram, counters, socket) {
+    // With roads, the guard has been asked before (see `gate`).
+    if !WITH_ROADS && let Some(verdict) = guard::judge(ctx, datagram, counters, socket) {
         return verdict;
     }
     let wish = wish(ctx, datagram, config);
@@ -146,7 +164,7 @@ pub fn decide<const WITH_ROADS: bool>(
         && config.roads != 0
         // A worker answers what isn't answered here, or drops it.
         && wish == Wish::Nothing
-        && let Some(verdict) = road::Verdict::of_code(take_road(ctx, datagram, entry.id, short))
+        && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
     {
         return verdict.count(counters, socket, u64::from(len));
     }

@@ -6,9 +6,8 @@ use aya_ebpf::{
     btf_maps::{LpmTrie, lpm_trie::Key},
     helpers::bpf_map_lookup_elem,
 };
-use corex_common::{
-    guard::lists::{Listed, MAX_LISTED, NetV4, NetV6, OF_PORT, OF_PROTO, SEEN_NS, SHAPES},
-    maps::FAMILY_V4,
+use corex_common::guard::lists::{
+    Listed, MAX_LISTED, NetV4, NetV6, OF_PORT, OF_PROTO, SEEN_NS, SHAPES,
 };
 
 use super::Case;
@@ -20,7 +19,7 @@ pub type List<K> = LpmTrie<K, Listed, { MAX_LISTED as usize }>;
 /// Whether the source is allowed.
 #[inline(always)]
 pub fn is_allowed(case: &mut Case<'_>) -> bool {
-    if case.datagram.source.family == FAMILY_V4 {
+    if case.desk.is_v4 {
         let shapes = case.desk.guard.allow_v4;
         find(case, shapes, |case, to| v4(case, &GUARD_ALLOW_V4, to)).is_some()
     } else {
@@ -32,7 +31,7 @@ pub fn is_allowed(case: &mut Case<'_>) -> bool {
 /// What becomes of packets of this source, if it is blocked: [`Listed::action`].
 #[inline(always)]
 pub fn blocked(case: &mut Case<'_>) -> Option<u32> {
-    if case.datagram.source.family == FAMILY_V4 {
+    if case.desk.is_v4 {
         let shapes = case.desk.guard.block_v4;
         find(case, shapes, |case, to| v4(case, &GUARD_BLOCK_V4, to))
     } else {
@@ -46,7 +45,7 @@ type To = (u8, [u8; 2]);
 
 #[inline(always)]
 fn v4(case: &mut Case<'_>, list: &List<NetV4>, (proto, port): To) -> Option<NonNull<Listed>> {
-    let [a, b, c, d, ..] = case.datagram.source.addr;
+    let [a, b, c, d, ..] = case.desk.source;
     let net = NetV4 {
         proto,
         unused: 0,
@@ -64,7 +63,7 @@ fn v6(case: &mut Case<'_>, list: &List<NetV6>, (proto, port): To) -> Option<NonN
         unused: 0,
         port,
         zero: [0; 4],
-        addr: case.datagram.source.addr,
+        addr: case.desk.source,
     };
     case.desk.key_v6 = Key::new(u8::BITS * size_of::<NetV6>() as u32, net);
     look_up(list, &case.desk.key_v6)
@@ -82,27 +81,33 @@ fn find(
         if shapes & 1 << shape == 0 {
             continue;
         }
-        let to = &case.datagram.destination;
-        let proto = if shape & OF_PROTO != 0 { to.proto } else { 0 };
-        let port = if shape & OF_PORT != 0 { to.port } else { 0 };
-        let Some(listed) = look_up(case, (proto, port.to_be_bytes())) else {
+        let proto = if shape & OF_PROTO != 0 {
+            case.desk.proto
+        } else {
+            0
+        };
+        let port = if shape & OF_PORT != 0 {
+            case.desk.port
+        } else {
+            [0; 2]
+        };
+        let Some(listed) = look_up(case, (proto, port)) else {
             continue;
         };
         // SAFETY: a value of the map, of which only single aligned integers change.
         let found = unsafe { listed.as_ref() };
-        let now = case.desk.now;
-        if !found.is_alive(now) {
+        if !found.is_alive(case.desk.now) {
             continue;
         }
         let action = found.action;
-        let is_stale = now.saturating_sub(found.last_seen) > SEEN_NS;
+        let is_stale = case.desk.now.saturating_sub(found.last_seen) > SEEN_NS;
         let hits = found.hits.wrapping_add(1);
         // SAFETY: as above. What two CPUs count at once may count as one: all of them would else wait
         // for the line of the cache that the entry is in.
         unsafe {
             (&raw mut (*listed.as_ptr()).hits).write_volatile(hits);
             if is_stale {
-                (&raw mut (*listed.as_ptr()).last_seen).write_volatile(now);
+                (&raw mut (*listed.as_ptr()).last_seen).write_volatile(case.desk.now);
             }
         }
         return Some(action);

@@ -18,6 +18,8 @@ use aya_ebpf::{
 use corex_common::{
     counters::{KernelCounters, SocketCounters},
     guard::{ALLOW, BLOCK, Guard, NetV4, NetV6, RATES, SIGNATURES, STEALTH, lists::STEALTHY},
+    ip::UDP_LEN,
+    maps::FAMILY_V4,
 };
 
 pub use self::lists::List;
@@ -31,13 +33,21 @@ use crate::{
 static GUARDED: u32 = 0;
 
 /// This CPU's place for what the rules have at hand. Not on the stack, of which a chain of calls has
-/// 512 bytes, and the callers take nearly all: rules have no more than 48 of their own.
+/// 512 bytes, and the callers take nearly all.
 #[repr(C)]
 pub struct Desk {
     /// What the guard goes by.
     guard: Guard,
     /// Nanoseconds of CLOCK_MONOTONIC.
     now: u64,
+    /// Who sent it.
+    source: [u8; 16],
+    /// Our port, in network order.
+    port: [u8; 2],
+    proto: u8,
+    is_v4: bool,
+    /// Offset of its first byte behind the UDP header.
+    payload: u32,
     /// What is looked up.
     key_v6: Key<NetV6>,
     /// As above.
@@ -47,7 +57,6 @@ pub struct Desk {
 /// A packet on its way through the rules.
 struct Case<'a> {
     ctx: &'a XdpContext,
-    datagram: &'a Datagram,
     counters: &'a mut KernelCounters,
     desk: &'a mut Desk,
 }
@@ -88,11 +97,15 @@ fn is_refused(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
         return false;
     };
     desk.guard = *guard;
+    desk.source = datagram.source.addr;
+    desk.port = datagram.destination.port.to_be_bytes();
+    desk.proto = datagram.destination.proto;
+    desk.is_v4 = datagram.source.family == FAMILY_V4;
+    desk.payload = u32::from(datagram.l4) + UDP_LEN as u32;
     // SAFETY: no argument, no effect.
     desk.now = unsafe { bpf_ktime_get_ns() };
     rules(&mut Case {
         ctx,
-        datagram,
         counters,
         desk,
     })

@@ -158,3 +158,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
     Ok(file)
 }
+
+#[cfg(test)]
+#[path = "tests/listings.rs"]
+mod tests;

@@ -25,7 +25,7 @@ use std::{
 use corex_common::{
     counters::WorkerCounters,
     guard::{
-        Listed, Network,
+        Listed, MAX_LISTED, Network,
         lists::{BLOCKED, BY_CONFIG, BY_SCRIPT, STEALTHY},
     },
 };
@@ -124,7 +124,10 @@ impl Shared {
         self.has_work.notify_one();
         drop(work);
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(journal) = journal.as_mut() {
+        // A successor that asked and never came must not have it grow for ever.
+        if let Some(journal) = journal.as_mut()
+            && journal.len() < MAX_LISTED as usize
+        {
             journal.insert((which, network));
         }
     }

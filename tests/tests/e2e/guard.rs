@@ -254,7 +254,7 @@ fn what_is_saved_is_there_at_the_next_start_and_a_bad_file_is_no_start() -> Resu
     let kept = stage.work.path().join("kept");
     std::fs::write(&kept, "block by=rpc 10.0.1.2\nblok 10.0.1.3\n")?;
     let check = Command::new(corex::binary()?)
-        .arg("check")
+        .args(["check", "--config"])
         .arg(stage.work.path().join("corex.cfg"))
         .output()?;
     let said = String::from_utf8_lossy(&check.stderr).into_owned()

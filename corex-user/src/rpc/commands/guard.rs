@@ -37,7 +37,7 @@ const ALL: &[RpcCommand] = &[
         name: "guard.allow",
         doc: &[
             "Allows a network: it is let in whatever the other rules say.",
-            "Its parameters are the network, ADDRESS[/LEN][;PROTO][;PORT], and for how many seconds; \
+            "Its parameters are the network, `ADDRESS[/LEN][;PROTO][;PORT]`, and for how many seconds; \
              without these, until guard.disallow.",
         ],
         params: &[
@@ -51,7 +51,7 @@ const ALL: &[RpcCommand] = &[
         name: "guard.block",
         doc: &[
             "Blocks a network: what comes from there is dropped.",
-            "Its parameters are the network, ADDRESS[/LEN][;PROTO][;PORT], and for how many seconds; \
+            "Its parameters are the network, `ADDRESS[/LEN][;PROTO][;PORT]`, and for how many seconds; \
              without these, until guard.unblock.",
         ],
         params: &[

@@ -60,7 +60,10 @@ pub(super) const STEALTH: Parameter = Parameter {
                     settings.corex.guard.stealth_methods |= bits;
                     GuardSource::Methods(bits)
                 }
-                None => source(settings, text)?,
+                None => source(settings, text).map_err(|mistake| PartMistake {
+                    help: format!("{}; or methods, as in \"OPTIONS, REGISTER\"", mistake.help),
+                    ..mistake
+                })?,
             };
             settings.corex.guard.stealth.push(source);
             Ok(())
