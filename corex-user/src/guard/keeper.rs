@@ -23,6 +23,9 @@ use crate::kernel::{
 const TICK: Duration = Duration::from_secs(1);
 /// Entries that are written in one system call.
 const BATCH: usize = 1024;
+/// Entries that are written before it is looked for what else has changed: who blocks one doesn't wait
+/// for a million that a reload has brought.
+const SLICE: usize = 16_384;
 /// Entries of the programs' maps, and of the lists, that are looked at in one tick.
 const STEP: usize = 32_768;
 
@@ -44,9 +47,15 @@ pub(super) fn start(shared: &Arc<Shared>, maps: Option<GuardMaps>) -> Result<(),
         written: Record::default(),
         cursors: Default::default(),
         part: 0,
+        backlog: Vec::new(),
         retry: HashSet::new(),
     };
-    keeper.flush(shared).map_err(StartError::Maps)?;
+    loop {
+        keeper.flush(shared).map_err(StartError::Maps)?;
+        if keeper.backlog.is_empty() {
+            break;
+        }
+    }
     let weak = Arc::downgrade(shared);
     privileges::spawn_settled(
         "corex-guard",
@@ -65,8 +74,9 @@ struct Keeper {
     cursors: [Cursor; 2],
     /// The part of the lists that is looked at next.
     part: usize,
-    /// What couldn't be written. As long as there is some, what is missing in the programs' lists
-    /// means nothing.
+    /// What is still to be written.
+    backlog: Vec<(Which, Network)>,
+    /// What couldn't be.
     retry: HashSet<(Which, Network)>,
 }
 
@@ -75,7 +85,9 @@ impl Keeper {
         let mut ticked = Instant::now();
         // Held only while there is something to do: it ends with the last guard.
         while let Some(shared) = shared.upgrade() {
-            wait(&shared, TICK.saturating_sub(ticked.elapsed()));
+            if self.backlog.is_empty() {
+                wait(&shared, TICK.saturating_sub(ticked.elapsed()));
+            }
             if let Err(error) = self.flush(&shared)
                 && let Some(held_back) = shared.refusals.allow()
             {
@@ -91,9 +103,17 @@ impl Keeper {
         }
     }
 
-    /// Writes what has changed.
+    /// Writes what has changed, of much a slice.
     fn flush(&mut self, shared: &Shared) -> io::Result<()> {
         let work = take_work(shared);
+        let mut slice: Vec<(Which, Network)> = Vec::new();
+        if work.changed.len() > SLICE {
+            self.backlog.extend(work.changed);
+        } else {
+            slice.extend(work.changed);
+        }
+        let rest = self.backlog.len().saturating_sub(SLICE);
+        slice.extend(self.backlog.drain(rest..));
         let Some(maps) = &self.maps else {
             return Ok(());
         };
@@ -116,7 +136,7 @@ impl Keeper {
         ];
         let mut outcome = Ok(());
         for (which, list, kernel) in lists {
-            let changed = work.changed.iter().filter(|(of, _)| *of == which);
+            let changed = slice.iter().filter(|(of, _)| *of == which);
             let changed: Vec<Network> = changed.map(|(_, network)| *network).collect();
             for chunk in changed.chunks(BATCH) {
                 let written = write(list, kernel, chunk);
@@ -127,16 +147,20 @@ impl Keeper {
                 outcome = outcome.and(written);
             }
         }
-        maps.record.write(&wanted);
-        self.written = wanted;
+        if self.written != wanted {
+            maps.record.write(&wanted);
+            self.written = wanted;
+        }
         outcome
     }
 
     /// Looks at some of all.
     fn tick(&mut self, shared: &Shared) {
         self.expire(shared);
-        for (which, network) in self.retry.drain() {
-            shared.has_changed(which, network);
+        // What isn't written yet is neither what others put in nor what they took out.
+        if !self.backlog.is_empty() || !self.retry.is_empty() {
+            self.backlog.extend(self.retry.drain());
+            return;
         }
         let Some(maps) = &self.maps else { return };
         let lists = [(Which::Allow, &maps.allow), (Which::Block, &maps.block)];

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use corex_common::guard::{MAX_LISTED, Network};
@@ -111,7 +111,7 @@ impl Listings {
 /// # Errors
 /// What is wrong, with the file's name; and with line and column, counted from 1, where it is in one.
 fn read(
-    path: &PathBuf,
+    path: &Path,
     mut take: impl FnMut(&str) -> Result<(), corex_script::settings::guard::GuardMistake>,
 ) -> Result<(), String> {
     let unreadable = |error: io::Error| format!("{}: {error}", path.display());

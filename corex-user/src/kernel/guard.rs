@@ -193,11 +193,14 @@ impl<K: Copy> Batch<K> {
     }
 }
 
+/// Entries, and whether there may be more.
+type Read<K> = (Vec<(Key<K>, Listed)>, bool);
+
 fn read<K: Copy + Default>(
     map: BorrowedFd<'_>,
     last: &mut Option<Key<K>>,
     most: usize,
-) -> io::Result<(Vec<(Key<K>, Listed)>, bool)> {
+) -> io::Result<Read<K>> {
     let mut keys = vec![Key::<K>::default(); most];
     let mut values = vec![Listed::default(); most];
     let mut next = Key::<K>::default();

@@ -212,8 +212,10 @@ impl Addresses {
             IpAddr::V4(ip) => slot(&ip.octets(), SLOTS),
             IpAddr::V6(ip) => slot(ip.octets().get(..4).unwrap_or_default(), SLOTS),
         };
-        let each = |(ip, entries): (&IpAddr, _)| listed(key(*ip), *ip, entries);
-        let mut all: Vec<_> = self.hosts.iter().flat_map(each).collect();
+        let mut all = Vec::new();
+        for (ip, entries) in &self.hosts {
+            all.extend(listed(key(*ip), *ip, entries));
+        }
         all.sort_by_key(|(slot, ip, _)| (*slot, *ip));
         all
     }
@@ -235,7 +237,7 @@ impl Addresses {
 }
 
 /// The newest first.
-fn listed<T: Copy>(slot: u32, key: T, entries: &Vec<Entry>) -> Vec<(u32, T, &Entry)> {
+fn listed<T: Copy>(slot: u32, key: T, entries: &[Entry]) -> Vec<(u32, T, &Entry)> {
     let newest = entries.iter().rev();
     newest.map(|entry| (slot, key, entry)).collect()
 }

@@ -196,7 +196,7 @@ impl RateLimit {
             }
             Algorithm::Red => match pipe.load.load(Relaxed) {
                 0 => true,
-                load => count % load == 0,
+                load => count.is_multiple_of(load),
             },
             // 61 is prime to 100: each hundred requests have each number once, in no order that a sender
             // could go by.
@@ -306,7 +306,7 @@ impl RateLimit {
                     limit: state.limit.load(Relaxed),
                 },
             });
-        let wanted = feedback(others).map_err(|()| NotChanged::Feedback)?;
+        let wanted = feedback(others)?;
         state.algorithm.store(pipe.algorithm as u8, Relaxed);
         state.limit.store(pipe.limit, Relaxed);
         state.load.store(0, Relaxed);
@@ -341,12 +341,12 @@ fn share(percent: Option<u32>) -> f64 {
 /// The one load of the CPUs, in percent, that all pipes of FEEDBACK want; `None`: there are none.
 ///
 /// # Errors
-/// When they want different ones, or more than 100.
-pub fn feedback(pipes: impl Iterator<Item = Pipe>) -> Result<Option<u32>, ()> {
+/// [`NotChanged::Feedback`], when they want different ones, or more than 100.
+pub fn feedback(pipes: impl Iterator<Item = Pipe>) -> Result<Option<u32>, NotChanged> {
     let mut wanted = None;
     for pipe in pipes.filter(|pipe| pipe.algorithm == Algorithm::Feedback) {
         if pipe.limit > 100 || wanted.is_some_and(|wanted| wanted != pipe.limit) {
-            return Err(());
+            return Err(NotChanged::Feedback);
         }
         wanted = Some(pipe.limit);
     }
