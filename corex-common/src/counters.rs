@@ -489,6 +489,9 @@ counters! {
         /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
         /// are among `replied`.
         options_answered: plain,
+        /// Requests that `strict` had answered with 400 and its like, as they can't be forwarded; they
+        /// are among `replied`.
+        strict_answered: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
@@ -551,6 +554,26 @@ counters! {
         drop_hook_too_long: verdict,
         /// After the hook, not a SIP message.
         drop_not_sip: verdict,
+        /// `strict`: a request without Call-ID, From, To, CSeq or Via that gets no answer (an ACK, or
+        /// one without Via; `strict` is "drop"), or such a reply.
+        drop_header_missing: verdict,
+        /// `strict`: the same with a second header field where there may be one.
+        drop_header_doubled: verdict,
+        /// `strict`: the same with a line or a value that doesn't follow the grammar.
+        drop_header_malformed: verdict,
+        /// `strict`: the same with a Content-Length that doesn't fit the body.
+        drop_content_length: verdict,
+        /// `strict`: a request, not answered, whose Request-URI is malformed, too long, or of an
+        /// unknown scheme.
+        drop_request_uri: verdict,
+        /// `strict`: a request, not answered, of another version of SIP.
+        drop_sip_version: verdict,
+        /// `strict`: a request, not answered, whose Proxy-Require asks for what isn't here.
+        drop_proxy_require: verdict,
+        /// `strict`: a request, not answered, whose Max-Forwards is 0.
+        drop_hops: verdict,
+        /// `strict`: a request, not answered, that was forwarded from here before.
+        drop_loop: verdict,
         /// The script said `drop`.
         drop_script: verdict,
         /// A request that the script didn't send anywhere.

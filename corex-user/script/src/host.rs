@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use corex_common::counters::WorkerCounters;
 use corex_sip::compose::{ReplyKeys, SentBy};
+use corex_sip::strict::FaultKind;
 use corex_sip::{SipView, Transport};
 
 use crate::guard::Guard;
@@ -298,6 +299,12 @@ pub trait Host {
             Some(keys) if !keys.open(reply) => Err(SendError::Forged),
             _ => Ok(()),
         }
+    }
+
+    /// Notes why the message isn't forwarded: that is its verdict, unless it is answered or the script
+    /// sends it. A host without books notes nothing.
+    fn refuse(&mut self, why: FaultKind) {
+        let _ = why;
     }
 
     /// Sends a message. The host may run `hook` on it meanwhile.

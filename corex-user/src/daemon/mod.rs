@@ -35,11 +35,12 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 pub use self::options::{EngineChoice, Options};
+pub use self::service::ANNOUNCEMENT;
 use self::{
     control::Control,
     engine::{Ending, PacketEngine},
@@ -51,7 +52,7 @@ use self::{
     remote::Remote,
     reply_keys::Keyring,
     runtime::Runtimes,
-    service::Watchdog,
+    service::{Announcement, Watchdog},
     stream_service::{StreamService, TcpListeners},
     workers::Parts,
 };
@@ -78,13 +79,30 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     // Goes last: a successor that gets the name finds the ports free, too.
     let mut last_of_all = Vec::new();
     service::connect();
+    let announcement = options.announce.then(Announcement::prepare);
+    let announcement = announcement.transpose().context("open /dev/null")?;
     let listeners = listen::resolve(&config.settings)?;
     let is_inline = config.settings.corex.inline.is_on;
     let name = options.instance.clone();
     let name = name.unwrap_or_else(|| pins::instance_of(&options.config));
     // In inline mode a predecessor goes on until all is ready.
     let takes_over = options.take_over && !is_inline;
+    if options.announce && is_inline {
+        bail!(
+            "in inline mode the one that runs ends first, so that nothing could be done in the \
+             background: leave --background out, or restart the service"
+        );
+    }
     let mut heir = takes_over.then(|| Heir::ask(&name)).flatten();
+    if options.announce
+        && heir.is_none()
+        && let Some(pid) = pins::holder(&name)
+    {
+        bail!(
+            "process {pid} has the name {name:?} and can't be taken over as it is; it goes on. \
+             Without --background it would be ended first"
+        );
+    }
     if takes_over && heir.is_none() {
         make_way(&name, options)?;
     }
@@ -111,6 +129,12 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         None => start.engine(None)?,
         Some(predecessor) => match start.engine(Some(predecessor)) {
             Ok(engine) => engine,
+            Err(error) if options.announce => {
+                return Err(error.context(
+                    "what runs can't be taken over as it is, and goes on; without --background \
+                     it would be ended first",
+                ));
+            }
             Err(error) => {
                 tracing::warn!(
                     "what runs can't be taken over as it is: {error:#}; ending it before this one \
@@ -167,7 +191,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
                 }
             }
             front_ends.own_files();
-            offer.iter_mut().for_each(Offer::own);
+            if let Some(Err(error)) = offer.as_mut().map(Offer::own) {
+                tracing::warn!("the next successor won't know this process: {error}");
+            }
         }
     }
     let kernel_roads = engine.roads();
@@ -272,7 +298,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         commands,
         options,
         status: &status,
-        watchdog: Watchdog::new(),
+        watchdog: Watchdog::new(options.announce),
         turns: Vec::new(),
         steps,
         fixtures,
@@ -286,9 +312,14 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.look_at_roads();
     tracing::info!("ready: {status}");
     service::ready(&status);
+    if let Some(announcement) = announcement {
+        announcement.say().context("leave standard output")?;
+    }
     let outcome = runtime.block_on(control.run(resolver, signals));
-    service::stopping();
     let ending = *outcome.as_ref().unwrap_or(&Ending::Stop);
+    if ending != Ending::HandedOver {
+        service::stopping();
+    }
     drop(keeper);
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach(ending, is_closed);

@@ -16,6 +16,7 @@ mod permissions;
 mod pike;
 mod pv;
 mod ratelimit;
+mod sanity;
 mod secfilter;
 mod siptrace;
 mod siputils;
@@ -45,6 +46,7 @@ pub static MODULES: Modules = Modules::new(&[
     &ratelimit::MODULE,
     &secfilter::MODULE,
     &pike::MODULE,
+    &sanity::MODULE,
     &ctl::MODULE,
     &jsonrpcs::MODULE,
     &app_lua::MODULE,

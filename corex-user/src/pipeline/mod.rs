@@ -41,8 +41,10 @@ use crate::{
     },
 };
 use corex_script::limiter::Limiter;
+use corex_script::settings::Strict;
 use corex_script::{ConnectionId, Direction, Env, HookOutcome, RouteEnd, Runtime, SocketId};
-use corex_sip::{SipView, StartLine, Transport};
+use corex_sip::strict::FaultKind;
+use corex_sip::{NotSip, SipView, StartLine, Transport};
 
 /// Time to live, or hop limit, of datagrams that continue nothing: Linux's default.
 pub const INITIAL_TTL: u8 = 64;
@@ -345,7 +347,7 @@ impl Pipeline {
             );
         }
 
-        let view = match SipView::parse(message) {
+        let view = match view_of(message, corex.strict) {
             Ok(view) => view,
             Err(reason) => {
                 pass.counters.drop_not_sip += 1;
@@ -386,6 +388,7 @@ impl Pipeline {
             _ if sent > 0 => &mut counters.sent,
             _ if replied > 0 => &mut counters.replied,
             _ if consumed > 0 => &mut counters.consumed,
+            (Some(Failure::Refused(why)), _) => refused(counters, why),
             (Some(Failure::Forged), _) => &mut counters.drop_reply_forged,
             (Some(Failure::Unresolved), _) => &mut counters.drop_send_unresolved,
             (Some(Failure::NoSocket), _) => &mut counters.drop_send_no_socket,
@@ -416,6 +419,35 @@ fn subject_of<'m>(inbound: &Inbound<'m>) -> Subject<'m> {
         transport: inbound.transport,
         local_port: inbound.local.port(),
         message: inbound.payload,
+    }
+}
+
+/// A message as a SIP message. With `strict` also one that isn't quite: core answers it before its
+/// route.
+fn view_of(message: &[u8], strict: Strict) -> Result<SipView<'_>, NotSip> {
+    SipView::parse(message).or_else(|reason| {
+        let refused = match reason {
+            NotSip::Version | NotSip::RequestUri if strict != Strict::Off => {
+                SipView::parse_refused(message)
+            }
+            _ => None,
+        };
+        refused.ok_or(reason)
+    })
+}
+
+/// What counts messages that weren't forwarded for this reason.
+const fn refused(counters: &mut WorkerCounters, why: FaultKind) -> &mut u64 {
+    match why {
+        FaultKind::Missing => &mut counters.drop_header_missing,
+        FaultKind::Doubled => &mut counters.drop_header_doubled,
+        FaultKind::Malformed => &mut counters.drop_header_malformed,
+        FaultKind::Length => &mut counters.drop_content_length,
+        FaultKind::RequestUri => &mut counters.drop_request_uri,
+        FaultKind::Version => &mut counters.drop_sip_version,
+        FaultKind::Extension => &mut counters.drop_proxy_require,
+        FaultKind::Hops => &mut counters.drop_hops,
+        FaultKind::Loop => &mut counters.drop_loop,
     }
 }
 

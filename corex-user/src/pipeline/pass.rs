@@ -16,6 +16,7 @@ use corex_script::{
 use corex_sip::{
     SipView, Transport,
     compose::{ReplyKeys, SentBy},
+    strict::FaultKind,
 };
 
 use super::{
@@ -36,6 +37,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     Forged,
+    /// It can't be forwarded as it is.
+    Refused(FaultKind),
     Unresolved,
     NoSocket,
     OwnSocket,
@@ -453,6 +456,10 @@ impl Host for Pass<'_, '_> {
             Some(keys) if !keys.open(reply) => self.fail(Failure::Forged, SendError::Forged),
             _ => Ok(()),
         }
+    }
+
+    fn refuse(&mut self, why: FaultKind) {
+        self.failure = Some(Failure::Refused(why));
     }
 
     fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {

@@ -6,6 +6,7 @@ mod copies;
 mod guard;
 mod inline;
 mod replies;
+mod strict;
 
 use std::{net::SocketAddr, sync::Arc};
 

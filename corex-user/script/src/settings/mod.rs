@@ -149,6 +149,44 @@ pub enum Keepalive {
     Pong,
 }
 
+/// `strict`: what becomes of messages that RFC 3261 forbids to forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strict {
+    /// A request is answered, a reply dropped.
+    Reply,
+    /// They are dropped.
+    Drop,
+    /// They are forwarded.
+    Off,
+}
+
+/// Parameters of the module `sanity`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sanity {
+    /// `default_checks`: what is checked, by bit.
+    pub checks: u32,
+    /// `uri_checks`: whose URIs are checked, by bit.
+    pub uri_checks: u32,
+    /// `proxy_require`: the extensions that Proxy-Require may ask for.
+    pub extensions: Vec<String>,
+    /// `autodrop`: a check that fails ends the script.
+    pub is_dropping: bool,
+    /// `noreply`: a check that fails leaves the answer to the script.
+    pub is_silent: bool,
+}
+
+impl Default for Sanity {
+    fn default() -> Sanity {
+        Sanity {
+            checks: 3047,
+            uri_checks: 7,
+            extensions: Vec::new(),
+            is_dropping: true,
+            is_silent: false,
+        }
+    }
+}
+
 /// Parameters of the module `corex`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corex {
@@ -184,6 +222,8 @@ pub struct Corex {
     pub interfaces: Vec<String>,
     /// What becomes of keep-alives in datagrams.
     pub keepalive: Keepalive,
+    /// What becomes of messages that RFC 3261 forbids to forward.
+    pub strict: Strict,
     /// Whether STUN Binding requests are answered.
     pub stun: bool,
     /// Whether OPTIONS to this host, and to no user, are answered before the script.
@@ -229,6 +269,7 @@ impl Default for Corex {
             reply_key_file: None,
             interfaces: Vec::new(),
             keepalive: Keepalive::Pass,
+            strict: Strict::Reply,
             stun: false,
             options_ping: false,
             reattach: true,
@@ -327,6 +368,8 @@ pub struct Settings {
     pub max_while_loops: u32,
     /// Parameters of the module `corex`.
     pub corex: Corex,
+    /// Parameters of the module `sanity`.
+    pub sanity: Sanity,
     /// Parameters of the module `codec`.
     pub codec: Codec,
     /// Parameters of the module `siptrace`.
@@ -376,6 +419,7 @@ impl Default for Settings {
             max_branches: 12,
             max_while_loops: 100,
             corex: Corex::default(),
+            sanity: Sanity::default(),
             codec: Codec::default(),
             siptrace: Siptrace::default(),
             permissions: Permissions::default(),

@@ -84,6 +84,9 @@ impl PacketEngine {
             .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
             .clamp(1, maps::MAX_WORKERS);
         if let Some(heir) = heir {
+            if heir.has_xdp() {
+                bail!("it is on AF_XDP, and kernel sockets can't have what waits in its rings");
+            }
             heir.check_workers(workers)?;
         }
         let knobs = Knobs::on_heap();

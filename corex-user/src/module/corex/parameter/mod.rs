@@ -29,6 +29,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     hook::ON_HOOK_FAILURE,
     trust::RP_FILTER,
     hook::HOOK_QUARANTINE,
+    trust::STRICT,
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
     interface::MAX_PEERS,
