@@ -6,7 +6,7 @@ use std::path::Path;
 
 use corex_sip::host_ip;
 
-use crate::access::slot;
+use crate::access::slot::slot;
 use crate::access::text::{self, Field, Line, Mistake};
 
 /// Kamailio's slots in its tables of addresses and names.

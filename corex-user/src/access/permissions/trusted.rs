@@ -7,7 +7,7 @@ use corex_sip::Transport;
 use regex::bytes::Regex;
 
 use super::address::SLOTS;
-use crate::access::slot;
+use crate::access::slot::slot;
 use crate::access::text::{self, Field, Line, Mistake};
 
 /// The most peers; each may have two regular expressions.
