@@ -1,6 +1,7 @@
 //! The end-to-end tests: one binary, so that they are linked once and run beside each other. Each
 //! makes the network that it needs, in namespaces of its own.
 
+mod access;
 mod addresses;
 mod answers;
 mod calls;

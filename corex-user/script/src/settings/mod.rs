@@ -2,6 +2,7 @@
 //!
 //! One file for each room that is set up by it; those rooms read their settings here.
 
+mod access;
 mod codec;
 pub mod control;
 mod datagram;
@@ -22,6 +23,10 @@ use std::time::Duration;
 use corex_sip::Transport;
 use corex_sip::alias;
 
+pub use access::{
+    Algorithm, Permissions, Pike, Pipe, Queue, RateLimit, RuleKind, RuleList, Secfilter,
+    SecfilterRule,
+};
 pub use codec::{Codec, CodecRule, DeviceKeys, Hidden, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
@@ -369,6 +374,14 @@ pub struct Settings {
     pub codec: Codec,
     /// Parameters of the module `siptrace`.
     pub siptrace: Siptrace,
+    /// Parameters of the module `permissions`.
+    pub permissions: Permissions,
+    /// Parameters of the module `ratelimit`.
+    pub ratelimit: RateLimit,
+    /// Parameters of the module `secfilter`.
+    pub secfilter: Secfilter,
+    /// Parameters of the module `pike`.
+    pub pike: Pike,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
     /// Parameters of the module `app_lua`.
@@ -409,6 +422,10 @@ impl Default for Settings {
             sanity: Sanity::default(),
             codec: Codec::default(),
             siptrace: Siptrace::default(),
+            permissions: Permissions::default(),
+            ratelimit: RateLimit::default(),
+            secfilter: Secfilter::default(),
+            pike: Pike::default(),
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),

@@ -87,6 +87,7 @@ fn books(n: u64) -> Books {
         hep_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
         tables: Vec::new(),
+        access: Vec::new(),
         log_lines_dropped: 0,
     }
 }
