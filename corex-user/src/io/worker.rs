@@ -410,7 +410,8 @@ impl Worker {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.pipeline.peers.publish();
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());
