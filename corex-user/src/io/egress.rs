@@ -46,7 +46,7 @@ impl Egress for SocketEgress<'_> {
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
         socket
-            .send(out.payload, out.to, Some(out.local), out.ttl)
+            .send(out.payload, out.to, Some(out.local), out.ttl, None)
             .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())
