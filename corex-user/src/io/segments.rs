@@ -205,11 +205,14 @@ mod tests {
         (0..len).map(|at| (at + number * 31) as u8).collect()
     }
 
+    /// Datagrams, each with its TTL.
+    type Datagrams = Vec<(Vec<u8>, Option<u8>)>;
+
     /// What each peer gets of messages, and the books.
     fn sent(
         messages: &[Message],
         peers: &[KernelSocket],
-    ) -> (Vec<Vec<(Vec<u8>, Option<u8>)>>, WorkerCounters) {
+    ) -> (Vec<Datagrams>, WorkerCounters) {
         let sockets = [open("127.0.0.1:0")];
         let mut segments = Segments::default();
         let mut counters = WorkerCounters::default();
