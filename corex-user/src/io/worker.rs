@@ -314,7 +314,7 @@ impl Worker {
             match passage {
                 Passage::Free => {
                     let mut egress = segments.egress(sockets, &pipeline.counters);
-                    pipeline.receive(inbound(&datagram, socket_id), &mut egress);
+                    pipeline.admit(inbound(&datagram, socket_id), &mut egress);
                     segments.settle(&pipeline.counters);
                 }
                 Passage::Held => {}
@@ -340,7 +340,7 @@ impl Worker {
             sockets: &self.sockets,
         };
         let refused = self.gate.release(Instant::now(), |datagram, socket| {
-            pipeline.receive(inbound(&datagram, socket), &mut egress);
+            pipeline.admit(inbound(&datagram, socket), &mut egress);
         });
         pipeline.counters.drop_rp_filter += refused;
     }
@@ -373,7 +373,7 @@ impl Worker {
             let mut egress = SocketEgress {
                 sockets: &self.sockets,
             };
-            self.pipeline.receive(inbound, &mut egress);
+            self.pipeline.admit(inbound, &mut egress);
         }
         true
     }

@@ -162,6 +162,7 @@ impl Pass<'_, '_> {
         let corex = &context.config.settings.corex;
         let copies = context.config.program.network_copies;
         if !corex.intercepts()
+            || view.refused().is_some()
             || (corex.intercept_send && !copies)
             || self.native.encodes()
             || self.is_watched()

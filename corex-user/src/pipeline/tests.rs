@@ -4,8 +4,10 @@ mod answers;
 mod codec;
 mod copies;
 mod fixed;
+mod guard;
 mod inline;
 mod replies;
+mod strict;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -97,6 +99,7 @@ fn pipeline_with(text: &str, fixed: impl Fn(&Config, &[Listener]) -> Fixed) -> P
         config,
         listeners,
         knobs,
+        guard: crate::guard::Guard::default(),
         tap: Arc::default(),
         exporter: Arc::default(),
         outbox: Box::new(NoOutbox),
