@@ -209,10 +209,7 @@ mod tests {
     type Datagrams = Vec<(Vec<u8>, Option<u8>)>;
 
     /// What each peer gets of messages, and the books.
-    fn sent(
-        messages: &[Message],
-        peers: &[KernelSocket],
-    ) -> (Vec<Datagrams>, WorkerCounters) {
+    fn sent(messages: &[Message], peers: &[KernelSocket]) -> (Vec<Datagrams>, WorkerCounters) {
         let sockets = [open("127.0.0.1:0")];
         let mut segments = Segments::default();
         let mut counters = WorkerCounters::default();

@@ -386,7 +386,7 @@ impl Pipeline {
         if !std::ptr::eq(message, inbound.payload) && self.context.guard.is_on() {
             let subject = Subject {
                 message,
-                ..subject_of(&inbound)
+                ..subject_of(inbound)
             };
             if self.context.guard.refuses_decoded(&subject, pass.counters) {
                 return;
