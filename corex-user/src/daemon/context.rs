@@ -15,6 +15,7 @@ use crate::{
     pipeline::{
         Listener, PipelineContext,
         files::{FileRoots, Files},
+        fixed::Fixed,
         own_sockets,
     },
     telemetry::trace::Tap,
@@ -62,6 +63,7 @@ pub fn build(
     let max_size = config.settings.corex.file_max_size as usize;
     let files = Files::start(roots, max_size).context("start the thread for files")?;
     Ok(PipelineContext {
+        fixed: Fixed::new(&config, &listeners),
         config,
         listeners,
         own: Arc::new(own),

@@ -142,6 +142,7 @@ impl Parts {
                 pipeline,
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
+                segments: Default::default(),
                 gate: Gate::new(engine.reverse_paths()),
                 inbox,
                 returns,

@@ -14,6 +14,7 @@ pub mod outbox;
 mod proxy;
 pub mod resolve;
 pub mod sctp;
+mod segments;
 pub mod socket;
 pub mod stream;
 pub mod transmit;

@@ -39,13 +39,11 @@ pub fn serve(
             return Some(frame);
         }
     };
-    let mut datagram = steered.datagram;
+    let datagram = &steered.datagram;
     let arrived_by = side.queues.get(queue).map_or(0, |q| q.bound().ifindex);
-    datagram.src = listen::scoped(datagram.src, arrived_by);
-    datagram.dst = listen::scoped(datagram.dst, arrived_by);
-    let socket = steered
-        .socket
-        .or_else(|| pipeline.context().find(datagram.dst));
+    let source = listen::scoped(datagram.src, arrived_by);
+    let local = listen::scoped(datagram.dst, arrived_by);
+    let socket = steered.socket.or_else(|| pipeline.context().find(local));
     let Some(socket) = socket else {
         pipeline.counters.drop_frame += 1;
         return Some(frame);
@@ -53,15 +51,15 @@ pub fn serve(
     let packet = umem.packet(&frame);
     let inbound = Inbound {
         payload: datagram.payload(packet),
-        source: datagram.src,
-        local: datagram.dst,
+        source,
+        local,
         socket,
         transport: Transport::Udp,
         connection: None,
         ttl: Some(datagram.ttl),
     };
     let settings = pipeline.context().config.settings.datagrams;
-    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram, settings);
+    let mut egress = FrameEgress::new(side, umem, sockets, packet, datagram, settings);
     pipeline.receive(inbound, &mut egress);
     match egress.finish() {
         Some(in_place) => {

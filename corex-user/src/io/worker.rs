@@ -21,6 +21,7 @@ use super::{
     egress::SocketEgress,
     gate::{Gate, Passage},
     order::Order,
+    segments::Segments,
     socket::{Datagram, KernelSocket, ReceiveBuffers},
     stream::StreamMessage,
     xdp_side::XdpSide,
@@ -60,6 +61,8 @@ pub struct Worker {
     pub latest: Arc<ArcSwap<PipelineContext>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
+    /// What leaves them together.
+    pub segments: Segments,
     /// What datagrams that they bring must pass.
     pub gate: Gate,
     /// Messages that came by streams.
@@ -292,27 +295,39 @@ impl Worker {
         };
         let pipeline = &mut self.pipeline;
         let tally = self.link.sockets.get(id);
-        let mut egress = SocketEgress {
-            sockets: &self.sockets,
-        };
+        let (sockets, segments) = (&self.sockets, &mut self.segments);
         let gate = &mut self.gate;
         let socket_id = SocketId(id as u16);
-        socket.receive(buffers, |datagram| {
-            pipeline.counters.socket_in += 1;
-            if let Some(tally) = tally {
-                add(&tally.socket_in, 1);
-                add(&tally.socket_in_bytes, datagram.payload.len());
-            }
+        let is_gated = gate.is_closed();
+        let (mut count, mut bytes) = (0, 0);
+        let may_be_more = socket.receive(buffers, |datagram| {
+            count += 1;
+            bytes += datagram.payload.len();
             if is_over() {
                 pipeline.counters.drop_stopping += 1;
                 return;
             }
-            match gate.judge(&datagram, socket_id) {
-                Passage::Free => pipeline.admit(inbound(&datagram, socket_id), &mut egress),
+            let passage = match is_gated {
+                true => gate.judge(&datagram, socket_id),
+                false => Passage::Free,
+            };
+            match passage {
+                Passage::Free => {
+                    let mut egress = segments.egress(sockets, &pipeline.counters);
+                    pipeline.admit(inbound(&datagram, socket_id), &mut egress);
+                    segments.settle(&pipeline.counters);
+                }
                 Passage::Held => {}
                 Passage::Refused => pipeline.counters.drop_rp_filter += 1,
             }
-        })
+        });
+        segments.flush(sockets, &mut pipeline.counters);
+        pipeline.counters.socket_in += count as u64;
+        if let Some(tally) = tally {
+            add(&tally.socket_in, count);
+            add(&tally.socket_in_bytes, bytes);
+        }
+        may_be_more
     }
 
     /// Goes on with datagrams that were held and may pass, and drops those that may not.
@@ -410,7 +425,8 @@ impl Worker {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.pipeline.peers.publish();
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());

@@ -34,6 +34,7 @@ pub enum UnreadableFrame {
 ///
 /// # Errors
 /// What is wrong with the frame.
+#[inline]
 pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, UnreadableFrame> {
     let packet = umem.packet(frame);
     let record = umem
@@ -42,20 +43,20 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, Unre
         .ok()
         .map(FrameMeta::from_bytes)
         .filter(|record| record.cookie == cookie);
-    let (datagram, socket) = match record {
-        Some(record) => (
-            UdpFrame::at(
-                packet,
-                record.l3.into(),
-                record.l4.into(),
-                record.payload_len.into(),
-                record.flags & FrameMeta::IPV6 != 0,
-            ),
-            Some(SocketId(record.socket)),
+    let socket = record.as_ref().map(|record| SocketId(record.socket));
+    let datagram = match record {
+        Some(record) => UdpFrame::at(
+            packet,
+            record.l3.into(),
+            record.l4.into(),
+            record.payload_len.into(),
+            record.flags & FrameMeta::IPV6 != 0,
         ),
-        None => (packet::parse(packet).ok(), None),
+        None => packet::parse(packet).ok(),
     };
-    let datagram = datagram.ok_or(UnreadableFrame::Frame)?;
+    let Some(datagram) = datagram else {
+        return Err(UnreadableFrame::Frame);
+    };
     if !packet::verify_ipv4_header(packet, &datagram) {
         return Err(UnreadableFrame::IpChecksum);
     }

@@ -92,7 +92,7 @@ impl Pipeline {
         let inbound = inbound(arrival);
         match self.come_back(&returned.outcome) {
             None => {}
-            Some(Resumed::Again) => self.again(|pipeline| pipeline.begin(inbound, egress)),
+            Some(Resumed::Again) => self.again(|pipeline| pipeline.begin(&inbound, egress)),
             Some(Resumed::Enrolled(enrolled)) => {
                 self.runtime.begin_message();
                 self.runtime.sender = Some(inbound.source);
@@ -105,7 +105,7 @@ impl Pipeline {
                 };
                 self.unwrapped = message;
                 self.skips_hook = enrolled.by_script;
-                self.go_on(inbound, true, egress);
+                self.go_on(&inbound, true, egress);
                 self.skips_hook = false;
             }
         }
@@ -221,11 +221,11 @@ impl Pipeline {
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress,
-            inbound,
+            inbound: &inbound,
             native: &mut self.native,
             wrapped: &mut self.wrapped,
             encoded: &mut self.encoded,
-            sources: &mut self.sources,
+            ways: &mut self.ways,
             sent: 0,
             replied: 0,
             consumed: 0,

@@ -141,12 +141,14 @@ impl<'a> Exec<'a> {
     ///
     /// # Errors
     /// When it can't be sent.
+    #[inline]
     pub fn send(&mut self, out: Outgoing<'_>) -> Result<(), SendError> {
         self.rt.store.detach(self.message);
         self.host.send(self.rt, out)
     }
 
     /// The bytes of a string.
+    #[inline]
     pub fn bytes(&self, string: StrRef) -> &[u8] {
         self.rt
             .store
@@ -159,6 +161,7 @@ impl<'a> Exec<'a> {
     }
 
     /// Counts one level of nesting.
+    #[inline]
     pub(super) fn deeper(&mut self) -> Result<(), ScriptError> {
         if self.rt.depth >= MAX_DEPTH {
             return Err(ScriptError::TooDeep);

@@ -99,6 +99,7 @@ fn peers(n: u64) -> Summary {
         peers.received([192, 0, 2, 7].into(), 400);
         peers.sent(Some([192, 0, 2, 7].into()), 400);
     }
+    peers.publish();
     Summary::of([&*table])
 }
 
