@@ -25,7 +25,7 @@ pub const WORKERS: &str = "WORKERS";
 
 /// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
 /// mode come last: [`SHOWN_ALWAYS`] are the others.
-pub const SHOWN: [&str; 22] = [
+pub const SHOWN: [&str; 23] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -41,6 +41,7 @@ pub const SHOWN: [&str; 22] = [
     ROADS,
     ROAD_HOPS,
     ROAD_COUNTS,
+    ROAD_PEERS,
     INLINE,
     DETOURS,
     ADDRESSES,
@@ -51,12 +52,12 @@ pub const SHOWN: [&str; 22] = [
 ];
 
 /// How many of [`SHOWN`] are used in proxy mode too.
-pub const SHOWN_ALWAYS: usize = 15;
+pub const SHOWN_ALWAYS: usize = 16;
 
 use crate::{
     host::{HOST_ADDRESSES, HOST_MACS},
     inline::{ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE},
-    road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},
+    road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_PEERS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},
 };
 
 /// Listen sockets at most.
