@@ -131,7 +131,7 @@ impl Parts {
     /// Starts one thread for each worker, pinned to a CPU in turn.
     ///
     /// # Errors
-    /// When a thread can't be started.
+    /// When a thread can't be started, or there are no descriptors left.
     pub fn spawn(
         self,
         latest: &Arc<ArcSwap<PipelineContext>>,
@@ -191,6 +191,7 @@ fn start(worker: Worker) -> io::Result<JoinHandle<Option<Worker>>> {
             if let Some(cpu) = cpu {
                 limits::pin_thread(cpu);
             }
+            limits::shorten_slice();
             worker.run()
         })
 }
