@@ -265,7 +265,7 @@ impl Worker {
             let Some(parcel) = self.shard.take() else {
                 break;
             };
-            count += parcel.len();
+            count += parcel.count();
             let pipeline = &mut self.pipeline;
             for inbound in parcel.messages() {
                 pipeline.counters.shard_in += 1;

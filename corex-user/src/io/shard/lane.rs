@@ -75,7 +75,7 @@ impl Lane {
             if queue.is_closed {
                 return Err(Refused::Closed);
             }
-            let (messages, bytes) = (parcel.len(), parcel.size());
+            let (messages, bytes) = (parcel.count(), parcel.size());
             if queue.messages + messages > MAX_MESSAGES || queue.bytes + bytes > MAX_BYTES {
                 return Err(Refused::Full);
             }
@@ -101,7 +101,7 @@ impl Lane {
         }
         let mut queue = self.queue();
         let parcel = queue.parcels.pop_front()?;
-        queue.messages -= parcel.len();
+        queue.messages -= parcel.count();
         queue.bytes -= parcel.size();
         self.waiting.store(queue.messages, Ordering::Release);
         Some(parcel)
@@ -109,7 +109,7 @@ impl Lane {
 
     /// What was taken is handled.
     pub fn done(&self, parcel: &Parcel) {
-        self.in_hand[parcel.from].fetch_sub(parcel.len(), Ordering::AcqRel);
+        self.in_hand[parcel.from].fetch_sub(parcel.count(), Ordering::AcqRel);
     }
 
     /// Messages from a worker that aren't handled yet.

@@ -140,7 +140,7 @@ impl Shard {
         let is_settled = || {
             let mut lanes = self.crew.lanes.iter();
             lanes.all(|lane| lane.in_hand(self.own) == 0)
-                && self.outgoing.iter().all(|parcel| parcel.len() == 0)
+                && self.outgoing.iter().all(|parcel| parcel.count() == 0)
         };
         if wanted || is_settled() {
             self.is_spreading = wanted;
@@ -166,7 +166,7 @@ impl Shard {
         }
         self.outgoing[to].add(inbound);
         // Who has nothing to do gets it at once; who has, doesn't wait for it.
-        if self.outgoing[to].len() >= GATHERED || self.crew.lanes[to].in_hand(self.own) == 0 {
+        if self.outgoing[to].count() >= GATHERED || self.crew.lanes[to].in_hand(self.own) == 0 {
             self.send(to, counters);
         }
         true
@@ -175,7 +175,7 @@ impl Shard {
     /// Hands over what is gathered.
     pub fn flush(&mut self, counters: &mut WorkerCounters) {
         for to in 0..self.outgoing.len() {
-            if self.outgoing[to].len() > 0 {
+            if self.outgoing[to].count() > 0 {
                 self.send(to, counters);
             }
         }
@@ -183,7 +183,7 @@ impl Shard {
 
     fn send(&mut self, to: usize, counters: &mut WorkerCounters) {
         let parcel = std::mem::replace(&mut self.outgoing[to], Parcel::new(self.own));
-        let count = parcel.len() as u64;
+        let count = parcel.count() as u64;
         *match self.crew.lanes[to].push(parcel) {
             Ok(()) => &mut counters.shard_out,
             Err(Refused::Full) => &mut counters.drop_shard_full,

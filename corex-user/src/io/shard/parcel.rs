@@ -53,7 +53,7 @@ impl Parcel {
     }
 
     /// How many messages.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.messages.len()
     }
 

@@ -203,7 +203,7 @@ fn threads_lose_nothing_and_miss_no_waking() {
             let serve = |shard: &mut Shard| {
                 let mut count = 0;
                 while let Some(parcel) = shard.take() {
-                    count += parcel.len() as u64;
+                    count += parcel.count() as u64;
                     shard.done(&parcel);
                 }
                 count
