@@ -25,6 +25,7 @@ use corex_common::{
     },
 };
 
+pub use self::start_line::{method, words_of};
 use self::start_line::{StartLine, start_line};
 use crate::{
     maps::{

@@ -49,7 +49,7 @@ pub fn start_line<const AT: usize>(ctx: &XdpContext, zero: usize) -> Option<Star
 
 /// Sixteen bytes as two numbers, of which the lowest byte comes first.
 #[inline(always)]
-fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
+pub fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
     [
         u64::from_le_bytes([a, b, c, d, e, f, g, h]),
@@ -96,7 +96,7 @@ fn is_status(word: u64) -> bool {
 
 /// The kind of a request, and where its Request-URI begins.
 #[inline(always)]
-fn method(words: [u64; 2]) -> Option<(usize, usize)> {
+pub fn method(words: [u64; 2]) -> Option<(usize, usize)> {
     macro_rules! known {
         ($($at:literal)*) => {
             $(if is(words, const { &pattern(METHODS[$at]) }) {

@@ -1,7 +1,7 @@
 //! The messages that a stateless proxy sends.
 
 use corex_sip::compose::{
-    Edits, Fingerprint, Forward, HopLimit, Reply, ReplyKeys, SentBy, strip_top_via, write,
+    Circle, Edits, Fingerprint, Forward, HopLimit, Reply, ReplyKeys, SentBy, strip_top_via, write,
     write_reply, write_request,
 };
 use corex_sip::{NameAddr, SipView, Transport};
@@ -42,6 +42,7 @@ fn forward(request: &SipView<'_>) {
         connection: Some(7),
         is_sealed: true,
         local_rport: true,
+        circle: Some(Circle::new(7, OURS.ip())),
         source: SocketAddr::new(OURS.ip(), 5062),
         force_rport: true,
         hop_limit: HopLimit::CountDown,

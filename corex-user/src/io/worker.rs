@@ -371,7 +371,9 @@ impl Worker {
             match gate.judge(&datagram, socket_id) {
                 Passage::Free => {
                     let inbound = inbound(&datagram, socket_id);
-                    if !shard.hand_over(&inbound, &mut pipeline.counters) {
+                    if !pipeline.refuses(&inbound)
+                        && !shard.hand_over(&inbound, &mut pipeline.counters)
+                    {
                         pipeline.receive(inbound, &mut egress);
                     }
                 }
@@ -392,7 +394,7 @@ impl Worker {
         };
         let refused = self.gate.release(Instant::now(), |datagram, socket| {
             let inbound = inbound(&datagram, socket);
-            if !shard.hand_over(&inbound, &mut pipeline.counters) {
+            if !pipeline.refuses(&inbound) && !shard.hand_over(&inbound, &mut pipeline.counters) {
                 pipeline.receive(inbound, &mut egress);
             }
         });
@@ -424,8 +426,9 @@ impl Worker {
                 connection: Some(message.connection),
                 ttl: None,
             };
-            let counters = &mut self.pipeline.counters;
-            if self.shard.hand_over(&inbound, counters) {
+            if self.pipeline.refuses(&inbound)
+                || self.shard.hand_over(&inbound, &mut self.pipeline.counters)
+            {
                 continue;
             }
             let mut egress = SocketEgress {

@@ -13,6 +13,7 @@ mod jsonrpcs;
 mod loops;
 mod maxfwd;
 mod pv;
+mod sanity;
 mod siptrace;
 mod siputils;
 mod sl;
@@ -37,6 +38,7 @@ pub static MODULES: Modules = Modules::new(&[
     &htable::MODULE,
     &codec::MODULE,
     &siptrace::MODULE,
+    &sanity::MODULE,
     &ctl::MODULE,
     &jsonrpcs::MODULE,
     &app_lua::MODULE,

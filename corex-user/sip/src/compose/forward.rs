@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::received::Notes;
 use super::seal::write_room;
-use super::{Edits, Fingerprint, branch, end_of_headers, fix_content_length, write};
+use super::{Circle, Edits, Fingerprint, branch, end_of_headers, fix_content_length, write};
 use crate::{SipView, Transport, lex};
 
 /// Max-Forwards where there is none (RFC 3261 §16.6 step 3).
@@ -56,6 +56,8 @@ pub struct Forward<'a> {
     pub is_sealed: bool,
     /// Whether our Via asks for rport.
     pub local_rport: bool,
+    /// What tells the request, should it come again; `None`: nothing will.
+    pub circle: Option<Circle>,
     /// Who sent the request.
     pub source: SocketAddr,
     /// Whether replies go to the port that it came from, asked for or not.
@@ -152,6 +154,9 @@ fn write_via(forward: &Forward<'_>, out: &mut Vec<u8>) {
     branch(forward.fingerprint, forward.index, out);
     if let Some(connection) = forward.connection {
         let _ = write!(out, ";i={connection:x}");
+    }
+    if let Some(circle) = forward.circle {
+        circle.write(out);
     }
     if forward.is_sealed {
         write_room(out);

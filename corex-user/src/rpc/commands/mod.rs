@@ -4,6 +4,7 @@ mod cfg;
 mod core;
 mod corex;
 mod ctl;
+mod guard;
 mod htable;
 mod scripts;
 mod sessions;
@@ -23,6 +24,7 @@ pub const ALL: CommandTable = CommandTable(&[
     core::COMMANDS,
     corex::COMMANDS,
     ctl::COMMANDS,
+    guard::COMMANDS,
     htable::COMMANDS,
     siptrace::COMMANDS,
     stats::COMMANDS,

@@ -4,6 +4,7 @@
 mod expressions;
 mod messages;
 mod myself;
+mod sanity;
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -56,6 +57,7 @@ loadmodule "corex.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "maxfwd.so"
+loadmodule "sanity.so"
 {routes}
 "#,
         address = Relay::USER_SIDE.sip(),
