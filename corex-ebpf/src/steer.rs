@@ -166,7 +166,6 @@ pub fn decide<const WITH_ROADS: bool>(
         && wish == Wish::Nothing
         && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
     {
-        road::count_peer(&datagram.source, u64::from(len));
         return verdict.count(counters, socket, u64::from(len));
     }
     let slot = if entry.steer != 0 { slot(ctx) } else { None };

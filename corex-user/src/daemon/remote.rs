@@ -223,7 +223,8 @@ impl Daemon for Remote {
     }
 
     fn peers(&self) -> peers::Summary {
-        self.engine().peers(&self.latest.load())
+        let links = self.engine().links().to_vec();
+        peers::Summary::of(links.iter().map(|link| &*link.peers))
     }
 
     fn sessions(&self, most: usize) -> Vec<Session> {

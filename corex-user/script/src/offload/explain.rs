@@ -60,13 +60,9 @@ fn write_class(text: &mut String, depth: usize, class: &SourceClass, are_several
                 indent(text, depth);
                 let _ = writeln!(text, "{kinds}: in the kernel, {outcome}");
             }
-            Ok(fate @ (Fate::BySource(outcomes) | Fate::ByCallId(outcomes))) => {
-                let what = match fate {
-                    Fate::ByCallId(_) => "Call-ID",
-                    _ => "source",
-                };
+            Ok(Fate::BySource(outcomes)) => {
                 indent(text, depth);
-                let _ = writeln!(text, "{kinds}: in the kernel, by a hash of the {what}:");
+                let _ = writeln!(text, "{kinds}: in the kernel, by a hash of the source:");
                 for (hash, outcome) in outcomes.iter().enumerate() {
                     indent(text, depth + 1);
                     let _ = writeln!(text, "{hash}: {outcome}");

@@ -5,8 +5,8 @@
 //! compares sources with, and by their kind: replies, and requests by method. For each of these
 //! cells the routes are run once, with nothing known but that; what they ask beyond it, or do
 //! beyond `send()` of the unchanged message, `drop` and `exit`, is the [`Obstacle`]. So whatever is
-//! in doubt is no road. What `$(si{s.corehash,N})` and `$(ci{s.corehash,N})` yield is known, too: the
-//! routes are run with each of the values.
+//! in doubt is no road. What `$(si{s.corehash,N})` yields is known, too: the routes are run with
+//! each of its values.
 
 mod explain;
 mod networks;
@@ -79,15 +79,6 @@ pub enum Fate {
     One(Outcome),
     /// What the hash of the source chooses; as many as a power of two.
     BySource(Vec<Outcome>),
-    /// What the hash of the Call-ID chooses; as many as a power of two.
-    ByCallId(Vec<Outcome>),
-}
-
-/// What the hash is of that decides.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hashed {
-    Source,
-    CallId,
 }
 
 /// The end of a road.
@@ -237,25 +228,22 @@ impl Offload {
         let run = |hash| Run::new(self, local, source, kind, hash).outcome();
         match run(None) {
             Ok(outcome) => Ok(Fate::One(outcome)),
-            Err(Stop::Hash(of, count, span)) => {
+            Err(Stop::Hash(count, span)) => {
                 let mut outcomes = Vec::new();
                 for value in 0..count {
-                    match run(Some((of, count, value))) {
+                    match run(Some((count, value))) {
                         Ok(outcome) => outcomes.push(outcome),
                         Err(Stop::Obstacle(obstacle)) => return Err(obstacle),
                         Err(_) => {
                             return Err(self.obstacle(
                                 span,
-                                "two hashes decide, of different sizes or things".to_owned(),
-                                "use one hash of one size",
+                                "two hashes of the source decide, of different sizes".to_owned(),
+                                "use one size",
                             ));
                         }
                     }
                 }
-                Ok(match of {
-                    Hashed::Source => Fate::BySource(outcomes),
-                    Hashed::CallId => Fate::ByCallId(outcomes),
-                })
+                Ok(Fate::BySource(outcomes))
             }
             Err(Stop::Obstacle(obstacle)) => Err(obstacle),
             Err(Stop::End { .. }) => Ok(Fate::One(Outcome::Unrouted)),
