@@ -506,6 +506,13 @@ counters! {
         tx_kicks: plain,
         /// Nanoseconds that the worker didn't sleep.
         busy_ns: plain,
+        /// Messages handed over to another worker by their Call-ID (`shard`), which gives them their
+        /// verdicts.
+        shard_out: plain,
+        /// Messages that another worker handed over.
+        shard_in: plain,
+        /// Too much waits for the worker that its Call-ID belongs to (`shard`).
+        drop_shard_full: verdict,
         /// Waited when corex was told to stop, and was still waiting when the time for that was over.
         drop_stopping: verdict,
         /// AF_XDP: a steered frame whose headers can't be read.

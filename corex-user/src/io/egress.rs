@@ -97,6 +97,25 @@ impl<'a> FrameEgress<'a> {
         }
     }
 
+    /// The way out for a message that is in no received frame.
+    pub fn apart(
+        side: &'a mut TransmitSide,
+        umem: &'a Umem,
+        sockets: &'a [KernelSocket],
+        settings: DatagramSettings,
+    ) -> Self {
+        Self {
+            side,
+            umem,
+            sockets: SocketEgress { sockets },
+            // No room for headers: nothing leaves in place.
+            original: &[],
+            offset: 0,
+            settings,
+            pending: None,
+        }
+    }
+
     /// Ends the handling: the last unchanged message takes the received frame.
     #[inline]
     pub fn finish(self) -> Option<InPlace> {

@@ -5,6 +5,7 @@ use corex_common::meta::FrameMeta;
 use super::{
     egress::FrameEgress,
     listen,
+    shard::Shard,
     socket::KernelSocket,
     transmit::TransmitSide,
     xdp_datagram::{self, UnreadableFrame},
@@ -13,14 +14,15 @@ use crate::pipeline::{Inbound, Pipeline};
 use corex_sip::Transport;
 use corex_xdp::{Frame, Umem};
 
-/// Takes the message in one steered frame through the pipeline and sends what comes of it. The
-/// frame, which is from the queue of that index, is sent itself, or comes back.
+/// Takes the message in one steered frame through the pipeline and sends what comes of it, or hands
+/// it over to another worker. The frame, which is from the queue of that index, is sent itself, or comes back.
 pub fn serve(
     side: &mut TransmitSide,
     umem: &Umem,
     cookie: u32,
     sockets: &[KernelSocket],
     pipeline: &mut Pipeline,
+    shard: &mut Shard,
     (queue, mut frame): (usize, Frame),
 ) -> Option<Frame> {
     pipeline.counters.xdp_in += 1;
@@ -58,6 +60,9 @@ pub fn serve(
         connection: None,
         ttl: Some(datagram.ttl),
     };
+    if shard.hand_over(&inbound, &mut pipeline.counters) {
+        return Some(frame);
+    }
     let settings = pipeline.context().config.settings.datagrams;
     let mut egress = FrameEgress::new(side, umem, sockets, packet, datagram, settings);
     pipeline.receive(inbound, &mut egress);

@@ -30,6 +30,7 @@ pub mod reverse_paths;
 pub mod roads;
 pub mod root_files;
 pub mod routes;
+mod sched;
 pub mod sockopt;
 pub mod stacking;
 pub mod syscalls;

@@ -199,15 +199,8 @@ impl Pipeline {
         self.ways.follow();
     }
 
-    /// Takes a message through that no program has judged, if the guard lets it in, and counts exactly
-    /// one verdict.
-    pub fn admit(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
-        if !self.refuses(&inbound) {
-            self.receive(inbound, egress);
-        }
-    }
-
-    /// Whether the guard doesn't let a message in; that is its verdict then.
+    /// Whether the guard doesn't let a message in that no program has judged; that is its verdict
+    /// then. Else it is to be [taken through](Self::receive).
     pub fn refuses(&mut self, inbound: &Inbound<'_>) -> bool {
         let guard = &self.context.guard;
         if !guard.is_on() {

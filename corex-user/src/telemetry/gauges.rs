@@ -55,6 +55,8 @@ gauges! {
         inbox,
         /// Frames of the packet memory that no ring holds.
         frames_free,
+        /// Messages that other workers handed over and that wait for the worker.
+        shard,
     }
 }
 

@@ -35,6 +35,7 @@ mod reverse_path;
 mod roads;
 mod routes;
 mod settings;
+mod shard;
 mod side_by_side;
 mod stacking;
 mod stateless;

@@ -149,6 +149,17 @@ pub enum Keepalive {
     Pong,
 }
 
+/// `shard`: whether a worker hands messages over to others by their Call-ID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharding {
+    /// It doesn't.
+    Off,
+    /// When it gets far more than its part, and is at its end.
+    Auto,
+    /// Always.
+    On,
+}
+
 /// `strict`: what becomes of messages that RFC 3261 forbids to forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Strict {
@@ -228,6 +239,8 @@ pub struct Corex {
     pub stun: bool,
     /// Whether OPTIONS to this host, and to no user, are answered before the script.
     pub options_ping: bool,
+    /// Whether workers hand messages over; see [`Self::sharding`].
+    pub shard: Sharding,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
     /// Whether the kernel handles what it can: see [`crate::offload`].
@@ -245,6 +258,15 @@ pub struct Corex {
 }
 
 impl Corex {
+    /// Whether workers hand messages over. In inline mode packets belong to the NIC that they came
+    /// by.
+    pub fn sharding(&self) -> Sharding {
+        match self.inline.is_on {
+            true => Sharding::Off,
+            false => self.shard,
+        }
+    }
+
     /// Whether messages may be changed: by the hook, or by a chain.
     pub fn intercepts(&self) -> bool {
         self.network_io_intercept || !self.codec_in.is_empty() || !self.codec_out.is_empty()
@@ -272,6 +294,7 @@ impl Default for Corex {
             strict: Strict::Reply,
             stun: false,
             options_ping: false,
+            shard: Sharding::Auto,
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,

@@ -28,7 +28,9 @@ fn guarded(text: &str) -> Pipeline {
 fn admitted(pipeline: &mut Pipeline, inbound: Inbound<'_>) -> (usize, WorkerCounters) {
     let mut egress = Recorder::default();
     pipeline.counters = WorkerCounters::default();
-    pipeline.admit(inbound, &mut egress);
+    if !pipeline.refuses(&inbound) {
+        pipeline.receive(inbound, &mut egress);
+    }
     assert_eq!(pipeline.counters.decided(), 1, "{:?}", pipeline.counters);
     assert_eq!(
         pipeline.counters.bytes_in,

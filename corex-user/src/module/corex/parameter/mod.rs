@@ -33,6 +33,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
     interface::MAX_PEERS,
+    interface::SHARD,
     interface::REATTACH,
     interface::OFFLOAD,
     interface::PROBE_LEN,
