@@ -62,6 +62,7 @@ pub fn serve(
     };
     let settings = pipeline.context().config.settings.datagrams;
     let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram, settings);
+    pipeline.is_limited = steered.is_limited;
     pipeline.receive(inbound, &mut egress);
     match egress.finish() {
         Some(in_place) => {

@@ -11,6 +11,7 @@ mod control;
 mod examples;
 mod files;
 mod guard;
+mod guard_rates;
 mod hep;
 mod inline;
 mod kamailio;

@@ -3,6 +3,7 @@
 
 mod documented;
 mod encoded;
+mod guarded;
 
 use std::{
     collections::BTreeSet,
@@ -129,7 +130,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 24] = [
+const RUN: [&str; 25] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -147,6 +148,7 @@ const RUN: [&str; 24] = [
     "edge-aead.cfg",
     "edge-devices.cfg",
     "edge-encrypt.cfg",
+    "edge-guard.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
     "homer.cfg",
