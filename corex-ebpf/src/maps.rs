@@ -15,7 +15,7 @@ use corex_common::{
         WorkerCounters,
     },
     guard::{
-        Guard, NetV4, NetV6,
+        Guard, Listed, MAX_LISTED, NetV4, NetV6,
         rates::{
             LOCKS, Listener, MAX_OFFENDERS, MAX_RATES, MAX_SOURCES, Offender, Rates, Source,
             SourceKey, rate_count,
@@ -37,7 +37,10 @@ use corex_common::{
     },
 };
 
-use crate::guard::{Desk, List, Lock};
+use crate::desk::{Desk, Lock};
+
+/// A list of the guard's.
+pub type List<K> = LpmTrie<K, Listed, { MAX_LISTED as usize }>;
 
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;

@@ -12,32 +12,15 @@ use corex_common::{
 };
 
 use super::{
-    Desk, holds,
+    holds,
     rates::{self, Verdict},
     signatures,
 };
 use crate::{
+    desk::{Desk, LET_IN, LIMITED, NOTHING},
     maps::{GUARD_PROGRAMS, counters, guard_desk, socket_counters},
     packet::bytes,
 };
-
-/// What the programs tell each other of a packet.
-#[repr(C)]
-pub struct Stage {
-    /// Length of the payload.
-    len: u32,
-    /// The listen socket.
-    socket: u32,
-    /// What was found, for the program that the packet came from.
-    found: u32,
-    /// What that program goes by, of the packet at hand.
-    ruling: u32,
-}
-
-/// Nothing as yet.
-const NOTHING: u32 = 0;
-const LET_IN: u32 = 1;
-const LIMITED: u32 = 2;
 
 /// What becomes of a packet.
 enum Ruling {
@@ -47,35 +30,6 @@ enum Ruling {
     Limited,
     /// It is dropped, and counted.
     Dropped,
-}
-
-impl Stage {
-    /// Takes note of a packet.
-    #[inline(always)]
-    pub fn is_of(&mut self, len: u32, socket: u32) {
-        self.len = len;
-        self.socket = socket;
-    }
-
-    /// Takes what was found, which is forgotten with that. Whether there was something.
-    #[inline(always)]
-    pub fn begin(&mut self) -> bool {
-        self.ruling = self.found;
-        self.found = NOTHING;
-        self.ruling != NOTHING
-    }
-
-    /// Whether it is let in.
-    #[inline(always)]
-    pub fn is_settled(&self) -> bool {
-        self.ruling != NOTHING
-    }
-
-    /// Whether it is above a rate.
-    #[inline(always)]
-    pub fn is_limited(&self) -> bool {
-        self.ruling == LIMITED
-    }
 }
 
 /// Has the program for signatures and rates go on. Returns only if it isn't there: then all is let in.

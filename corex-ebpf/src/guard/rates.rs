@@ -4,10 +4,7 @@
 //! what one would. Linux 5.10 has neither an atomic compare-and-swap for programs nor spin locks in
 //! values of an LRU hash: locks are in an array of their own.
 
-use aya_ebpf::{
-    bindings::bpf_spin_lock,
-    helpers::generated::{bpf_spin_lock as lock, bpf_spin_unlock as unlock},
-};
+use aya_ebpf::helpers::generated::{bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use corex_common::{
     guard::rates::{
         BECOMES_BLOCKED, BLOCKED, Judgement, LISTENER, LOCKS, MAX_GROUPS, MAX_RATES, Offender,
@@ -19,12 +16,6 @@ use corex_common::{
 use crate::maps::{
     GUARD_LISTENERS, GUARD_LOCKS, GUARD_OFFENDERS, GUARD_RATES, GUARD_SOURCES, rate_counters,
 };
-
-/// The lock of some buckets.
-#[repr(C)]
-pub struct Lock {
-    inner: bpf_spin_lock,
-}
 
 /// A judgement in memory that the lock guards: the verifier knows nothing of what is read from it.
 struct InMemory(*mut u32);
