@@ -348,6 +348,17 @@ counters! {
 }
 
 counters! {
+    /// What one rule of the guard's rates did; per CPU, map `GUARD_RATE_COUNTS`.
+    #[repr(align(64))]
+    RateCounters {
+        /// Messages above its rate. Those of a rule with `dry-run` went on.
+        over: plain,
+        /// Those of them that were their source's last one before it was blocked, or would have been.
+        blocked: plain,
+    }
+}
+
+counters! {
     /// What one worker did; map `WORKERS`, written by the worker through a memory mapping.
     WorkerCounters {
         /// Frames taken from AF_XDP receive rings.

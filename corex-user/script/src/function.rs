@@ -308,6 +308,9 @@ pub trait Review {
     /// Whether there is an AVP for what the hook makes of a message.
     fn has_message_avp(&self) -> bool;
 
+    /// The place of `event_route[guard:limit]`.
+    fn limit_block(&self) -> Option<Span>;
+
     /// The calls with a constant among their arguments, in order.
     fn constant_calls(&self) -> &[ConstantCall];
 

@@ -60,11 +60,13 @@ pub fn serve(
         connection: None,
         ttl: Some(datagram.ttl),
     };
-    if shard.hand_over(&inbound, &mut pipeline.counters) {
+    // What a rate is over goes no further than its route.
+    if !steered.is_limited && shard.hand_over(&inbound, &mut pipeline.counters) {
         return Some(frame);
     }
     let settings = pipeline.context().config.settings.datagrams;
     let mut egress = FrameEgress::new(side, umem, sockets, packet, datagram, settings);
+    pipeline.is_limited = steered.is_limited;
     pipeline.receive(inbound, &mut egress);
     match egress.finish() {
         Some(in_place) => {

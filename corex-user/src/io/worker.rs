@@ -376,7 +376,8 @@ impl Worker {
                 Passage::Free => {
                     let inbound = inbound(&datagram, socket_id);
                     if !pipeline.refuses(&inbound)
-                        && !shard.hand_over(&inbound, &mut pipeline.counters)
+                        && (pipeline.is_limited
+                            || !shard.hand_over(&inbound, &mut pipeline.counters))
                     {
                         let mut egress = segments.egress(sockets, &pipeline.counters);
                         pipeline.receive(inbound, &mut egress);
@@ -407,7 +408,9 @@ impl Worker {
         };
         let refused = self.gate.release(Instant::now(), |datagram, socket| {
             let inbound = inbound(&datagram, socket);
-            if !pipeline.refuses(&inbound) && !shard.hand_over(&inbound, &mut pipeline.counters) {
+            if !pipeline.refuses(&inbound)
+                && (pipeline.is_limited || !shard.hand_over(&inbound, &mut pipeline.counters))
+            {
                 pipeline.receive(inbound, &mut egress);
             }
         });
@@ -440,7 +443,8 @@ impl Worker {
                 ttl: None,
             };
             if self.pipeline.refuses(&inbound)
-                || self.shard.hand_over(&inbound, &mut self.pipeline.counters)
+                || (!self.pipeline.is_limited
+                    && self.shard.hand_over(&inbound, &mut self.pipeline.counters))
             {
                 continue;
             }

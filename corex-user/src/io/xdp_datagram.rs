@@ -16,6 +16,8 @@ pub struct XdpDatagram {
     pub socket: Option<SocketId>,
     /// The payload's sum, if the check computed it.
     pub payload_sum: Option<Sum>,
+    /// The XDP program says that it is above a rate of the guard.
+    pub is_limited: bool,
 }
 
 /// Why a steered frame isn't handled.
@@ -43,6 +45,9 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, Unre
         .ok()
         .map(FrameMeta::from_bytes)
         .filter(|record| record.cookie == cookie);
+    let is_limited = record
+        .as_ref()
+        .is_some_and(|record| record.flags & FrameMeta::LIMITED != 0);
     let socket = record.as_ref().map(|record| SocketId(record.socket));
     let datagram = match record {
         Some(record) => UdpFrame::at(
@@ -69,6 +74,7 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, Unre
         datagram,
         socket,
         payload_sum,
+        is_limited,
     })
 }
 

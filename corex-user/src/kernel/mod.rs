@@ -10,6 +10,7 @@ pub mod datagrams;
 pub mod descriptors;
 mod extack;
 pub mod guard;
+pub mod guard_rates;
 pub mod heap;
 pub mod host;
 pub mod identity;

@@ -148,6 +148,9 @@ pub struct Pipeline {
     has_waited: bool,
     /// It is decoded, although the hook would do that.
     skips_hook: bool,
+    /// The next message, or that at hand, is above a rate of the guard, and is for
+    /// `event_route[guard:limit]`.
+    pub is_limited: bool,
 }
 
 impl Pipeline {
@@ -169,6 +172,7 @@ impl Pipeline {
             not_sip: Limiter::default(),
             has_waited: false,
             skips_hook: false,
+            is_limited: false,
         }
     }
 
@@ -206,7 +210,9 @@ impl Pipeline {
         if !guard.is_on() {
             return false;
         }
-        if !guard.refuses(&subject_of(inbound), &mut self.counters) {
+        let judgement = guard.judge(&subject_of(inbound), &mut self.counters);
+        if judgement.refused.is_none() {
+            self.is_limited = judgement.is_limited;
             return false;
         }
         self.counters.bytes_in += inbound.payload.len() as u64;
@@ -217,6 +223,11 @@ impl Pipeline {
 
     /// Takes one message through, and counts exactly one verdict.
     pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
+        self.take(inbound, egress);
+        self.is_limited = false;
+    }
+
+    fn take(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.counters.bytes_in += inbound.payload.len() as u64;
         self.peers
             .received(inbound.source.ip(), inbound.payload.len());
@@ -387,9 +398,17 @@ impl Pipeline {
         }
         self.context.copy(message, Direction::Incoming, &env);
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
-        let end = match pass.follow(&view, message, &mut self.runtime) {
-            Some(end) => end,
-            None => self.runtime.run_route(&env, &view, &mut pass),
+        if self.is_limited && is_reply {
+            pass.counters.drop_guard_rate += 1;
+            return;
+        }
+        let end = if self.is_limited {
+            self.runtime.run_limited_route(&env, &view, &mut pass)
+        } else {
+            match pass.follow(&view, message, &mut self.runtime) {
+                Some(end) => end,
+                None => self.runtime.run_route(&env, &view, &mut pass),
+            }
         };
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);
         let failure = pass.failure;
@@ -434,6 +453,7 @@ fn subject_of<'m>(inbound: &Inbound<'m>) -> Subject<'m> {
         source: inbound.source.ip(),
         transport: inbound.transport,
         local_port: inbound.local.port(),
+        socket: inbound.socket.0.into(),
         message: inbound.payload,
     }
 }

@@ -62,6 +62,8 @@ impl Pipeline {
             queue,
         };
         let refused = match wait {
+            // Above a rate nothing is worth a wait.
+            _ if self.is_limited => Some(count_above as Count),
             // It was looked for, and is gone again.
             _ if self.has_waited => Some(count_away as Count),
             Wait::Key(wanted) => {
@@ -283,6 +285,10 @@ impl Pipeline {
 }
 
 type Count = fn(&mut WorkerCounters) -> &mut u64;
+
+fn count_above(counters: &mut WorkerCounters) -> &mut u64 {
+    &mut counters.drop_guard_rate
+}
 
 fn count_away(counters: &mut WorkerCounters) -> &mut u64 {
     &mut counters.drop_key_away

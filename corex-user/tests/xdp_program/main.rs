@@ -8,6 +8,7 @@ mod answer;
 mod cost;
 mod frames;
 mod guard;
+mod guard_rates;
 mod mapping;
 mod reverse;
 mod roads;

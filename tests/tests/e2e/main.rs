@@ -12,6 +12,7 @@ mod control;
 mod examples;
 mod files;
 mod guard;
+mod guard_rates;
 mod hep;
 mod inline;
 mod kamailio;

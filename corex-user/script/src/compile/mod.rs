@@ -341,6 +341,7 @@ impl Checker {
             reply: self.main_route(route::Place::Reply),
             network,
             network_copies,
+            limit: self.main_route(route::Place::Limit),
             msg_avp: self.msg_avp,
             vars: self.vars.len().unwrap_or(u16::MAX),
             started: std::time::SystemTime::now()

@@ -137,6 +137,16 @@ impl<'a> Exec<'a> {
         }
     }
 
+    /// Runs a route block that may stand in for another one; whether that is to run, too: the block
+    /// ended by `return`.
+    pub(super) fn run_first(&mut self, route: RouteId) -> Result<bool, Halt> {
+        let program = self.program;
+        let Some(block) = program.routes.get(usize::from(route)) else {
+            return Ok(true);
+        };
+        Ok(matches!(self.block(block)?, Flow::Return(_)))
+    }
+
     /// Sends a message. The hook may run meanwhile, on another message than this run.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ pub struct Program {
     pub request: Option<RouteId>,
     /// `reply_route`.
     pub reply: Option<RouteId>,
+    /// `event_route[guard:limit]`.
+    pub limit: Option<RouteId>,
     /// `event_route[network:msg]`.
     pub network: Option<RouteId>,
     /// Whether `event_route[network:msg]` does nothing but `$avp(msg) = $mb`, with the AVP of

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod log;
 mod lua;
 mod own;
+mod rate;
 mod siptrace;
 mod stream;
 mod tables;
@@ -35,6 +36,9 @@ pub use guard::{GuardSettings, GuardSource};
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
+pub use rate::{
+    RateBlock, RateRule, RateScope, SignaturePattern, SignaturePlace, SignatureSettings,
+};
 pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TABLE_TIMER, TableConfig};

@@ -10,11 +10,18 @@ use corex_script::run::{Arg, Exec, Halt};
 use corex_script::settings::guard::network;
 use corex_script::syntax::{diag::Diagnostic, span::Span};
 
-use crate::guard::Listings;
+use crate::guard::{Listings, Unusable};
 
 /// Reads the files that the parameters name.
 pub(super) fn share(sources: &Sources<'_>) -> Result<Option<Shared>, LoadError> {
-    match Listings::load(&sources.settings.corex.guard) {
+    let corex = &sources.settings.corex;
+    let is_plain = corex.codec_in.is_empty() && !corex.network_io_intercept;
+    let load = || -> Result<Listings, Unusable> {
+        let mut listings = Listings::load(&corex.guard)?;
+        listings.make_automaton(&corex.guard, is_plain)?;
+        Ok(listings)
+    };
+    match load() {
         Ok(listings) => Ok(Some(Arc::new(listings))),
         Err(unusable) => Err(LoadError {
             diagnostic: Diagnostic::error(Span::NONE, unusable.what)

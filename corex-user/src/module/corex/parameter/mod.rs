@@ -8,6 +8,8 @@ mod hook;
 mod http;
 mod inline;
 mod interface;
+mod rate;
+mod signature;
 mod stream;
 mod trust;
 
@@ -62,6 +64,10 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     inline::TOO_BIG,
     rule::CODEC_IN,
     rule::CODEC_OUT,
+    rate::RATE,
+    rate::RATE_BLOCK,
+    signature::SIGNATURES,
+    signature::MALFORMED,
 ];
 
 /// One of two words.
