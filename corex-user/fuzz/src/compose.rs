@@ -29,6 +29,7 @@ const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
 /// A forwarded request is a request with our Via on top of the others.
 fn forward(request: &SipView<'_>) {
     let forward = Forward {
+        own: None,
         request_uri: Some(b"sip:next.example"),
         routes: b"",
         transport: Transport::Tcp,

@@ -11,6 +11,7 @@ pub mod alias;
 pub mod compose;
 
 mod address;
+mod elements;
 mod header;
 mod lex;
 mod param;
@@ -23,6 +24,7 @@ mod view;
 mod tests;
 
 pub use address::NameAddr;
+pub use elements::Elements;
 pub use header::{Header, Headers, same_header};
 pub use lex::host_ip;
 pub use param::{Param, ParamIter, Params};

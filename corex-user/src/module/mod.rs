@@ -10,9 +10,14 @@ mod ctl;
 mod destination;
 mod htable;
 mod jsonrpcs;
+mod kex;
 mod loops;
 mod maxfwd;
+mod nathelper;
+mod path;
+mod place;
 mod pv;
+mod rr;
 mod siptrace;
 mod siputils;
 mod sl;
@@ -34,6 +39,10 @@ pub static MODULES: Modules = Modules::new(&[
     &textops::MODULE,
     &siputils::MODULE,
     &maxfwd::MODULE,
+    &rr::MODULE,
+    &path::MODULE,
+    &nathelper::MODULE,
+    &kex::MODULE,
     &htable::MODULE,
     &codec::MODULE,
     &siptrace::MODULE,

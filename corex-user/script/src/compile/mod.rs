@@ -330,6 +330,7 @@ impl Checker {
             request: self.main_route(route::Place::Request),
             reply: self.main_route(route::Place::Reply),
             network,
+            reply_out: self.main_route(route::Place::ReplyOut),
             network_copies,
             msg_avp: self.msg_avp,
             vars: self.vars.len().unwrap_or(u16::MAX),

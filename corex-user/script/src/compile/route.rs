@@ -9,6 +9,7 @@ use crate::syntax::diag::Diagnostic;
 use crate::syntax::span::Span;
 
 const NETWORK_MSG: &str = "network:msg";
+const REPLY_OUT: &str = "corex:reply-out";
 
 /// When a block runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +20,8 @@ pub(super) enum Place {
     Reply,
     /// For every message received or about to be sent.
     Network,
+    /// For every reply of our own that was sent.
+    ReplyOut,
     /// Where it is called by this name.
     Named(String),
     /// Never here; its statements are checked all the same.
@@ -32,6 +35,7 @@ impl Place {
             Place::Request => Routes::REQUEST,
             Place::Reply => Routes::REPLY,
             Place::Network => Routes::NETWORK,
+            Place::ReplyOut => Routes::REPLY_OUT,
             Place::Named(_) | Place::Nowhere => Routes::NONE,
         }
     }
@@ -79,12 +83,13 @@ impl Checker {
                 "what is about to be sent comes by in event_route[network:msg]",
             ),
             (RouteKind::Event, Some(NETWORK_MSG)) => (Place::Network, None),
+            (RouteKind::Event, Some(REPLY_OUT)) => (Place::ReplyOut, None),
             (RouteKind::Event, name) => {
                 let name = name.unwrap_or_default();
                 let diagnostic =
                     Diagnostic::error(named, format!("nothing here raises the event `{name}`"))
-                        .label(format!("expected {NETWORK_MSG}"));
-                let diagnostic = match nearest(name, [NETWORK_MSG]) {
+                        .label(format!("expected {NETWORK_MSG} or {REPLY_OUT}"));
+                let diagnostic = match nearest(name, [NETWORK_MSG, REPLY_OUT]) {
                     Some(near) => diagnostic.help(format!("did you mean event_route[{near}]?")),
                     None => diagnostic,
                 };

@@ -9,6 +9,7 @@ mod dns;
 pub mod log;
 mod lua;
 mod own;
+mod routing;
 mod siptrace;
 mod stream;
 mod tables;
@@ -28,6 +29,7 @@ pub use dns::DnsSettings;
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
+pub use routing::{DoubleRecordRoute, NatSettings, PathSettings, RecordRoute};
 pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
@@ -319,6 +321,12 @@ pub struct Settings {
     pub codec: Codec,
     /// Parameters of the module `siptrace`.
     pub siptrace: Siptrace,
+    /// Parameters of the module `rr`.
+    pub record_route: RecordRoute,
+    /// Parameters of the module `path`.
+    pub path: PathSettings,
+    /// Parameters of the module `nathelper`.
+    pub nat: NatSettings,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
     /// Parameters of the module `app_lua`.
@@ -357,6 +365,9 @@ impl Default for Settings {
             corex: Corex::default(),
             codec: Codec::default(),
             siptrace: Siptrace::default(),
+            record_route: RecordRoute::default(),
+            path: PathSettings::default(),
+            nat: NatSettings::default(),
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),

@@ -5,6 +5,7 @@ mod branch;
 mod edit;
 mod forward;
 mod length;
+mod own;
 mod received;
 mod reply;
 mod seal;
@@ -15,8 +16,9 @@ mod tests;
 
 pub use branch::{Fingerprint, branch, to_tag};
 pub use edit::{Edits, write};
-pub use forward::{Forward, HopLimit, SentBy, max_forwards, write_request};
+pub use forward::{Forward, HopLimit, Own, SentBy, max_forwards, write_request};
 pub use length::{end_of_headers, fix_content_length};
+pub use own::{OwnLines, Side, When, Which};
 pub use received::reply_address;
 pub use reply::{Reply, write_reply};
 pub use seal::{NoKeys, ReplyKeys};

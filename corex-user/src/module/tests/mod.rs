@@ -1,6 +1,7 @@
 //! Tests of the language from text to effect.
 
 mod by_name;
+mod edge;
 mod faults;
 mod functions;
 mod hook;

@@ -253,8 +253,8 @@ fn listen_and_alias() {
 #[test]
 fn modules() {
     mistake(
-        "loadmodule \"kex.so\"",
-        "1:12 error there is no module `kex` here | expected one of corex, xlog, pv, sl, textops, siputils, maxfwd, htable, codec",
+        "loadmodule \"unheard.so\"",
+        "1:12 error there is no module `unheard` here | expected one of corex, xlog, pv, sl, textops, siputils, maxfwd, rr, path, nathelper, kex, htable, codec",
     );
     mistake("loadmodule \"xlogs.so\"", "did you mean \"xlog.so\"?");
     mistake(
@@ -365,8 +365,8 @@ fn functions() {
         "there is no function xlgo() | did you mean xlog()?",
     );
     mistake_in_route(
-        "t_relay();",
-        "there is no function t_relay() | `corex list functions` shows those that there are",
+        "u_relay();",
+        "there is no function u_relay() | `corex list functions` shows those that there are",
     );
     mistake_in_route(
         "send(\"a\", \"b\");",

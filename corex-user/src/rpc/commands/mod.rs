@@ -7,6 +7,7 @@ mod ctl;
 mod htable;
 mod scripts;
 mod sessions;
+mod shm;
 mod siptrace;
 mod stats;
 mod system;
@@ -24,6 +25,7 @@ pub const ALL: CommandTable = CommandTable(&[
     corex::COMMANDS,
     ctl::COMMANDS,
     htable::COMMANDS,
+    shm::COMMANDS,
     siptrace::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,

@@ -2,6 +2,7 @@
 //! what the file says.
 
 mod documented;
+mod edge;
 mod encoded;
 
 use std::{
@@ -129,7 +130,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 24] = [
+const RUN: [&str; 25] = [
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -149,6 +150,7 @@ const RUN: [&str; 24] = [
     "edge-encrypt.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
+    "edge-nat.cfg",
     "homer.cfg",
     "http-chain.cfg",
     "http-tunnel.cfg",
