@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod answer;
 
 pub mod catalogue;
+pub mod migration;
 pub mod module;
 
 pub mod chain;

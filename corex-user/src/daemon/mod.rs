@@ -75,6 +75,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     // Goes last: a successor that gets the name finds the ports free, too.
     let mut last_of_all = Vec::new();
     service::connect();
+    if let Some(note) = config.note() {
+        tracing::warn!("{note}");
+    }
     let listeners = listen::resolve(&config.settings)?;
     let is_inline = config.settings.corex.inline.is_on;
     let name = options.instance.clone();

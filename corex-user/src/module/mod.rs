@@ -8,6 +8,7 @@ mod core;
 mod corex;
 mod ctl;
 mod destination;
+mod elsewhere;
 mod htable;
 mod jsonrpcs;
 mod kex;
@@ -50,7 +51,8 @@ pub static MODULES: Modules = Modules::new(&[
     &jsonrpcs::MODULE,
     &app_lua::MODULE,
     &app_perl::MODULE,
-]);
+])
+.with_elsewhere(elsewhere::ELSEWHERE);
 
 /// What xlog() makes of bytes.
 #[cfg(test)]
