@@ -294,8 +294,9 @@ fn a_reload_under_traffic_changes_where_roads_lead_and_loses_nothing() -> Result
     let deadline = Instant::now() + LIMIT;
     // Until messages take the new road.
     let is_new = |reloaded: Option<u64>| -> Result<bool> {
-        let books = bench.corex.books()?;
-        Ok(reloaded.is_some_and(|at| books.get("kernel.offloaded") > at + 50))
+        // Books take long on a busy machine.
+        let Some(at) = reloaded else { return Ok(false) };
+        Ok(bench.corex.books()?.get("kernel.offloaded") > at + 50)
     };
     let mut in_the_kernel = None;
     loop {

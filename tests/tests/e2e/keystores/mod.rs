@@ -359,6 +359,13 @@ fn instances_share_devices_through_redis_and_go_on_while_it_is_away() -> Result<
     let mut device = stage.device(5061)?;
     device.enrol(at(5060), &key(1)?)?;
     device.ask(at(5060))?;
+    // Where a device is is written when there is time.
+    wait::until("redis says where the device is", PATIENCE, || {
+        let content = stage.redis_content()?;
+        let content = String::from_utf8_lossy(&content);
+        Ok(content.contains("corex:1:peer:10.0.1.2:5061").then_some(()))
+    })
+    .with_context(|| a.log())?;
     // The other one knows neither the device nor where it is.
     let caller = stage.net.uas.udp("10.0.2.2:5060".parse()?)?;
     let call = options(78).replace("sip:edge@", "sip:5061@");
