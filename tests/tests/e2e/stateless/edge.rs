@@ -304,7 +304,7 @@ const CASES: &[Case] = &[
         "$xavp(v) = 1; $xavp(v) = 2; $xavp(v[*]) = $null; append_hf(\"X-1: $xavp(v)\\r\\n\"); AWAY",
     ),
     first(
-        "$xavp(a=>x) = 1; $xavp(a[0]=>x) = 2; append_hf(\"X-1: $xavp(a=>x) $xavp(a=>x[1]) $xavp(a=>x[-1])\\r\\n\"); AWAY",
+        "$xavp(a=>x) = 1; $xavp(a[0]=>x) = 2; append_hf(\"X-1: $xavp(a=>x) $xavp(a=>x[1]) $xavp(a=>x[-1]) <$xavp(a=>x[*])>\\r\\n\"); AWAY",
     ),
     first(
         "$xavp(a=>x) = 1; $xavp(a[0]=>x[0]) = 7; $xavp(a[0]=>y) = 8; $xavp(a[0]=>y) = $null; append_hf(\"X-1: $xavp(a=>x) $xavp(a=>y)\\r\\n\"); AWAY",

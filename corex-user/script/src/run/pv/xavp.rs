@@ -31,7 +31,7 @@ fn read(exec: &mut Exec<'_>, name: StrRef, _: i64) -> Result<Value, Halt> {
         if texts.is_empty() {
             return Ok(Value::Null);
         }
-        return exec.text(&texts.join(&b","[..]));
+        return exec.text(&texts.join(&b", "[..]));
     }
     match exec.rt.xavps.get(&key, field.as_ref()) {
         None => Ok(Value::Null),
