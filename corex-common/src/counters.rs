@@ -151,6 +151,16 @@ counters! {
         detoured: verdict,
         /// Payload bytes of the packets steered.
         steered_bytes: plain,
+        /// The guard: packets from networks that are allowed, on which no other rule was tried.
+        guard_allowed: plain,
+        /// The guard, dry run: `drop_guard_block` would have counted it.
+        guard_dry_block: plain,
+        /// The guard, dry run: `drop_guard_stealth` would have counted it.
+        guard_dry_stealth: plain,
+        /// The guard, dry run: `drop_guard_signature` would have counted it.
+        guard_dry_signature: plain,
+        /// The guard, dry run: `drop_guard_rate` would have counted it.
+        guard_dry_rate: plain,
         /// Neither IPv4 nor IPv6.
         pass_not_ip: verdict,
         /// More than two VLAN tags.
@@ -186,6 +196,14 @@ counters! {
         drop_probe: verdict,
         /// A keep-alive that gets no answer (`keepalive`): line breaks or NULs.
         drop_keepalive: verdict,
+        /// The guard: from a network that is blocked.
+        drop_guard_block: verdict,
+        /// The guard: a source or a method that gets no answer (`stealth`).
+        drop_guard_stealth: verdict,
+        /// The guard: what scanners send, or no SIP.
+        drop_guard_signature: verdict,
+        /// The guard: more than a rate allows.
+        drop_guard_rate: verdict,
         /// A road: the script says `drop`.
         drop_script: verdict,
         /// A road: a request or reply that the script sends nowhere.
@@ -303,6 +321,8 @@ counters! {
         answered: verdict,
         /// Keep-alives dropped.
         drop_keepalive: verdict,
+        /// Dropped by the guard.
+        drop_guard: verdict,
         /// Dropped by roads: the script says `drop`.
         drop_script: verdict,
         /// Dropped by roads: the script sends it nowhere.
@@ -456,9 +476,22 @@ counters! {
         codec_enrolment: plain,
         /// The same: the system has no memory or no random numbers.
         codec_unusable: plain,
+        /// The guard: messages from networks that are allowed, on which no other rule was tried.
+        guard_allowed: plain,
+        /// The guard, dry run: `drop_guard_block` would have counted it.
+        guard_dry_block: plain,
+        /// The guard, dry run: `drop_guard_stealth` would have counted it.
+        guard_dry_stealth: plain,
+        /// The guard, dry run: `drop_guard_signature` would have counted it.
+        guard_dry_signature: plain,
+        /// The guard, dry run: `drop_guard_rate` would have counted it.
+        guard_dry_rate: plain,
         /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
         /// are among `replied`.
         options_answered: plain,
+        /// Requests that `strict` had answered with 400 and its like, as they can't be forwarded; they
+        /// are among `replied`.
+        strict_answered: plain,
         /// Route runs that stopped with an error.
         route_failed: plain,
         /// Transmissions that were accepted and then refused by ring, kernel or device, as without
@@ -487,6 +520,14 @@ counters! {
         drop_rx_dropped: verdict,
         /// Kernel socket: payload shorter than `probe_len`.
         drop_probe: verdict,
+        /// The guard, where no XDP program judged: from a network that is blocked.
+        drop_guard_block: verdict,
+        /// The guard, where no XDP program judged: a source or a method that gets no answer (`stealth`).
+        drop_guard_stealth: verdict,
+        /// The guard, where no XDP program judged: what scanners send, or no SIP.
+        drop_guard_signature: verdict,
+        /// The guard, where no XDP program judged: more than a rate allows.
+        drop_guard_rate: verdict,
         /// A keep-alive in a datagram that gets no answer (`keepalive`): line breaks or NULs.
         drop_keepalive: verdict,
         /// A STUN message that gets no answer: no Binding request, or a damaged one.
@@ -513,6 +554,26 @@ counters! {
         drop_hook_too_long: verdict,
         /// After the hook, not a SIP message.
         drop_not_sip: verdict,
+        /// `strict`: a request without Call-ID, From, To, CSeq or Via that gets no answer (an ACK, or
+        /// one without Via; `strict` is "drop"), or such a reply.
+        drop_header_missing: verdict,
+        /// `strict`: the same with a second header field where there may be one.
+        drop_header_doubled: verdict,
+        /// `strict`: the same with a line or a value that doesn't follow the grammar.
+        drop_header_malformed: verdict,
+        /// `strict`: the same with a Content-Length that doesn't fit the body.
+        drop_content_length: verdict,
+        /// `strict`: a request, not answered, whose Request-URI is malformed, too long, or of an
+        /// unknown scheme.
+        drop_request_uri: verdict,
+        /// `strict`: a request, not answered, of another version of SIP.
+        drop_sip_version: verdict,
+        /// `strict`: a request, not answered, whose Proxy-Require asks for what isn't here.
+        drop_proxy_require: verdict,
+        /// `strict`: a request, not answered, whose Max-Forwards is 0.
+        drop_hops: verdict,
+        /// `strict`: a request, not answered, that was forwarded from here before.
+        drop_loop: verdict,
         /// The script said `drop`.
         drop_script: verdict,
         /// A request that the script didn't send anywhere.

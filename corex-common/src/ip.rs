@@ -71,6 +71,8 @@ pub const ICMPV6_PACKET_TOO_BIG: u8 = 2;
 pub const PROTOCOL_ICMP: u8 = 1;
 /// UDP.
 pub const PROTOCOL_UDP: u8 = 17;
+/// TCP.
+pub const PROTOCOL_TCP: u8 = 6;
 /// ICMPv6.
 pub const PROTOCOL_ICMPV6: u8 = 58;
 

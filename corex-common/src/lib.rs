@@ -1,5 +1,5 @@
 //! What the kernel side and the user side of corex must agree on, byte for byte:
-//! the maps' keys and values ([`maps`], [`host`], [`inline`], [`road`]), the counters ([`counters`]), the record in front of a
+//! the maps' keys and values ([`maps`], [`host`], [`inline`], [`road`], [`guard`]), the counters ([`counters`]), the record in front of a
 //! steered frame ([`meta`]), the headers that they both read ([`ip`]), and what they both answer
 //! ([`answer`]).
 //!
@@ -12,6 +12,7 @@
 pub mod answer;
 pub mod bench;
 pub mod counters;
+pub mod guard;
 pub mod host;
 pub mod inline;
 pub mod ip;

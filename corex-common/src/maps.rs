@@ -25,7 +25,7 @@ pub const WORKERS: &str = "WORKERS";
 
 /// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
 /// mode come last: [`SHOWN_ALWAYS`] are the others.
-pub const SHOWN: [&str; 22] = [
+pub const SHOWN: [&str; 27] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -35,6 +35,11 @@ pub const SHOWN: [&str; 22] = [
     WORKERS,
     HOST_MACS,
     HOST_ADDRESSES,
+    GUARD,
+    GUARD_ALLOW_V4,
+    GUARD_ALLOW_V6,
+    GUARD_BLOCK_V4,
+    GUARD_BLOCK_V6,
     ROAD_SOCKETS,
     ROAD_SOURCES,
     ROAD_CLASSES,
@@ -51,9 +56,10 @@ pub const SHOWN: [&str; 22] = [
 ];
 
 /// How many of [`SHOWN`] are used in proxy mode too.
-pub const SHOWN_ALWAYS: usize = 15;
+pub const SHOWN_ALWAYS: usize = 20;
 
 use crate::{
+    guard::{GUARD, GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6},
     host::{HOST_ADDRESSES, HOST_MACS},
     inline::{ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE},
     road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},

@@ -3,7 +3,7 @@
 use crate::counters::{
     DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters, WorkerCounters,
 };
-use crate::{host, inline, maps, road};
+use crate::{guard, host, inline, maps, road};
 
 /// A field's name and what it means.
 pub type Field = (&'static str, &'static str);
@@ -29,6 +29,35 @@ macro_rules! fields {
         (&[$($name),*], &[$($doc),*])
     };
 }
+
+/// Keys of the guard's lists.
+const LIST_KEY_V4: &[Field] = &[
+    ("prefix_len", "32, and the bits of the network."),
+    (
+        "data",
+        "The transport, 17 for UDP, 6 for TCP and TLS, 0 for any (proto); 0 (unused); our port in \
+         network order, 0 for any (port); the network's address in network order (addr).",
+    ),
+];
+
+/// The same of IPv6.
+const LIST_KEY_V6: &[Field] = &[
+    ("prefix_len", "64, and the bits of the network."),
+    (
+        "data",
+        "The transport, 17 for UDP, 6 for TCP and TLS, 0 for any (proto); 0 (unused); our port in \
+         network order, 0 for any (port); 0 (zero); the network's address in network order (addr).",
+    ),
+];
+
+/// Entries of the guard's lists.
+const LISTED: (&[&str], &[&str]) = fields! {
+    "expires": "From then on it doesn't count: nanoseconds of CLOCK_MONOTONIC; 0: it stays.",
+    "hits": "Packets that it was found for; what two CPUs count at once may count as one.",
+    "last_seen": "When that was last, within a second: nanoseconds of CLOCK_MONOTONIC; 0: never.",
+    "action": "0: dropped as blocked; 1: dropped as what gets no answer.",
+    "origin": "Who put it there: 1: the configuration; 2: remote control; 3: a script; 4: corex, after offences; 0: nobody said.",
+};
 
 /// All maps that are pinned, in the order of [`maps::SHOWN`].
 pub const SHOWN: [Shown; maps::SHOWN.len()] = [
@@ -156,6 +185,50 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             ),
         ],
         value: fields! { "": "1: local; 2: broadcast.", },
+    },
+    Shown {
+        name: guard::GUARD,
+        kind: "array",
+        doc: "What the guard goes by. `bpftool map update` holds at once, until corex writes it anew.",
+        key: &[("", "Always 0.")],
+        value: fields! {
+            "rules": "The rules that are looked at: 1: allow; 2: block; 4: stealth; 8: signatures; 16: rates; added up.",
+            "dry_run": "Those of them that only count what they would have done.",
+            "allow_v4": "Which kinds of entries GUARD_ALLOW_V4 has: 1: of any transport and port; 2: of one transport; 4: of one port; 8: of both; added up.",
+            "allow_v6": "The same of GUARD_ALLOW_V6.",
+            "block_v4": "The same of GUARD_BLOCK_V4.",
+            "block_v6": "The same of GUARD_BLOCK_V6.",
+            "stealth_methods": "Methods that get no answer, by bit: 1: INVITE, 2: ACK, 3: BYE, 4: CANCEL, 5: OPTIONS, 6: REGISTER, 7: PRACK, 8: SUBSCRIBE, 9: NOTIFY, 10: PUBLISH, 11: INFO, 12: REFER, 13: MESSAGE, 14: UPDATE, 15: others.",
+            "unused": "0.",
+        },
+    },
+    Shown {
+        name: guard::GUARD_ALLOW_V4,
+        kind: "lpm_trie",
+        doc: "The guard: networks of IPv4 that are allowed.",
+        key: LIST_KEY_V4,
+        value: LISTED,
+    },
+    Shown {
+        name: guard::GUARD_ALLOW_V6,
+        kind: "lpm_trie",
+        doc: "The guard: networks of IPv6 that are allowed.",
+        key: LIST_KEY_V6,
+        value: LISTED,
+    },
+    Shown {
+        name: guard::GUARD_BLOCK_V4,
+        kind: "lpm_trie",
+        doc: "The guard: networks of IPv4 that are blocked, or get no answer.",
+        key: LIST_KEY_V4,
+        value: LISTED,
+    },
+    Shown {
+        name: guard::GUARD_BLOCK_V6,
+        kind: "lpm_trie",
+        doc: "The guard: networks of IPv6 that are blocked, or get no answer.",
+        key: LIST_KEY_V6,
+        value: LISTED,
     },
     Shown {
         name: road::ROAD_SOCKETS,

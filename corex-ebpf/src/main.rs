@@ -9,6 +9,7 @@
 #![no_main]
 
 mod answer;
+mod guard;
 mod inline;
 mod maps;
 mod packet;
@@ -41,8 +42,18 @@ pub fn corex_roads(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     };
     counters.seen += 1;
-    match locate::<_, false>(&ctx, |outline| steer::refuse(&ctx, outline)) {
-        Ok(datagram) => steer::decide::<true>(&ctx, &datagram, counters),
+    if guard::is_loaded() && steer::gate(&ctx, counters) {
+        return xdp_action::XDP_DROP;
+    }
+    by_road(&ctx, counters)
+}
+
+/// What isn't let in is dropped by now. A function of its own, so that its stack isn't there while the
+/// guard is asked.
+#[inline(never)]
+fn by_road(ctx: &XdpContext, counters: &mut KernelCounters) -> u32 {
+    match locate::<_, false>(ctx, |outline| steer::refuse(ctx, outline)) {
+        Ok(datagram) => steer::decide::<true>(ctx, &datagram, counters),
         Err(reason) => pass(reason, counters),
     }
 }

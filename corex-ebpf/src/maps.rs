@@ -12,6 +12,7 @@ use corex_common::{
         DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters,
         WorkerCounters,
     },
+    guard::{Guard, NetV4, NetV6},
     host::{
         HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
         MAX_KNOWN_SOURCES, MAX_REVERSE_PATHS, ReversePath, ReverseState,
@@ -26,6 +27,8 @@ use corex_common::{
         RoadSocket, RoadSource, road_count,
     },
 };
+
+use crate::guard::{Desk, List};
 
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;
@@ -87,6 +90,24 @@ pub static REVERSE_STATE: Array<ReverseState, 1> = Array::new();
 
 #[btf_map]
 pub static ANSWER_ROOM: PerCpuArray<Room, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub static GUARD: Array<Guard, 1, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static GUARD_ALLOW_V4: List<NetV4> = List::new();
+
+#[btf_map]
+pub static GUARD_ALLOW_V6: List<NetV6> = List::new();
+
+#[btf_map]
+pub static GUARD_BLOCK_V4: List<NetV4> = List::new();
+
+#[btf_map]
+pub static GUARD_BLOCK_V6: List<NetV6> = List::new();
+
+#[btf_map]
+pub static GUARD_DESK: PerCpuArray<Desk, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub static ROAD_SOCKETS: Array<RoadSocket, { MAX_SOCKETS as usize }, BPF_F_MMAPABLE> = Array::new();
@@ -168,6 +189,13 @@ pub fn socket_counters<'a>(id: u32) -> Option<&'a mut SocketCounters> {
 pub fn answer_room<'a>() -> Option<&'a mut Room> {
     // SAFETY: as in `counters`.
     ANSWER_ROOM.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's place for what the guard has at hand.
+#[inline(always)]
+pub fn guard_desk<'a>() -> Option<&'a mut Desk> {
+    // SAFETY: as in `counters`.
+    GUARD_DESK.get_ptr_mut(0).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of one road.

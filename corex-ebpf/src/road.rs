@@ -165,7 +165,7 @@ fn kind_of<const AT: usize>(ctx: &XdpContext, zero: usize) -> Option<usize> {
 
 /// Sixteen bytes as two numbers, of which the lowest byte comes first.
 #[inline(always)]
-fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
+pub fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
     [
         u64::from_le_bytes([a, b, c, d, e, f, g, h]),
@@ -212,7 +212,7 @@ fn is_status(word: u64) -> bool {
 
 /// The kind of a request, and where its Request-URI begins.
 #[inline(always)]
-fn method(words: [u64; 2]) -> Option<(usize, usize)> {
+pub fn method(words: [u64; 2]) -> Option<(usize, usize)> {
     macro_rules! known {
         ($($at:literal)*) => {
             $(if is(words, const { &pattern(METHODS[$at]) }) {

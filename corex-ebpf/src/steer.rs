@@ -12,8 +12,9 @@ use corex_common::{
 
 use crate::{
     answer::{self, Given, Wish, wish},
+    guard,
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
-    packet::{Datagram, Outline, Pass},
+    packet::{Datagram, Outline, Pass, locate},
     road,
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
 };
@@ -66,6 +67,30 @@ pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
     (!has_port(outline.to)).then_some(Pass::NoSocket)
 }
 
+/// The guard's verdict on a packet that is for a listener: what [`decide`] finds out before it asks the
+/// guard, for the program with roads. There the guard can't be asked in the midst, since a chain of
+/// calls has 512 bytes of stack, of which roads take 464.
+#[inline(never)]
+pub fn gate(ctx: &XdpContext, counters: &mut KernelCounters) -> bool {
+    let Ok(datagram) = locate::<_, false>(ctx, |outline| refuse(ctx, outline)) else {
+        return false;
+    };
+    let Some(entry) = listener(ctx, &datagram.destination) else {
+        return false;
+    };
+    let state = host_state();
+    if addressee(ctx, state) != Addressee::Host
+        || origin(ctx, &datagram.source, state) != Origin::Host
+        || !is_local(ctx, &datagram.destination, state)
+    {
+        return false;
+    }
+    match socket_counters(entry.id) {
+        Some(socket) => guard::judge(ctx, &datagram, counters, socket).is_some(),
+        None => false,
+    }
+}
+
 /// Gives the verdict on what isn't [refused](refuse), and counts it. `WITH_ROADS`: what has a road
 /// takes it.
 #[inline(always)]
@@ -95,6 +120,10 @@ pub fn decide<const WITH_ROADS: bool>(
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    // With roads, the guard has been asked before (see `gate`).
+    if !WITH_ROADS && let Some(verdict) = guard::judge(ctx, datagram, counters, socket) {
+        return verdict;
+    }
     let wish = wish(ctx, datagram, config);
     if wish == Wish::Silence {
         answer::count(wish, counters, socket);

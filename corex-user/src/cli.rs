@@ -116,6 +116,9 @@ pub enum CliCommand {
     /// Print a script that completes corex's commands and options in a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
+    /// Write the manual pages: those of the commands, and corex.cfg(5)
+    #[command(after_help = MANUAL_EXAMPLES)]
+    Manual(ManualArgs),
 }
 
 /// Which chain, and what it names.
@@ -318,6 +321,8 @@ Examples:
       kernel sockets alone; needs no privileges
   corex run --config /etc/corex.cfg --take-over
       an upgrade: this binary and this configuration instead of those that run
+  corex run --config /etc/corex.cfg --take-over --background
+      the same, and back to the shell when it is done
 
 AF_XDP needs root or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, and CAP_IPC_LOCK
 where `ulimit -l` is small.";
@@ -364,6 +369,15 @@ Examples:
   corex completion bash > /etc/bash_completion.d/corex
   corex completion zsh > /usr/share/zsh/vendor-completions/_corex";
 
+const MANUAL_EXAMPLES: &str = "\
+Examples:
+  corex manual /usr/local/share/man
+  man corex-run; man corex.cfg
+
+Exit status:
+  0  done
+  3  a page can't be written";
+
 /// Who to go on as.
 #[derive(Debug, Default, Args)]
 pub struct RunAsArgs {
@@ -390,6 +404,14 @@ pub struct RunArgs {
     /// once it is ready, and the other one ends; until then it goes on
     #[arg(long)]
     pub take_over: bool,
+    /// Return once the new one runs: it goes on in the background, with standard error as it is. In
+    /// a service's ExecReload= it is the new main process. What can't go without loss is refused,
+    /// and the other one goes on
+    #[arg(long, requires = "take_over")]
+    pub background: bool,
+    /// Say on standard output when it runs, and close that.
+    #[arg(long, hide = true)]
+    pub announce: bool,
     /// Interface to attach the XDP program to; may be repeated. Default: those that carry
     /// the listen addresses
     #[arg(long = "interface", short = 'i', value_name = "IF")]
@@ -562,4 +584,12 @@ pub struct CompletionArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// `corex manual`
+#[derive(Debug, Args)]
+pub struct ManualArgs {
+    /// Where man1 and man5 are, or are made
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }

@@ -24,6 +24,7 @@ pub mod keystore;
 pub mod daemon;
 pub mod decode;
 pub mod dictionary;
+pub mod guard;
 pub mod http;
 #[allow(unsafe_code)]
 pub mod kernel;

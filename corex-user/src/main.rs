@@ -3,12 +3,14 @@
 mod cli;
 mod client;
 mod keys;
+mod manual;
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{IsTerminal as _, Read as _, Write as _},
     net::{IpAddr, SocketAddr},
+    os::unix::process::CommandExt as _,
     path::Path,
-    process::ExitCode,
+    process::{Command, ExitCode, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -85,6 +87,18 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
+        CliCommand::Manual(args) => match manual::write(Cli::command(), &args.folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "corex: {}: {error}",
+                    args.folder.display()
+                );
+                ExitCode::from(CANNOT_RUN)
+            }
+        },
+        CliCommand::Run(args) if args.background => background(),
         CliCommand::Run(args) => match load(&args.config, &args.run_as) {
             Some(config) => run(config, args),
             None => ExitCode::from(BAD_CONFIGURATION),
@@ -268,6 +282,7 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
         config: args.config,
         instance: args.instance,
         take_over: args.take_over,
+        announce: args.announce,
         interfaces: args.interfaces,
         engine: args.engine,
         xdp_mode: args.xdp_mode,
@@ -288,6 +303,40 @@ fn run(config: Config, args: RunArgs) -> ExitCode {
             ExitCode::from(CANNOT_RUN)
         }
     }
+}
+
+/// Starts this command once more, in the background, and waits until that one runs.
+fn background() -> ExitCode {
+    let started = || -> anyhow::Result<ExitCode> {
+        let program = std::env::current_exe().context("find this program")?;
+        let words = std::env::args_os().skip(1);
+        let mut child = Command::new(program)
+            .args(words.filter(|word| word != "--background"))
+            .arg("--announce")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // A terminal's signals are the foreground's.
+            .process_group(0)
+            .spawn()
+            .context("start it")?;
+        let mut said = String::new();
+        if let Some(mut output) = child.stdout.take() {
+            output.read_to_string(&mut said).context("hear of it")?;
+        }
+        if said == daemon::ANNOUNCEMENT {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // It has said why.
+        let status = child.wait().context("wait for it")?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(ExitCode::from(
+            code.filter(|code| *code != 0).unwrap_or(CANNOT_RUN),
+        ))
+    };
+    started().unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "corex: {error:#}");
+        ExitCode::from(CANNOT_RUN)
+    })
 }
 
 /// Takes off what an instance left behind, or lists the instances.

@@ -223,6 +223,43 @@ fn a_message_costs_no_allocation_after_the_first_ones() {
     assert_eq!((peer.sent, peer.by_name > 0), (900, true));
 }
 
+const FORWARDS: &str = r#"
+loadmodule "corex.so"
+listen=udp:192.0.2.2:5060
+request_route { forward("192.0.2.9"); }
+"#;
+
+#[test]
+fn what_is_forwarded_is_checked_without_an_allocation() {
+    let loaded = load_str("alloc.cfg", FORWARDS, corex_user::module::MODULES);
+    let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.report));
+    let mut runtime = Runtime::new(config.program, 0);
+    let mut peer = Peer::default();
+    let reply = String::from_utf8_lossy(INVITE)
+        .replacen("INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK", 1)
+        .replacen(
+            "Via: ",
+            "Via: SIP/2.0/UDP example.com;branch=z9hG4bK0\r\nVia: ",
+            1,
+        );
+    let all = |runtime: &mut Runtime, peer: &mut Peer| {
+        for message in [INVITE, reply.as_bytes()] {
+            let view = SipView::parse(message).expect("a SIP message");
+            runtime.begin_message();
+            assert_eq!(runtime.run_route(&env(), &view, peer), RouteEnd::Finished);
+        }
+    };
+    for _ in 0..3 {
+        all(&mut runtime, &mut peer);
+    }
+    peer.sent = 0;
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        all(&mut runtime, &mut peer);
+    }
+    assert_eq!((ALLOCATIONS.get() - before, peer.sent), (0, 200));
+}
+
 /// A key's file that only its owner can read.
 fn key_file() -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;

@@ -25,6 +25,7 @@ pub mod stage;
 pub mod sys;
 pub mod tmux;
 pub mod topology;
+pub mod torture;
 pub mod wait;
 pub mod workdir;
 

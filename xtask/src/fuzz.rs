@@ -56,6 +56,8 @@ enum FuzzTarget {
     Sip,
     /// SIP messages: what a stateless proxy sends on.
     Compose,
+    /// SIP messages: what forward() asks of them.
+    Strict,
     /// binrpc packets, as kamcmd sends them.
     Binrpc,
     /// JSON-RPC documents.
@@ -85,10 +87,11 @@ enum FuzzTarget {
 }
 
 impl FuzzTarget {
-    const ALL: [FuzzTarget; 16] = [
+    const ALL: [FuzzTarget; 17] = [
         FuzzTarget::Dialect,
         FuzzTarget::Sip,
         FuzzTarget::Compose,
+        FuzzTarget::Strict,
         FuzzTarget::Binrpc,
         FuzzTarget::Json,
         FuzzTarget::Inline,
@@ -109,6 +112,7 @@ impl FuzzTarget {
             FuzzTarget::Dialect => "dialect",
             FuzzTarget::Sip => "sip",
             FuzzTarget::Compose => "compose",
+            FuzzTarget::Strict => "strict",
             FuzzTarget::Binrpc => "binrpc",
             FuzzTarget::Json => "json",
             FuzzTarget::Inline => "inline",
@@ -129,7 +133,9 @@ impl FuzzTarget {
     fn words(self) -> &'static str {
         match self {
             FuzzTarget::Dialect => "corex-user/fuzz/dialect.dict",
-            FuzzTarget::Sip | FuzzTarget::Compose => "corex-user/fuzz/sip.dict",
+            FuzzTarget::Sip | FuzzTarget::Compose | FuzzTarget::Strict => {
+                "corex-user/fuzz/sip.dict"
+            }
             FuzzTarget::Binrpc | FuzzTarget::Json => "corex-user/fuzz/rpc.dict",
             FuzzTarget::Inline => "corex-user/fuzz/frame.dict",
             FuzzTarget::Deflate
@@ -155,6 +161,7 @@ impl FuzzTarget {
                 "xtask/src/bench",
             ],
             FuzzTarget::Sip | FuzzTarget::Compose => &["corex-user/fuzz/seeds/sip"],
+            FuzzTarget::Strict => &["corex-user/fuzz/seeds/sip", "corex-user/fuzz/seeds/strict"],
             FuzzTarget::Binrpc => &["corex-user/fuzz/seeds/binrpc"],
             FuzzTarget::Json => &["corex-user/fuzz/seeds/json"],
             FuzzTarget::Inline => &["corex-user/fuzz/seeds/inline"],

@@ -8,6 +8,7 @@ mod demo;
 mod deny;
 mod dictionary;
 mod fuzz;
+mod package;
 mod privilege;
 mod setup;
 mod test;
@@ -43,6 +44,7 @@ enum Task {
     Fuzz(fuzz::FuzzArgs),
     Dictionary(dictionary::DictionaryArgs),
     Deny(deny::DenyArgs),
+    Package(package::PackageArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Dictionary(args) => dictionary::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Package(args) => package::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         ui::complain(&format!("{error:#}"));

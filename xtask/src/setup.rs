@@ -112,6 +112,16 @@ pub const FOR_INSTRUCTIONS: [Tool; 3] = [
 /// What fuzzing needs.
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
+/// What making a Debian package needs.
+pub const FOR_PACKAGE: [Tool; 3] = [
+    tool("dh", "debhelper", "the package's parts"),
+    tool("dpkg-buildpackage", "dpkg-dev", "the package"),
+    tool("lintian", "lintian", "what Debian thinks of it"),
+];
+
+/// What trying the package needs.
+pub const FOR_PACKAGE_TEST: [Tool; 2] = [IP, tool("debootstrap", "debootstrap", "a fresh Debian")];
+
 /// What the unit tests talk to.
 pub const FOR_UNIT_TESTS: [Tool; 8] = [
     tool("perl", "perl", "scripts in Perl"),

@@ -10,6 +10,7 @@ use corex_common::{
 use super::{Service, inline, service};
 use crate::{
     answer::{self, Wish, wish},
+    guard,
     maps::{ADDRESSES, CONFIG, DETOURS, SOCKETS, XSKS, counters, has_port, socket_counters},
     packet::{Datagram, Outline, Part, Pass, bytes, destination_v6, locate},
     trust::{Addressee, Origin, addressee, host_state, is_local, origin},
@@ -58,6 +59,13 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
+    if guard::is_loaded()
+        && is_ours(&ctx, &datagram)
+        && let Some(socket) = socket_counters(entry.id)
+        && let Some(verdict) = guard::judge(&ctx, &datagram, counters, socket)
+    {
+        return verdict;
+    }
     if is_silenced(&ctx, config, &datagram)
         && let Some(socket) = socket_counters(entry.id)
     {
@@ -78,9 +86,13 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
 /// server, which may have one of its own.
 #[inline(always)]
 fn is_silenced(ctx: &XdpContext, config: &Config, datagram: &Datagram) -> bool {
-    if wish(ctx, datagram, config) != Wish::Silence {
-        return false;
-    }
+    wish(ctx, datagram, config) == Wish::Silence && is_ours(ctx, datagram)
+}
+
+/// Whether the stack would give it to the server: it isn't for another host, nor from an address that
+/// can't be.
+#[inline(always)]
+fn is_ours(ctx: &XdpContext, datagram: &Datagram) -> bool {
     let state = host_state();
     addressee(ctx, state) == Addressee::Host
         && origin(ctx, &datagram.source, state) == Origin::Host

@@ -1,8 +1,8 @@
 //! The messages that a stateless proxy sends.
 
 use corex_sip::compose::{
-    Edits, Fingerprint, Forward, HopLimit, Own, OwnLines, Reply, ReplyKeys, SentBy, Side, When,
-    Which, strip_top_via, write, write_reply, write_request,
+    Circle, Edits, Fingerprint, Forward, HopLimit, Own, OwnLines, Reply, ReplyKeys, SentBy, Side,
+    When, Which, strip_top_via, write, write_reply, write_request,
 };
 use corex_sip::{NameAddr, SipView, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -66,6 +66,7 @@ fn forward(request: &SipView<'_>) {
         connection: Some(7),
         is_sealed: true,
         local_rport: true,
+        circle: Some(Circle::new(7, OURS.ip())),
         source: SocketAddr::new(OURS.ip(), 5062),
         force_rport: true,
         hop_limit: HopLimit::CountDown,

@@ -6,22 +6,35 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use corex_script::quarantine::HeldSender;
+use corex_script::settings::GuardSettings;
+use corex_user::guard::{Guard, Listings};
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
     Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotDropped,
-    NotReloaded, NotSet, Process, Session, Setting, SharedMemory, Socket, Table, TableEntry,
-    TableError, Variable, Worker,
+    NotReloaded, NotSaved, NotSet, Process, Session, Setting, SharedMemory, Socket, Table,
+    TableEntry, TableError, Variable, Worker,
 };
 use corex_user::rpc::later::Later;
 use corex_user::rpc::limits::RpcLimits;
 use corex_user::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 
-struct Idle;
+struct Idle {
+    guard: Guard,
+}
 
 /// Remote control of a daemon that does nothing, with all commands.
 pub fn rpc() -> Rpc {
-    Rpc::new(commands::ALL, Arc::new(Idle), RpcLimits::default())
+    let settings = GuardSettings {
+        is_on: true,
+        ..GuardSettings::default()
+    };
+    let guard = Guard::start(&settings, &Listings::default(), None).unwrap_or_default();
+    Rpc::new(
+        commands::ALL,
+        Arc::new(Idle { guard }),
+        RpcLimits::default(),
+    )
 }
 
 /// The value of a future that waits for nobody else.
@@ -106,6 +119,14 @@ impl Daemon for Idle {
 
     fn peers(&self) -> Summary {
         Summary::default()
+    }
+
+    fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
+    fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {
+        Box::pin(async { Ok(0) })
     }
 
     fn roads(&self) -> Vec<RoadLine> {

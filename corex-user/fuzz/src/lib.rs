@@ -11,6 +11,7 @@ mod idle;
 mod inline;
 mod json;
 mod sip;
+mod strict;
 
 pub use binrpc::binrpc;
 pub use codec::{aead, chain_text, deflate, http, itv, text, zstd};
@@ -21,6 +22,7 @@ pub use dialect::dialect;
 pub use inline::inline;
 pub use json::json;
 pub use sip::sip;
+pub use strict::strict;
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,20 @@ fn sip_survives_its_seeds() {
 }
 
 #[test]
+fn strict_survives_its_seeds() {
+    let files = files(&["corex-user/fuzz/seeds/sip", "corex-user/fuzz/seeds/strict"]);
+    assert!(files.len() > 12, "{files:?}");
+    for file in files {
+        let message = fs::read(&file).unwrap();
+        crate::strict(&message);
+        // What it does with any of a message's beginnings is defined, too.
+        for end in 0..message.len() {
+            crate::strict(&message[..end]);
+        }
+    }
+}
+
+#[test]
 fn binrpc_survives_its_seeds() {
     let files = files(&["corex-user/fuzz/seeds/binrpc"]);
     assert!(files.len() > 5, "{files:?}");

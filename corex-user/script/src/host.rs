@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use corex_common::counters::WorkerCounters;
 use corex_sip::compose::{ReplyKeys, SentBy};
+use corex_sip::strict::FaultKind;
 use corex_sip::{SipView, Transport};
+
+use crate::guard::Guard;
 
 /// A listen socket: its index in the list of resolved ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -298,6 +301,12 @@ pub trait Host {
         }
     }
 
+    /// Notes why the message isn't forwarded: that is its verdict, unless it is answered or the script
+    /// sends it. A host without books notes nothing.
+    fn refuse(&mut self, why: FaultKind) {
+        let _ = why;
+    }
+
     /// Sends a message. The host may run `hook` on it meanwhile.
     ///
     /// # Errors
@@ -339,6 +348,11 @@ pub trait Host {
     /// Adds one to a counter of the worker's. A host without books counts nothing.
     fn count(&mut self, counter: fn(&mut WorkerCounters) -> &mut u64) {
         let _ = counter;
+    }
+
+    /// The guard. A host that lets all in has none.
+    fn guard(&self) -> Option<&dyn Guard> {
+        None
     }
 
     /// Whether host and port are this proxy (`myself`). Port 0 and no transport match any.

@@ -16,6 +16,7 @@
 
 pub mod compile;
 pub mod function;
+pub mod guard;
 pub mod host;
 pub mod language;
 pub mod language_counters;

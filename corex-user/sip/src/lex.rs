@@ -148,12 +148,30 @@ pub(super) fn split_host(s: &[u8]) -> Option<(&[u8], &[u8])> {
     (!host.is_empty()).then_some((host, rest))
 }
 
+/// What the grammar of RFC 3261 makes of an IPv6 address that ends in an IPv4 one, with a colon too
+/// many (`2001:db8:::192.0.2.1`): it must be understood (RFC 5118 §4.10).
+fn of_old_grammar(text: &str) -> Option<Ipv6Addr> {
+    let (start, end) = text.split_once(":::")?;
+    let end: std::net::Ipv4Addr = end.parse().ok()?;
+    let [a, b, c, d] = end.octets();
+    let mut address = [0; 8];
+    for (at, group) in start.split(':').enumerate() {
+        let is_hex = group.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let place = address.get_mut(at).filter(|_| at < 5 && is_hex)?;
+        *place = u16::from_str_radix(group, 16).ok()?;
+    }
+    address[6] = u16::from_be_bytes([a, b]);
+    address[7] = u16::from_be_bytes([c, d]);
+    Some(Ipv6Addr::from(address))
+}
+
 /// The address if `host` is an IPv4 address, or an IPv6 one with or without brackets.
 pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
     match host {
         [b'[', inner @ .., b']'] => {
             let inner = str::from_utf8(inner).ok()?;
-            inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+            let address = inner.parse::<Ipv6Addr>().ok();
+            address.or_else(|| of_old_grammar(inner)).map(IpAddr::V6)
         }
         // No name starts like this and parses; it spares names the attempt.
         [b, ..] if b.is_ascii_digit() || memchr::memchr(b':', host).is_some() => {

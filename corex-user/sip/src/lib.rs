@@ -9,6 +9,7 @@
 
 pub mod alias;
 pub mod compose;
+pub mod strict;
 
 mod address;
 mod elements;

@@ -71,6 +71,8 @@ pub struct SipView<'a> {
     /// Offset of the line after the start line.
     headers: usize,
     index: OnceCell<Index>,
+    /// Why [`Self::parse`] refuses it.
+    refused: Option<NotSip>,
 }
 
 /// What one pass over the headers found.
@@ -115,7 +117,44 @@ impl<'a> SipView<'a> {
             start_line,
             headers: skip + len,
             index: OnceCell::new(),
+            refused: None,
         })
+    }
+
+    /// Views a request that [`Self::parse`] refuses for its first line, so that it can be answered:
+    /// one of another version of SIP, or with white space where there is none. `None`: it is no
+    /// request that ends in a version, or it is a good one.
+    pub fn parse_refused(message: &'a [u8]) -> Option<Self> {
+        let refused = Self::parse(message).err()?;
+        let skip = message.iter().position(|&b| b != b'\r' && b != b'\n')?;
+        let rest = &message[skip..];
+        let len = line_len(rest);
+        let line = lex::trim_end(rest[..len].strip_suffix(b"\n")?);
+        let (method, after) = lex::split_token(line);
+        let after = after.strip_prefix(b" ")?;
+        let (uri, version) = after.split_at(after.iter().rposition(|&b| lex::is_lws(b))? + 1);
+        let is_text =
+            !method.is_empty() && !after.iter().any(|&b| lex::is_control(b) && b != b'\t');
+        (is_text && is_any_version(version)).then(|| Self {
+            message,
+            start_line: StartLine::Request {
+                method,
+                uri: lex::trim(uri),
+                version,
+            },
+            headers: skip + len,
+            index: OnceCell::new(),
+            refused: Some(if is_version(version) {
+                NotSip::RequestUri
+            } else {
+                refused
+            }),
+        })
+    }
+
+    /// Why [`Self::parse`] refuses it; `None`: it doesn't.
+    pub const fn refused(&self) -> Option<NotSip> {
+        self.refused
     }
 
     /// The message as it was given to [`Self::parse`], leading line breaks included.
@@ -288,6 +327,17 @@ fn place_of(whole: &[u8], part: &[u8]) -> (u32, u32) {
 fn is_version(s: &[u8]) -> bool {
     // As nearly everybody writes it: comparing without regard to case takes many times as long.
     s == b"SIP/2.0" || s.eq_ignore_ascii_case(b"SIP/2.0")
+}
+
+/// Whether this is `SIP/` and a version number.
+fn is_any_version(s: &[u8]) -> bool {
+    let Some((protocol, number)) = s.split_at_checked(4) else {
+        return false;
+    };
+    let (major, minor) = lex::split_before(number, |b| b == b'.');
+    protocol.eq_ignore_ascii_case(b"SIP/")
+        && lex::decimal(major).is_some()
+        && minor.get(1..).and_then(lex::decimal).is_some()
 }
 
 fn request(line: &[u8], method_len: usize) -> Result<StartLine<'_>, NotSip> {

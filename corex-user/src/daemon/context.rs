@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
+    guard::Guard,
     hep::Exporter,
     io::{listen, outbox::AsyncOutbox},
     kernel::knobs::Knobs,
@@ -21,7 +22,7 @@ use crate::{
 use corex_script::{Config, settings::OwnSockets};
 use corex_sip::{alias, compose::ReplyKeys};
 
-/// Makes the context for a configuration; the tap, the exporter, the knobs and the outbox outlive it.
+/// Makes the context for a configuration; the tap, the exporter, the knobs, the guard and the outbox outlive it.
 /// `state_folder`: where scripts write files unless the configuration says otherwise.
 /// `reply_keys`: what replies must bring back.
 ///
@@ -34,6 +35,7 @@ pub fn build(
     exporter: Arc<Exporter>,
     listeners: Vec<Listener>,
     knobs: Knobs,
+    guard: Guard,
     outbox: AsyncOutbox,
     state_folder: Option<&Path>,
     reply_keys: Option<ReplyKeys>,
@@ -65,6 +67,7 @@ pub fn build(
         own: Arc::new(own),
         aliases,
         knobs,
+        guard,
         tap,
         exporter,
         outbox: Box::new(outbox),
@@ -105,10 +108,12 @@ fn sources(config: &Config) -> Vec<PathBuf> {
         .chain(&settings.corex.tls_ca_list)
         .chain(&settings.control.http_token_file)
         .chain(&settings.corex.reply_key_file)
-        .chain(&settings.codec.files);
+        .chain(&settings.codec.files)
+        .map(PathBuf::as_path)
+        .chain(settings.corex.guard.files());
     let parent = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
     let mut folders = vec![config.folder.clone()];
-    folders.extend(files.filter_map(|file| parent(file)));
+    folders.extend(files.filter_map(parent));
     folders.extend(perl.include.iter().map(|path| config.folder.join(path)));
     // As they were opened: from the working directory.
     let included = config.files.iter().filter_map(|file| file.parent());

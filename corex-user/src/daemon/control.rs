@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     engine::Ending,
-    handover::{self, Estate, Farewell, Frozen, Halt, Step, TableSnapshot},
+    handover::{self, Estate, Farewell, Frozen, GuardCopy, Halt, Step, TableSnapshot},
     options::Options,
     reload::Reloader,
     reloads::{self, What},
@@ -196,6 +196,7 @@ impl Control<'_> {
                 let tables = self.told.as_ref().map(|now| now.since(&none));
                 let estate = estate.map(|estate| Estate {
                     tables: tables.unwrap_or_default(),
+                    guard: GuardCopy::all(&self.reloader.current().guard),
                     ..estate
                 });
                 // It is gone already when nobody takes it.
@@ -239,6 +240,7 @@ impl Control<'_> {
         let frozen = Frozen {
             workers: self.workers.parked(ledgers),
             tables: self.snapshot().and_then(changes).unwrap_or_default(),
+            guard: GuardCopy::changes(&context.guard),
             streams,
         };
         Ok(Halt {

@@ -108,7 +108,12 @@ fn kept(
     }
     let writable = roots.write.iter().filter(|root| !roots.holds_guarded(root));
     Kept {
-        replace: options.books.iter().cloned().collect(),
+        replace: options
+            .books
+            .iter()
+            .chain(&config.settings.corex.guard.file)
+            .cloned()
+            .collect(),
         remove: remove
             .into_iter()
             .filter(|path| !path.as_os_str().is_empty())
@@ -136,6 +141,8 @@ fn reach(
     read.extend(settings.corex.tls_ca_list.clone());
     // Read again at a reload, when another file may be in its place.
     read.extend(settings.corex.reply_key_file.as_deref().and_then(beside));
+    let lists = settings.corex.guard.files();
+    read.extend(lists.filter_map(Path::parent).map(Path::to_owned));
     let (guarded, mut write): (Vec<_>, Vec<_>) = roots
         .write
         .iter()
@@ -152,6 +159,9 @@ fn reach(
                 folder => folder.map(Path::to_owned),
             }),
     );
+    // As above.
+    let kept = settings.corex.guard.file.as_deref();
+    write.extend(kept.and_then(Path::parent).map(Path::to_owned));
     // Sockets and pins go when corex stops.
     for address in settings.control.listeners() {
         if let BinrpcAddress::UnixStream(path) | BinrpcAddress::UnixDatagram(path) = address {

@@ -33,11 +33,12 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 pub use self::options::{EngineChoice, Options};
+pub use self::service::ANNOUNCEMENT;
 use self::{
     control::Control,
     engine::{Ending, PacketEngine},
@@ -49,11 +50,12 @@ use self::{
     remote::Remote,
     reply_keys::Keyring,
     runtime::Runtimes,
-    service::Watchdog,
+    service::{Announcement, Watchdog},
     stream_service::{StreamService, TcpListeners},
     workers::Parts,
 };
 use crate::{
+    guard::{Guard, Listings},
     io::{listen, socket::KernelSocket},
     kernel::{
         pins::{self, PinError, Pins},
@@ -78,13 +80,30 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     if let Some(note) = config.note() {
         tracing::warn!("{note}");
     }
+    let announcement = options.announce.then(Announcement::prepare);
+    let announcement = announcement.transpose().context("open /dev/null")?;
     let listeners = listen::resolve(&config.settings)?;
     let is_inline = config.settings.corex.inline.is_on;
     let name = options.instance.clone();
     let name = name.unwrap_or_else(|| pins::instance_of(&options.config));
     // In inline mode a predecessor goes on until all is ready.
     let takes_over = options.take_over && !is_inline;
+    if options.announce && is_inline {
+        bail!(
+            "in inline mode the one that runs ends first, so that nothing could be done in the \
+             background: leave --background out, or restart the service"
+        );
+    }
     let mut heir = takes_over.then(|| Heir::ask(&name)).flatten();
+    if options.announce
+        && heir.is_none()
+        && let Some(pid) = pins::holder(&name)
+    {
+        bail!(
+            "process {pid} has the name {name:?} and can't be taken over as it is; it goes on. \
+             Without --background it would be ended first"
+        );
+    }
     if takes_over && heir.is_none() {
         make_way(&name, options)?;
     }
@@ -111,6 +130,12 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         None => start.engine(None)?,
         Some(predecessor) => match start.engine(Some(predecessor)) {
             Ok(engine) => engine,
+            Err(error) if options.announce => {
+                return Err(error.context(
+                    "what runs can't be taken over as it is, and goes on; without --background \
+                     it would be ended first",
+                ));
+            }
             Err(error) => {
                 tracing::warn!(
                     "what runs can't be taken over as it is: {error:#}; ending it before this one \
@@ -123,6 +148,14 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             }
         },
     };
+    // Before anything is steered.
+    let listings = config.program.shared::<Listings>().unwrap_or_default();
+    let guard = Guard::start(
+        &config.settings.corex.guard,
+        &listings,
+        engine.guard_maps()?,
+    )?;
+    guard.adopt(&engine.take_guard_left());
     let mut fixtures = Estate::default();
     let tcp = TcpListeners::open(&listeners, heir.as_mut())?;
     tcp.add_to(&mut fixtures).context("copy a socket")?;
@@ -151,15 +184,17 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     match &mut heir {
         None => engine.open_queues(&listeners)?,
         Some(heir) => {
-            let tables = &config.program.tables;
-            match succeed(heir, &name, &mut engine, &listeners, &mut parts, tables) {
+            let kept = (&config.program.tables, &guard);
+            match succeed(heir, &name, &mut engine, &listeners, &mut parts, kept) {
                 Err(error) if heir.is_gone() => return Err(start_anew(&error)),
                 outcome => {
                     inherited = Some(outcome.context("take over; the corex that runs goes on")?);
                 }
             }
             front_ends.own_files();
-            offer.iter_mut().for_each(Offer::own);
+            if let Some(Err(error)) = offer.as_mut().map(Offer::own) {
+                tracing::warn!("the next successor won't know this process: {error}");
+            }
         }
     }
     let kernel_roads = engine.roads();
@@ -180,6 +215,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         tcp,
         inboxes,
         parts.first_sockets(),
+        guard.clone(),
     )?;
     if let Some(policy) = key_service::prepare(&keys, &config)? {
         keys.follow(policy).context("start the threads for keys")?;
@@ -190,6 +226,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         Arc::default(),
         listeners,
         engine.knobs(),
+        guard,
         streams.outbox.clone(),
         state_folder.as_deref(),
         reply_keys,
@@ -262,7 +299,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         commands,
         options,
         status: &status,
-        watchdog: Watchdog::new(),
+        watchdog: Watchdog::new(options.announce),
         turns: Vec::new(),
         steps,
         fixtures,
@@ -276,9 +313,14 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     remote.look_at_roads();
     tracing::info!("ready: {status}");
     service::ready(&status);
+    if let Some(announcement) = announcement {
+        announcement.say().context("leave standard output")?;
+    }
     let outcome = runtime.block_on(control.run(resolver, signals));
-    service::stopping();
     let ending = *outcome.as_ref().unwrap_or(&Ending::Stop);
+    if ending != Ending::HandedOver {
+        service::stopping();
+    }
     drop(keeper);
     // New packets go to the kernel from here on; what was steered is still handled.
     remote.engine().detach(ending, is_closed);
@@ -387,14 +429,22 @@ fn succeed(
     engine: &mut PacketEngine,
     listeners: &[Listener],
     parts: &mut Parts,
-    tables: &Tables,
+    (tables, guard): (&Tables, &Guard),
 ) -> anyhow::Result<(StreamEstate, Vec<OwnedFd>)> {
     let mut lost = handover::write_tables(tables, &heir.tables());
+    let mut refused = heir.guard().write(guard);
     let (frozen, descriptors) = heir.freeze().context("have it stop")?;
     for (worker, side) in parts.sides() {
         handover::restore(worker, side, &frozen)?;
     }
     lost += handover::write_tables(tables, &frozen.tables);
+    refused += frozen.guard.write(guard);
+    if refused > 0 {
+        tracing::warn!(
+            entries = refused,
+            "guard: no room for entries of the predecessor"
+        );
+    }
     if lost > 0 {
         tracing::warn!(
             entries = lost,

@@ -13,6 +13,9 @@ pub struct Options {
     pub instance: Option<String>,
     /// Take the name over from the instance that has it.
     pub take_over: bool,
+    /// Somebody waits on standard output for this one to run: it says so there, and takes over
+    /// without loss or not at all.
+    pub announce: bool,
     /// Interfaces to attach to; empty: those that carry listen addresses.
     pub interfaces: Vec<String>,
     /// The engine.

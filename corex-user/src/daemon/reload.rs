@@ -12,6 +12,7 @@ use tokio::{task, time};
 
 use super::{context, copies, key_service, loader::Loader, reply_keys::Keyring, workers::Workers};
 use crate::{
+    guard::Listings,
     io::{listen, outbox::AsyncOutbox},
     kernel::roads::Roads,
     keystore::KeyService,
@@ -109,6 +110,7 @@ impl Reloader {
             Arc::clone(&old.exporter),
             listeners,
             old.knobs.clone(),
+            old.guard.clone(),
             self.followers.outbox.clone(),
             self.state_folder.as_deref(),
             reply_keys,
@@ -140,6 +142,9 @@ impl Reloader {
         log.set_debug(settings.debug);
         log.follow(&settings.log);
         set_knobs(&new.knobs, &settings.corex);
+        let listings = new.config.program.shared::<Listings>();
+        new.guard
+            .follow(&settings.corex.guard, &listings.unwrap_or_default());
         new.config.take_over();
         if let Err(error) = copies::follow(&new, &self.followers.outbox) {
             tracing::error!("messages are not copied: no thread for that: {error}");
@@ -206,6 +211,11 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     }
     if old.log.is_syslog() != new.log.is_syslog() || old.log.name != new.log.name {
         bail!("log_stderror or log_name have changed, which takes a new start");
+    }
+    if old.corex.guard.is_wanted() != new.corex.guard.is_wanted() {
+        bail!(
+            "there is a guard now and was none before, or the other way, which takes a new start"
+        );
     }
     if old.corex.rp_filter != new.corex.rp_filter {
         bail!("rp_filter has changed, which takes a new start");

@@ -18,12 +18,13 @@ use super::{
     threads::{describe, threads},
 };
 use crate::{
+    guard::Guard,
     keystore::{KeyService, SessionLine},
     pipeline::PipelineContext,
     rpc::{
         daemon::{
             Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotDropped,
-            NotReloaded, NotSet, Process, Session, Setting, SharedMemory, Socket, Table,
+            NotReloaded, NotSaved, NotSet, Process, Session, Setting, SharedMemory, Socket, Table,
             TableEntry, TableError, Variable, Worker,
         },
         later::Later,
@@ -258,6 +259,24 @@ impl Daemon for Remote {
     fn release_quarantine(&self) -> usize {
         let context = self.latest.load();
         context.config.program.languages.quarantine.release()
+    }
+
+    fn guard(&self) -> Guard {
+        self.latest.load().guard.clone()
+    }
+
+    fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {
+        let context = self.latest.load_full();
+        Box::pin(async move {
+            let path = context.config.settings.corex.guard.file.clone();
+            let path = path.ok_or(NotSaved::NoFile)?;
+            let guard = context.guard.clone();
+            let saved = tokio::task::spawn_blocking(move || match guard.save(&path) {
+                Ok(count) => Ok(count),
+                Err(source) => Err(NotSaved::File { path, source }),
+            });
+            saved.await.map_err(|_| NotSaved::Stopping)?
+        })
     }
 
     fn host(&self) -> Vec<HostInterface> {

@@ -1,7 +1,9 @@
 //! What a service manager is told (sd_notify(3)). Without one nothing happens.
 
 use std::{
-    env, io,
+    env,
+    fs::File,
+    io::{self, Write as _},
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
@@ -13,7 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::unistd::Pid;
 use sd_notify::NotifyState;
+
+/// How often a successor says that all is well: what the service manager wants is told to the
+/// process that it starts as the main one, and to nobody else (sd_watchdog_enabled(3)).
+const OF_A_SUCCESSOR: Duration = Duration::from_secs(1);
 
 /// The way to the service manager; `None` where there is none.
 static MANAGER: OnceLock<Option<UnixDatagram>> = OnceLock::new();
@@ -34,6 +41,46 @@ pub fn reloading() {
 /// corex is stopping.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// Another process has taken this one's place: it is the service's main one from now on.
+pub fn succeeded_by(pid: Pid) {
+    if let Ok(pid) = u32::try_from(pid.as_raw()) {
+        tell(&[NotifyState::MainPid(pid)]);
+    }
+}
+
+/// What [`Announcement`] says.
+pub const ANNOUNCEMENT: &str = "corex runs\n";
+
+/// Somebody waits on standard output to hear that this process runs.
+pub struct Announcement {
+    /// What standard output is afterwards; files can't be opened that late.
+    nowhere: File,
+}
+
+impl Announcement {
+    /// To be called before privileges are given up.
+    ///
+    /// # Errors
+    /// There is no /dev/null.
+    pub fn prepare() -> io::Result<Announcement> {
+        let nowhere = File::options().write(true).open("/dev/null")?;
+        Ok(Announcement { nowhere })
+    }
+
+    /// Says it, and leaves standard output.
+    ///
+    /// # Errors
+    /// When standard output can't be closed.
+    pub fn say(self) -> io::Result<()> {
+        let mut out = io::stdout();
+        // Who waits no longer has gone.
+        let _ = out
+            .write_all(ANNOUNCEMENT.as_bytes())
+            .and_then(|()| out.flush());
+        Ok(nix::unistd::dup2_stdout(self.nowhere)?)
+    }
 }
 
 /// Connects to the service manager, if there is one. To be called before privileges are given up:
@@ -77,11 +124,12 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// As the service manager wants it.
-    pub fn new() -> Watchdog {
+    /// As the service manager wants it; `is_successor`: this process takes the main one's place.
+    pub fn new(is_successor: bool) -> Watchdog {
+        // So that one that comes late doesn't count as none.
+        let asked = sd_notify::watchdog_enabled().map(|patience| patience / 3);
         Watchdog {
-            // So that one that comes late doesn't count as none.
-            every: sd_notify::watchdog_enabled().map(|patience| patience / 3),
+            every: asked.or(is_successor.then_some(OF_A_SUCCESSOR)),
             told: Instant::now(),
         }
     }

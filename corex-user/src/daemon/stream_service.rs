@@ -22,6 +22,7 @@ use tokio::{
 
 use super::handover::{Estate, Heir, Item, StreamEstate};
 use crate::{
+    guard::Guard,
     io::{
         listen,
         outbox::{AsyncOutbox, OutboxHold},
@@ -156,6 +157,7 @@ impl StreamService {
         tcp: TcpListeners,
         inboxes: Vec<Inbox>,
         sockets: &[KernelSocket],
+        guard: Guard,
     ) -> anyhow::Result<Self> {
         let counters = Arc::new(StreamCounters::default());
         let mut stream = settings.stream.clone();
@@ -169,6 +171,7 @@ impl StreamService {
             Arc::clone(&counters),
         )
         .context("start TCP")?;
+        streams.guard_by(guard);
         let families = Families {
             v4: listeners.iter().any(|l| l.address.is_ipv4()),
             v6: listeners.iter().any(|l| l.address.is_ipv6()),

@@ -308,7 +308,7 @@ impl Worker {
                 return;
             }
             match gate.judge(&datagram, socket_id) {
-                Passage::Free => pipeline.receive(inbound(&datagram, socket_id), &mut egress),
+                Passage::Free => pipeline.admit(inbound(&datagram, socket_id), &mut egress),
                 Passage::Held => {}
                 Passage::Refused => pipeline.counters.drop_rp_filter += 1,
             }
@@ -325,7 +325,7 @@ impl Worker {
             sockets: &self.sockets,
         };
         let refused = self.gate.release(Instant::now(), |datagram, socket| {
-            pipeline.receive(inbound(&datagram, socket), &mut egress);
+            pipeline.admit(inbound(&datagram, socket), &mut egress);
         });
         pipeline.counters.drop_rp_filter += refused;
     }
@@ -358,7 +358,7 @@ impl Worker {
             let mut egress = SocketEgress {
                 sockets: &self.sockets,
             };
-            self.pipeline.receive(inbound, &mut egress);
+            self.pipeline.admit(inbound, &mut egress);
         }
         true
     }

@@ -1,7 +1,15 @@
 //! bpf(2), for what aya doesn't offer.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    ptr,
+};
 
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_PROG_QUERY: libc::c_long = 16;
 /// Programs that a place for TCX programs has at most (BPF_MPROG_MAX).
 const MAX_PROGRAMS: usize = 64;
@@ -86,4 +94,135 @@ pub(super) fn attached_to(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>
     }
     ids.truncate(query.count as usize);
     Ok(ids)
+}
+
+/// The part of `union bpf_attr` that is about one element of a map.
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The part of it that is `batch`.
+#[repr(C)]
+struct Elements {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Calls it with attributes that name memory.
+///
+/// # Safety
+/// What the attributes name must be as the command has it, and outlive the call.
+unsafe fn call<A>(command: libc::c_long, attributes: &mut A) -> io::Result<()> {
+    // SAFETY: pointer and length describe `attributes`; the caller answers for what they name.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            ptr::from_mut(attributes),
+            size_of::<A>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Sets an element of a map, whose keys and values are of these types.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn map_update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut element = Element {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: ptr::from_ref(key) as u64,
+        value: ptr::from_ref(value) as u64,
+        flags: 0,
+    };
+    // SAFETY: a key and a value, which are only read.
+    unsafe { call(BPF_MAP_UPDATE_ELEM, &mut element) }
+}
+
+/// Takes an element out of a map.
+///
+/// # Errors
+/// What the kernel says; ENOENT if there is none.
+pub(super) fn map_delete<K>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let mut element = Element {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: ptr::from_ref(key) as u64,
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: a key, which is only read.
+    unsafe { call(BPF_MAP_DELETE_ELEM, &mut element) }
+}
+
+/// Sets elements of a map, as many as there are both keys and values.
+///
+/// # Errors
+/// What the kernel says; some may be set then.
+pub(super) fn map_update_batch<K, V>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    let mut elements = Elements {
+        in_batch: 0,
+        out_batch: 0,
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map_fd: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: `count` keys and values, which are only read.
+    unsafe { call(BPF_MAP_UPDATE_BATCH, &mut elements) }
+}
+
+/// Reads elements of a map behind `from`, or from the first on, into both rows. Returns how many,
+/// and whether there may be more, behind `next`.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn map_lookup_batch<K, V>(
+    map: BorrowedFd<'_>,
+    from: Option<&K>,
+    next: &mut K,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, bool)> {
+    let mut elements = Elements {
+        in_batch: from.map_or(0, |from| ptr::from_ref(from) as u64),
+        out_batch: ptr::from_mut(next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map_fd: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: room for `count` keys and values and for one more key.
+    match unsafe { call(BPF_MAP_LOOKUP_BATCH, &mut elements) } {
+        Ok(()) => Ok((elements.count as usize, true)),
+        // That was the last of them.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            Ok((elements.count as usize, false))
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -9,6 +9,7 @@ pub mod cpu_counters;
 pub mod datagrams;
 pub mod descriptors;
 mod extack;
+pub mod guard;
 pub mod heap;
 pub mod host;
 pub mod identity;

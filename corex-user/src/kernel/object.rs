@@ -15,12 +15,13 @@ use aya::{
 use corex_common::{
     INGRESS_PROGRAM, ROADS_PROGRAM,
     counters::{CounterSet, DetourCounters, EgressCounters, KernelCounters, SocketCounters},
-    host, inline, maps, road,
+    guard, host, inline, maps, road,
 };
 use tokio::sync::watch;
 
 use super::{
     cpu_counters::{self, CpuCounters},
+    guard::{GuardMaps, GuardRecord, KernelList},
     host::{HostMaps, Links},
     inline::Heartbeats,
     knobs::Knobs,
@@ -138,6 +139,14 @@ impl Object {
     /// # Errors
     /// What the kernel says; the verifier's log is part of it.
     pub fn load(road: Road) -> Result<Self> {
+        Self::load_with(road, false)
+    }
+
+    /// The same; `is_guarded`: with the guard in the programs, which else costs nothing.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(road: Road, is_guarded: bool) -> Result<Self> {
         let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries(maps::SOCKET_COUNTS, cpus * maps::MAX_SOCKETS);
@@ -145,6 +154,8 @@ impl Object {
             loader.map_max_entries(counters, cpus);
         }
         loader.map_max_entries(road::ROAD_COUNTS, cpus * road::MAX_ROADS);
+        let is_guarded = u32::from(is_guarded);
+        loader.override_global(guard::GUARDED, &is_guarded, true);
         let ebpf = loader.load(OBJECT)?;
         // Any number will do that an older load's leftovers don't have by chance.
         let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
@@ -466,6 +477,29 @@ impl Object {
             counts: cpu_counters(&self.ebpf, road::ROAD_COUNTS, cpus, road::MAX_ROADS)?,
             sources: at(road::ROAD_SOURCES, sources)?,
             devices: at(road::ROAD_DEVICES, devices)?,
+        })
+    }
+
+    /// The guard's maps.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn guard_maps(&self) -> Result<GuardMaps> {
+        let list = |name| match self.ebpf.map(name) {
+            Some(Map::LpmTrie(data)) => data
+                .fd()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(ObjectError::Descriptor),
+            _ => Err(ObjectError::Missing(name)),
+        };
+        let Some(Map::Array(record)) = self.ebpf.map(guard::GUARD) else {
+            return Err(ObjectError::Missing(guard::GUARD));
+        };
+        Ok(GuardMaps {
+            record: GuardRecord::of_map(record.fd().as_fd()).map_err(ObjectError::Mapping)?,
+            allow: KernelList::new(list(guard::GUARD_ALLOW_V4)?, list(guard::GUARD_ALLOW_V6)?),
+            block: KernelList::new(list(guard::GUARD_BLOCK_V4)?, list(guard::GUARD_BLOCK_V6)?),
         })
     }
 

@@ -264,17 +264,46 @@ pub fn instances() -> Vec<String> {
 
 /// The process that has an instance's name.
 pub fn holder(instance: &str) -> Option<Pid> {
-    let directory = fs::metadata(root().join(instance)).ok()?;
+    holder_of(&root().join(instance))
+}
+
+/// The process that has locked a folder, or was handed the lock by who did: the kernel goes on
+/// naming the latter.
+fn holder_of(path: &Path) -> Option<Pid> {
+    let directory = fs::metadata(path).ok()?;
     let (device, inode) = (directory.st_dev(), directory.st_ino());
     let file = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| {
-        // proc_locks(5): number, kind, mode, access, process, file, range.
-        let mut words = line.split_whitespace().skip(1);
-        let kind = words.next()?;
-        let mut rest = words.skip(2);
-        let pid: i32 = rest.next()?.parse().ok()?;
-        (kind == "FLOCK" && rest.next()? == file && pid > 0).then(|| Pid::from_raw(pid))
+    let taker = locks.lines().find_map(|line| locker(line, &file))?;
+    if has_lock(taker, &file) {
+        return Some(taker);
+    }
+    let heir = fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?);
+        has_lock(pid, &file).then_some(pid)
+    });
+    // Of another user's, descriptors aren't seen.
+    heir.or_else(|| kill(taker, None).is_ok().then_some(taker))
+}
+
+/// Who took a lock, if this line of /proc/locks (proc_locks(5): number, kind, mode, access, process,
+/// file, range) is about a whole-file lock of that file.
+fn locker(line: &str, file: &str) -> Option<Pid> {
+    let mut words = line.split_whitespace().skip(1);
+    let kind = words.next()?;
+    let mut rest = words.skip(2);
+    let pid: i32 = rest.next()?.parse().ok()?;
+    (kind == "FLOCK" && rest.next()? == file && pid > 0).then(|| Pid::from_raw(pid))
+}
+
+/// Whether a process has a descriptor that the file's lock belongs to (proc_pid_fdinfo(5)).
+fn has_lock(pid: Pid, file: &str) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fdinfo"));
+    descriptors.into_iter().flatten().flatten().any(|entry| {
+        let info = fs::read_to_string(entry.path()).unwrap_or_default();
+        info.lines()
+            .filter_map(|line| line.strip_prefix("lock:"))
+            .any(|line| locker(line, file).is_some())
     })
 }
 

@@ -19,6 +19,7 @@ mod path;
 mod place;
 mod pv;
 mod rr;
+mod sanity;
 mod siptrace;
 mod siputils;
 mod sl;
@@ -47,6 +48,7 @@ pub static MODULES: Modules = Modules::new(&[
     &htable::MODULE,
     &codec::MODULE,
     &siptrace::MODULE,
+    &sanity::MODULE,
     &ctl::MODULE,
     &jsonrpcs::MODULE,
     &app_lua::MODULE,

@@ -142,12 +142,16 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
 }
 
 /// To the address that the request came from: at its port where rport says so or it came by a
-/// stream, else at the port in Via (RFC 3261 §18.2.2, RFC 3581 §4).
+/// stream or Via can't be read, else at the port in Via (RFC 3261 §18.2.2, RFC 3581 §4).
 fn reply_destination(exec: &Exec<'_>, view: &SipView<'_>) -> Result<Destination, Unsendable> {
-    let via = view
-        .top_via()
-        .ok_or(Unsendable::Destination("the request has no Via"))?;
     let (source, transport) = (exec.env.src, exec.env.transport);
+    let Some(via) = view.top_via() else {
+        // One that can't be read says nothing about the way back but that somebody waits there.
+        return match view.header(b"Via") {
+            Some(_) => Ok(Destination::of_address(source, transport)),
+            None => Err(Unsendable::Destination("the request has no Via")),
+        };
+    };
     let to = reply_address(&via, source, transport, exec.changes.force_rport);
     Ok(Destination::of_address(to, transport))
 }

@@ -9,7 +9,7 @@ use std::{
 use corex_common::answer::{KEEPALIVE_DROP, KEEPALIVE_PASS, KEEPALIVE_PONG};
 
 use super::{files::Files, outbox::Outbox};
-use crate::{hep::Exporter, kernel::knobs::Knobs, telemetry::trace::Tap};
+use crate::{guard::Guard, hep::Exporter, kernel::knobs::Knobs, telemetry::trace::Tap};
 use corex_script::{
     Config, SocketId,
     settings::{Corex, Keepalive, OwnSockets, Place},
@@ -115,6 +115,8 @@ pub struct PipelineContext {
     pub aliases: alias::Table,
     /// What may change without a new configuration; these values count, not the configuration's.
     pub knobs: Knobs,
+    /// Who is let in.
+    pub guard: Guard,
     /// Where messages can be looked at as they pass.
     pub tap: Arc<Tap>,
     /// Takes copies of messages for a collector.

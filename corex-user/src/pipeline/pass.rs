@@ -16,6 +16,7 @@ use corex_script::{
 use corex_sip::{
     SipView, Transport,
     compose::{ReplyKeys, SentBy},
+    strict::FaultKind,
 };
 
 use super::{
@@ -36,6 +37,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     Forged,
+    /// It can't be forwarded as it is.
+    Refused(FaultKind),
     Unresolved,
     NoSocket,
     OwnSocket,
@@ -455,6 +458,10 @@ impl Host for Pass<'_, '_> {
         }
     }
 
+    fn refuse(&mut self, why: FaultKind) {
+        self.failure = Some(Failure::Refused(why));
+    }
+
     fn send(&mut self, hook: &mut dyn NetworkHook, out: Outgoing<'_>) -> Result<(), SendError> {
         let Some(ttl) = self.ttl(&out) else {
             return self.fail(Failure::Ttl, SendError::Ttl);
@@ -528,6 +535,11 @@ impl Host for Pass<'_, '_> {
 
     fn file_write(&self, path: &Path, content: &[u8]) -> Result<(), FileError> {
         self.context.files.write(path, content)
+    }
+
+    fn guard(&self) -> Option<&dyn corex_script::guard::Guard> {
+        let guard = &self.context.guard;
+        guard.is_on().then_some(guard as _)
     }
 
     fn is_myself(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {

@@ -3,8 +3,10 @@
 mod answers;
 mod codec;
 mod copies;
+mod guard;
 mod inline;
 mod replies;
+mod strict;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -90,6 +92,7 @@ fn pipeline(text: &str) -> Pipeline {
         config,
         listeners,
         knobs,
+        guard: crate::guard::Guard::default(),
         tap: Arc::default(),
         exporter: Arc::default(),
         outbox: Box::new(NoOutbox),

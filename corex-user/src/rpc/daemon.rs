@@ -3,10 +3,13 @@
 //! Plain data in, plain data out: nothing here knows of a front end. Methods are called on the
 //! runtime of remote control and must be quick; those that wait return a future.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::later::Later;
+use crate::guard::Guard;
 use crate::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 use corex_script::quarantine::HeldSender;
 
@@ -39,6 +42,13 @@ pub trait Daemon: Send + Sync {
     fn quarantine(&self) -> Vec<HeldSender>;
     /// Lets them go. Returns how many senders were known to have failed.
     fn release_quarantine(&self) -> usize;
+    /// Who is let in.
+    fn guard(&self) -> Guard;
+    /// Writes the guard's entries to the file of `guard_file`. Returns how many.
+    ///
+    /// # Errors
+    /// When there is no such file, or it can't be written.
+    fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>>;
     /// The workers, once for each receive queue that they have.
     fn workers(&self) -> Vec<Worker>;
     /// The interfaces that XDP programs are on, as they are now.
@@ -356,6 +366,25 @@ pub enum NotDropped {
     /// The keystore is away.
     #[error("the keystore is away")]
     Away,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSaved {
+    /// Nobody said where.
+    #[error("no file is named; add the line: modparam(\"corex\", \"guard_file\", \"PATH\")")]
+    NoFile,
+    /// The system refuses.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody carries it out any more.
+    #[error("corex is stopping")]
+    Stopping,
 }
 
 /// A hash table and how it behaves.

@@ -14,6 +14,8 @@ atomic_counters! {
         refused_limit,
         /// Connections refused or not opened, as there are too many with this peer.
         refused_peer,
+        /// Connections refused, as the guard doesn't let the peer in.
+        refused_guard,
         /// Connections closed: no traffic, or never a message.
         closed_idle,
         /// Connections closed: for too long nothing but keep-alives.

@@ -11,7 +11,7 @@ use super::{frame, object};
 const RUNS: u32 = 500_000;
 const TURNS: usize = 7;
 
-fn nanoseconds(object: &mut Object, frame: &[u8]) -> u128 {
+pub fn nanoseconds(object: &mut Object, frame: &[u8]) -> u128 {
     let program = object.program().unwrap();
     let turn = || {
         let options = TestRunOptions {
@@ -46,4 +46,10 @@ fn what_a_packet_costs() {
             println!("{road:?}: {name}: {} ns", nanoseconds(&mut object, &frame));
         }
     }
+}
+
+#[test]
+#[ignore = "measures, and asserts nothing"]
+fn what_the_guard_costs() {
+    super::guard::costs();
 }

@@ -7,6 +7,7 @@ mod agreement;
 mod answer;
 mod cost;
 mod frames;
+mod guard;
 mod mapping;
 mod reverse;
 mod roads;
@@ -51,11 +52,17 @@ const ELSEWHERE: &str = "fe80::2";
 
 /// The loaded programs with the listen sockets, or nothing without the privileges.
 fn object(road: Road) -> Option<Object> {
+    object_with(road, false)
+}
+
+/// The same, with or without the guard.
+fn object_with(road: Road, is_guarded: bool) -> Option<Object> {
     if !capabilities::missing().is_empty() {
         eprintln!("skipped: needs {}", capabilities::missing().join(", "));
         return None;
     }
-    let mut object = Object::load(road).expect("the verifier accepts the programs");
+    let mut object =
+        Object::load_with(road, is_guarded).expect("the verifier accepts the programs");
     configure(&mut object, false);
     object.host_maps().unwrap().write(&host()).unwrap();
     for (id, address) in LISTENERS.iter().enumerate() {
@@ -174,6 +181,18 @@ fn the_verifier_walks_few_of_its_million_instructions() {
         let verified = object.verified_instructions().expect("Linux 5.16 or later");
         println!("{road:?}: verified instructions: {verified} of 1000000");
         assert!(verified < 100_000, "{verified} instructions");
+    }
+}
+
+#[test]
+fn the_verifier_walks_less_than_a_third_of_them_with_the_guard() {
+    for road in [Road::Proxy, Road::Offload, Road::Inline] {
+        let Some(mut object) = object_with(road, true) else {
+            return;
+        };
+        let verified = object.verified_instructions().expect("Linux 5.16 or later");
+        println!("{road:?} with the guard: verified instructions: {verified} of 1000000");
+        assert!(verified < 1_000_000 / 3, "{verified} instructions");
     }
 }
 

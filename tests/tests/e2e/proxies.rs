@@ -239,7 +239,7 @@ request_route {
     let uac = relay.uac.udp(Relay::UAC.sip())?;
     uac.send_to(
         b"OPTIONS sip:x@y SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.1.2;branch=z9hG4bK1\r\n\
-          Call-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n",
+          From: <sip:a@b>;tag=1\r\nTo: <sip:x@y>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n",
         Relay::USER_SIDE.sip(),
     )?;
     let mut branches = Vec::new();

@@ -385,7 +385,20 @@ fn what_can_not_be_taken_over_is_ended_first_and_said() -> Result<()> {
         second.log()
     );
     lab.none_lost_while(|received| more(received, 50))?;
-    second.stop()?.check_balance()
+    let third = CorexOptions::new(&lab.work.join("corex.cfg"))
+        .argument("--workers")
+        .argument("1")
+        .engine("socket")
+        .argument("--take-over")
+        .start_in(&lab.mounts, lab.work.path(), "third")?;
+    second.succeeded()?.check_balance()?;
+    ensure!(
+        third.log().contains("kernel sockets can't have"),
+        "{}",
+        third.log()
+    );
+    lab.none_lost_while(|received| more(received, 50))?;
+    third.stop()?.check_balance()
 }
 
 #[test]

@@ -134,7 +134,10 @@ pub(crate) fn check(
     let mut checker = Checker::new(
         report,
         modules,
-        Settings::default(),
+        Settings {
+            folder: folder.to_owned(),
+            ..Settings::default()
+        },
         Vec::new(),
         Names::default(),
         Names::default(),

@@ -28,6 +28,8 @@ pub struct Changes {
     pub edits: Edits,
     /// Header lines for our own reply.
     pub reply_headers: Vec<u8>,
+    /// A reply that a check has left to the script: code, 0 for none, and reason phrase.
+    pub pending_reply: Option<(u16, &'static str)>,
     /// Message flags, by bit.
     pub flags: u32,
     /// Extended message flags, by bit: what setxflag() sets.
@@ -61,6 +63,7 @@ impl Changes {
             branches,
             edits,
             reply_headers,
+            pending_reply,
             flags,
             extended_flags,
             branch_flags,
@@ -79,6 +82,7 @@ impl Changes {
         branches.clear();
         edits.clear();
         reply_headers.clear();
+        *pending_reply = None;
         *flags = 0;
         *extended_flags = 0;
         *branch_flags = 0;

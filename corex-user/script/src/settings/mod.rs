@@ -6,6 +6,7 @@ mod codec;
 pub mod control;
 mod datagram;
 mod dns;
+pub mod guard;
 pub mod log;
 mod lua;
 mod own;
@@ -26,6 +27,7 @@ pub use codec::{Codec, CodecRule, DeviceKeys, Hidden, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
 pub use dns::DnsSettings;
+pub use guard::{GuardSettings, GuardSource};
 pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use own::{OwnSocket, OwnSockets};
@@ -144,6 +146,44 @@ pub enum Keepalive {
     Pong,
 }
 
+/// `strict`: what becomes of messages that RFC 3261 forbids to forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strict {
+    /// A request is answered, a reply dropped.
+    Reply,
+    /// They are dropped.
+    Drop,
+    /// They are forwarded.
+    Off,
+}
+
+/// Parameters of the module `sanity`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sanity {
+    /// `default_checks`: what is checked, by bit.
+    pub checks: u32,
+    /// `uri_checks`: whose URIs are checked, by bit.
+    pub uri_checks: u32,
+    /// `proxy_require`: the extensions that Proxy-Require may ask for.
+    pub extensions: Vec<String>,
+    /// `autodrop`: a check that fails ends the script.
+    pub is_dropping: bool,
+    /// `noreply`: a check that fails leaves the answer to the script.
+    pub is_silent: bool,
+}
+
+impl Default for Sanity {
+    fn default() -> Sanity {
+        Sanity {
+            checks: 3047,
+            uri_checks: 7,
+            extensions: Vec::new(),
+            is_dropping: true,
+            is_silent: false,
+        }
+    }
+}
+
 /// Parameters of the module `corex`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corex {
@@ -179,6 +219,8 @@ pub struct Corex {
     pub interfaces: Vec<String>,
     /// What becomes of keep-alives in datagrams.
     pub keepalive: Keepalive,
+    /// What becomes of messages that RFC 3261 forbids to forward.
+    pub strict: Strict,
     /// Whether STUN Binding requests are answered.
     pub stun: bool,
     /// Whether OPTIONS to this host, and to no user, are answered before the script.
@@ -189,6 +231,8 @@ pub struct Corex {
     pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
+    /// The guard.
+    pub guard: GuardSettings,
     /// Inline mode.
     pub inline: Inline,
     /// `codec_in`: which chain decodes what is received. The first that fits counts.
@@ -222,11 +266,13 @@ impl Default for Corex {
             reply_key_file: None,
             interfaces: Vec::new(),
             keepalive: Keepalive::Pass,
+            strict: Strict::Reply,
             stun: false,
             options_ping: false,
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,
+            guard: GuardSettings::default(),
             inline: Inline::default(),
             codec_in: Vec::new(),
             codec_out: Vec::new(),
@@ -288,6 +334,8 @@ pub const MAX_MESSAGE_LEN: u32 = 65_535;
 /// The whole of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
+    /// The configuration's directory, where relative paths begin.
+    pub folder: PathBuf,
     /// `listen`, in the order in which they were written.
     pub listen: Vec<Listen>,
     /// `ip_free_bind`: any address may be listened on, whether it is this host's or not.
@@ -317,6 +365,8 @@ pub struct Settings {
     pub max_while_loops: u32,
     /// Parameters of the module `corex`.
     pub corex: Corex,
+    /// Parameters of the module `sanity`.
+    pub sanity: Sanity,
     /// Parameters of the module `codec`.
     pub codec: Codec,
     /// Parameters of the module `siptrace`.
@@ -349,6 +399,7 @@ impl Default for Settings {
     /// Kamailio's defaults, where it has the parameter.
     fn default() -> Settings {
         Settings {
+            folder: PathBuf::new(),
             listen: Vec::new(),
             free_bind: false,
             alias: Vec::new(),
@@ -363,6 +414,7 @@ impl Default for Settings {
             max_branches: 12,
             max_while_loops: 100,
             corex: Corex::default(),
+            sanity: Sanity::default(),
             codec: Codec::default(),
             siptrace: Siptrace::default(),
             record_route: RecordRoute::default(),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::received::Notes;
 use super::seal::write_room;
 use super::{
-    Edits, Fingerprint, OwnLines, Side, branch, end_of_headers, fix_content_length, write,
+    Circle, Edits, Fingerprint, OwnLines, Side, branch, end_of_headers, fix_content_length, write,
 };
 use crate::{SipView, Transport, lex};
 
@@ -71,6 +71,8 @@ pub struct Forward<'a> {
     pub is_sealed: bool,
     /// Whether our Via asks for rport.
     pub local_rport: bool,
+    /// What tells the request, should it come again; `None`: nothing will.
+    pub circle: Option<Circle>,
     /// Who sent the request.
     pub source: SocketAddr,
     /// Whether replies go to the port that it came from, asked for or not.
@@ -175,6 +177,9 @@ fn write_via(forward: &Forward<'_>, out: &mut Vec<u8>) {
     branch(forward.fingerprint, forward.index, out);
     if let Some(connection) = forward.connection {
         let _ = write!(out, ";i={connection:x}");
+    }
+    if let Some(circle) = forward.circle {
+        circle.write(out);
     }
     if forward.is_sealed {
         write_room(out);

@@ -2,6 +2,7 @@
 //! of our own. Each is written into a buffer that is used again and again.
 
 mod branch;
+mod circle;
 mod edit;
 mod forward;
 mod length;
@@ -15,6 +16,7 @@ mod via;
 mod tests;
 
 pub use branch::{Fingerprint, branch, to_tag};
+pub use circle::Circle;
 pub use edit::{Edits, write};
 pub use forward::{Forward, HopLimit, Own, SentBy, max_forwards, write_request};
 pub use length::{end_of_headers, fix_content_length};

@@ -36,6 +36,7 @@ use super::{inline, options::Options};
 use crate::{
     io::{order::Order, xdp_side::XdpSide},
     kernel::{
+        guard::{GuardMaps, Left},
         host::{HostFollower, Links},
         knobs::Knobs,
         map_use::MapUse,
@@ -119,6 +120,8 @@ struct Xdp {
     pins: Option<Pins>,
     /// A successor is about to have all this: nothing is to be changed.
     is_frozen: bool,
+    /// Whom the guard's lists had of an instance that has ended.
+    guard_left: Vec<Left>,
 }
 
 impl Xdp {
@@ -188,6 +191,21 @@ impl PacketEngine {
     /// By which workers judge what kernel sockets bring.
     pub fn reverse_paths(&self) -> Option<ReversePaths> {
         self.reverse_paths.clone()
+    }
+
+    /// The guard's maps in the programs' memory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn guard_maps(&self) -> anyhow::Result<Option<GuardMaps>> {
+        let maps = self.xdp.as_ref().map(|xdp| xdp.object.guard_maps());
+        Ok(maps.transpose()?)
+    }
+
+    /// Whom the guard's lists had of an instance that has ended.
+    pub fn take_guard_left(&mut self) -> Vec<Left> {
+        let xdp = self.xdp.as_mut();
+        xdp.map_or_else(Vec::new, |xdp| std::mem::take(&mut xdp.guard_left))
     }
 
     /// Messages that the kernel handles, if it may.

@@ -26,6 +26,7 @@ use crate::{
     },
     kernel::{
         capabilities,
+        guard::{Left, left_in},
         host::HostFollower,
         inline::Predecessor,
         interfaces::{self, Interface},
@@ -83,6 +84,9 @@ impl PacketEngine {
             .unwrap_or_else(|| settings.children.map_or(cpus, |c| c.clamp(1, cpus)))
             .clamp(1, maps::MAX_WORKERS);
         if let Some(heir) = heir {
+            if heir.has_xdp() {
+                bail!("it is on AF_XDP, and kernel sockets can't have what waits in its rings");
+            }
             heir.check_workers(workers)?;
         }
         let knobs = Knobs::on_heap();
@@ -144,9 +148,9 @@ impl PacketEngine {
                 Some(reverse_paths::start(rule, Some(maps))?)
             }
         };
-        let (pins, predecessor) = match &heir {
+        let (pins, predecessor, guard_left) = match &heir {
             // It has the name still.
-            Some(_) => (None, None),
+            Some(_) => (None, None, Vec::new()),
             None => pin(&object, options)?,
         };
         let mut nics = Nics::new(&interfaces, host.mtus());
@@ -248,6 +252,7 @@ impl PacketEngine {
                 memory,
                 pins,
                 is_frozen: false,
+                guard_left,
             }),
         })
     }
@@ -256,11 +261,12 @@ impl PacketEngine {
 /// Loads the programs that the configuration asks for. A kernel that refuses those with roads gets
 /// those without.
 fn load(settings: &Settings) -> anyhow::Result<Object> {
+    let is_guarded = settings.corex.guard.is_wanted();
     if settings.corex.inline.is_on {
-        return Ok(Object::load(Road::Inline)?);
+        return Ok(Object::load_with(Road::Inline, is_guarded)?);
     }
     if settings.corex.offload {
-        match Object::load(Road::Offload) {
+        match Object::load_with(Road::Offload, is_guarded) {
             Ok(object) => return Ok(object),
             Err(error) => tracing::warn!(
                 "offload: the kernel refuses the program with roads, so all messages go by user \
@@ -269,7 +275,7 @@ fn load(settings: &Settings) -> anyhow::Result<Object> {
             ),
         }
     }
-    Ok(Object::load(Road::Proxy)?)
+    Ok(Object::load_with(Road::Proxy, is_guarded)?)
 }
 
 /// What is asked of the way back to sources.
@@ -319,8 +325,9 @@ fn worker_links(workers: u32, settings: &Settings, listeners: &[Listener]) -> Ve
 /// Pins the maps under the instance's name. Where nobody asked for a name, another instance that
 /// has the same or a system without the file system is no reason not to run.
 ///
-/// Returns as well what an instance of that name, which has ended, counted in inline mode.
-fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Option<Predecessor>)> {
+/// Returns as well what an instance of that name, which has ended, counted in inline mode, and whom
+/// its guard's lists had.
+fn pin(object: &Object, options: &Options) -> anyhow::Result<Pinned> {
     let name = pins::instance_of(&options.config);
     let taken = match &options.instance {
         _ if options.take_over => Pins::take_over(options.instance.as_ref().unwrap_or(&name)),
@@ -332,22 +339,26 @@ fn pin(object: &Object, options: &Options) -> anyhow::Result<(Option<Pins>, Opti
     };
     let pinned = taken.and_then(|pins| {
         let predecessor = Predecessor::open(&pins);
+        let guard_left = left_in(&pins);
         pins.clear();
         object.pin(&pins)?;
-        Ok((pins, predecessor))
+        Ok((pins, predecessor, guard_left))
     });
     match pinned {
-        Ok((pins, predecessor)) => {
+        Ok((pins, predecessor, guard_left)) => {
             tracing::info!("maps pinned in {}", pins.path().display());
-            Ok((Some(pins), predecessor))
+            Ok((Some(pins), predecessor, guard_left))
         }
         Err(error) if options.instance.is_some() || options.take_over => Err(error.into()),
         Err(error) => {
             tracing::warn!("maps are not pinned: {error}");
-            Ok((None, None))
+            Ok((None, None, Vec::new()))
         }
     }
 }
+
+/// The pins, and what an instance before has left.
+type Pinned = (Option<Pins>, Option<Predecessor>, Vec<Left>);
 
 /// The interfaces asked for, or those that carry listen addresses; or what these stand on.
 fn choose_interfaces(listeners: &[Listener], asked: &[String]) -> anyhow::Result<Vec<Interface>> {

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::TableCopy;
+use super::{guard::GuardCopy, tables::TableCopy};
 use crate::{
     daemon::reply_keys,
     io::{outbox::WaitingCopy, stream::StreamsCopy},
@@ -75,6 +75,8 @@ pub struct Estate {
     pub reply_key: [u8; reply_keys::LEN],
     /// What scripts keep, as it is now.
     pub tables: Vec<TableCopy>,
+    /// The guard's entries, as they are now.
+    pub guard: GuardCopy,
 }
 
 impl Estate {
@@ -94,6 +96,7 @@ impl Estate {
             items: items.collect::<io::Result<_>>()?,
             reply_key: self.reply_key,
             tables: Vec::new(),
+            guard: GuardCopy::default(),
         })
     }
 
@@ -139,6 +142,9 @@ pub enum Tell {
         reply_key: [u8; reply_keys::LEN],
         /// [`Estate::tables`].
         tables: Vec<TableCopy>,
+        /// [`Estate::guard`].
+        #[serde(default)]
+        guard: GuardCopy,
     },
     /// Nothing is handed over.
     Refused {
@@ -160,6 +166,9 @@ pub struct Frozen {
     pub workers: Vec<WorkerLedger>,
     /// What scripts have changed since [`Estate::tables`].
     pub tables: Vec<TableCopy>,
+    /// What has changed of [`Estate::guard`] since.
+    #[serde(default)]
+    pub guard: GuardCopy,
     /// TCP connections, and what waits to be sent.
     pub streams: StreamEstate,
 }

@@ -17,6 +17,7 @@ use nix::{
 
 use super::{
     estate::{Ask, Estate, Farewell, Frozen, Item, Tell, VERSION},
+    guard::GuardCopy,
     place,
     tables::TableCopy,
     wire::Connection,
@@ -79,6 +80,7 @@ impl Heir {
                     items,
                     reply_key,
                     tables,
+                    guard,
                 },
                 descriptors,
             ) => {
@@ -97,6 +99,7 @@ impl Heir {
                         items,
                         reply_key,
                         tables,
+                        guard,
                     },
                 })
             }
@@ -140,6 +143,11 @@ impl Heir {
     /// What scripts kept when the predecessor was asked.
     pub fn tables(&mut self) -> Vec<TableCopy> {
         std::mem::take(&mut self.estate.tables)
+    }
+
+    /// The guard's entries when the predecessor was asked.
+    pub fn guard(&mut self) -> GuardCopy {
+        std::mem::take(&mut self.estate.guard)
     }
 
     /// The lock of the instance's name.

@@ -20,6 +20,7 @@
 //! reason.
 
 mod estate;
+mod guard;
 mod heir;
 mod inventory;
 mod offer;
@@ -28,6 +29,7 @@ mod tables;
 mod wire;
 
 pub use estate::{Estate, Farewell, Frozen, Item, StreamEstate};
+pub use guard::GuardCopy;
 pub use heir::Heir;
 pub use inventory::{add_worker, ledger, restore};
 pub use offer::{Halt, Offer, Step};

@@ -20,7 +20,7 @@ use super::{
     place,
     wire::Connection,
 };
-use crate::kernel::root_files;
+use crate::{daemon::service, kernel::root_files};
 
 /// How long a successor may take for a word, and to take one.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -102,9 +102,14 @@ impl Offer {
         self.is_ours = false;
     }
 
-    /// Lets the file go with this value.
-    pub fn own(&mut self) {
+    /// Lets the file go with this value, and tells those who connect from now on that this process
+    /// is the one at the other end (unix(7), SO_PEERCRED: who called listen(2) last).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn own(&mut self) -> io::Result<()> {
         self.is_ours = true;
+        place::listen_again(&self.listener)
     }
 
     /// Serves successors, one at a time, by a thread of its own; what they need goes to `steps`.
@@ -185,6 +190,7 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         items,
         reply_key: estate.reply_key,
         tables: estate.tables,
+        guard: estate.guard,
     };
     connection.send(&words, &descriptors)?;
     drop(descriptors);
@@ -215,6 +221,8 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         let _ = connection.send(&Tell::Refused { why }, none);
         return Err(error);
     }
+    // Before this process ends: it would be the service's end.
+    service::succeeded_by(pid);
     let farewell = ask(steps, Step::Leave)?;
     // It counts less then.
     let _ = connection.send(&Tell::Farewell(farewell), none);

@@ -18,7 +18,7 @@ use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::{Pid, Uid},
 };
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::daemon::state_folder;
 
@@ -57,6 +57,14 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
     Ok(OwnedFd::from(socket).into())
+}
+
+/// Takes a socket that listens over from another process.
+///
+/// # Errors
+/// What the kernel says.
+pub fn listen_again(listener: &UnixListener) -> io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
 }
 
 /// The process at the other end (unix(7), SO_PEERCRED), if it is root's or of this process's user.

@@ -98,6 +98,7 @@ mod tests {
             items: items.clone(),
             reply_key: [7; 32],
             tables: Vec::new(),
+            guard: Default::default(),
         };
         std::thread::scope(|scope| {
             scope.spawn(|| {

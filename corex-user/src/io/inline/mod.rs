@@ -421,6 +421,10 @@ fn judge(
         connection: None,
         ttl: None,
     };
+    // The program has judged what came whole.
+    if was_fragmented && road.end.way == Direction::Incoming && pipeline.refuses(&inbound) {
+        return Verdict::Done;
+    }
     // Taken, since its owner is used while it is read.
     let mut replacement = std::mem::take(&mut inline.replacement);
     let intercepted = pipeline.intercept(inbound, road.end.way, &mut replacement);

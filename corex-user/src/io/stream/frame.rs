@@ -23,9 +23,10 @@ pub enum FrameError {
     /// Headers, or headers and body, exceed the bound.
     #[error("a message is longer than the bound of tcp_rd_buf_size")]
     TooLong,
-    /// A SIP message without Content-Length, which RFC 3261 §18.3 asks for. Kamailio closes too,
-    /// unless tcp_accept_no_cl is set.
-    #[error("a SIP message without Content-Length")]
+    /// A message without Content-Length, which RFC 3261 §18.3 asks for. HTTP knows messages that end
+    /// with their headers, but others may read a body there, and the message behind it as a part of
+    /// that. Kamailio closes too, unless tcp_accept_no_cl is set.
+    #[error("a message without Content-Length")]
     NoContentLength,
     /// Content-Length is no number, or two numbers, or there are two that differ.
     #[error("a Content-Length that is no number, or two that differ")]
@@ -161,11 +162,7 @@ fn body_len(headers: &[u8]) -> Result<usize, FrameError> {
             len.read(value)?;
         }
     }
-    match len.known {
-        Some(len) => Ok(len),
-        None if is_http => Ok(0),
-        None => Err(FrameError::NoContentLength),
-    }
+    len.known.ok_or(FrameError::NoContentLength)
 }
 
 /// Whether a start line is HTTP's: a status line begins with the version, a request line ends
@@ -279,13 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn http_is_framed_too_and_needs_no_length() {
+    fn http_is_framed_too_and_needs_a_length() {
         for text in [
-            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
             "POST /x HTTP/1.0\r\nContent-Length: 2\r\n\r\nab",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
         ] {
             assert_eq!(messages(text), Ok(vec![text.to_owned()]));
+        }
+        for start in ["GET / HTTP/1.1", "POST /x HTTP/1.1", "HTTP/1.1 200 OK"] {
+            let text = format!("{start}\r\nHost: a\r\n\r\n{}", message(""));
+            assert_eq!(messages(&text), Err(FrameError::NoContentLength), "{start}");
         }
         assert_eq!(
             messages("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),

@@ -23,6 +23,7 @@ use super::{
     table::{Entry, PeerKey, Table, Waiting},
     task::{FAREWELL, Opened, Place, mark, reached},
 };
+use crate::guard::Guard;
 use crate::telemetry::stream_counters::StreamCounters;
 use crate::tls::Tls;
 use corex_script::limiter::SharedLimiter;
@@ -45,6 +46,8 @@ pub(super) struct StreamsInner {
     pub counters: Arc<StreamCounters>,
     tls: OnceLock<Result<Tls, Arc<io::Error>>>,
     state: Mutex<Table>,
+    /// Who may open connections; unset: everybody.
+    guard: OnceLock<Guard>,
     complaints: SharedLimiter,
     /// Apart, so that who is refused all the time hides nothing else.
     refusals: SharedLimiter,
@@ -84,6 +87,7 @@ impl Streams {
                 counters,
                 tls: OnceLock::new(),
                 state: Mutex::default(),
+                guard: OnceLock::new(),
                 complaints: SharedLimiter::default(),
                 refusals: SharedLimiter::default(),
                 phase: watch::Sender::new(Phase::Running),
@@ -113,6 +117,12 @@ impl Streams {
             });
         }
         Ok(streams)
+    }
+
+    /// Has a guard say who may open connections.
+    pub fn guard_by(&self, guard: Guard) {
+        // The first one stays; there is one for the life of the process.
+        let _ = self.inner.guard.set(guard);
     }
 
     async fn accept(self, socket: SocketId, listener: TcpListener) {
@@ -169,7 +179,8 @@ impl Streams {
     /// Makes a place for a connection that a peer has opened.
     ///
     /// # Errors
-    /// When there are too many; [`None`]: when corex stops, or it is gone again.
+    /// When there are too many; [`None`]: when corex stops, or it is gone again, or the guard refuses
+    /// it.
     fn admit(
         &self,
         state: &mut Table,
@@ -178,6 +189,11 @@ impl Streams {
         socket: SocketId,
     ) -> Result<Place, Option<NoPlace>> {
         let local = stream.local_addr().map_err(|_| None)?;
+        let guard = self.inner.guard.get();
+        if guard.is_some_and(|guard| guard.refuses_connection(peer, local.port())) {
+            self.inner.counters.add(|c| &c.refused_guard);
+            return Err(None);
+        }
         // Messages are written whole: there is nothing to wait for.
         let _ = stream.set_nodelay(true);
         let key = (peer, Transport::Tcp, None);

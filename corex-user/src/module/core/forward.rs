@@ -1,5 +1,6 @@
 //! forward(): a request goes on without state (RFC 3261 §16.11).
 
+use super::strict::{self, Admitted};
 use crate::module::destination::{Destination, Unsendable, log_unsent, next_hop};
 use crate::module::loops::text;
 use crate::module::sl;
@@ -17,6 +18,10 @@ use corex_sip::compose::{
 pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let Some(view) = exec.view else {
         return Ok(-1);
+    };
+    let Some(admitted) = strict::admits(exec, view) else {
+        // It is dealt with: what the script would do about one that couldn't be sent is not for it.
+        return Ok(0);
     };
     // As in Kamailio: without it no reply finds back.
     if view.top_via().is_none() {
@@ -39,12 +44,12 @@ pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
         socket: exec.changes.socket,
         flags: exec.changes.branch_flags,
     };
-    let mut sent = send_to(exec, view, &own, given, 0);
+    let mut sent = send_to(exec, view, admitted, &own, given, 0);
     for index in 0..exec.changes.branches.len() {
         let Some(branch) = exec.changes.branches.get(index).copied() else {
             break;
         };
-        sent |= send_to(exec, view, &branch, None, index + 1);
+        sent |= send_to(exec, view, admitted, &branch, None, index + 1);
     }
     Ok(if sent { 1 } else { -1 })
 }
@@ -66,11 +71,12 @@ pub(super) fn constant_destination(call: &ConstantCall) -> Option<Destination> {
 fn send_to(
     exec: &mut Exec<'_>,
     view: &SipView<'_>,
+    admitted: Admitted,
     branch: &Branch,
     given: Option<(StrRef, i64)>,
     index: usize,
 ) -> bool {
-    let outcome = try_send_to(exec, view, branch, given, index);
+    let outcome = try_send_to(exec, view, admitted, branch, given, index);
     if let Err(reason) = outcome {
         let to = given
             .map(|(host, _)| host)
@@ -84,6 +90,7 @@ fn send_to(
 fn try_send_to(
     exec: &mut Exec<'_>,
     view: &SipView<'_>,
+    admitted: Admitted,
     branch: &Branch,
     given: Option<(StrRef, i64)>,
     index: usize,
@@ -116,6 +123,7 @@ fn try_send_to(
         connection: exec.env.connection.map(|connection| connection.0),
         is_sealed: exec.host.reply_keys().is_some(),
         local_rport: exec.changes.local_rport,
+        circle: admitted.circle,
         source: exec.env.src,
         force_rport: exec.changes.force_rport,
         hop_limit: if exec.changes.counted_hop {

@@ -3,12 +3,16 @@
 mod flag;
 mod forward;
 mod relay;
+mod strict;
 mod uri;
 
 pub(super) use forward::force_socket;
 
 use super::loops;
-use corex_script::function::{CORE, Function, Handler, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{
+    BeforeRoute, CORE, Function, Handler, Module, Param, ParamKind, Routes, value,
+};
+use corex_script::settings::Strict;
 
 pub(super) static MODULE: Module = Module {
     name: CORE,
@@ -16,6 +20,9 @@ pub(super) static MODULE: Module = Module {
     functions: FUNCTIONS,
     parameters: &[],
     review: Some(|review| loops::review(review, forward::constant_destination)),
+    before_route: Some(|settings| {
+        (settings.corex.strict != Strict::Off).then_some(strict::refuses as BeforeRoute)
+    }),
     after_route: Some(relay::relay_reply),
     ..Module::NONE
 };
@@ -44,7 +51,7 @@ const fn function(
 
 #[rustfmt::skip]
 const FUNCTIONS: &[Function] = &[
-    function("forward", &[], &[&[], &[HOST], &[HOST, value("port")]], Routes::REQUEST, forward::forward, "Forwards the request without state: with a Via of ours on top, Max-Forwards counted down, and the changes made that the script asked for; to host:port, else to $du, else to the request URI; and to every branch that append_branch() added. Max-Forwards 0 gets a 483 reply. A destination where corex itself listens is none. True if it was sent to one of them at least."),
+    function("forward", &[], &[&[], &[HOST], &[HOST, value("port")]], Routes::REQUEST, forward::forward, "Forwards the request without state: with a Via of ours on top, Max-Forwards counted down, and the changes made that the script asked for; to host:port, else to $du, else to the request URI; and to every branch that append_branch() added. What RFC 3261 forbids to forward is answered or dropped, which ends the script: see the parameter strict of the module corex. A destination where corex itself listens is none. True if it was sent to one of them at least."),
     function("setflag", &[], &[&[FLAG]], Routes::ANY, flag::set, "Sets a flag of the message, 0 to 31."),
     function("resetflag", &[], &[&[FLAG]], Routes::ANY, flag::reset, "Resets a flag of the message."),
     function("isflagset", &[], &[&[FLAG]], Routes::ANY, flag::is_set, "Whether a flag of the message is set."),

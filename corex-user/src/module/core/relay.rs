@@ -1,5 +1,6 @@
 //! A reply goes back the way that its Via says (RFC 3261 §16.11, §18.2.2).
 
+use super::strict;
 use crate::module::destination::{Destination, Unsendable, log_unsent, next_hop};
 use corex_script::run::Exec;
 use corex_script::{ConnectionId, Outgoing, Purpose};
@@ -14,6 +15,9 @@ pub(super) fn relay_reply(exec: &mut Exec<'_>) {
         return;
     };
     let Some(via) = view.top_via() else {
+        if view.header(b"Via").is_some() {
+            strict::admits(exec, view);
+        }
         return;
     };
     let Some(transport) = via.transport() else {
@@ -21,6 +25,9 @@ pub(super) fn relay_reply(exec: &mut Exec<'_>) {
     };
     let port = via.port.unwrap_or(transport.default_port());
     if !exec.host.is_myself(via.host, port, None) {
+        return;
+    }
+    if strict::admits(exec, view).is_none() {
         return;
     }
     let connection = via

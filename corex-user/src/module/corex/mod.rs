@@ -4,6 +4,7 @@ mod absent;
 mod branch;
 mod file;
 mod flag;
+mod guard;
 mod parameter;
 mod ping;
 mod review;
@@ -25,6 +26,7 @@ pub(super) static MODULE: Module = Module {
     absent: absent::ABSENT,
     parameters: parameter::PARAMETERS,
     review: Some(review::review),
+    shares: Some(guard::share),
     before_route: Some(|settings| {
         settings
             .corex
@@ -203,6 +205,58 @@ const FUNCTIONS: &[Function] = &[
               starts at the first. Nothing is written where the configuration or its scripts \
               lie, nor below.",
         handler: file::write,
+    },
+    Function {
+        name: "guard_block",
+        aliases: &[],
+        forms: &[&[value("network")], &[value("network"), value("seconds")]],
+        routes: Routes::ANY,
+        doc: "Blocks an address, or a network as in \"203.0.113.0/24; udp; 5060\": for so many \
+              seconds, or until it is unblocked. The XDP program drops what comes from there. False \
+              if it is allowed, or the list is full.",
+        handler: guard::block,
+    },
+    Function {
+        name: "guard_unblock",
+        aliases: &[],
+        forms: &[&[value("network")]],
+        routes: Routes::ANY,
+        doc: "Takes exactly this network off the list of those blocked. False if it wasn't there.",
+        handler: guard::unblock,
+    },
+    Function {
+        name: "guard_allow",
+        aliases: &[],
+        forms: &[&[value("network")], &[value("network"), value("seconds")]],
+        routes: Routes::ANY,
+        doc: "Allows a network, as guard_block() blocks one. False if the list is full.",
+        handler: guard::allow,
+    },
+    Function {
+        name: "guard_allowed",
+        aliases: &[],
+        forms: &[&[value("address")]],
+        routes: Routes::ANY,
+        doc: "Whether an address is on the list of those allowed, whatever transport and port.",
+        handler: guard::is_allowed,
+    },
+    Function {
+        name: "guard_blocked",
+        aliases: &[],
+        forms: &[&[value("address")]],
+        routes: Routes::ANY,
+        doc: "Whether an address is on the list of those blocked, whatever transport and port, and \
+              isn't allowed.",
+        handler: guard::is_blocked,
+    },
+    Function {
+        name: "guard_offence",
+        aliases: &[],
+        forms: &[&[value("address")]],
+        routes: Routes::ANY,
+        doc: "Notes that an address did what it shouldn't. True if that was one too many, and it is \
+              blocked now.",
+        handler: guard::offence,
     },
 ];
 

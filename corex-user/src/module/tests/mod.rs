@@ -11,7 +11,9 @@ mod offload;
 mod perl;
 mod places;
 mod reports;
+mod sanity;
 mod stateless;
+mod strict;
 mod tables;
 mod variables;
 
@@ -24,6 +26,7 @@ use super::MODULES as TABLE;
 use corex_script::quarantine::{Quarantine, Spread};
 use corex_script::*;
 use corex_sip::compose::SentBy;
+use corex_sip::strict::FaultKind;
 use corex_sip::{SipView, Transport};
 
 /// As [`corex_script::load`], with the modules that there are.
@@ -74,6 +77,10 @@ struct TestHost {
     /// Who sends the messages, as far as scripts are concerned.
     sender: Option<SocketAddr>,
     hooked: Vec<(HookOutcome, Vec<u8>)>,
+    /// Why the message wasn't forwarded.
+    refused: Option<FaultKind>,
+    /// What stands for us in Via; `None`: our address.
+    named: Option<&'static str>,
 }
 
 impl Host for TestHost {
@@ -94,10 +101,14 @@ impl Host for TestHost {
 
     fn sent_by(&self, hop: &NextHop<'_>) -> SentBy<'_> {
         SentBy {
-            host: None,
+            host: self.named,
             ip: hop.local.ip(),
-            port: hop.local.port(),
+            port: self.named.map_or(hop.local.port(), |_| 5070),
         }
+    }
+
+    fn refuse(&mut self, why: FaultKind) {
+        self.refused = Some(why);
     }
 
     fn consume(&mut self) {

@@ -235,7 +235,7 @@ fn the_ack_to_a_reply_of_ours_never_reaches_the_script() {
 const RELAYED: &[u8] = b"SIP/2.0 200 OK\r\n\
     Via: SIP/2.0/UDP example.com:5070;branch=z9hG4bKours\r\n\
     Via: SIP/2.0/UDP 10.0.0.1:5060;received=192.0.2.1;rport=5099;branch=z9hG4bK1\r\n\
-    CSeq: 7 INVITE\r\n\r\n";
+    From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: 1\r\nCSeq: 7 INVITE\r\n\r\n";
 
 fn relayed(message: &[u8], reply_route: &str) -> (RouteEnd, Vec<Sent>) {
     let mut runtime = runtime(&format!("{MODULES}{reply_route}"));
@@ -254,7 +254,7 @@ fn a_reply_with_our_via_goes_back_by_the_next_one_unless_the_route_drops_it() {
             text(&all[0]),
             "SIP/2.0 200 OK\r\n\
              Via: SIP/2.0/UDP 10.0.0.1:5060;received=192.0.2.1;rport=5099;branch=z9hG4bK1\r\n\
-             CSeq: 7 INVITE\r\n\r\n"
+             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: 1\r\nCSeq: 7 INVITE\r\n\r\n"
         );
     }
     assert!(relayed(RELAYED, "reply_route { drop; }").1.is_empty());

@@ -1,7 +1,7 @@
 //! `corex.*`: the commands of the module's documentation, and those that only corex has.
 
 use super::sessions::{SESSIONS, SESSIONS_DROP};
-use super::trace::TRACE;
+use super::{guard::GUARD, trace::TRACE};
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
@@ -49,6 +49,7 @@ const ALL: &[RpcCommand] = &[
         result: Answer::One(Kind::Struct),
         handler: Handler::Now(debug),
     },
+    GUARD,
     RpcCommand {
         name: "corex.host",
         doc: &[

@@ -4,6 +4,7 @@ mod cfg;
 mod core;
 mod corex;
 mod ctl;
+mod guard;
 mod htable;
 mod scripts;
 mod sessions;
@@ -24,6 +25,7 @@ pub const ALL: CommandTable = CommandTable(&[
     core::COMMANDS,
     corex::COMMANDS,
     ctl::COMMANDS,
+    guard::COMMANDS,
     htable::COMMANDS,
     shm::COMMANDS,
     siptrace::COMMANDS,

@@ -9,9 +9,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::guard::{Guard, Listings};
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
 use corex_script::quarantine::HeldSender;
+use corex_script::settings::GuardSettings;
 
 /// What a [`Fake`] was told to do, in words.
 #[derive(Default)]
@@ -20,6 +22,7 @@ pub(crate) struct Fake {
     variables: Mutex<Vec<Variable>>,
     entries: Mutex<Vec<TableEntry>>,
     is_copying: AtomicBool,
+    pub guard: Guard,
 }
 
 impl Fake {
@@ -41,6 +44,7 @@ impl Fake {
                 entry(6, "k", Setting::Int(5)),
             ]),
             is_copying: AtomicBool::new(false),
+            guard: Guard::start(&guarded(), &Listings::default(), None).unwrap(),
             ..Fake::default()
         }
     }
@@ -51,6 +55,13 @@ impl Fake {
 
     pub fn take_told(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.lock().unwrap())
+    }
+}
+
+fn guarded() -> GuardSettings {
+    GuardSettings {
+        is_on: true,
+        ..GuardSettings::default()
     }
 }
 
@@ -190,6 +201,15 @@ impl Daemon for Fake {
             failures: 3,
             left: Duration::from_millis(1500),
         }]
+    }
+
+    fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
+    fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {
+        self.tell("save the guard's lists");
+        Box::pin(async { Ok(self.guard.kept().len()) })
     }
 
     fn release_quarantine(&self) -> usize {

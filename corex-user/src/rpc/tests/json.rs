@@ -125,6 +125,11 @@ fn kamcli_works_over_datagrams() {
         (&["srv", "aliases"], "sub.example.com"),
         (&["rpcmethods"], "system.listMethods"),
         (&["jsonrpc", "corex.debug", "i:3"], "\"new\": 3"),
+        (&["jsonrpc", "guard.block", "192.0.2.7"], "Ok."),
+        (
+            &["jsonrpc", "corex.guard", "explain", "192.0.2.7"],
+            "dropped: block",
+        ),
         (&["jsonrpc", "no.such"], "Method Not Found"),
     ] {
         let text = served.kamcli(&path, words);

@@ -270,3 +270,33 @@ fn a_signature_names_every_way_to_call() {
             .collect::<Vec<_>>()
     );
 }
+
+#[test]
+fn the_guards_lists_are_changed_and_explained() {
+    let served = stream();
+    assert_eq!(
+        served.ask(&["guard.block", "203.0.113.0/24;udp", "3600"]),
+        "Ok.\n"
+    );
+    let explained = served.ask(&["corex.guard", "explain", "203.0.113.9"]);
+    for line in [
+        "\taddress: 203.0.113.9\n",
+        "\tverdict: dropped: block\n",
+        "\trules: {\n\t\tallow: no entry\n\t\tblock: 203.0.113.0/24; udp by rpc, for 3",
+    ] {
+        assert!(explained.contains(line), "{explained}");
+    }
+    let listed = served.ask(&["guard.list", "block"]);
+    assert!(
+        listed.starts_with("{\n\tlist: block\n\tnetwork: 203.0.113.0/24\n\tproto: udp\n"),
+        "{listed}"
+    );
+    assert_eq!(served.ask(&["guard.save"]), "1\n");
+    assert_eq!(served.fake.take_told(), ["save the guard's lists"]);
+    assert_eq!(
+        served.ask(&["guard.unblock", "203.0.113.0/24;udp"]),
+        "Ok.\n"
+    );
+    let refused = served.ask(&["guard.unblock", "203.0.113.0/24;udp"]);
+    assert!(refused.contains("no such entry"), "{refused}");
+}

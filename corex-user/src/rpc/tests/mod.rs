@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod fake;
+mod guard;
 mod json;
 mod kamcmd;
 mod modparams;

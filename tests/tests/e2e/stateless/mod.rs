@@ -5,6 +5,7 @@ mod edge;
 mod expressions;
 mod messages;
 mod myself;
+mod sanity;
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -57,6 +58,7 @@ loadmodule "corex.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "maxfwd.so"
+loadmodule "sanity.so"
 {routes}
 "#,
         address = Relay::USER_SIDE.sip(),

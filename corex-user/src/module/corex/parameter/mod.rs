@@ -3,6 +3,7 @@
 mod answer;
 mod dns;
 mod file;
+mod guard;
 mod hook;
 mod http;
 mod inline;
@@ -31,12 +32,19 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     hook::ON_HOOK_FAILURE,
     trust::RP_FILTER,
     hook::HOOK_QUARANTINE,
+    trust::STRICT,
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
     interface::MAX_PEERS,
     interface::REATTACH,
     interface::OFFLOAD,
     interface::PROBE_LEN,
+    guard::GUARD,
+    guard::ALLOW,
+    guard::BLOCK,
+    guard::STEALTH,
+    guard::GUARD_DRY_RUN,
+    guard::GUARD_FILE,
     answer::KEEPALIVE,
     answer::STUN,
     answer::OPTIONS_PING,

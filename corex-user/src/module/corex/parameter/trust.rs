@@ -1,7 +1,7 @@
 //! What is believed of those who send.
 
 use corex_script::function::{Parameter, ParameterKind, absolute};
-use corex_script::settings::RpFilter;
+use corex_script::settings::{RpFilter, Strict};
 
 pub(super) const RP_FILTER: Parameter = Parameter {
     name: "rp_filter",
@@ -24,6 +24,32 @@ pub(super) const RP_FILTER: Parameter = Parameter {
           drop_rp_filter, unless the route to their source leads by the interface that they came \
           by; by kernel sockets, too, where the sysctl may refuse more. 2, loose: unless there is a \
           route to their source. In inline mode the stack of the server's host decides. Default: -1.",
+};
+
+pub(super) const STRICT: Parameter = Parameter {
+    name: "strict",
+    aliases: &[],
+    kind: ParameterKind::Text {
+        set: |settings, text| {
+            settings.corex.strict = match text.to_ascii_lowercase().as_str() {
+                "reply" => Strict::Reply,
+                "drop" => Strict::Drop,
+                "off" => Strict::Off,
+                _ => return Err("it is none of \"reply\", \"drop\" and \"off\"".to_owned()),
+            };
+            Ok(())
+        },
+        help: "write \"reply\", \"drop\" or \"off\"",
+    },
+    doc: "What becomes of messages that RFC 3261 forbids to forward, as another parser might read \
+          them in another way, or not at all. \"reply\": forward() answers such a request with 400, \
+          414, 416, 420, 482 or 483, and the script ends; a request whose first line names another \
+          version of SIP, or has spaces in the wrong places, gets 505 or 400 before request_route; \
+          an ACK, and what has no Via, gets nothing. Such a reply, with our Via on top, is dropped. \
+          \"drop\": all of them are. What gets no answer is counted under its reason, as \
+          drop_header_missing and its like, what gets one as strict_answered. \"off\": only \
+          Max-Forwards is looked at. send() and its like send what came, as it came. See \
+          torture.md. Default: \"reply\".",
 };
 
 pub(super) const REPLY_CHECK: Parameter = Parameter {

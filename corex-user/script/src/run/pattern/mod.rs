@@ -1,5 +1,7 @@
 //! Regular expressions as Kamailio has them.
 
+mod posix;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 /// The most memory that one compiled pattern may take, in bytes.
@@ -12,11 +14,14 @@ pub const LINES: &[u8] = b"(?m-s)";
 /// treatment of line breaks): upper and lower case are the same, `.` matches any byte, `^` and
 /// `$` only the ends of the whole. Matching takes linear time on any input.
 ///
+/// What POSIX writes otherwise than the crate is translated first; beyond it the crate's own notation
+/// is taken, `\\d` or `(?i)`. Back-references are not, as they can't be matched in linear time.
+///
 /// # Errors
 /// What is wrong with it, on one line.
 pub fn regex(pattern: &[u8]) -> Result<Regex, String> {
     let text = std::str::from_utf8(pattern).map_err(|_| "it is not valid UTF-8".to_owned())?;
-    RegexBuilder::new(text)
+    RegexBuilder::new(&posix::translated(text))
         .case_insensitive(true)
         .dot_matches_new_line(true)
         .unicode(false)
