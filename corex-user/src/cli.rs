@@ -464,8 +464,17 @@ pub struct DetachArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Configuration file, in Kamailio's syntax
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(
+        long,
+        short = 'f',
+        value_name = "FILE",
+        required_unless_present = "from_kamailio"
+    )]
+    pub config: Option<PathBuf>,
+    /// Say block by block what of a Kamailio's configuration runs here as it is, what to change, and
+    /// what stays with the server behind
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "explain"])]
+    pub from_kamailio: Option<PathBuf>,
     /// Say for each listen socket which messages the kernel can send on or drop itself, and what
     /// keeps the others in user space
     #[arg(long)]

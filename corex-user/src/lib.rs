@@ -16,6 +16,7 @@ pub mod answer;
 
 pub mod access;
 pub mod catalogue;
+pub mod migration;
 pub mod module;
 
 pub mod chain;

@@ -31,6 +31,7 @@ use corex_user::{
         pins::{self, PinError},
         privileges, root_files,
     },
+    migration,
     module::MODULES,
     rpc::{client as asking, commands, document},
     telemetry::log,
@@ -39,8 +40,8 @@ use corex_user::{
 use data_encoding::HEXLOWER;
 
 use crate::cli::{
-    Cli, CliCommand, DecodeArgs, DetachArgs, DictionaryCommand, EncodeArgs, ListArgs, Listed,
-    RootFilesCli, RpcArgs, RunArgs, RunAsArgs, TopArgs,
+    CheckArgs, Cli, CliCommand, DecodeArgs, DetachArgs, DictionaryCommand, EncodeArgs, ListArgs,
+    Listed, RootFilesCli, RpcArgs, RunArgs, RunAsArgs, TopArgs,
 };
 
 /// So that each worker can say what it holds.
@@ -69,21 +70,7 @@ fn main() -> ExitCode {
         };
     }
     match Cli::parse().command {
-        CliCommand::Check(args) => match load(&args.config, &args.run_as) {
-            Some(config) => {
-                let mut text = format!("{}: ok\n", args.config.display());
-                if args.explain {
-                    text.push_str(&explain(&config));
-                }
-                // A closed pipe is the reader's choice.
-                let _ = write!(std::io::stdout(), "{text}");
-                ExitCode::SUCCESS
-            }
-            None => {
-                let _ = writeln!(std::io::stderr(), "{WHAT_THERE_IS}");
-                ExitCode::from(BAD_CONFIGURATION)
-            }
-        },
+        CliCommand::Check(args) => check(&args),
         CliCommand::Detach(args) => detach(&args),
         CliCommand::List(args) => list(&args),
         CliCommand::Rpc(args) => rpc(&args),
@@ -117,6 +104,36 @@ fn main() -> ExitCode {
             None => ExitCode::from(BAD_CONFIGURATION),
         },
     }
+}
+
+/// Says what is wrong with a configuration, or what of a Kamailio's runs here.
+fn check(args: &CheckArgs) -> ExitCode {
+    if let Some(path) = &args.from_kamailio {
+        let migration = migration::examine(path, MODULES);
+        // A closed pipe is the reader's choice.
+        let _ = write!(std::io::stdout(), "{}", migration.text);
+        return if migration.runs {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(BAD_CONFIGURATION)
+        };
+    }
+    // The command line has one of the two.
+    let path = args.config.as_deref().unwrap_or(Path::new(""));
+    let Some(config) = load(path, &args.run_as) else {
+        let _ = writeln!(std::io::stderr(), "{WHAT_THERE_IS}");
+        return ExitCode::from(BAD_CONFIGURATION);
+    };
+    let mut text = format!("{}: ok\n", path.display());
+    if let Some(note) = config.note() {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    if args.explain {
+        text.push_str(&explain(&config));
+    }
+    // A closed pipe is the reader's choice.
+    let _ = write!(std::io::stdout(), "{text}");
+    ExitCode::SUCCESS
 }
 
 /// What becomes of messages in the kernel and what doesn't, by the listen lines as they are written.

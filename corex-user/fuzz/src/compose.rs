@@ -1,8 +1,8 @@
 //! The messages that a stateless proxy sends.
 
 use corex_sip::compose::{
-    Circle, Edits, Fingerprint, Forward, HopLimit, Reply, ReplyKeys, SentBy, strip_top_via, write,
-    write_reply, write_request,
+    Circle, Edits, Fingerprint, Forward, HopLimit, Own, OwnLines, Reply, ReplyKeys, SentBy, Side,
+    When, Which, strip_top_via, write, write_reply, write_request,
 };
 use corex_sip::{NameAddr, SipView, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -28,7 +28,31 @@ const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
 
 /// A forwarded request is a request with our Via on top of the others.
 fn forward(request: &SipView<'_>) {
+    let mut lines = OwnLines::default();
+    let first = request.headers().next();
+    if let Some(first) = first {
+        let at = first.raw.as_ptr().addr() - request.message().as_ptr().addr();
+        lines.begin(at, When::Always, true);
+        lines.text(b"Record-Route: <sip:");
+        lines.address(Which::Sent, true);
+        lines.text(b";lr>\r\n");
+    }
+    let side = Side {
+        sent_by: SentBy {
+            host: None,
+            ip: OURS.ip(),
+            port: OURS.port(),
+        },
+        transport: Transport::Tcp,
+        socket: 0,
+        name: Some("fuzz"),
+    };
     let forward = Forward {
+        own: Some(Own {
+            lines: &lines,
+            received: side,
+            sent: side,
+        }),
         request_uri: Some(b"sip:next.example"),
         routes: b"",
         transport: Transport::Tcp,
@@ -58,6 +82,11 @@ fn forward(request: &SipView<'_>) {
     let top = sent.top_via().expect("our Via");
     assert_eq!(top.host_ip(), Some(OURS.ip()));
     assert_eq!(sent.vias().count(), request.vias().count() + 1);
+    let recorded = |view: &SipView<'_>| view.headers_named(b"Record-Route").count();
+    assert_eq!(
+        recorded(&sent),
+        recorded(request) + usize::from(first.is_some())
+    );
 }
 
 /// A reply of our own has the request's Vias and dialog.

@@ -87,6 +87,7 @@ const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
 
 fn forward(request: &SipView<'_>) -> Vec<u8> {
     let forward = Forward {
+        own: None,
         request_uri: None,
         routes: b"",
         transport: Transport::Udp,

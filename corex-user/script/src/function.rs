@@ -98,19 +98,44 @@ pub type BeforeRoute = fn(&mut Exec<'_>) -> bool;
 /// Makes what all workers share of a module's; `None` where it has nothing of the kind.
 pub type Share = fn(&Sources<'_>) -> Result<Option<Shared>, LoadError>;
 
+/// A module of Kamailio's that isn't here.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// Its name without `.so`.
+    pub name: &'static str,
+    /// Whether what it does is for the server behind; else it can be taken out, or is done by other
+    /// means.
+    pub stays: bool,
+    /// Why, and what to do instead.
+    pub why: &'static str,
+    /// Its functions, each with what to do instead; empty where the module's own words say it.
+    pub functions: &'static [(&'static str, &'static str)],
+}
+
 /// A table of modules. One of them has the name [`CORE`] and needs no `loadmodule`.
 #[derive(Clone, Copy, Debug)]
-pub struct Modules(&'static [&'static Module]);
+pub struct Modules {
+    here: &'static [&'static Module],
+    elsewhere: &'static [Elsewhere],
+}
 
 impl Modules {
     /// A table of these modules.
     pub const fn new(modules: &'static [&'static Module]) -> Modules {
-        Modules(modules)
+        Modules {
+            here: modules,
+            elsewhere: &[],
+        }
+    }
+
+    /// The same with what is known of modules that aren't there.
+    pub const fn with_elsewhere(self, elsewhere: &'static [Elsewhere]) -> Modules {
+        Modules { elsewhere, ..self }
     }
 
     /// All of them, in order.
     pub fn iter(self) -> impl Iterator<Item = &'static Module> {
-        self.0.iter().copied()
+        self.here.iter().copied()
     }
 
     /// The module of this name.
@@ -124,11 +149,22 @@ impl Modules {
             .find_map(|module| Some((module, module.function(name)?)))
     }
 
-    /// The function of this name that Kamailio has and that means nothing here.
-    pub fn find_absent(self, name: &str) -> Option<&'static Absent> {
-        self.iter()
-            .flat_map(|module| module.absent)
-            .find(|absent| absent.name == name)
+    /// Why a function that Kamailio has isn't here, and what to do instead.
+    pub fn find_absent(self, name: &str) -> Option<&'static str> {
+        let absent = self.iter().flat_map(|module| module.absent);
+        let here = absent.filter(|absent| absent.name == name);
+        let here = here.map(|absent| absent.why).next();
+        here.or_else(|| {
+            self.elsewhere.iter().find_map(|module| {
+                let (_, why) = module.functions.iter().find(|(known, _)| *known == name)?;
+                Some(if why.is_empty() { module.why } else { *why })
+            })
+        })
+    }
+
+    /// The module of this name that Kamailio has and that isn't here.
+    pub fn elsewhere(self, name: &str) -> Option<&'static Elsewhere> {
+        self.elsewhere.iter().find(|module| module.name == name)
     }
 }
 

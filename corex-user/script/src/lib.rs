@@ -60,6 +60,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a configuration that is right leaves undone, if that is worth knowing: without a
+    /// request_route nobody deals with requests, which Kamailio doesn't start with. In front of a
+    /// protected server none is needed.
+    pub fn note(&self) -> Option<&'static str> {
+        let is_missing = self.program.request.is_none() && !self.settings.corex.inline.is_on;
+        is_missing.then_some(
+            "there is no request_route: requests are dropped and counted (drop_request_unrouted), and \
+             replies with a Via of ours on top go back by the next one. Kamailio refuses such a \
+             configuration",
+        )
+    }
+
     /// Shares what workers share under the configuration whose place this one may take, and leaves
     /// it as it is. To be called before anybody else has the program.
     pub fn inherit(&mut self, old: &Config) {
@@ -137,6 +149,27 @@ pub fn load_parameters(
 ) -> (Report, settings::Settings) {
     let parsed = syntax::parse_file(path, &syntax::read);
     compile::parameters(parsed, modules, module)
+}
+
+/// How many mistakes of a configuration [`examine`] keeps beyond those of a report.
+const EXAMINED: usize = 2_000;
+
+/// Reads a configuration and says what is wrong with it: its tree, and a report that may be long.
+/// Scripts that start processes are left out.
+pub fn examine(path: &Path, modules: Modules) -> (syntax::ast::File, Report) {
+    examined(syntax::parse_file(path, &syntax::read), modules)
+}
+
+/// The same of a configuration given as text.
+pub fn examine_str(name: &str, text: &str, modules: Modules) -> (syntax::ast::File, Report) {
+    examined(syntax::parse_str(name, text), modules)
+}
+
+fn examined(mut parsed: Parsed, modules: Modules) -> (syntax::ast::File, Report) {
+    let tree = parsed.file.clone();
+    parsed.report.keep_beyond(EXAMINED);
+    let Checked { report, .. } = compile::check(parsed, Path::new("."), modules, None);
+    (tree, report)
 }
 
 /// Checks a configuration given as text; `name` is what the report calls it. Scripts that start

@@ -12,6 +12,7 @@ pub mod compose;
 pub mod strict;
 
 mod address;
+mod elements;
 mod header;
 mod lex;
 mod param;
@@ -24,6 +25,7 @@ mod view;
 mod tests;
 
 pub use address::{NameAddr, values};
+pub use elements::Elements;
 pub use header::{Header, Headers, same_header};
 pub use lex::host_ip;
 pub use param::{Param, ParamIter, Params};

@@ -341,7 +341,47 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
     differs(
         Functions,
-        "siputils",
+        "rr",
+        "record_route",
+        "the line is written by forward(), for each branch with the socket that it leaves by. A From \
+         tag that can't stand in a URI is left out of it.",
+    ),
+    differs(
+        Functions,
+        "rr",
+        "remove_record_route",
+        "nothing of the line stays; Kamailio 5.6 leaves its end in the message.",
+    ),
+    differs(
+        Functions,
+        "rr",
+        "loose_route",
+        "a Route with maddr goes into $du, or for a strict router into the request URI, as it is: \
+         forward() sends to maddr by the URI's transport, which Kamailio loses. There are no flow \
+         tokens (RFC 5626).",
+    ),
+    differs(
+        Functions,
+        "nathelper",
+        "set_contact_alias",
+        "of several Contacts in one header the first is changed, as by fix_nated_contact() and \
+         add_contact_alias(); in Kamailio 5.6 the last.",
+    ),
+    differs(
+        Functions,
+        "nathelper",
+        "add_contact_alias",
+        "of `Contact: *` it returns 2, as in Kamailio 5.8; in 5.6 -1.",
+    ),
+    differs(
+        Functions,
+        "nathelper",
+        "handle_ruri_alias",
+        "an alias that can't be read leaves the request URI as it is; Kamailio 5.6 writes into it.",
+    ),
+    differs(
+        Functions,
+        "core",
         "is_myself",
         "sub-domains of alias_subdomains count, and a lookup takes the same time for one alias \
          and for a hundred thousand.",

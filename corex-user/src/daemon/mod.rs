@@ -79,6 +79,9 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
     // Goes last: a successor that gets the name finds the ports free, too.
     let mut last_of_all = Vec::new();
     service::connect();
+    if let Some(note) = config.note() {
+        tracing::warn!("{note}");
+    }
     let announcement = options.announce.then(Announcement::prepare);
     let announcement = announcement.transpose().context("open /dev/null")?;
     let listeners = listen::resolve(&config.settings)?;

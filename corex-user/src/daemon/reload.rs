@@ -86,6 +86,9 @@ impl Reloader {
         if !report.is_empty() {
             tracing::warn!("{report}");
         }
+        if let Some(note) = config.note() {
+            tracing::warn!("{note}");
+        }
         let old = self.current();
         check_changes(&old.config, &config)?;
         let listeners = listen::resolve(&config.settings)?;

@@ -8,14 +8,20 @@ mod core;
 mod corex;
 mod ctl;
 mod destination;
+mod elsewhere;
 mod htable;
 mod jsonrpcs;
+mod kex;
 mod loops;
 mod maxfwd;
+mod nathelper;
+mod path;
 mod permissions;
 mod pike;
+mod place;
 mod pv;
 mod ratelimit;
+mod rr;
 mod sanity;
 mod secfilter;
 mod siptrace;
@@ -39,6 +45,10 @@ pub static MODULES: Modules = Modules::new(&[
     &textops::MODULE,
     &siputils::MODULE,
     &maxfwd::MODULE,
+    &rr::MODULE,
+    &path::MODULE,
+    &nathelper::MODULE,
+    &kex::MODULE,
     &htable::MODULE,
     &codec::MODULE,
     &siptrace::MODULE,
@@ -51,7 +61,8 @@ pub static MODULES: Modules = Modules::new(&[
     &jsonrpcs::MODULE,
     &app_lua::MODULE,
     &app_perl::MODULE,
-]);
+])
+.with_elsewhere(elsewhere::ELSEWHERE);
 
 /// What xlog() makes of bytes.
 #[cfg(test)]

@@ -5,7 +5,7 @@ use corex_script::function::{Function, Handler, Module, Param, Routes, value};
 use corex_script::run::Arg;
 use corex_script::run::Value;
 use corex_script::run::{Exec, Halt};
-use corex_sip::Uri;
+use corex_sip::{Elements, NameAddr, Transport, Uri};
 
 pub(super) static MODULE: Module = Module {
     name: "siputils",
@@ -40,7 +40,7 @@ const FUNCTIONS: &[Function] = &[
     function("has_totag", &[&[]], SIP, |exec, _| truth(exec.view.and_then(|view| view.to()?.tag()).is_some()), "Whether To has a tag: the message belongs to a dialog."),
     function("is_request", &[&[]], Routes::ANY, |exec, _| truth(exec.view.is_some_and(|view| view.is_request())), "Whether the message is a request."),
     function("is_reply", &[&[]], Routes::ANY, |exec, _| truth(exec.view.is_some_and(|view| !view.is_request())), "Whether the message is a reply."),
-    function("is_myself", &[&[value("uri")]], Routes::ANY, is_myself, "Whether a URI is this proxy."),
+    function("is_first_hop", &[&[]], SIP, is_first_hop, "Whether this proxy is the first behind the sender: a request has one Via only; a reply has our Record-Route on top, and comes from elsewhere."),
     function("is_user", &[&[value("user")]], Routes::REQUEST, is_user, "Whether the user in From is this one."),
     function("is_numeric", &[TEXT], Routes::ANY, |exec, args| all(exec, args, |b, _| b.is_ascii_digit()), "Whether a string has digits only."),
     function("is_alphanum", &[TEXT], Routes::ANY, |exec, args| all(exec, args, |b, _| b.is_ascii_alphanumeric()), "Whether a string has letters and digits only."),
@@ -100,9 +100,24 @@ fn is_user(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     truth(user.is_some_and(|user| user == exec.bytes(wanted)))
 }
 
-fn is_myself(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
-    let uri = exec.arg_str(args, 0)?;
-    truth(exec.is_myself(uri, true))
+fn is_first_hop(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Halt> {
+    let Some(view) = exec.view else {
+        return truth(false);
+    };
+    if view.is_request() {
+        return truth(view.vias().nth(1).is_none());
+    }
+    let top = view
+        .header(b"Record-Route")
+        .and_then(|header| NameAddr::parse(Elements::new(header.value).next()?));
+    let is_elsewhere = |uri: &[u8]| {
+        let source = exec.env.src;
+        Uri::parse(uri).is_ok_and(|uri| {
+            let port = uri.port.unwrap_or(Transport::Udp.default_port());
+            uri.host_ip() != Some(source.ip().to_canonical()) || port != source.port()
+        })
+    };
+    truth(top.is_some_and(|top| exec.is_own_uri(top.uri) && is_elsewhere(top.uri)))
 }
 
 fn uri_param(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {

@@ -134,6 +134,9 @@ fn try_reply(exec: &mut Exec<'_>, code: u16, reason: &[u8]) -> Result<(), Unsend
         flags: exec.changes.flags,
     };
     let sent = exec.send(outgoing);
+    if let (Ok(()), Some(route)) = (&sent, exec.program.reply_out) {
+        exec.run_beside(route, &out);
+    }
     exec.rt.composed = out;
     Ok(sent?)
 }

@@ -113,3 +113,88 @@ fn the_first_configuration_of_the_readme_is_right() -> Result<()> {
     );
     Ok(())
 }
+
+/// What `corex check --from-kamailio` says of a file, and whether all of it runs.
+fn migration(file: &Path) -> Result<(String, bool)> {
+    let output = Command::new(corex::binary()?)
+        .args(["check", "--from-kamailio"])
+        .arg(file)
+        .output()?;
+    ensure!(output.stderr.is_empty());
+    Ok((String::from_utf8(output.stdout)?, output.status.success()))
+}
+
+/// What Debian installs, with whatever features its defines bring.
+#[test]
+fn kamailios_own_configuration_is_divided_block_by_block() -> Result<()> {
+    let work = corex_lab::WorkDir::new()?;
+    let installed = fs::read_to_string("/etc/kamailio/kamailio.cfg")?;
+    let defines = |names: &[&str]| {
+        let lines = names.iter().map(|name| format!("#!define {name}\n"));
+        work.write("kamailio.cfg", lines.collect::<String>() + &installed)
+    };
+    let (text, runs) = migration(&defines(&[])?)?;
+    ensure!(!runs, "{text}");
+    for part in [
+        "tm, tmx: transactions (tm) stay out",
+        "usrloc, registrar: who is registered where",
+        "cfg_rpc: the commands cfg.* are built in",
+        "t_relay(); transactions (tm) stay out: forward() sends",
+        "failure_route[MANAGE_FAILURE]",
+        "route[NATMANAGE]",
+    ] {
+        ensure!(text.contains(part), "{part}\n{text}");
+    }
+    ensure!(!text.contains("Elsewhere"), "{text}");
+
+    let all = [
+        "WITH_MYSQL",
+        "WITH_AUTH",
+        "WITH_ALIASDB",
+        "WITH_SPEEDDIAL",
+        "WITH_MULTIDOMAIN",
+        "WITH_PRESENCE",
+        "WITH_NAT",
+        "WITH_PSTN",
+        "WITH_VOICEMAIL",
+        "WITH_ACCDB",
+    ];
+    let (text, _) = migration(&defines(&all)?)?;
+    for part in [
+        "auth, auth_db: the server behind knows passwords",
+        "rtpproxy: corex carries no media",
+        "presence, presence_xml: presence is the server's behind",
+        "speeddial",
+        "domain: domains of ours are `alias` lines",
+    ] {
+        ensure!(text.contains(part), "{part}\n{text}");
+    }
+    let here = text.lines().find(|line| line.contains("run here: "));
+    ensure!(
+        here.is_some_and(|line| line.contains("nathelper")),
+        "{text}"
+    );
+    let line = |title: &str| text.lines().find(|line| line.contains(title));
+    ensure!(
+        line("route[NATDETECT]").is_some_and(|line| line.ends_with("1 to change")),
+        "{text}"
+    );
+    ensure!(text.contains("fix_nated_register(); it is for a registrar on the same host"));
+    ensure!(line("route[DLGURI]").is_some_and(|line| line.ends_with("runs here as it is")));
+    Ok(())
+}
+
+#[test]
+fn a_configuration_without_a_request_route_is_noted_and_right() -> Result<()> {
+    let work = corex_lab::WorkDir::new()?;
+    let output = check(&work.write("empty.cfg", "")?)?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success() && output.stderr.is_empty());
+    ensure!(
+        text.contains("empty.cfg: ok\n") && text.contains("note: there is no request_route"),
+        "{text}"
+    );
+    let route = work.write("route.cfg", "request_route { exit; }\n")?;
+    ensure!(check(&route)?.stdout == b"route.cfg: ok\n");
+    Ok(())
+}

@@ -33,7 +33,7 @@ impl Checker {
                 })
             };
             diagnostic = match (modules.find_absent(name), nearest(name, known())) {
-                (Some(absent), _) => diagnostic.help(absent.why),
+                (Some(why), _) => diagnostic.help(why),
                 (None, Some(near)) => diagnostic.help(format!("did you mean {near}()?")),
                 (None, None) => {
                     diagnostic.help("`corex list functions` shows those that there are")

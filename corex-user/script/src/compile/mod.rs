@@ -340,6 +340,7 @@ impl Checker {
             request: self.main_route(route::Place::Request),
             reply: self.main_route(route::Place::Reply),
             network,
+            reply_out: self.main_route(route::Place::ReplyOut),
             network_copies,
             limit: self.main_route(route::Place::Limit),
             msg_avp: self.msg_avp,

@@ -16,6 +16,14 @@ fn module_names(modules: Modules) -> String {
     names.join(", ")
 }
 
+fn no_module(modules: Modules, name: &str, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error(span, format!("there is no module `{name}` here"));
+    match modules.elsewhere(name) {
+        Some(known) => diagnostic.help(known.why),
+        None => diagnostic.label(format!("expected one of {}", module_names(modules))),
+    }
+}
+
 impl Checker {
     pub(super) fn load_module(&mut self, name: &Str) {
         let text = String::from_utf8_lossy(&name.kind.value);
@@ -33,13 +41,14 @@ impl Checker {
                 }
             }
             None => {
-                let mut diagnostic =
-                    Diagnostic::error(name.span, format!("there is no module `{short}` here"))
-                        .label(format!("expected one of {}", module_names(self.modules)));
-                if let Some(near) = nearest(short, self.modules.iter().map(|module| module.name)) {
-                    diagnostic = diagnostic.help(format!("did you mean \"{near}.so\"?"));
-                }
-                self.report(diagnostic);
+                let diagnostic = no_module(self.modules, short, name.span);
+                let near = nearest(short, self.modules.iter().map(|module| module.name));
+                self.report(match near {
+                    Some(near) if self.modules.elsewhere(short).is_none() => {
+                        diagnostic.help(format!("did you mean \"{near}.so\"?"))
+                    }
+                    _ => diagnostic,
+                });
             }
         }
     }
@@ -63,10 +72,7 @@ impl Checker {
                 .locate(at..at + name.len(), param.modules.span);
             at += name.len() + 1;
             let Some(module) = self.modules.find(name) else {
-                self.report(
-                    Diagnostic::error(span, format!("there is no module `{name}` here"))
-                        .label(format!("expected one of {}", module_names(self.modules))),
-                );
+                self.report(no_module(self.modules, name, span));
                 continue;
             };
             if !self.is_loaded(name) {

@@ -10,6 +10,7 @@ use crate::syntax::span::Span;
 
 const NETWORK_MSG: &str = "network:msg";
 const GUARD_LIMIT: &str = "guard:limit";
+const REPLY_OUT: &str = "corex:reply-out";
 
 /// When a block runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +23,8 @@ pub(super) enum Place {
     Network,
     /// For requests above a rate.
     Limit,
+    /// For every reply of our own that was sent.
+    ReplyOut,
     /// Where it is called by this name.
     Named(String),
     /// Never here; its statements are checked all the same.
@@ -35,6 +38,7 @@ impl Place {
             Place::Request | Place::Limit => Routes::REQUEST,
             Place::Reply => Routes::REPLY,
             Place::Network => Routes::NETWORK,
+            Place::ReplyOut => Routes::REPLY_OUT,
             Place::Named(_) | Place::Nowhere => Routes::NONE,
         }
     }
@@ -83,12 +87,15 @@ impl Checker {
             ),
             (RouteKind::Event, Some(NETWORK_MSG)) => (Place::Network, None),
             (RouteKind::Event, Some(GUARD_LIMIT)) => (Place::Limit, None),
+            (RouteKind::Event, Some(REPLY_OUT)) => (Place::ReplyOut, None),
             (RouteKind::Event, name) => {
                 let name = name.unwrap_or_default();
                 let diagnostic =
                     Diagnostic::error(named, format!("nothing here raises the event `{name}`"))
-                        .label(format!("expected {NETWORK_MSG} or {GUARD_LIMIT}"));
-                let diagnostic = match nearest(name, [NETWORK_MSG, GUARD_LIMIT]) {
+                        .label(format!(
+                            "expected {NETWORK_MSG}, {GUARD_LIMIT} or {REPLY_OUT}"
+                        ));
+                let diagnostic = match nearest(name, [NETWORK_MSG, GUARD_LIMIT, REPLY_OUT]) {
                     Some(near) => diagnostic.help(format!("did you mean event_route[{near}]?")),
                     None => diagnostic,
                 };

@@ -17,6 +17,7 @@ use super::program::Program;
 use super::runtime::Runtime;
 use super::store::{Avps, Store};
 use super::value::Value;
+use super::xavp::Xavps;
 use crate::latency;
 
 /// Beyond either of these, what was compiled is forgotten before the next message: a script may
@@ -31,6 +32,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// A message's AVPs and what is decided about it, at one moment.
 pub struct Before {
     avps: Avps,
+    xavps: Xavps,
     changes: Box<Changes>,
 }
 
@@ -370,6 +372,7 @@ impl Exec<'_> {
     pub fn before(&self) -> Before {
         Before {
             avps: self.rt.store.avps(),
+            xavps: self.rt.xavps.clone(),
             changes: self.changes.clone(),
         }
     }
@@ -378,6 +381,7 @@ impl Exec<'_> {
     /// had not run.
     pub fn undo(&mut self, before: Before) {
         self.rt.store.restore_avps(before.avps);
+        self.rt.xavps = before.xavps;
         self.changes = before.changes;
     }
 

@@ -1,6 +1,7 @@
 //! What a script decides about the message that it runs on. The message's bytes stay as they are:
 //! what is decided counts for this run, and for what forward() and replies are made of.
 
+use super::routing::Routing;
 use super::value::StrRef;
 use crate::SocketId;
 use corex_sip::compose::Edits;
@@ -35,6 +36,8 @@ pub struct Changes {
     pub extended_flags: u64,
     /// Branch flags of the request URI, by bit.
     pub branch_flags: u32,
+    /// Flags of the run, by bit: what setsflag() sets.
+    pub script_flags: u32,
     /// Internal flags, by bit: what msg_iflag_set() sets.
     pub internal_flags: u32,
     /// force_rport() was called: replies go to the port that the request came from.
@@ -43,6 +46,8 @@ pub struct Changes {
     pub local_rport: bool,
     /// Max-Forwards was counted down by the script already.
     pub counted_hop: bool,
+    /// Record-Route, Path, and what Route said.
+    pub routing: Routing,
 }
 
 impl Changes {
@@ -62,10 +67,12 @@ impl Changes {
             flags,
             extended_flags,
             branch_flags,
+            script_flags,
             internal_flags,
             force_rport,
             local_rport,
             counted_hop,
+            routing,
         } = self;
         *request_uri = None;
         *destination = None;
@@ -79,10 +86,12 @@ impl Changes {
         *flags = 0;
         *extended_flags = 0;
         *branch_flags = 0;
+        *script_flags = 0;
         *internal_flags = 0;
         *force_rport = false;
         *local_rport = false;
         *counted_hop = false;
+        routing.clear();
     }
 }
 

@@ -157,6 +157,25 @@ impl<'a> Exec<'a> {
         self.host.send(self.rt, out)
     }
 
+    /// Runs a block on another message than this run's. What it decides about that message is
+    /// forgotten; AVPs and `$var()` are shared. Nothing happens if the bytes are no SIP message.
+    pub fn run_beside(&mut self, route: RouteId, message: &[u8]) {
+        let Ok(view) = SipView::parse(message) else {
+            return;
+        };
+        self.rt.store.detach(self.message);
+        let (mark, depth) = (self.rt.store.mark(), self.rt.depth);
+        let mut beside = Exec::new(self.program, self.rt, self.host, self.env, message);
+        beside.view = Some(&view);
+        let outcome = beside.run(route);
+        if let Err(Halt::Error(error)) = outcome {
+            beside.complain(format_args!("{error}"));
+        }
+        self.rt.store.detach(message);
+        self.rt.store.release(mark);
+        self.rt.depth = depth;
+    }
+
     /// The bytes of a string.
     #[inline]
     pub fn bytes(&self, string: StrRef) -> &[u8] {

@@ -13,12 +13,14 @@ mod param;
 pub(crate) mod pattern;
 pub(crate) mod program;
 pub mod pv;
+mod routing;
 mod runtime;
 mod sampling;
 mod store;
 pub mod tables;
 pub mod transform;
 pub(crate) mod value;
+pub(crate) mod xavp;
 
 pub use by_name::{Before, ByNameError, NamedArg};
 pub(crate) use by_name::{MakeCompiler, Signature, TextCompiler};
@@ -30,6 +32,7 @@ pub use param::{
 };
 pub use pattern::regex;
 pub use program::Program;
+pub use routing::Routing;
 pub use runtime::Runtime;
 pub(crate) use value::integer;
 pub use value::{StrRef, Value};

@@ -71,8 +71,10 @@ impl Routes {
     pub const REPLY: Routes = Routes(2);
     /// `event_route[network:msg]`.
     pub const NETWORK: Routes = Routes(4);
+    /// `event_route[corex:reply-out]`.
+    pub const REPLY_OUT: Routes = Routes(8);
     /// Every kind.
-    pub const ANY: Routes = Routes(7);
+    pub const ANY: Routes = Routes(15);
 
     /// The kinds that are in either.
     pub const fn or(self, other: Routes) -> Routes {
@@ -90,6 +92,7 @@ impl Routes {
             (Routes::REQUEST, "request_route"),
             (Routes::REPLY, "reply_route"),
             (Routes::NETWORK, "event_route[network:msg]"),
+            (Routes::REPLY_OUT, "event_route[corex:reply-out]"),
         ]
         .into_iter()
         .filter(|(kind, _)| kind.without(self) == Routes::NONE)

@@ -4,9 +4,10 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use corex_sip::SipView;
+use corex_sip::{SipView, Transport, host_ip};
 use regex::bytes::Regex;
 
 use super::by_name::MakeCompiler;
@@ -39,6 +40,8 @@ pub struct Program {
     pub limit: Option<RouteId>,
     /// `event_route[network:msg]`.
     pub network: Option<RouteId>,
+    /// `event_route[corex:reply-out]`.
+    pub reply_out: Option<RouteId>,
     /// Whether `event_route[network:msg]` does nothing but `$avp(msg) = $mb`, with the AVP of
     /// `msg_avp`: then it needn't run.
     pub network_copies: bool,
@@ -186,6 +189,36 @@ impl Program {
     pub fn add_scripts(&mut self, module: &'static str, language: Arc<dyn Language>) {
         language.count_with(&self.languages);
         self.scripts.push((module, language));
+    }
+
+    /// The name in a socket's listen line.
+    pub fn socket_name(&self, socket: SocketId) -> Option<&str> {
+        let name = self.sockets.get(usize::from(socket.0))?.name?;
+        std::str::from_utf8(name.of(&self.pool)).ok()
+    }
+
+    /// The listen socket at an address, or that is advertised so.
+    pub fn socket_at(&self, host: &[u8], port: u16, transport: Transport) -> Option<SocketId> {
+        if let Some(ip) = host_ip(host)
+            && let text = format!("{transport}:{}", SocketAddr::new(ip, port))
+            && let Some(socket) = self.socket(text.as_bytes())
+        {
+            return Some(socket);
+        }
+        let listen = self.settings.listen.iter().find(|listen| {
+            let advertised = listen.advertise.as_ref();
+            listen.transport == transport
+                && advertised.is_some_and(|(name, advertised)| {
+                    let is_same = match (host_ip(host), host_ip(name.as_bytes())) {
+                        (Some(one), Some(other)) => one == other,
+                        _ => name.as_bytes().eq_ignore_ascii_case(host),
+                    };
+                    is_same && advertised.unwrap_or(listen.port) == port
+                })
+        })?;
+        let ip = listen.host.parse().ok()?;
+        let text = format!("{transport}:{}", SocketAddr::new(ip, listen.port));
+        self.socket(text.as_bytes())
     }
 
     /// The listen socket of this text or name; see [`Self::sockets`].

@@ -16,6 +16,7 @@ use super::program::Program;
 use super::sampling::Sampling;
 use super::store::Store;
 use super::value::{Source, StrRef, Value};
+use super::xavp::Xavps;
 use crate::host::{Direction, Env, HookOutcome, Host, NetworkHook};
 use crate::language::Engine;
 use crate::latency::Kind;
@@ -81,6 +82,8 @@ pub struct Runtime {
     /// Its worker's number, from 0.
     pub worker: u32,
     pub(crate) store: Store,
+    /// `$xavp()` of the current message.
+    pub(crate) xavps: Xavps,
     /// Copies of the program's: each has scratch space of its own, for which workers would contend.
     pub(crate) regexes: Vec<Regex>,
     pub(crate) patterns: Patterns,
@@ -124,6 +127,7 @@ impl Runtime {
         Runtime {
             worker,
             store: Store::new(program.vars),
+            xavps: Xavps::default(),
             regexes: program.regexes.clone(),
             patterns: Patterns::default(),
             limits: Limits::default(),
@@ -173,6 +177,7 @@ impl Runtime {
     /// Forgets what belonged to the last message: its AVPs. Each `$var()` stays as it is.
     pub fn begin_message(&mut self) {
         self.store.begin_message();
+        self.xavps.clear();
         self.by_name.begin_message(&mut self.store);
         self.codec_error = None;
         self.depth = 0;

@@ -1,5 +1,6 @@
 //! How host names are looked up.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Times and bounds.
@@ -19,6 +20,8 @@ pub struct DnsSettings {
     pub max_lookups: usize,
     /// Of these, for one sender's messages (`dns_max_per_source` of the module corex).
     pub max_per_source: usize,
+    /// Names with addresses that no name server is asked for (`dns_cache` of the module corex).
+    pub records: Vec<(String, IpAddr)>,
 }
 
 impl Default for DnsSettings {
@@ -31,6 +34,7 @@ impl Default for DnsSettings {
             stale_ttl: Duration::from_secs(86_400),
             max_lookups: 256,
             max_per_source: 16,
+            records: Vec::new(),
         }
     }
 }

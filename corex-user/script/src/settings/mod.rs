@@ -12,6 +12,7 @@ pub mod log;
 mod lua;
 mod own;
 mod rate;
+mod routing;
 mod siptrace;
 mod stream;
 mod tables;
@@ -39,6 +40,7 @@ pub use own::{OwnSocket, OwnSockets};
 pub use rate::{
     RateBlock, RateRule, RateScope, SignaturePattern, SignaturePlace, SignatureSettings,
 };
+pub use routing::{DoubleRecordRoute, NatSettings, PathSettings, RecordRoute};
 pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
@@ -409,6 +411,12 @@ pub struct Settings {
     pub secfilter: Secfilter,
     /// Parameters of the module `pike`.
     pub pike: Pike,
+    /// Parameters of the module `rr`.
+    pub record_route: RecordRoute,
+    /// Parameters of the module `path`.
+    pub path: PathSettings,
+    /// Parameters of the module `nathelper`.
+    pub nat: NatSettings,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
     /// Parameters of the module `app_lua`.
@@ -453,6 +461,9 @@ impl Default for Settings {
             ratelimit: RateLimit::default(),
             secfilter: Secfilter::default(),
             pike: Pike::default(),
+            record_route: RecordRoute::default(),
+            path: PathSettings::default(),
+            nat: NatSettings::default(),
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),

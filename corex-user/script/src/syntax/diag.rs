@@ -86,6 +86,8 @@ pub struct Report {
     /// The texts that spans point into.
     pub sources: Sources,
     diagnostics: Vec<Diagnostic>,
+    /// How many more than [`MAX_DIAGNOSTICS`] are kept.
+    beyond: usize,
     errors: usize,
     warnings: usize,
 }
@@ -113,9 +115,14 @@ impl Report {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
         }
-        if self.diagnostics.len() < MAX_DIAGNOSTICS {
+        if self.diagnostics.len() < MAX_DIAGNOSTICS + self.beyond {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// Has so many more than [`MAX_DIAGNOSTICS`] kept from now on.
+    pub fn keep_beyond(&mut self, more: usize) {
+        self.beyond = more;
     }
 
     /// Whether there is an error: then the configuration can't be used.

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::received::Notes;
 use super::seal::write_room;
-use super::{Circle, Edits, Fingerprint, branch, end_of_headers, fix_content_length, write};
+use super::{
+    Circle, Edits, Fingerprint, OwnLines, Side, branch, end_of_headers, fix_content_length, write,
+};
 use crate::{SipView, Transport, lex};
 
 /// Max-Forwards where there is none (RFC 3261 §16.6 step 3).
@@ -35,6 +37,17 @@ pub enum HopLimit {
     Keep,
 }
 
+/// Lines with addresses of ours, for a request on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// The lines.
+    pub lines: &'a OwnLines,
+    /// The socket that the request came in on.
+    pub received: Side<'a>,
+    /// The one that it leaves by.
+    pub sent: Side<'a>,
+}
+
 /// How a request is forwarded.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward<'a> {
@@ -42,6 +55,8 @@ pub struct Forward<'a> {
     pub request_uri: Option<&'a [u8]>,
     /// Route headers to go in front, whole lines; empty for none.
     pub routes: &'a [u8],
+    /// Lines with addresses of ours.
+    pub own: Option<Own<'a>>,
     /// The transport to the next hop.
     pub transport: Transport,
     /// Our name.
@@ -97,6 +112,14 @@ pub fn write_request(
         .header(b"Via")
         .or_else(|| request.headers().next())
         .map_or(end_of_headers, |header| offset(header.raw));
+    if let Some(Own {
+        lines,
+        received,
+        sent,
+    }) = &forward.own
+    {
+        lines.write(received, sent, own);
+    }
     own.replace_with(above..above, |out| write_via(forward, out));
     if let Some(via) = request.top_via() {
         let notes = Notes::new(&via, forward.source, forward.force_rport);

@@ -21,6 +21,7 @@ const VIA: &str = "SIP/2.0/UDP 127.0.0.1:5088;branch=z9hG4bKx";
 
 fn forward<'a>(view: &SipView<'_>) -> Forward<'a> {
     Forward {
+        own: None,
         circle: None,
         is_sealed: false,
         request_uri: None,

@@ -175,11 +175,17 @@ impl NameResolver {
     pub fn new(
         config: ResolverConfig,
         mut options: ResolverOpts,
-        hosts: Hosts,
+        mut hosts: Hosts,
         families: Families,
         settings: DnsSettings,
         counters: Arc<StreamCounters>,
     ) -> Result<Self, NoResolver> {
+        let lines = settings
+            .records
+            .iter()
+            .map(|(name, ip)| format!("{ip} {name}\n"));
+        // Reading from memory can't fail, and names were checked.
+        let _ = hosts.read_hosts_conf(lines.collect::<String>().as_bytes());
         options.timeout = options.timeout.min(SERVER_PATIENCE);
         options.attempts = options.attempts.min(2);
         // Ours is enough: what is asked for ahead must come from the servers.

@@ -170,6 +170,24 @@ fn to(address: &str, transport: Transport) -> Result<Destination, ResolveError> 
 }
 
 #[tokio::test]
+async fn addresses_of_the_configuration_are_asked_of_nobody() {
+    let server = server(&[("own.example.", 60, a("192.0.2.1"))]).await;
+    let settings = DnsSettings {
+        records: vec![
+            ("own.example".to_owned(), "192.0.2.9".parse().unwrap()),
+            ("six.example".to_owned(), "2001:db8::9".parse().unwrap()),
+        ],
+        ..DnsSettings::default()
+    };
+    let (resolver, _) = server.resolver_with(BOTH, "", settings);
+    let found = resolver.resolve(&query("own.example"), None).await;
+    assert_eq!(found, to("192.0.2.9:5060", Transport::Udp));
+    let found = resolver.resolve(&query("six.example"), None).await;
+    assert_eq!(found, to("[2001:db8::9]:5060", Transport::Udp));
+    assert_eq!(server.questions.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn a_port_means_addresses_and_nothing_else() {
     let server = server(&[
         ("a.example.", 60, a("192.0.2.1")),

@@ -38,20 +38,42 @@ pub(super) fn is_set(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     with_flag(exec, args, |exec, bit| exec.changes.flags & bit != 0)
 }
 
-pub(super) fn set_branch(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+/// Calls `with` with the flags of the branch that the second argument names, the request URI's without
+/// one, and the bit of the flag; false for a branch that isn't there.
+fn with_branch_flag(
+    exec: &mut Exec<'_>,
+    args: &[Arg],
+    with: fn(&mut u32, u32) -> bool,
+) -> Result<i64, Halt> {
+    let branch = exec.arg_int(args, 1)?;
     with_flag(exec, args, |exec, bit| {
-        exec.changes.branch_flags |= bit;
+        let changes = &mut exec.changes;
+        let flags = match usize::try_from(branch) {
+            Ok(0) => Some(&mut changes.branch_flags),
+            Ok(at) => changes
+                .branches
+                .get_mut(at - 1)
+                .map(|branch| &mut branch.flags),
+            Err(_) => None,
+        };
+        flags.is_some_and(|flags| with(flags, bit))
+    })
+}
+
+pub(super) fn set_branch(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    with_branch_flag(exec, args, |flags, bit| {
+        *flags |= bit;
         true
     })
 }
 
 pub(super) fn reset_branch(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
-    with_flag(exec, args, |exec, bit| {
-        exec.changes.branch_flags &= !bit;
+    with_branch_flag(exec, args, |flags, bit| {
+        *flags &= !bit;
         true
     })
 }
 
 pub(super) fn is_set_branch(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
-    with_flag(exec, args, |exec, bit| exec.changes.branch_flags & bit != 0)
+    with_branch_flag(exec, args, |flags, bit| *flags & bit != 0)
 }

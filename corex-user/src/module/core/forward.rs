@@ -9,9 +9,11 @@ use corex_script::run::Arg;
 use corex_script::run::Branch;
 use corex_script::run::{Exec, Halt};
 use corex_script::run::{StrRef, Value};
-use corex_script::{Outgoing, Purpose};
+use corex_script::{NextHop, Outgoing, Purpose, Target};
 use corex_sip::SipView;
-use corex_sip::compose::{Fingerprint, Forward, HopLimit, max_forwards, write_request};
+use corex_sip::compose::{
+    Fingerprint, Forward, HopLimit, Own, OwnLines, Side, max_forwards, write_request,
+};
 
 pub(super) fn forward(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     let Some(view) = exec.view else {
@@ -108,7 +110,10 @@ fn try_send_to(
         routes.extend_from_slice(exec.bytes(path));
         routes.extend_from_slice(b"\r\n");
     }
+    let lines = &exec.changes.routing.lines;
+    let own = (!lines.is_empty()).then(|| own_lines(exec, lines, &hop));
     let forward = Forward {
+        own,
         request_uri: is_changed.then(|| exec.bytes(branch.uri)),
         routes: &routes,
         transport: hop.transport,
@@ -144,6 +149,27 @@ fn try_send_to(
     exec.rt.composed = out;
     exec.rt.scratch = scratch;
     Ok(sent?)
+}
+
+/// Record-Route and Path, with the two sockets that the request passes.
+fn own_lines<'e>(exec: &'e Exec<'_>, lines: &'e OwnLines, hop: &NextHop<'e>) -> Own<'e> {
+    let came = NextHop {
+        to: Target::Addr(exec.env.src),
+        transport: exec.env.transport,
+        socket: exec.env.socket,
+        local: exec.env.dst,
+    };
+    let side = |hop: &NextHop<'_>| Side {
+        sent_by: exec.host.sent_by(hop),
+        transport: hop.transport,
+        socket: hop.socket.0,
+        name: exec.program.socket_name(hop.socket),
+    };
+    Own {
+        lines,
+        received: side(&came),
+        sent: side(hop),
+    }
 }
 
 pub(super) fn force_rport(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Halt> {

@@ -28,6 +28,7 @@ pub(super) static MODULE: Module = Module {
 };
 
 const FLAG: Param = value("flag");
+const BRANCH_FLAG: &[&[Param]] = &[&[FLAG], &[FLAG, value("branch")]];
 const SIP: Routes = Routes::REQUEST.or(Routes::REPLY);
 
 const fn function(
@@ -54,9 +55,9 @@ const FUNCTIONS: &[Function] = &[
     function("setflag", &[], &[&[FLAG]], Routes::ANY, flag::set, "Sets a flag of the message, 0 to 31."),
     function("resetflag", &[], &[&[FLAG]], Routes::ANY, flag::reset, "Resets a flag of the message."),
     function("isflagset", &[], &[&[FLAG]], Routes::ANY, flag::is_set, "Whether a flag of the message is set."),
-    function("setbflag", &["setbranchflag"], &[&[FLAG]], SIP, flag::set_branch, "Sets a flag of the request URI's branch, 0 to 31."),
-    function("resetbflag", &["resetbranchflag"], &[&[FLAG]], SIP, flag::reset_branch, "Resets a flag of the request URI's branch."),
-    function("isbflagset", &["isbranchflagset"], &[&[FLAG]], SIP, flag::is_set_branch, "Whether a flag of the request URI's branch is set."),
+    function("setbflag", &["setbranchflag"], BRANCH_FLAG, SIP, flag::set_branch, "Sets a flag of a branch, 0 to 31: of the request URI's, 0, or of the so many that append_branch() added."),
+    function("resetbflag", &["resetbranchflag"], BRANCH_FLAG, SIP, flag::reset_branch, "Resets a flag of a branch."),
+    function("isbflagset", &["isbranchflagset"], BRANCH_FLAG, SIP, flag::is_set_branch, "Whether a flag of a branch is set."),
     function("rewriteuri", &["seturi"], &[&[value("uri")]], Routes::REQUEST, uri::set_uri, "Replaces the request URI."),
     function("revert_uri", &[], &[&[]], Routes::REQUEST, uri::revert, "Brings the request URI back that the message came with."),
     function("rewritehost", &["sethost", "seth"], &[&[value("host")]], Routes::REQUEST, uri::set_host, "Replaces the request URI's host."),
@@ -72,6 +73,8 @@ const FUNCTIONS: &[Function] = &[
     function("isdsturiset", &[], &[&[]], Routes::REQUEST, uri::has_destination, "Whether $du is set."),
     function("force_rport", &["add_rport"], &[&[]], SIP, forward::force_rport, "Replies go to the port that the request came from, whether its Via asks for that or not."),
     function("add_local_rport", &[], &[&[]], Routes::REQUEST, forward::local_rport, "Our own Via asks for rport."),
+    function("is_myself", &[], &[&[value("uri")]], Routes::ANY, uri::is_myself, "Whether a URI is this proxy."),
+    function("is_myhost", &[], &[&[value("host")]], Routes::ANY, uri::is_own_host, "Whether a host, or that of a URI, is this proxy's, on any port."),
     function("force_send_socket", &[], &[&[SOCKET]], SIP, forward::force_socket, "Sets $fs: the listen socket to send from, as udp:address:port or by its name."),
 ];
 

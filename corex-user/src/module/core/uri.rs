@@ -121,3 +121,16 @@ pub(super) fn has_destination(exec: &mut Exec<'_>, _: &[Arg]) -> Result<i64, Hal
         -1
     })
 }
+
+pub(super) fn is_myself(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let uri = exec.arg_str(args, 0)?;
+    Ok(if exec.is_myself(uri, true) { 1 } else { -1 })
+}
+
+pub(super) fn is_own_host(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
+    let text = exec.arg_str(args, 0)?;
+    let bytes = exec.bytes(text);
+    let host = Uri::parse(bytes).map_or(bytes, |uri| uri.host);
+    let is_own = !host.is_empty() && exec.host.is_myself(host, 0, None);
+    Ok(if is_own { 1 } else { -1 })
+}

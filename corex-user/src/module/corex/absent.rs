@@ -8,8 +8,8 @@ const fn absent(name: &'static str, why: &'static str) -> Absent {
 
 const RECEIVED: &str = "where a message came from and where it arrived stays what the packet says: \
     replies, Vias and logs go by that. set_send_socket() chooses the socket to send from";
-const XAVP: &str = "there are no XAVPs here; `advertise` in the listen line says what our Via has, \
-    and add_local_rport() adds rport";
+const XAVP: &str = "our Via has what corex needs to find the way back; `advertise` in the listen \
+    line says what it names, and add_local_rport() adds rport";
 const MIRROR: &str = "no reply goes to two places here, and a mirrored request needs a server that \
     answers nobody: copy messages by modparam(\"siptrace\", …), or hand their bytes on by \
     send_data(\"sip:HOST:PORT\", $mb)";
@@ -37,6 +37,7 @@ pub(super) const ABSENT: &[Absent] = &[
     absent("msg_vbflag_set", VIA_BODY),
     absent("msg_vbflag_is_set", VIA_BODY),
     absent("msg_vbflag_reset", VIA_BODY),
+    absent("msg_vbflag_parse", VIA_BODY),
     absent(
         "add_tcp_alias",
         "requests to a peer take a connection that is open to the very address and port; one that \

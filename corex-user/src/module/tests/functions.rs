@@ -181,7 +181,7 @@ fn what_means_nothing_here_is_refused_with_the_reason() {
             "set_source_address(\"udp:192.0.2.3:5060\")",
             "what the packet says",
         ),
-        ("via_add_xavp_params(\"1\")", "no XAVPs"),
+        ("via_add_xavp_params(\"1\")", "find the way back"),
         ("forward_uac()", "siptrace"),
         ("forward_reply()", "goes back by the next one"),
         ("msg_vbflag_set(\"1\")", "Kamailio's own code"),

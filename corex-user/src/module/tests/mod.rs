@@ -3,6 +3,7 @@
 mod access;
 mod access_files;
 mod by_name;
+mod edge;
 mod faults;
 mod functions;
 mod hook;

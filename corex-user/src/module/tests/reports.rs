@@ -251,10 +251,42 @@ fn listen_and_alias() {
 }
 
 #[test]
+fn what_kamailio_has_and_is_not_here_has_a_remedy() {
+    mistake(
+        "loadmodule \"registrar.so\"",
+        "who is registered where is kept by the server behind",
+    );
+    mistake(
+        "modparam(\"registrar\", \"max_contacts\", 1)",
+        "who is registered where is kept by the server behind",
+    );
+    mistake(
+        "request_route { t_relay(); }",
+        "forward() sends the request on without one",
+    );
+    mistake(
+        "request_route { save(\"location\"); }",
+        "add_path_received()",
+    );
+}
+
+#[test]
+fn a_configuration_without_a_request_route_is_noted() {
+    let note = |text: &str| load_str("test.cfg", text).config.unwrap().note();
+    let listen = "listen=udp:192.0.2.1:5060\n";
+    assert!(note(listen).unwrap().contains("drop_request_unrouted"));
+    assert!(note(&format!("{listen} reply_route {{ exit; }}")).is_some());
+    assert_eq!(note(&format!("{listen} request_route {{ exit; }}")), None);
+    let inline = "loadmodule \"corex.so\"\nmodparam(\"corex\", \"mode\", \"inline\")\n\
+                  modparam(\"corex\", \"protect\", \"udp:192.0.2.1:5060\")\n";
+    assert_eq!(note(inline), None);
+}
+
+#[test]
 fn modules() {
     mistake(
-        "loadmodule \"kex.so\"",
-        "1:12 error there is no module `kex` here | expected one of corex, xlog, pv, sl, textops, siputils, maxfwd, htable, codec",
+        "loadmodule \"unheard.so\"",
+        "1:12 error there is no module `unheard` here | expected one of corex, xlog, pv, sl, textops, siputils, maxfwd, rr, path, nathelper, kex, htable, codec",
     );
     mistake("loadmodule \"xlogs.so\"", "did you mean \"xlog.so\"?");
     mistake(
@@ -365,8 +397,8 @@ fn functions() {
         "there is no function xlgo() | did you mean xlog()?",
     );
     mistake_in_route(
-        "t_relay();",
-        "there is no function t_relay() | `corex list functions` shows those that there are",
+        "u_relay();",
+        "there is no function u_relay() | `corex list functions` shows those that there are",
     );
     mistake_in_route(
         "send(\"a\", \"b\");",

@@ -131,6 +131,36 @@ fn a_reply_goes_to_the_port_in_via_or_to_the_source_where_rport_says_so() {
 }
 
 #[test]
+fn a_reply_that_was_sent_is_shown_to_its_event_route() {
+    let text = format!(
+        "{MODULES}{SL} listen=udp:192.0.2.2:5060
+         event_route[corex:reply-out] {{
+             $avp(seen) = \"\" + $rs + \" \" + $rm + \" \" + $rr;
+             $ru = \"sip:nobody\"; setflag(3);
+             while (1) {{ $var(x) = 1; }}
+         }}
+         request_route {{
+             $avp(before) = $rU;
+             sl_send_reply(\"404\", \"Not here\");
+             if (!isflagset(3) && $rU == \"bob\" && $avp(before) == \"bob\") send_data(\"sip:192.0.2.9\", \"$avp(seen)\");
+         }}"
+    );
+    let mut runtime = runtime(&text);
+    let mut host = TestHost::default();
+    let end = run(&mut runtime, INVITE, &mut host);
+    assert_eq!(end, RouteEnd::Finished);
+    assert_eq!(host.sent.len(), 2);
+    assert_eq!(host.sent[1].payload, b"404 INVITE Not here");
+    // One that wasn't sent is none.
+    let mut host = TestHost {
+        refuses: Some(SendError::NoSocket),
+        ..TestHost::default()
+    };
+    run(&mut runtime, INVITE, &mut host);
+    assert!(host.sent.is_empty());
+}
+
+#[test]
 fn a_redirect_lists_the_destination_set_the_highest_q_first() {
     let contact = |statements: &str| {
         let all = sent(&format!(

@@ -43,7 +43,7 @@ fn replace(exec: &mut Exec<'_>, text: &[u8], media: Option<&[u8]>) -> Result<i64
     let edits = &mut exec.changes.edits;
     edits.replace(body, text);
     if let Some(header) = view.header(b"Content-Type") {
-        edits.delete(super::header::place(view, header.raw));
+        edits.delete(crate::module::place::place(view, header.raw));
     }
     if let Some(media) = media.filter(|media| !media.is_empty()) {
         let mut line = b"Content-Type: ".to_vec();

@@ -1,19 +1,12 @@
 //! Headers, added and removed.
 
-use std::ops::Range;
-
 use jiff::Timestamp;
 
+use crate::module::place::place;
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
 use corex_sip::compose::end_of_headers;
 use corex_sip::{Header, SipView};
-
-/// Where a part of a message lies in it.
-pub(super) fn place(view: &SipView<'_>, part: &[u8]) -> Range<usize> {
-    let start = part.as_ptr().addr() - view.message().as_ptr().addr();
-    start..start + part.len()
-}
 
 /// Header lines as the script gives them, with a line break at the end.
 fn lines(text: &[u8]) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::header::place;
+use crate::module::place::place;
 use corex_script::run::Arg;
 use corex_script::run::Value;
 use corex_script::run::pv::Part;

@@ -12,6 +12,7 @@ mod ratelimit;
 mod scripts;
 mod secfilter;
 mod sessions;
+mod shm;
 mod siptrace;
 mod stats;
 mod system;
@@ -34,6 +35,7 @@ pub const ALL: CommandTable = CommandTable(&[
     pike::COMMANDS,
     ratelimit::COMMANDS,
     secfilter::COMMANDS,
+    shm::COMMANDS,
     siptrace::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,

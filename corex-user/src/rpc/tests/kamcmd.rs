@@ -73,6 +73,24 @@ fn structs_have_kamailios_names_and_order() {
         served.ask(&["core.shmmem", "m"]),
         "{\n\ttotal: 64\n\tfree: 61\n\tused: 2\n\treal_used: 3\n\tmax_used: 3\n\tfragments: 1\n}\n"
     );
+    assert_eq!(
+        served.ask(&["shm.stats"]).lines().nth(1),
+        Some("\ttotal: 67108864")
+    );
+    assert_eq!(
+        served.ask(&["shm.info"]),
+        "{\n\tname: tables\n\tsize: 67108864\n}\n"
+    );
+    let report = served.ask(&["shm.report"]);
+    assert!(
+        report.starts_with("{\n\ttotal_size: 67108864\n\tfree_size_s: "),
+        "{report}"
+    );
+    assert!(
+        served
+            .ask(&["shm.rprint", "/tmp/x", "y"])
+            .contains("corex.shm_status")
+    );
     let sockets = served.ask(&["corex.list_sockets"]);
     let last = sockets.split("{\n\tAF").last().unwrap();
     assert_eq!(

@@ -3,6 +3,7 @@
 
 mod access;
 mod documented;
+mod edge;
 mod encoded;
 mod guarded;
 
@@ -154,6 +155,7 @@ const RUN: &[&str] = &[
     "edge-guard.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
+    "edge-nat.cfg",
     "homer.cfg",
     "http-chain.cfg",
     "http-tunnel.cfg",

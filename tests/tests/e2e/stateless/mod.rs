@@ -1,6 +1,7 @@
 //! Stateless proxying against the real Kamailio: the same configuration and the same requests,
 //! and what leaves is the same but for what each makes up itself.
 
+mod edge;
 mod expressions;
 mod messages;
 mod myself;
@@ -82,7 +83,14 @@ fn normal(bytes: &[u8]) -> String {
             continue;
         }
         let mut line = line.to_owned();
-        if line.starts_with("Via: SIP/2.0/UDP 10.0.1.1") && is_top {
+        let is_ours = |line: &str| {
+            let sides = [Relay::USER_SIDE, Relay::CORE_SIDE];
+            sides.iter().any(|side| {
+                let via = format!("Via: SIP/2.0/UDP {}", side.sip().ip());
+                line.starts_with(&via)
+            })
+        };
+        if is_top && is_ours(&line) {
             is_top = false;
             let end = line.find(";branch=").unwrap_or(line.len());
             line.truncate(end);

@@ -5,10 +5,12 @@
 mod branch;
 mod message;
 mod network;
+mod route;
 mod shared;
 mod time;
 mod uri;
 mod values;
+mod xavp;
 
 pub use uri::Part;
 
@@ -148,7 +150,7 @@ impl PvDef {
 }
 
 /// All pseudo-variables, by area.
-const AREAS: [&[PvDef]; 7] = [
+const AREAS: [&[PvDef]; 9] = [
     values::DEFS,
     message::DEFS,
     uri::DEFS,
@@ -156,6 +158,8 @@ const AREAS: [&[PvDef]; 7] = [
     time::DEFS,
     shared::DEFS,
     branch::DEFS,
+    route::DEFS,
+    xavp::DEFS,
 ];
 
 /// All pseudo-variables.

@@ -1,5 +1,6 @@
 //! Host names that are looked up.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use corex_script::function::{Parameter, ParameterKind};
@@ -45,3 +46,101 @@ pub(super) const DNS_MAX_PER_SOURCE: Parameter = Parameter {
           for messages of one IPv4 address or IPv6 /64. More are dropped, and counted as \
           dns_refused_source. Default: 16.",
 };
+
+/// The most records that a configuration may have.
+const MAX_RECORDS: usize = 4_096;
+
+pub(super) const DNS_CACHE: Parameter = Parameter {
+    name: "dns_cache",
+    aliases: &[],
+    kind: ParameterKind::Text {
+        set: |settings, text| {
+            let record = record(text)?;
+            if settings.dns.records.len() >= MAX_RECORDS {
+                return Err(format!("there are {MAX_RECORDS} of them already"));
+            }
+            settings.dns.records.push(record);
+            Ok(())
+        },
+        help: "write \"type=A;name=sip.example;addr=192.0.2.1\", or type=AAAA",
+    },
+    doc: "An address of a host name that no name server is asked for, as /etc/hosts has it: \
+          \"type=A;name=sip.example;addr=192.0.2.1\", or type=AAAA. It holds for as long as corex \
+          runs, whatever its ttl. Several such lines make several.",
+};
+
+pub(super) const DNS_FILE: Parameter = Parameter {
+    name: "dns_file",
+    aliases: &[],
+    kind: ParameterKind::Text {
+        set: |_, _| Err("corex reads no file of these".to_owned()),
+        help: "write each of its lines as modparam(\"corex\", \"dns_cache\", \"…\"), in a file that \
+               include_file names; or as \"ADDRESS NAME\" in /etc/hosts",
+    },
+    doc: "Kamailio's file of such records: not read here.",
+};
+
+/// Name and address of `type=A;name=…;addr=…;ttl=…;flags=…`.
+fn record(text: &str) -> Result<(String, IpAddr), String> {
+    let (mut kind, mut name, mut address) = (None, None, None);
+    for part in text.split(';').filter(|part| !part.trim().is_empty()) {
+        let (key, value) = part
+            .split_once('=')
+            .ok_or_else(|| format!("`{part}` is no attribute=value"))?;
+        let value = value.trim();
+        match key.trim() {
+            "type" => kind = Some(value.to_owned()),
+            "name" => name = Some(value.to_owned()),
+            "addr" => address = Some(value),
+            "flags" if !matches!(value, "0" | "2") => {
+                return Err("a name can't be made one without address (flags=1)".to_owned());
+            }
+            "ttl" | "flags" => {}
+            other => return Err(format!("there is no attribute `{other}`")),
+        }
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let name = name.filter(|name| !name.is_empty() && name.bytes().all(fits));
+    let name = name.ok_or("it has no host name")?;
+    let address = address.ok_or("it has no addr")?;
+    let ip: IpAddr = address
+        .parse()
+        .map_err(|_| format!("`{address}` is no IP address"))?;
+    match (kind.as_deref(), ip) {
+        (Some("A"), IpAddr::V4(_)) | (Some("AAAA"), IpAddr::V6(_)) => Ok((name, ip)),
+        (Some("SRV"), _) => Err("SRV records come from name servers only".to_owned()),
+        _ => Err("type and addr don't fit: A is for IPv4, AAAA for IPv6".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_a_name_with_an_address_of_its_type() {
+        let record = |text: &str| record(text).map(|(name, ip)| format!("{name} {ip}"));
+        for (text, expected) in [
+            (
+                "type=A;name=a.example;addr=192.0.2.1;ttl=3600;flags=2",
+                "a.example 192.0.2.1",
+            ),
+            ("name=a; type=AAAA; addr=2001:db8::1;", "a 2001:db8::1"),
+        ] {
+            assert_eq!(record(text).as_deref(), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "type=A;name=a.example",
+            "type=A;addr=192.0.2.1",
+            "type=A;name=a b;addr=192.0.2.1",
+            "type=AAAA;name=a;addr=192.0.2.1",
+            "type=A;name=a;addr=192.0.2.1;flags=1",
+            "type=SRV;name=a;addr=192.0.2.1",
+            "type=A;name=a;addr=192.0.2.1;x=y",
+            "nonsense",
+        ] {
+            assert!(record(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -98,3 +98,13 @@ pub(super) const INTERCEPT_SEND: Parameter = Parameter {
     doc: "Whether what send() sends goes through the hook. Default: 1; 0 is what Kamailio \
           does.",
 };
+
+pub(super) const EVCB_REPLY_OUT: Parameter = Parameter {
+    name: "evcb_reply_out",
+    aliases: &[],
+    kind: ParameterKind::Text {
+        set: |_, _| Err("no script is called in the place of a route here".to_owned()),
+        help: "write event_route[corex:reply-out] { … }, and call the function of Lua or Perl in it",
+    },
+    doc: "Kamailio's name of a KEMI function: not used here.",
+};

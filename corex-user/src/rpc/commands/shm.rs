@@ -1,0 +1,81 @@
+//! `shm.*`: the memory that workers share, as Kamailio's module corex shows it since 5.8.
+
+use crate::rpc::command::{
+    Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, required,
+};
+use crate::rpc::fault::Fault;
+use crate::rpc::value::{Reply, Value};
+
+pub(super) const COMMANDS: CommandGroup = CommandGroup {
+    name: "shm",
+    doc: "The memory that workers share. As in Kamailio 5.8 and later.",
+    commands: &[
+        RpcCommand {
+            name: "shm.info",
+            doc: &["Shows what manages the memory that workers share, and its size in bytes."],
+            params: &[],
+            result: Answer::One(Kind::Struct),
+            handler: Handler::Now(|call| {
+                Ok(Reply::one(Value::fields([
+                    ("name", "tables".into()),
+                    ("size", call.daemon.memory().total.into()),
+                ])))
+            }),
+        },
+        RpcCommand {
+            name: "shm.report",
+            doc: &[
+                "Shows how much memory the workers share, in bytes, and the pieces that it is in.",
+                "Kamailio shows also where its largest and smallest pieces were asked for.",
+            ],
+            params: &[],
+            result: Answer::One(Kind::Struct),
+            handler: Handler::Now(report),
+        },
+        RpcCommand {
+            name: "shm.rprint",
+            doc: &["Writes nothing: no command takes a path. `corex.shm_status` logs every part."],
+            params: &[required("file", Kind::Str), required("filter", Kind::Str)],
+            result: Answer::Nothing,
+            handler: Handler::Now(|_| {
+                Err(Fault::failed(
+                    "No command writes a file: corex.shm_status logs every part",
+                ))
+            }),
+        },
+        RpcCommand {
+            name: "shm.stats",
+            doc: &[
+                "Shows how much memory the workers share, and how much of it is used, in bytes.",
+            ],
+            params: &[],
+            result: Answer::One(Kind::Struct),
+            handler: Handler::Now(stats),
+        },
+    ],
+};
+
+fn stats(call: Call<'_>) -> Outcome {
+    let memory = call.daemon.memory();
+    Ok(Reply::one(Value::fields([
+        ("total", memory.total.into()),
+        ("free", memory.free.into()),
+        ("used", memory.used.into()),
+        ("real_used", memory.real_used.into()),
+        ("max_used", memory.max_used.into()),
+        ("fragments", memory.fragments.into()),
+    ])))
+}
+
+/// The first fields of Kamailio's, in its order.
+fn report(call: Call<'_>) -> Outcome {
+    let memory = call.daemon.memory();
+    Ok(Reply::one(Value::fields([
+        ("total_size", memory.total.into()),
+        ("free_size_s", memory.free.into()),
+        ("used_size_s", memory.used.into()),
+        ("real_used_s", memory.real_used.into()),
+        ("max_used_s", memory.max_used.into()),
+        ("free_frags", memory.fragments.into()),
+    ])))
+}
