@@ -12,10 +12,12 @@ mod answer;
 mod guard;
 mod inline;
 mod maps;
+mod overload;
 mod packet;
 mod road;
 mod steer;
 mod trust;
+mod words;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use corex_common::counters::KernelCounters;

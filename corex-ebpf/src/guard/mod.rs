@@ -52,6 +52,8 @@ pub struct Desk {
     key_v6: Key<NetV6>,
     /// As above.
     key_v4: Key<NetV4>,
+    /// Whether the packet at hand is from a network that is allowed.
+    is_allowed: bool,
 }
 
 /// A packet on its way through the rules.
@@ -83,19 +85,23 @@ pub fn judge(
     Some(xdp_action::XDP_DROP)
 }
 
+/// Whether the packet that was judged last, on this CPU, is from a network that is allowed.
+#[inline(always)]
+pub fn has_allowed() -> bool {
+    is_loaded() && guard_desk().is_some_and(|desk| desk.is_allowed)
+}
+
 /// A program of its own, as the verifier sees it: what it finds on the way isn't known to what comes
 /// behind, which is so walked once.
 #[inline(never)]
 fn is_refused(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> bool {
-    let Some(guard) = GUARD.get(0) else {
+    let (Some(guard), Some(desk)) = (GUARD.get(0), guard_desk()) else {
         return false;
     };
+    desk.is_allowed = false;
     if guard.rules == 0 {
         return false;
     }
-    let Some(desk) = guard_desk() else {
-        return false;
-    };
     desk.guard = *guard;
     desk.source = datagram.source.addr;
     desk.port = datagram.destination.port.to_be_bytes();
@@ -115,6 +121,7 @@ fn is_refused(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
 fn rules(case: &mut Case<'_>) -> bool {
     if case.desk.guard.rules & ALLOW != 0 && lists::is_allowed(case) {
         case.counters.guard_allowed += 1;
+        case.desk.is_allowed = true;
         return false;
     }
     if case.desk.guard.rules & (BLOCK | STEALTH) != 0

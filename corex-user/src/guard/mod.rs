@@ -298,6 +298,17 @@ impl Guard {
         self.0.is_some()
     }
 
+    /// Whether who sent a message is allowed. Nothing is counted.
+    pub fn allows(&self, subject: &Subject<'_>) -> bool {
+        self.0.as_ref().is_some_and(|shared| {
+            let (proto, port) = (subject.proto(), subject.local_port);
+            shared
+                .allow
+                .find(subject.source, proto, port, now())
+                .is_some()
+        })
+    }
+
     /// Whether a message isn't let in. Counts what was found.
     pub fn refuses(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> bool {
         let Some(shared) = &self.0 else { return false };

@@ -60,6 +60,8 @@ pub struct Worker {
     pub latest: Arc<ArcSwap<PipelineContext>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
+    /// How full the fullest of them was when they were read last, in percent.
+    pub sockets_fill: u32,
     /// What datagrams that they bring must pass.
     pub gate: Gate,
     /// Messages that came by streams.
@@ -145,6 +147,7 @@ impl Worker {
             if is_paused() {
                 return Some(self.park());
             }
+            self.look_at_pressure();
             let busy = self.serve_queues(|| clock.is_told() || is_paused());
             has_new_statistics |= busy;
             rounds += 1;
@@ -186,6 +189,7 @@ impl Worker {
             };
             let is_any_ready = poll_set.wait(timeout) > 0;
             awake_since = Instant::now();
+            self.sockets_fill = 0;
             if is_any_ready {
                 has_new_statistics = true;
                 for id in (0..self.sockets.len()).filter(|id| poll_set.is_ready(*id)) {
@@ -295,6 +299,11 @@ impl Worker {
         let mut egress = SocketEgress {
             sockets: &self.sockets,
         };
+        if pipeline.sheds_by_priority() {
+            let fill = socket.receive_fill();
+            self.sockets_fill = self.sockets_fill.max(fill);
+            pipeline.feel_pressure(fill);
+        }
         let gate = &mut self.gate;
         let socket_id = SocketId(id as u16);
         socket.receive(buffers, |datagram| {
@@ -414,6 +423,8 @@ impl Worker {
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());
+        set(&gauges.pressure, self.pipeline.overload.fill());
+        set(&gauges.shedding, self.pipeline.overload.level());
         let free = self.xdp.iter().map(|xdp| xdp.transmit.pool.len());
         set(&gauges.frames_free, free.sum::<usize>());
         self.xdp.iter().for_each(XdpSide::publish);

@@ -10,6 +10,7 @@ mod copies;
 pub mod files;
 mod inline;
 pub mod outbox;
+mod overload;
 mod pass;
 mod source;
 mod waiting;
@@ -24,11 +25,12 @@ use corex_common::counters::WorkerCounters;
 pub use self::{
     context::{Listener, PipelineContext, own_sockets, set_knobs},
     inline::Intercepted,
+    overload::{Overload, Shed},
     source::is_local,
     waiting::Resumed,
 };
 use self::{
-    pass::{Failure, Pass},
+    pass::{Failure, Pass, Returned},
     source::Sources,
 };
 use crate::{
@@ -115,6 +117,8 @@ pub struct Pipeline {
     pub counters: WorkerCounters,
     /// What it counted by peer; nothing, unless it is replaced.
     pub peers: Peers,
+    /// How hard pressed the worker is, and what goes first then.
+    pub overload: Overload,
     /// Chains that run without a script.
     native: Native,
     /// What is answered without a script.
@@ -143,6 +147,7 @@ impl Pipeline {
             runtime,
             counters: WorkerCounters::default(),
             peers: Peers::default(),
+            overload: Overload::new(None, worker),
             native: Native::new(&context.config.program, worker),
             context,
             answer: Vec::new(),
@@ -220,6 +225,9 @@ impl Pipeline {
             self.counters.drop_probe += 1;
             return;
         }
+        if self.sheds(&inbound, egress) {
+            return;
+        }
         self.begin(inbound, egress);
     }
 
@@ -280,6 +288,7 @@ impl Pipeline {
             is_departing: false,
             in_hook: false,
             asked: None,
+            returned: Returned::default(),
         };
         let env = Env {
             src: inbound.source,
@@ -376,9 +385,21 @@ impl Pipeline {
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
         let end = self.runtime.run_route(&env, &view, &mut pass);
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);
+        let returned = match pass.returned {
+            Returned {
+                to: Some(to),
+                is_genuine,
+            } if is_reply && overload::establishes(&view) => {
+                (is_genuine || self.context.guard.allows(&subject_of(&inbound))).then_some(to)
+            }
+            _ => None,
+        };
         let failure = pass.failure;
         if let Some(wait) = pass.wait.take() {
             return self.hold(wait, &inbound, None);
+        }
+        if let Some(to) = returned {
+            self.learn([inbound.source.ip(), to]);
         }
         if end == RouteEnd::Failed {
             self.counters.route_failed += 1;

@@ -84,6 +84,17 @@ pub struct Pass<'a, 'm> {
     pub in_hook: bool,
     /// What a script asked for that has the message copied.
     pub asked: Option<Asked>,
+    /// Of a reply: where it went.
+    pub returned: Returned,
+}
+
+/// A reply's way back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Returned {
+    /// It was seen to answer what was forwarded.
+    pub is_genuine: bool,
+    /// Who got it.
+    pub to: Option<IpAddr>,
 }
 
 impl Pass<'_, '_> {
@@ -454,7 +465,11 @@ impl Host for Pass<'_, '_> {
     fn check_reply(&mut self, reply: &SipView<'_>) -> Result<(), SendError> {
         match self.reply_keys() {
             Some(keys) if !keys.open(reply) => self.fail(Failure::Forged, SendError::Forged),
-            _ => Ok(()),
+            Some(_) => {
+                self.returned.is_genuine = true;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -500,6 +515,9 @@ impl Host for Pass<'_, '_> {
         match result {
             Ok(()) => {
                 self.left(out.purpose);
+                if let Target::Addr(to) = out.hop.to {
+                    self.returned.to = Some(to.ip());
+                }
                 Ok(())
             }
             Err((failure, error)) => self.fail(failure, error),

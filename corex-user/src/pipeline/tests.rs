@@ -5,6 +5,7 @@ mod codec;
 mod copies;
 mod guard;
 mod inline;
+mod overload;
 mod replies;
 mod strict;
 

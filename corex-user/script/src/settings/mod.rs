@@ -9,6 +9,7 @@ mod dns;
 pub mod guard;
 pub mod log;
 mod lua;
+mod overload;
 mod own;
 mod siptrace;
 mod stream;
@@ -29,6 +30,7 @@ pub use dns::DnsSettings;
 pub use guard::{GuardSettings, GuardSource};
 pub use log::LogSettings;
 pub use lua::LuaSettings;
+pub use overload::Overload;
 pub use own::{OwnSocket, OwnSockets};
 pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
@@ -229,6 +231,8 @@ pub struct Corex {
     pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
+    /// What goes first when a worker can't keep up.
+    pub overload: Overload,
     /// The guard.
     pub guard: GuardSettings,
     /// Inline mode.
@@ -270,6 +274,7 @@ impl Default for Corex {
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,
+            overload: Overload::default(),
             guard: GuardSettings::default(),
             inline: Inline::default(),
             codec_in: Vec::new(),

@@ -8,6 +8,7 @@ mod hook;
 mod http;
 mod inline;
 mod interface;
+mod overload;
 mod stream;
 mod trust;
 
@@ -32,6 +33,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::STRICT,
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
+    overload::OVERLOAD,
+    overload::OVERLOAD_HIGH,
+    overload::OVERLOAD_LOW,
+    overload::OVERLOAD_CRITICAL,
+    overload::OVERLOAD_REPLY,
+    overload::OVERLOAD_REPLY_RATE,
+    overload::RETRY_AFTER,
+    overload::KNOWN_PEER_AGE,
     interface::MAX_PEERS,
     interface::REATTACH,
     interface::OFFLOAD,
