@@ -379,6 +379,23 @@ impl Guard {
         is_removed
     }
 
+    /// The entries of who is blocked, or gets no answer, that most packets were found for: at most so many
+    /// that any were found for, with the packets.
+    pub fn offenders(&self, most: usize) -> Vec<(Network, u64)> {
+        let Some(shared) = &self.0 else {
+            return Vec::new();
+        };
+        let mut worst: Vec<(Network, u64)> = Vec::new();
+        for part in List::parts() {
+            let entries = shared.block.part(part).into_iter();
+            let found = entries.map(|(network, listed, _)| (network, listed.hits));
+            worst.extend(found.filter(|(_, hits)| *hits > 0));
+            worst.sort_unstable_by_key(|(network, hits)| (std::cmp::Reverse(*hits), *network));
+            worst.truncate(most);
+        }
+        worst
+    }
+
     /// The entries of a list, by address.
     pub fn entries(&self, which: Which) -> Vec<(Network, Listed)> {
         let shared = self.0.as_ref();

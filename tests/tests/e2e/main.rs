@@ -21,6 +21,7 @@ mod life;
 mod maps;
 mod nics;
 mod offload;
+mod operations;
 mod overload;
 mod peers;
 mod phones;
