@@ -9,6 +9,7 @@
 #![no_main]
 
 mod answer;
+mod desk;
 mod guard;
 mod inline;
 mod maps;

@@ -12,7 +12,7 @@ use corex_common::{
         DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters,
         WorkerCounters,
     },
-    guard::{Guard, NetV4, NetV6},
+    guard::{Guard, Listed, MAX_LISTED, NetV4, NetV6},
     host::{
         HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
         MAX_KNOWN_SOURCES, MAX_REVERSE_PATHS, ReversePath, ReverseState,
@@ -29,7 +29,10 @@ use corex_common::{
     },
 };
 
-use crate::guard::{Desk, List};
+use crate::desk::Desk;
+
+/// A list of the guard's.
+pub type List<K> = LpmTrie<K, Listed, { MAX_LISTED as usize }>;
 
 /// uapi/linux/bpf.h: the map may be mapped into user space.
 const BPF_F_MMAPABLE: usize = 1 << 10;

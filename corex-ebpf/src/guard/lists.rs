@@ -2,19 +2,11 @@
 
 use core::ptr::NonNull;
 
-use aya_ebpf::{
-    btf_maps::{LpmTrie, lpm_trie::Key},
-    helpers::bpf_map_lookup_elem,
-};
-use corex_common::guard::lists::{
-    Listed, MAX_LISTED, NetV4, NetV6, OF_PORT, OF_PROTO, SEEN_NS, SHAPES,
-};
+use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_map_lookup_elem};
+use corex_common::guard::lists::{Listed, NetV4, NetV6, OF_PORT, OF_PROTO, SEEN_NS, SHAPES};
 
 use super::Case;
-use crate::maps::{GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6};
-
-/// A list, as the maps have it.
-pub type List<K> = LpmTrie<K, Listed, { MAX_LISTED as usize }>;
+use crate::maps::{GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6, List};
 
 /// Whether the source is allowed.
 #[inline(always)]
@@ -115,7 +107,7 @@ fn find(
     None
 }
 
-/// As [`LpmTrie::get`], for a value that is changed.
+/// As `LpmTrie::get`, for a value that is changed.
 #[inline(always)]
 fn look_up<K>(list: &List<K>, key: &Key<K>) -> Option<NonNull<Listed>> {
     // SAFETY: the helper takes a map, which the static stands for, and a key of its type; it returns

@@ -12,18 +12,16 @@ mod signatures;
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::{
-    bindings::xdp_action, btf_maps::lpm_trie::Key, helpers::bpf_ktime_get_ns, programs::XdpContext,
-};
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_ktime_get_ns, programs::XdpContext};
 use corex_common::{
     counters::{KernelCounters, SocketCounters},
-    guard::{ALLOW, BLOCK, Guard, NetV4, NetV6, RATES, SIGNATURES, STEALTH, lists::STEALTHY},
+    guard::{ALLOW, BLOCK, RATES, SIGNATURES, STEALTH, lists::STEALTHY},
     ip::UDP_LEN,
     maps::FAMILY_V4,
 };
 
-pub use self::lists::List;
 use crate::{
+    desk::Desk,
     maps::{GUARD, guard_desk},
     packet::Datagram,
 };
@@ -31,30 +29,6 @@ use crate::{
 /// Set by the loader. What the kernel knows to be 0 it takes out, with all that hangs on it.
 #[unsafe(no_mangle)]
 static GUARDED: u32 = 0;
-
-/// This CPU's place for what the rules have at hand. Not on the stack, of which a chain of calls has
-/// 512 bytes, and the callers take nearly all.
-#[repr(C)]
-pub struct Desk {
-    /// What the guard goes by.
-    guard: Guard,
-    /// Nanoseconds of CLOCK_MONOTONIC.
-    now: u64,
-    /// Who sent it.
-    source: [u8; 16],
-    /// Our port, in network order.
-    port: [u8; 2],
-    proto: u8,
-    is_v4: bool,
-    /// Offset of its first byte behind the UDP header.
-    payload: u32,
-    /// What is looked up.
-    key_v6: Key<NetV6>,
-    /// As above.
-    key_v4: Key<NetV4>,
-    /// Whether the packet at hand is from a network that is allowed.
-    is_allowed: bool,
-}
 
 /// A packet on its way through the rules.
 struct Case<'a> {
