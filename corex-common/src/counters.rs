@@ -353,6 +353,17 @@ counters! {
 }
 
 counters! {
+    /// What one rule of the guard's rates did; per CPU, map `GUARD_RATE_COUNTS`.
+    #[repr(align(64))]
+    RateCounters {
+        /// Messages above its rate. Those of a rule with `dry-run` went on.
+        over: plain,
+        /// Those of them that were their source's last one before it was blocked, or would have been.
+        blocked: plain,
+    }
+}
+
+counters! {
     /// What one worker did; map `WORKERS`, written by the worker through a memory mapping.
     WorkerCounters {
         /// Frames taken from AF_XDP receive rings.
@@ -517,6 +528,13 @@ counters! {
         tx_kicks: plain,
         /// Nanoseconds that the worker didn't sleep.
         busy_ns: plain,
+        /// Messages handed over to another worker by their Call-ID (`shard`), which gives them their
+        /// verdicts.
+        shard_out: plain,
+        /// Messages that another worker handed over.
+        shard_in: plain,
+        /// Too much waits for the worker that its Call-ID belongs to (`shard`).
+        drop_shard_full: verdict,
         /// Waited when corex was told to stop, and was still waiting when the time for that was over.
         drop_stopping: verdict,
         /// AF_XDP: a steered frame whose headers can't be read.

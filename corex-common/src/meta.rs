@@ -33,6 +33,9 @@ impl FrameMeta {
     /// The packet is IPv6.
     pub const IPV6: u16 = 2;
 
+    /// The message is above a rate of the guard, and is for `event_route[guard:limit]`.
+    pub const LIMITED: u16 = 4;
+
     /// Reads a record from its bytes.
     pub fn from_bytes(b: &[u8; Self::LEN]) -> Self {
         let u16_at = |i: usize| u16::from_ne_bytes([b[i], b[i + 1]]);

@@ -31,7 +31,7 @@ pub fn corex_ingress(ctx: XdpContext) -> u32 {
     let Some(counters) = maps::counters() else {
         return xdp_action::XDP_PASS;
     };
-    counters.seen += 1;
+    guard::begin(counters);
     match locate::<_, false>(&ctx, |outline| steer::refuse(&ctx, outline)) {
         Ok(datagram) => steer::decide::<false>(&ctx, &datagram, counters),
         Err(reason) => pass(reason, counters),
@@ -44,9 +44,13 @@ pub fn corex_roads(ctx: XdpContext) -> u32 {
     let Some(counters) = maps::counters() else {
         return xdp_action::XDP_PASS;
     };
-    counters.seen += 1;
-    if guard::is_loaded() && steer::gate(&ctx, counters) {
-        return xdp_action::XDP_DROP;
+    guard::begin(counters);
+    if guard::is_loaded() && !guard::is_settled() {
+        match steer::gate(&ctx, counters) {
+            guard::LET_IN => {}
+            guard::UNSETTLED => guard::look_into(&ctx),
+            _ => return xdp_action::XDP_DROP,
+        }
     }
     by_road(&ctx, counters)
 }

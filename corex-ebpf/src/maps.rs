@@ -2,17 +2,26 @@
 //! Their meaning stands in `corex_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap},
+    btf_maps::{
+        Array, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, XskMap,
+    },
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
 use corex_common::{
     answer::Room,
     counters::{
-        DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters,
+        DetourCounters, EgressCounters, KernelCounters, RateCounters, RoadCounters, SocketCounters,
         WorkerCounters,
     },
-    guard::{Guard, Listed, MAX_LISTED, NetV4, NetV6},
+    guard::{
+        Guard, Listed, MAX_LISTED, NetV4, NetV6,
+        rates::{
+            LOCKS, Listener, MAX_OFFENDERS, MAX_RATES, MAX_SOURCES, Offender, Rates, Source,
+            SourceKey, rate_count,
+        },
+        signatures::Automaton,
+    },
     host::{
         HostAddress, HostMac, HostState, KnownHost, KnownSource, MAX_HOST_ADDRESSES, MAX_HOST_MACS,
         MAX_KNOWN_SOURCES, MAX_REVERSE_PATHS, ReversePath, ReverseState,
@@ -29,7 +38,7 @@ use corex_common::{
     },
 };
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Lock};
 
 /// A list of the guard's.
 pub type List<K> = LpmTrie<K, Listed, { MAX_LISTED as usize }>;
@@ -165,6 +174,32 @@ pub static EGRESS_COUNTS: Array<EgressCounters, 1, BPF_F_MMAPABLE> = Array::new(
 #[btf_map]
 pub static DETOUR_COUNTS: Array<DetourCounters, 1, BPF_F_MMAPABLE> = Array::new();
 
+#[btf_map]
+pub static GUARD_PROGRAMS: ProgramArray<2> = ProgramArray::new();
+
+#[btf_map]
+pub static GUARD_RATES: Array<Rates, 1> = Array::new();
+
+#[btf_map]
+pub static GUARD_SOURCES: LruHashMap<SourceKey, Source, { MAX_SOURCES as usize }> =
+    LruHashMap::new();
+
+#[btf_map]
+pub static GUARD_LISTENERS: Array<Listener, { MAX_SOCKETS as usize }> = Array::new();
+
+#[btf_map]
+pub static GUARD_LOCKS: Array<Lock, { LOCKS as usize }> = Array::new();
+
+#[btf_map]
+pub static GUARD_OFFENDERS: HashMap<SourceKey, Offender, { MAX_OFFENDERS as usize }> =
+    HashMap::new();
+
+#[btf_map]
+pub static GUARD_RATE_COUNTS: Array<RateCounters, { MAX_RATES }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static GUARD_AUTOMATON: Array<Automaton, 1> = Array::new();
+
 /// Whether any socket in [`SOCKETS`] has this port.
 #[inline(always)]
 pub fn has_port(port: u16) -> bool {
@@ -215,6 +250,15 @@ pub fn road_counters<'a>(road: u32) -> Option<&'a mut RoadCounters> {
     // SAFETY: as in `counters`.
     ROAD_COUNTS
         .get_ptr_mut(road_count(cpu(), road))
+        .map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of one rule of the guard's rates.
+#[inline(always)]
+pub fn rate_counters<'a>(rule: u32) -> Option<&'a mut RateCounters> {
+    // SAFETY: as in `counters`.
+    GUARD_RATE_COUNTS
+        .get_ptr_mut(rate_count(cpu(), rule))
         .map(|p| unsafe { &mut *p })
 }
 

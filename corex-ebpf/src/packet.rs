@@ -1,5 +1,7 @@
 //! Finds the UDP datagram in a frame: Ethernet, up to two VLAN tags, IPv4 or IPv6, UDP.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::programs::{TcContext, XdpContext};
 use corex_common::{
     inline::FragmentKey,
@@ -116,6 +118,15 @@ pub fn bytes<'a, F: Frame, const N: usize>(ctx: &F, offset: usize) -> Result<&'a
     }
     // SAFETY: within data..data_end, which the verifier checks again; align 1.
     Ok(unsafe { &*(start as *const [u8; N]) })
+}
+
+/// A number below `N`, a power of two, which the verifier sees to be so: the compiler, which knows it
+/// too, would leave the mask out.
+#[inline(always)]
+pub fn below<const N: usize>(number: usize) -> usize {
+    const { assert!(N.is_power_of_two()) };
+    // SAFETY: reads a local variable.
+    unsafe { read_volatile(&number) & (N - 1) }
 }
 
 #[inline(always)]
@@ -417,6 +428,8 @@ fn udp<F: Frame>(
     if udp_len < UDP_LEN || udp_len > ip_payload || udp_len > MAX_IP_LEN {
         return Err(Pass::Malformed);
     }
+    // Verifiers before Linux 6.8 know nothing of a number whose bytes were swapped.
+    let udp_len = below::<{ MAX_IP_LEN + 1 }>(udp_len);
     let outline = Outline {
         from: be16(udp[0], udp[1]),
         to: be16(udp[2], udp[3]),

@@ -72,23 +72,23 @@ pub fn refuse(ctx: &XdpContext, outline: &Outline) -> Option<Pass> {
 /// guard, for the program with roads. There the guard can't be asked in the midst, since a chain of
 /// calls has 512 bytes of stack, of which roads take 464.
 #[inline(never)]
-pub fn gate(ctx: &XdpContext, counters: &mut KernelCounters) -> bool {
+pub fn gate(ctx: &XdpContext, counters: &mut KernelCounters) -> u32 {
     let Ok(datagram) = locate::<_, false>(ctx, |outline| refuse(ctx, outline)) else {
-        return false;
+        return guard::LET_IN;
     };
     let Some(entry) = listener(ctx, &datagram.destination) else {
-        return false;
+        return guard::LET_IN;
     };
     let state = host_state();
     if addressee(ctx, state) != Addressee::Host
         || origin(ctx, &datagram.source, state) != Origin::Host
         || !is_local(ctx, &datagram.destination, state)
     {
-        return false;
+        return guard::LET_IN;
     }
     match socket_counters(entry.id) {
-        Some(socket) => guard::judge(ctx, &datagram, counters, socket).is_some(),
-        None => false,
+        Some(socket) => guard::ask(ctx, &datagram, entry.id, counters, socket),
+        None => guard::LET_IN,
     }
 }
 
@@ -122,8 +122,12 @@ pub fn decide<const WITH_ROADS: bool>(
         return xdp_action::XDP_PASS;
     };
     // With roads, the guard has been asked before (see `gate`).
-    if !WITH_ROADS && let Some(verdict) = guard::judge(ctx, datagram, counters, socket) {
-        return verdict;
+    if !WITH_ROADS {
+        match guard::ask(ctx, datagram, entry.id, counters, socket) {
+            guard::LET_IN => {}
+            guard::UNSETTLED => guard::look_into(ctx),
+            _ => return xdp_action::XDP_DROP,
+        }
     }
     let sheds = overload::sheds(ctx, datagram);
     let wish = wish(ctx, datagram, config);
@@ -166,6 +170,7 @@ pub fn decide<const WITH_ROADS: bool>(
         && config.roads != 0
         // A worker answers what isn't answered here, or drops it.
         && wish == Wish::Nothing
+        && !guard::is_limited()
         && let Some(verdict) = road::take(ctx, datagram, entry.id, short)
     {
         return verdict.count(counters, socket, u64::from(len));
@@ -189,7 +194,11 @@ pub fn decide<const WITH_ROADS: bool>(
         socket.drop_overload += 1;
         return xdp_action::XDP_DROP;
     }
-    write_meta(ctx, datagram, &entry, config, short);
+    if !write_meta(ctx, datagram, &entry, config, short) && guard::is_limited() {
+        counters.drop_guard_rate += 1;
+        socket.drop_guard += 1;
+        return xdp_action::XDP_DROP;
+    }
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {
             counters.steered += 1;
@@ -208,7 +217,7 @@ pub fn decide<const WITH_ROADS: bool>(
 }
 
 /// Puts the record in front of the frame. A driver without metadata support refuses; then
-/// user space misses the cookie and parses the frame itself.
+/// user space misses the cookie and parses the frame itself. Whether it is there.
 #[inline(always)]
 fn write_meta(
     ctx: &XdpContext,
@@ -216,14 +225,14 @@ fn write_meta(
     entry: &SocketEntry,
     config: &Config,
     short: bool,
-) {
+) -> bool {
     // SAFETY: the helper checks its argument; ctx is this program's own.
     if unsafe { bpf_xdp_adjust_meta(ctx.as_ptr().cast(), -(FrameMeta::LEN as i32)) } != 0 {
-        return;
+        return false;
     }
     let meta = ctx.metadata();
     if meta + FrameMeta::LEN > ctx.data() {
-        return;
+        return false;
     }
     let mut flags = 0;
     if short {
@@ -231,6 +240,9 @@ fn write_meta(
     }
     if datagram.destination.family == FAMILY_V6 {
         flags |= FrameMeta::IPV6;
+    }
+    if guard::is_limited() {
+        flags |= FrameMeta::LIMITED;
     }
     let record = FrameMeta {
         cookie: config.cookie,
@@ -243,4 +255,5 @@ fn write_meta(
     };
     // SAFETY: data_meta..data holds LEN bytes, checked above; the kernel keeps it 4-aligned.
     unsafe { (meta as *mut FrameMeta).write(record) };
+    true
 }

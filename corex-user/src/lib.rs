@@ -14,6 +14,7 @@ pub mod pipeline;
 
 pub mod answer;
 
+pub mod access;
 pub mod catalogue;
 pub mod module;
 

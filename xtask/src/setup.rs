@@ -140,11 +140,12 @@ const PYTHON: Tool = tool("python3", "python3", "zlib and base64, to compare wit
 const CRYPTOGRAPHY: Tool = files("python3-cryptography", "ciphers, to compare with");
 
 /// What all tests together need.
-pub const PEERS: [Tool; 29] = [
+pub const PEERS: [Tool; 30] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
     tool("turnutils_natdiscovery", "coturn", "a STUN client"),
+    tool("svmap", "sipvicious", "a scanner of SIP"),
     tool("kamailio", "kamailio", "the SIP server to compare with"),
     tool("kamcmd", "kamailio", "its control program"),
     files(

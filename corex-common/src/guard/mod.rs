@@ -4,6 +4,8 @@
 //! ([`lists`]).
 
 pub mod lists;
+pub mod rates;
+pub mod signatures;
 
 pub use lists::{
     GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6, Listed, MAX_LISTED, NetV4,
@@ -12,6 +14,15 @@ pub use lists::{
 
 /// Memory-mapped array with one [`Guard`].
 pub const GUARD: &str = "GUARD";
+
+/// PROG_ARRAY: the programs that call each other, at [`GUARD_PROGRAM`] and [`ENTRY_PROGRAM`].
+pub const GUARD_PROGRAMS: &str = "GUARD_PROGRAMS";
+/// Where [`DEEP_PROGRAM`] is.
+pub const GUARD_PROGRAM: u32 = 0;
+/// Where the program of interfaces is.
+pub const ENTRY_PROGRAM: u32 = 1;
+/// Name of the program for signatures and rates.
+pub const DEEP_PROGRAM: &str = "corex_guard";
 
 /// Name of the constant in the programs that says whether they have the guard in them: one that is 0
 /// has the kernel take it out as code that never runs.

@@ -1,5 +1,7 @@
 //! CRC-32 as FINGERPRINT has it (RFC 8489 §14.7; ITU-T V.42 §8.1.1.6.2).
 
+use crate::packet::below;
+
 /// What the polynomial makes of each byte, its bits in reverse.
 static TABLE: [u32; 256] = table();
 
@@ -31,7 +33,9 @@ pub fn crc32<const N: usize>(words: &[u32; N], len: usize) -> u32 {
         // Not left early: that would be so many ways on, which the verifier would all follow.
         if at < len {
             for byte in word.to_ne_bytes() {
-                crc = (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)];
+                // Verifiers before Linux 6.8 know no bounds of what was XORed.
+                let at = below::<256>((crc ^ u32::from(byte)) as usize);
+                crc = (crc >> 8) ^ TABLE[at];
             }
         }
     }

@@ -43,15 +43,6 @@ pub enum Wish {
     Unknown,
 }
 
-/// A number below `N`, a power of two, which the verifier sees to be so: the compiler, which knows it
-/// too, would leave the mask out.
-#[inline(always)]
-fn below<const N: usize>(number: usize) -> usize {
-    const { assert!(N.is_power_of_two()) };
-    // SAFETY: reads a local variable.
-    unsafe { read_volatile(&number) & (N - 1) }
-}
-
 /// What this datagram wishes, by what may be answered at all.
 #[inline(always)]
 pub fn wish(ctx: &XdpContext, datagram: &Datagram, config: &Config) -> Wish {

@@ -7,8 +7,8 @@ use corex_common::answer::stun::{
     MAGIC_COOKIE, MAX_KERNEL_ATTRIBUTES, OPTIONAL, XOR_MAPPED_ADDRESS,
 };
 
-use super::{ROOM, Room, below, crc::crc32, datagram::Family};
-use crate::packet::Datagram;
+use super::{ROOM, Room, crc::crc32, datagram::Family};
+use crate::packet::{Datagram, below};
 
 const HEADER: usize = HEADER_LEN / 4;
 

@@ -4,7 +4,11 @@
 //! answer, what scanners send ([`signatures`]), who sends too much ([`rates`]). The first that says so
 //! drops the packet; one on dry run counts, and the next one is looked at. `corex-user/src/guard/`
 //! does the same for what these programs don't see.
+//!
+//! The last two are a program of their own ([`deep`]), which has a stack and a million instructions
+//! of its own. What it lets in begins anew, in the program that it came from, which is told.
 
+mod deep;
 mod lists;
 mod method;
 mod rates;
@@ -12,7 +16,7 @@ mod signatures;
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::{bindings::xdp_action, helpers::bpf_ktime_get_ns, programs::XdpContext};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::XdpContext};
 use corex_common::{
     counters::{KernelCounters, SocketCounters},
     guard::{ALLOW, BLOCK, RATES, SIGNATURES, STEALTH, lists::STEALTHY},
@@ -20,6 +24,7 @@ use corex_common::{
     maps::FAMILY_V4,
 };
 
+pub use self::deep::look_into;
 use crate::{
     desk::Desk,
     maps::{GUARD, guard_desk},
@@ -44,19 +49,39 @@ pub fn is_loaded() -> bool {
     unsafe { read_volatile(&raw const GUARDED) != 0 }
 }
 
-/// The verdict on a packet that isn't let in, which is counted; `None`: it is let in.
+/// Counts a packet, unless the program for signatures and rates has let it in and has it begin anew.
+///
+/// Nothing of this is handed on in registers, but looked up where it is needed: the verifier would walk
+/// all that comes behind once for each thing that it may be.
 #[inline(always)]
-pub fn judge(
+pub fn begin(counters: &mut KernelCounters) {
+    if is_loaded()
+        && let Some(desk) = guard_desk()
+        && desk.stage.begin()
+    {
+        return;
+    }
+    counters.seen += 1;
+}
+
+/// What becomes of a packet for a listen socket: [`LET_IN`], [`UNSETTLED`], or [`REFUSED`], which is
+/// counted.
+#[inline(always)]
+pub fn ask(
     ctx: &XdpContext,
     datagram: &Datagram,
+    id: u32,
     counters: &mut KernelCounters,
     socket: &mut SocketCounters,
-) -> Option<u32> {
-    if !is_loaded() || !is_refused(ctx, datagram, counters) {
-        return None;
+) -> u32 {
+    if !is_loaded() || is_settled() {
+        return LET_IN;
     }
-    socket.drop_guard += 1;
-    Some(xdp_action::XDP_DROP)
+    let answer = is_refused(ctx, datagram, id, counters);
+    if answer == REFUSED {
+        socket.drop_guard += 1;
+    }
+    answer
 }
 
 /// Whether the packet that was judged last, on this CPU, is from a network that is allowed.
@@ -65,16 +90,40 @@ pub fn has_allowed() -> bool {
     is_loaded() && guard_desk().is_some_and(|desk| desk.is_allowed)
 }
 
+/// Whether the program for signatures and rates has let the packet at hand in.
+#[inline(always)]
+pub fn is_settled() -> bool {
+    guard_desk().is_some_and(|desk| desk.stage.is_settled())
+}
+
+/// Whether the packet at hand is above a rate whose messages go to a route.
+#[inline(always)]
+pub fn is_limited() -> bool {
+    is_loaded() && guard_desk().is_some_and(|desk| desk.stage.is_limited())
+}
+
+/// A packet is let in.
+pub const LET_IN: u32 = 0;
+/// The first rules have nothing against it: the others are [looked into](look_into).
+pub const UNSETTLED: u32 = 1;
+/// It isn't let in.
+const REFUSED: u32 = 2;
+
 /// A program of its own, as the verifier sees it: what it finds on the way isn't known to what comes
 /// behind, which is so walked once.
 #[inline(never)]
-fn is_refused(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounters) -> bool {
+fn is_refused(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    id: u32,
+    counters: &mut KernelCounters,
+) -> u32 {
     let (Some(guard), Some(desk)) = (GUARD.get(0), guard_desk()) else {
-        return false;
+        return LET_IN;
     };
     desk.is_allowed = false;
     if guard.rules == 0 {
-        return false;
+        return LET_IN;
     }
     desk.guard = *guard;
     desk.source = datagram.source.addr;
@@ -82,6 +131,7 @@ fn is_refused(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
     desk.proto = datagram.destination.proto;
     desk.is_v4 = datagram.source.family == FAMILY_V4;
     desk.payload = u32::from(datagram.l4) + UDP_LEN as u32;
+    desk.stage.is_of(datagram.payload_len.into(), id);
     // SAFETY: no argument, no effect.
     desk.now = unsafe { bpf_ktime_get_ns() };
     rules(&mut Case {
@@ -92,41 +142,44 @@ fn is_refused(ctx: &XdpContext, datagram: &Datagram, counters: &mut KernelCounte
 }
 
 #[inline(always)]
-fn rules(case: &mut Case<'_>) -> bool {
+fn rules(case: &mut Case<'_>) -> u32 {
     if case.desk.guard.rules & ALLOW != 0 && lists::is_allowed(case) {
         case.counters.guard_allowed += 1;
         case.desk.is_allowed = true;
-        return false;
+        return LET_IN;
     }
     if case.desk.guard.rules & (BLOCK | STEALTH) != 0
         && let Some(action) = lists::blocked(case)
     {
         let rule = if action == STEALTHY { STEALTH } else { BLOCK };
-        if case.desk.guard.rules & rule != 0 && refuses(case, rule) {
-            return true;
+        if case.desk.guard.rules & rule != 0 && fits(case, rule) {
+            return REFUSED;
         }
     }
     if case.desk.guard.rules & STEALTH != 0
         && case.desk.guard.stealth_methods != 0
         && method::is_stealthy(case)
-        && refuses(case, STEALTH)
+        && fits(case, STEALTH)
     {
-        return true;
+        return REFUSED;
     }
-    if case.desk.guard.rules & SIGNATURES != 0
-        && signatures::matches(case)
-        && refuses(case, SIGNATURES)
-    {
-        return true;
+    if case.desk.guard.rules & (SIGNATURES | RATES) != 0 {
+        UNSETTLED
+    } else {
+        LET_IN
     }
-    case.desk.guard.rules & RATES != 0 && rates::is_over(case) && refuses(case, RATES)
 }
 
-/// Counts what a rule says of a packet, and tells whether that holds: on dry run it doesn't.
+/// Counts what a rule says of a packet, and tells whether that holds.
 #[inline(always)]
-fn refuses(case: &mut Case<'_>, rule: u32) -> bool {
-    let is_dry = case.desk.guard.dry_run & rule != 0;
-    let counters = &mut *case.counters;
+fn fits(case: &mut Case<'_>, rule: u32) -> bool {
+    holds(case.desk.guard.dry_run, case.counters, rule)
+}
+
+/// The same: on dry run it doesn't hold.
+#[inline(always)]
+fn holds(dry_run: u32, counters: &mut KernelCounters, rule: u32) -> bool {
+    let is_dry = dry_run & rule != 0;
     let counter = match (rule, is_dry) {
         (BLOCK, false) => &mut counters.drop_guard_block,
         (BLOCK, true) => &mut counters.guard_dry_block,

@@ -23,7 +23,7 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
     let (Some(counters), Some(config), Some(inline)) = (counters(), CONFIG.get(0), inline()) else {
         return xdp_action::XDP_PASS;
     };
-    counters.seen += 1;
+    guard::begin(counters);
     if is_injected(&ctx, inline) {
         counters.pass_injected += 1;
         return xdp_action::XDP_PASS;
@@ -63,9 +63,12 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
     if guard::is_loaded()
         && is_ours(&ctx, &datagram)
         && let Some(socket) = socket_counters(entry.id)
-        && let Some(verdict) = guard::judge(&ctx, &datagram, counters, socket)
     {
-        return verdict;
+        match guard::ask(&ctx, &datagram, entry.id, counters, socket) {
+            guard::LET_IN => {}
+            guard::UNSETTLED => guard::look_into(&ctx),
+            _ => return xdp_action::XDP_DROP,
+        }
     }
     if is_silenced(&ctx, config, &datagram)
         && let Some(socket) = socket_counters(entry.id)

@@ -42,7 +42,7 @@ fn forward(request: &SipView<'_>) {
         connection: Some(7),
         is_sealed: true,
         local_rport: true,
-        circle: Some(Circle::new(7, OURS.ip())),
+        circle: Some(Circle::new(7, OURS, OURS)),
         source: SocketAddr::new(OURS.ip(), 5062),
         force_rport: true,
         hop_limit: HopLimit::CountDown,

@@ -1,12 +1,15 @@
 //! A daemon that has one of everything and does nothing.
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use corex_script::quarantine::HeldSender;
-use corex_script::settings::GuardSettings;
+use corex_script::settings::{GuardSettings, Settings};
+use corex_user::access::ratelimit::LoadSource;
+use corex_user::access::{Access, Permissions, Pike, RateLimit, Secfilter};
 use corex_user::guard::{Guard, Listings};
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
@@ -21,6 +24,7 @@ use corex_user::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 
 struct Idle {
     guard: Guard,
+    access: Access,
 }
 
 /// Remote control of a daemon that does nothing, with all commands.
@@ -32,9 +36,31 @@ pub fn rpc() -> Rpc {
     let guard = Guard::start(&settings, &Listings::default(), None).unwrap_or_default();
     Rpc::new(
         commands::ALL,
-        Arc::new(Idle { guard }),
+        Arc::new(Idle {
+            guard,
+            access: access(),
+        }),
         RpcLimits::default(),
     )
+}
+
+/// What modules decide by, with nothing in it.
+fn access() -> Access {
+    let nowhere = Path::new("/nonexistent");
+    let settings = Settings::default();
+    Access {
+        permissions: Permissions::load(&settings.permissions, nowhere, &[])
+            .ok()
+            .map(Arc::new),
+        ratelimit: Some(Arc::new(RateLimit::new(
+            &settings.ratelimit,
+            LoadSource::default(),
+        ))),
+        secfilter: Secfilter::load(&settings.secfilter, nowhere)
+            .ok()
+            .map(Arc::new),
+        pike: Some(Arc::new(Pike::new(&settings.pike))),
+    }
 }
 
 /// The value of a future that waits for nobody else.
@@ -123,6 +149,10 @@ impl Daemon for Idle {
 
     fn guard(&self) -> Guard {
         self.guard.clone()
+    }
+
+    fn access(&self) -> Access {
+        self.access.clone()
     }
 
     fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {

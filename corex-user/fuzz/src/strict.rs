@@ -98,7 +98,7 @@ fn forward(request: &SipView<'_>) -> Vec<u8> {
         fingerprint: Fingerprint::of(request),
         index: 0,
         connection: Some(7),
-        circle: Some(Circle::new(7, OURS.ip())),
+        circle: Some(Circle::new(7, OURS, OURS)),
         is_sealed: true,
         local_rport: true,
         source: OURS,

@@ -78,16 +78,13 @@ pub fn rewrite_in_place(
     let body = buf.get(payload.clone()).ok_or(BuildError::Space)?;
     let too_long = || BuildError::TooLong(body.len());
     let udp_len = u16::try_from(body.len() + UDP_LEN).map_err(|_| too_long())?;
-    let mut header = [0u8; MAX_HEADERS_LEN];
-    let header = &mut header[..envelope.headers_len()];
-    let (ethernet, ip_and_udp) = header.split_at_mut(ETHERNET_LEN);
-    let ethertype = match (envelope.src.ip(), envelope.dst.ip()) {
+    match (envelope.src.ip(), envelope.dst.ip()) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let total_len = udp_len
                 .checked_add(IPV4_LEN as u16)
                 .ok_or_else(too_long)?
                 .to_be_bytes();
-            let ip = &mut ip_and_udp[..IPV4_LEN];
+            let mut ip = [0; IPV4_LEN];
             ip[0] = 0x45;
             ip[1] = envelope.traffic_class;
             ip[2..4].copy_from_slice(&total_len);
@@ -99,12 +96,19 @@ pub fn rewrite_in_place(
             ip[9] = PROTOCOL_UDP;
             ip[12..16].copy_from_slice(&src.octets());
             ip[16..20].copy_from_slice(&dst.octets());
-            let checksum = Sum::of(ip).checksum();
+            let checksum = Sum::of_header(&ip).checksum();
             ip[10..12].copy_from_slice(&checksum);
-            ETHERTYPE_IPV4
+            let addresses = [Sum::of_header(&src.octets()), Sum::of_header(&dst.octets())];
+            let addresses = Sum::of_all(addresses);
+            let udp = udp_header(envelope, addresses, udp_len, body, payload_sum);
+            place::<{ ETHERNET_LEN + IPV4_LEN + UDP_LEN }>(
+                buf,
+                payload,
+                [&ethernet(envelope, ETHERTYPE_IPV4), &ip, &udp],
+            )
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let ip = &mut ip_and_udp[..IPV6_LEN];
+            let mut ip = [0; IPV6_LEN];
             ip[0] = 0x60 | (envelope.traffic_class >> 4);
             ip[1] = envelope.traffic_class << 4;
             ip[4..6].copy_from_slice(&udp_len.to_be_bytes());
@@ -112,36 +116,73 @@ pub fn rewrite_in_place(
             ip[7] = envelope.ttl;
             ip[8..24].copy_from_slice(&src.octets());
             ip[24..40].copy_from_slice(&dst.octets());
-            ETHERTYPE_IPV6
+            let addresses = [Sum::of_header(&src.octets()), Sum::of_header(&dst.octets())];
+            let addresses = Sum::of_all(addresses);
+            let udp = udp_header(envelope, addresses, udp_len, body, payload_sum);
+            place::<{ ETHERNET_LEN + IPV6_LEN + UDP_LEN }>(
+                buf,
+                payload,
+                [&ethernet(envelope, ETHERTYPE_IPV6), &ip, &udp],
+            )
         }
-        _ => return Err(BuildError::Family),
-    };
-    ethernet[..6].copy_from_slice(&envelope.dst_mac);
-    ethernet[6..12].copy_from_slice(&envelope.src_mac);
-    ethernet[12..].copy_from_slice(&ethertype.to_be_bytes());
+        _ => Err(BuildError::Family),
+    }
+}
 
-    let udp_at = ip_and_udp.len() - UDP_LEN;
-    let udp = &mut ip_and_udp[udp_at..];
-    udp[..2].copy_from_slice(&envelope.src.port().to_be_bytes());
-    udp[2..4].copy_from_slice(&envelope.dst.port().to_be_bytes());
-    udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
-    let sum = Sum::of_pseudo_header(envelope.src.ip(), envelope.dst.ip(), udp_len)
-        .plus(Sum::of(udp))
-        .plus(payload_sum.unwrap_or_else(|| Sum::of(body)));
+#[inline]
+fn ethernet(envelope: &Envelope, ethertype: u16) -> [u8; ETHERNET_LEN] {
+    let mut header = [0; ETHERNET_LEN];
+    header[..6].copy_from_slice(&envelope.dst_mac);
+    header[6..12].copy_from_slice(&envelope.src_mac);
+    header[12..].copy_from_slice(&ethertype.to_be_bytes());
+    header
+}
+
+#[inline]
+fn udp_header(
+    envelope: &Envelope,
+    addresses: Sum,
+    udp_len: u16,
+    body: &[u8],
+    payload_sum: Option<Sum>,
+) -> [u8; UDP_LEN] {
+    let mut header = [0; UDP_LEN];
+    header[..2].copy_from_slice(&envelope.src.port().to_be_bytes());
+    header[2..4].copy_from_slice(&envelope.dst.port().to_be_bytes());
+    header[4..6].copy_from_slice(&udp_len.to_be_bytes());
+    let [high, low] = udp_len.to_be_bytes();
+    let sum = Sum::of_all([
+        addresses,
+        Sum::of_header(&[0, PROTOCOL_UDP, high, low]),
+        Sum::of_header(&header),
+        payload_sum.unwrap_or_else(|| Sum::of(body)),
+    ]);
     // A computed zero goes out as all ones, since zero says "none" (RFC 768).
     let checksum = match sum.checksum() {
         [0, 0] => [0xff, 0xff],
         checksum => checksum,
     };
-    udp[6..].copy_from_slice(&checksum);
+    header[6..].copy_from_slice(&checksum);
+    header
+}
 
-    let start = payload
-        .start
-        .checked_sub(header.len())
-        .ok_or(BuildError::Space)?;
-    buf.get_mut(start..payload.start)
-        .ok_or(BuildError::Space)?
-        .copy_from_slice(header);
+/// Writes headers of `N` bytes together in front of a payload, and says where the frame lies.
+#[inline]
+fn place<const N: usize>(
+    buf: &mut [u8],
+    payload: Range<usize>,
+    headers: [&[u8]; 3],
+) -> Result<Range<usize>, BuildError> {
+    let start = payload.start.checked_sub(N).ok_or(BuildError::Space)?;
+    let room = buf.get_mut(start..).and_then(<[u8]>::first_chunk_mut::<N>);
+    let mut room: &mut [u8] = room.ok_or(BuildError::Space)?;
+    for header in headers {
+        let (place, rest) = room
+            .split_at_mut_checked(header.len())
+            .ok_or(BuildError::Space)?;
+        place.copy_from_slice(header);
+        room = rest;
+    }
     Ok(start..payload.end)
 }
 

@@ -64,6 +64,7 @@ pub enum ParseError {
 impl UdpFrame {
     /// The datagram at known offsets, those of the XDP program's metadata record. Only the
     /// addresses are read. `None` if the frame doesn't reach that far.
+    #[inline]
     pub fn at(frame: &[u8], l3: usize, l4: usize, payload_len: usize, ipv6: bool) -> Option<Self> {
         frame.get(l4.checked_add(UDP_LEN)?..)?.get(..payload_len)?;
         let (src, dst, ttl, traffic_class): (IpAddr, IpAddr, _, _) = if ipv6 {
@@ -87,12 +88,14 @@ impl UdpFrame {
     }
 
     /// Where the payload lies in the frame.
+    #[inline]
     pub const fn payload_range(&self) -> Range<usize> {
         let start = self.l4 + UDP_LEN;
         start..start + self.payload_len
     }
 
     /// The payload. Empty if `frame` is not the frame that was parsed and is shorter.
+    #[inline]
     pub fn payload<'f>(&self, frame: &'f [u8]) -> &'f [u8] {
         frame.get(self.payload_range()).unwrap_or_default()
     }

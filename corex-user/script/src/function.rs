@@ -14,7 +14,9 @@ use super::syntax::diag::Diagnostic;
 use super::syntax::span::Span;
 use corex_sip::SipView;
 
-pub use super::run::{CORE, Handler, Keep, Param, ParamKind, Routes, Shared, any_value as value};
+pub use super::run::{
+    CORE, Handler, Inherit, Keep, Param, ParamKind, ReadAgain, Routes, Shared, any_value as value,
+};
 
 /// A module: what `loadmodule` names.
 #[derive(Debug)]
@@ -40,6 +42,11 @@ pub struct Module {
     /// Makes what all workers share: see [`super::Program::shared`]. Only for a configuration
     /// without errors, once for each; it may read files.
     pub shares: Option<Share>,
+    /// Has what it made of a configuration go on with what it made of the one before.
+    pub inherits: Option<Inherit>,
+    /// What can be read again without the configuration: names, as
+    /// [`super::Program::reload_scripts`] knows them, and what does it.
+    pub reads: &'static [(&'static str, ReadAgain)],
     /// Whether an ACK is done with before `request_route` sees it.
     pub absorbs: Option<fn(&SipView<'_>) -> bool>,
     /// What deals with messages before `request_route` or `reply_route`, where these settings ask for
@@ -75,6 +82,8 @@ impl Module {
         language: None,
         keeps: None,
         shares: None,
+        inherits: None,
+        reads: &[],
         absorbs: None,
         before_route: None,
         after_route: None,
@@ -86,8 +95,8 @@ impl Module {
 /// Deals with a message, or returns false: then its route runs.
 pub type BeforeRoute = fn(&mut Exec<'_>) -> bool;
 
-/// Makes what all workers share of a module's.
-pub type Share = fn(&Settings) -> Result<Shared, LoadError>;
+/// Makes what all workers share of a module's; `None` where it has nothing of the kind.
+pub type Share = fn(&Sources<'_>) -> Result<Option<Shared>, LoadError>;
 
 /// A table of modules. One of them has the name [`CORE`] and needs no `loadmodule`.
 #[derive(Clone, Copy, Debug)]
@@ -243,6 +252,10 @@ pub struct Sources<'a> {
     pub folder: &'a Path,
     /// The modules whose functions scripts can call.
     pub modules: Modules,
+    /// Whether the module that asks is loaded, or needs no `loadmodule`.
+    pub is_loaded: bool,
+    /// The calls with a constant among their arguments, in order.
+    pub calls: &'a [ConstantCall],
 }
 
 /// Why scripts can't be loaded.
@@ -294,6 +307,9 @@ pub trait Review {
 
     /// Whether there is an AVP for what the hook makes of a message.
     fn has_message_avp(&self) -> bool;
+
+    /// The place of `event_route[guard:limit]`.
+    fn limit_block(&self) -> Option<Span>;
 
     /// The calls with a constant among their arguments, in order.
     fn constant_calls(&self) -> &[ConstantCall];

@@ -71,6 +71,9 @@ impl Config {
             for (_, language) in &program.scripts {
                 language.count_with(&program.languages);
             }
+            for inherit in &program.inherits {
+                inherit(program, &old.program);
+            }
         }
     }
 

@@ -14,6 +14,19 @@ pub struct NameAddr<'a> {
     pub params: Params<'a>,
 }
 
+/// The values of a header that has several, with commas between them (RFC 3261 §7.3.1): those in quoted
+/// strings and in `<…>` are none.
+pub fn values(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let now = rest?;
+        let comma = lex::find_outside(now, b',');
+        let (first, others) = now.split_at(comma.unwrap_or(now.len()));
+        rest = comma.map(|_| others.get(1..).unwrap_or_default());
+        Some(lex::trim(first))
+    })
+}
+
 impl<'a> NameAddr<'a> {
     /// Parses a header value that holds one address. `None` if no URI can be made out.
     pub fn parse(value: &'a [u8]) -> Option<Self> {

@@ -66,6 +66,49 @@ pub(super) fn split_before(s: &[u8], stop: impl Fn(u8) -> bool) -> (&[u8], &[u8]
     s.split_at(at)
 }
 
+/// Index of the first space, other C0 control character or DEL; the length of `s` if there is none.
+pub(super) fn graphic_len(s: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let (words, rest) = s.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        // Eight bytes at once: a byte's high bit says that it is one of those. A borrow may set bits
+        // that mean nothing, but only above a bit that does, and the lowest one is looked for.
+        let word = u64::from_le_bytes(*word);
+        let upto_space = word.wrapping_sub(ONES * 0x21) & !word;
+        let other_than_del = word ^ (ONES * 0x7f);
+        let del = other_than_del.wrapping_sub(ONES) & !other_than_del;
+        let found = (upto_space | del) & HIGH;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let is_end = |b: &u8| *b == b' ' || is_control(*b);
+    at + rest.iter().position(is_end).unwrap_or(rest.len())
+}
+
+/// How many capital letters `s` begins with, where these are fewer than eight and `s` has eight bytes;
+/// else 0.
+pub(super) fn few_capitals(s: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let Some(word) = s.first_chunk() else {
+        return 0;
+    };
+    // A byte's high bit says that it is none, by sums that carry nothing into the next byte.
+    let word = u64::from_le_bytes(*word);
+    let seven_bits = word & !HIGH;
+    let below = !(seven_bits + ONES * (0x80 - b'A' as u64));
+    let above = seven_bits + ONES * (0x80 - (b'Z' as u64 + 1));
+    let others = (word | below | above) & HIGH;
+    if others == 0 {
+        return 0;
+    }
+    (others.trailing_zeros() / 8) as usize
+}
+
 /// Splits a leading token off.
 pub(super) fn split_token(s: &[u8]) -> (&[u8], &[u8]) {
     split_before(s, |b| !is_token(b))

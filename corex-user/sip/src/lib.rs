@@ -23,7 +23,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use address::NameAddr;
+pub use address::{NameAddr, values};
 pub use header::{Header, Headers, same_header};
 pub use lex::host_ip;
 pub use param::{Param, ParamIter, Params};

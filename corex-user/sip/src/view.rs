@@ -28,6 +28,20 @@ pub enum StartLine<'a> {
     },
 }
 
+impl<'a> StartLine<'a> {
+    /// Reads the start line of a message, and nothing behind it: by the rules of [`SipView::parse`].
+    ///
+    /// # Errors
+    /// Why it is none.
+    #[inline]
+    pub fn parse(message: &'a [u8]) -> Result<Self, NotSip> {
+        match plain_request(message) {
+            Some((start_line, _)) => Ok(start_line),
+            None => start_line(message).map(|(start_line, _)| start_line),
+        }
+    }
+}
+
 /// Why bytes are not a SIP message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotSip {
@@ -90,32 +104,16 @@ impl<'a> SipView<'a> {
     /// several spaces between Request-URI and version, white space at the line's end and LF
     /// alone as a line break. Compressed or otherwise binary data is refused: the line must
     /// be text and carry `SIP/2.0` in its place.
+    #[inline]
     pub fn parse(message: &'a [u8]) -> Result<Self, NotSip> {
-        let skip = message
-            .iter()
-            .position(|&b| b != b'\r' && b != b'\n')
-            .ok_or(NotSip::Empty)?;
-        let rest = &message[skip..];
-        // Junk is refused by its first bytes, before anything looks for a line's end.
-        let (token, after) = lex::split_token(rest);
-        let is_reply = after.first() == Some(&b'/') && token.eq_ignore_ascii_case(b"SIP");
-        if !is_reply && (token.is_empty() || !matches!(after.first(), Some(b' ') | None)) {
-            return Err(NotSip::Method);
-        }
-        let len = line_len(rest);
-        let Some(line) = rest[..len].strip_suffix(b"\n") else {
-            return Err(NotSip::NoLineEnd);
-        };
-        let line = lex::trim_end(line);
-        let start_line = if is_reply {
-            reply(line)?
-        } else {
-            request(line, token.len())?
+        let (start_line, headers) = match plain_request(message) {
+            Some(found) => found,
+            None => start_line(message)?,
         };
         Ok(Self {
             message,
             start_line,
-            headers: skip + len,
+            headers,
             index: OnceCell::new(),
             refused: None,
         })
@@ -329,6 +327,54 @@ fn is_version(s: &[u8]) -> bool {
     s == b"SIP/2.0" || s.eq_ignore_ascii_case(b"SIP/2.0")
 }
 
+/// The start line, and the offset of the line behind it.
+fn start_line(message: &[u8]) -> Result<(StartLine<'_>, usize), NotSip> {
+    let skip = message
+        .iter()
+        .position(|&b| b != b'\r' && b != b'\n')
+        .ok_or(NotSip::Empty)?;
+    let rest = &message[skip..];
+    // Junk is refused by its first bytes, before anything looks for a line's end.
+    let (token, after) = lex::split_token(rest);
+    let is_reply = after.first() == Some(&b'/') && token.eq_ignore_ascii_case(b"SIP");
+    if !is_reply && (token.is_empty() || !matches!(after.first(), Some(b' ') | None)) {
+        return Err(NotSip::Method);
+    }
+    let len = line_len(rest);
+    let Some(line) = rest[..len].strip_suffix(b"\n") else {
+        return Err(NotSip::NoLineEnd);
+    };
+    let line = lex::trim_end(line);
+    let start_line = if is_reply {
+        reply(line)?
+    } else {
+        request(line, token.len())?
+    };
+    Ok((start_line, skip + len))
+}
+
+/// A request line as nearly all are written, and its length with its end; `None` for all else, which
+/// [`start_line`] may take all the same.
+fn plain_request(message: &[u8]) -> Option<(StartLine<'_>, usize)> {
+    const END: &[u8] = b" SIP/2.0\r\n";
+    // Nearly every method is a few capital letters.
+    let (method, rest) = match lex::few_capitals(message) {
+        0 => lex::split_token(message),
+        len => message.split_at_checked(len)?,
+    };
+    let rest = rest.strip_prefix(b" ")?;
+    let (uri, rest) = rest.split_at_checked(lex::graphic_len(rest))?;
+    if method.is_empty() || uri.is_empty() || !rest.starts_with(END) {
+        return None;
+    }
+    let start_line = StartLine::Request {
+        method,
+        uri,
+        version: rest.get(1..END.len() - 2)?,
+    };
+    Some((start_line, method.len() + 1 + uri.len() + END.len()))
+}
+
 /// Whether this is `SIP/` and a version number.
 fn is_any_version(s: &[u8]) -> bool {
     let Some((protocol, number)) = s.split_at_checked(4) else {
@@ -343,7 +389,9 @@ fn is_any_version(s: &[u8]) -> bool {
 fn request(line: &[u8], method_len: usize) -> Result<StartLine<'_>, NotSip> {
     let (method, rest) = line.split_at_checked(method_len).ok_or(NotSip::Method)?;
     let rest = rest.strip_prefix(b" ").ok_or(NotSip::RequestUri)?;
-    let (uri, rest) = lex::split_before(rest, |b| b == b' ' || lex::is_control(b));
+    let (uri, rest) = rest
+        .split_at_checked(lex::graphic_len(rest))
+        .ok_or(NotSip::RequestUri)?;
     if uri.is_empty() || !matches!(rest.first(), Some(b' ' | b'\t') | None) {
         return Err(NotSip::RequestUri);
     }
@@ -378,4 +426,87 @@ fn reply(line: &[u8]) -> Result<StartLine<'_>, NotSip> {
         status,
         reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_line_as_nearly_all_are_written_is_read_at_once() {
+        let message = b"OPTIONS sip:ping@10.77.0.1 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
+        let (start_line, headers) = plain_request(message).unwrap();
+        assert_eq!(&message[headers..][..7], b"Call-ID");
+        let expected = StartLine::Request {
+            method: b"OPTIONS",
+            uri: b"sip:ping@10.77.0.1",
+            version: b"SIP/2.0",
+        };
+        assert_eq!(start_line, expected);
+    }
+
+    /// Start lines of which many are ones, and others are wrong in one place.
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            80 => proptest::sample::select(b"A-.!z".to_vec()),
+            2 => proptest::sample::select(b":/;=@ \t\x7f\x1f\xff".to_vec()),
+            1 => any::<u8>(),
+        ];
+        let text = move |most| proptest::collection::vec(byte.clone(), 0..most);
+        let end = proptest::sample::select(vec![
+            &b" SIP/2.0\r\n"[..],
+            b" SIP/2.0\r\n",
+            b" SIP/2.0\r\n",
+            b" SIP/2.0\n",
+            b"  SIP/2.0\r\n",
+            b" sip/2.0\r\n",
+            b" SIP/2.0 \r\n",
+            b" SIP/2.0",
+            b" SIP/2.1\r\n",
+            b"SIP/2.0\r\n",
+        ]);
+        (
+            text(4),
+            proptest::sample::select(vec![&b" "[..], b" ", b"", b"\r\n"]),
+            text(30),
+            end,
+            text(9),
+        )
+            .prop_map(|(method, gap, uri, end, rest)| {
+                [b"I", &method[..], gap, &uri, end, &rest].concat()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_at_once_is_what_would_be_read_byte_by_byte(message in lines()) {
+            if let Some(found) = plain_request(&message) {
+                prop_assert_eq!(Ok(found), start_line(&message));
+            }
+            let view = SipView::parse(&message).map(|view| view.start_line());
+            prop_assert_eq!(StartLine::parse(&message), view);
+        }
+
+        #[test]
+        fn a_few_capitals_are_counted_eight_bytes_at_once(
+            text in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..12),
+                "[A-Z]{0,9}[@A-Z\\[ a]{0,3}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let count = text.iter().take_while(|b| b.is_ascii_uppercase()).count();
+            let expected = if text.len() < 8 || count >= 8 { 0 } else { count };
+            prop_assert_eq!(lex::few_capitals(&text), expected);
+        }
+
+        #[test]
+        fn eight_bytes_at_once_end_where_single_ones_do(
+            text in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let end = |b: &u8| *b == b' ' || lex::is_control(*b);
+            let expected = text.iter().position(end).unwrap_or(text.len());
+            prop_assert_eq!(lex::graphic_len(&text), expected);
+        }
+    }
 }

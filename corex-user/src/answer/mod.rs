@@ -29,6 +29,12 @@ pub enum Answer {
     StunDropped,
 }
 
+/// Whether a datagram is none that [`answer`] has anything to say of: SIP begins with a letter.
+#[inline]
+pub fn may_be_sip(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first >= b' ')
+}
+
 /// Looks at a datagram from `source`. `keepalive` is what [`KEEPALIVE_DROP`] and its like say, `stun`
 /// whether STUN is answered; the answer replaces what is in `buffer`.
 pub fn answer(
@@ -37,8 +43,7 @@ pub fn answer(
     (keepalive, stun): (u32, bool),
     buffer: &mut Vec<u8>,
 ) -> Answer {
-    // SIP begins with a letter: nearly all goes on here.
-    if datagram.first().is_some_and(|first| *first >= b' ') {
+    if may_be_sip(datagram) {
         return Answer::None;
     }
     let is_keepalive = matches!(keepalive, KEEPALIVE_DROP | KEEPALIVE_PONG)

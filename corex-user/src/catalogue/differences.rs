@@ -384,4 +384,47 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "the regular expressions are those of the Rust crate regex: linear time on any input, no \
          back-references in the pattern.",
     ),
+    differs(
+        Parameters,
+        "permissions",
+        "address_file",
+        "a network written as 192.0.2.0/24 is an error, where Kamailio takes it for a host name; so are \
+         more networks than max_subnets, which Kamailio leaves out.",
+    ),
+    differs(
+        Functions,
+        "permissions",
+        "allow_routing",
+        "names of files must be constants, as they are read with the configuration; a name of which \
+         neither file is there, and a line that is no rule, are errors, where Kamailio goes on without: \
+         it then allows everything.",
+    ),
+    differs(
+        Functions,
+        "permissions",
+        "allow_trusted",
+        "patterns are extended regular expressions, as everywhere here; those in Kamailio's table are \
+         basic ones.",
+    ),
+    differs(
+        Parameters,
+        "ratelimit",
+        "pipe",
+        "until the first interval is over NETWORK lets everything pass, where rl_check() ends Kamailio's \
+         script.",
+    ),
+    differs(
+        Functions,
+        "secfilter",
+        "secf_check_dst",
+        "with dst_exact_match 0 each entry is compared with the whole number; Kamailio cuts the number \
+         to the length of the entries that come first.",
+    ),
+    differs(
+        Functions,
+        "pike",
+        "pike_check_req",
+        "IPv4 and IPv6 have trees of their own, where Kamailio's share one. Together they have 524,288 \
+         nodes at most; who finds no room passes, and is counted.",
+    ),
 ];

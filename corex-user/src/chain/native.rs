@@ -61,6 +61,20 @@ impl Native {
         }
     }
 
+    /// Whether any message is decoded without a script.
+    #[inline]
+    pub fn decodes(&self) -> bool {
+        let mut chains = self.chains.iter();
+        chains.any(|chains| !chains.incoming.is_empty())
+    }
+
+    /// Whether any message is encoded without a script.
+    #[inline]
+    pub fn encodes(&self) -> bool {
+        let mut chains = self.chains.iter();
+        chains.any(|chains| !chains.outgoing.is_empty())
+    }
+
     /// What has the keys of devices, where any chain, with or without a script, asks for them.
     pub fn service(&self) -> Option<&KeyService> {
         self.service.as_ref()

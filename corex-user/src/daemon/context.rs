@@ -15,6 +15,7 @@ use crate::{
     pipeline::{
         Listener, PipelineContext,
         files::{FileRoots, Files},
+        fixed::Fixed,
         own_sockets,
     },
     telemetry::trace::Tap,
@@ -62,6 +63,7 @@ pub fn build(
     let max_size = config.settings.corex.file_max_size as usize;
     let files = Files::start(roots, max_size).context("start the thread for files")?;
     Ok(PipelineContext {
+        fixed: Fixed::new(&config, &listeners),
         config,
         listeners,
         own: Arc::new(own),
@@ -111,9 +113,15 @@ fn sources(config: &Config) -> Vec<PathBuf> {
         .chain(&settings.codec.files)
         .map(PathBuf::as_path)
         .chain(settings.corex.guard.files());
+    let named = [
+        &settings.permissions.address_file,
+        &settings.permissions.trusted_file,
+        &settings.secfilter.file,
+    ];
+    let named = named.into_iter().flatten().map(Path::new);
     let parent = |file: &Path| config.folder.join(file).parent().map(Path::to_owned);
     let mut folders = vec![config.folder.clone()];
-    folders.extend(files.filter_map(parent));
+    folders.extend(files.chain(named).filter_map(parent));
     folders.extend(perl.include.iter().map(|path| config.folder.join(path)));
     // As they were opened: from the working directory.
     let included = config.files.iter().filter_map(|file| file.parent());

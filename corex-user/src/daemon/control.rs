@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    access_timer,
     engine::Ending,
     handover::{self, Estate, Farewell, Frozen, GuardCopy, Halt, Step, TableSnapshot},
     options::Options,
@@ -118,6 +119,7 @@ impl Control<'_> {
             _ => None,
         };
         tokio::spawn(table_timer::run(Arc::clone(&self.remote.latest)));
+        tokio::spawn(access_timer::run(Arc::clone(&self.remote.latest)));
         let (queue, requests) = reloads::queue();
         let (reloader, workers, remote) = (self.reloader, self.workers, self.remote);
         let mut reloads = pin!(reloads::serve(

@@ -1,5 +1,6 @@
 //! Sets corex up from its configuration, runs it, and takes it down without a trace.
 
+mod access_timer;
 mod context;
 mod control;
 mod copies;
@@ -10,6 +11,7 @@ mod hardening;
 mod inline;
 mod keeper;
 mod key_service;
+mod listings;
 mod loader;
 mod memory;
 mod options;
@@ -55,7 +57,7 @@ use self::{
     workers::Parts,
 };
 use crate::{
-    guard::{Guard, Listings},
+    guard::Guard,
     io::{listen, socket::KernelSocket},
     kernel::{
         pins::{self, PinError, Pins},
@@ -146,7 +148,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         },
     };
     // Before anything is steered.
-    let listings = config.program.shared::<Listings>().unwrap_or_default();
+    let listings = listings::of(&config.program);
     let guard = Guard::start(
         &config.settings.corex.guard,
         &listings,

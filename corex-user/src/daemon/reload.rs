@@ -10,9 +10,10 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::{task, time};
 
-use super::{context, copies, key_service, loader::Loader, reply_keys::Keyring, workers::Workers};
+use super::{
+    context, copies, key_service, listings, loader::Loader, reply_keys::Keyring, workers::Workers,
+};
 use crate::{
-    guard::Listings,
     io::{listen, outbox::AsyncOutbox},
     kernel::roads::Roads,
     keystore::KeyService,
@@ -139,9 +140,8 @@ impl Reloader {
         log.set_debug(settings.debug);
         log.follow(&settings.log);
         set_knobs(&new.knobs, &settings.corex);
-        let listings = new.config.program.shared::<Listings>();
-        new.guard
-            .follow(&settings.corex.guard, &listings.unwrap_or_default());
+        let listings = listings::of(&new.config.program);
+        new.guard.follow(&settings.corex.guard, &listings);
         new.config.take_over();
         if let Err(error) = copies::follow(&new, &self.followers.outbox) {
             tracing::error!("messages are not copied: no thread for that: {error}");
@@ -149,13 +149,21 @@ impl Reloader {
         self.latest.store(Arc::new(new));
     }
 
-    /// Reads the scripts again that a module brings. Workers go on with them before their next call.
+    /// Reads the scripts or files again that a module brings. Workers go on with them before their next
+    /// call, and the guard with those whom files allow.
     ///
     /// # Errors
     /// What is wrong with them, or why they can't be read again; the old ones stay.
     pub async fn reload_scripts(&self, module: &'static str) -> anyhow::Result<()> {
-        let program = Arc::clone(&self.current().config.program);
-        Ok(self.loader.reload_scripts(program, module).await??)
+        let context = self.current();
+        let program = Arc::clone(&context.config.program);
+        self.loader.reload_scripts(program, module).await??;
+        let settings = &context.config.settings;
+        if settings.permissions.guard_group.is_some() {
+            let listings = listings::of(&context.config.program);
+            context.guard.follow(&settings.corex.guard, &listings);
+        }
+        Ok(())
     }
 }
 

@@ -76,7 +76,7 @@ pub async fn serve(
                 match what {
                     What::Configuration => tracing::info!("{by}: the configuration was read again"),
                     What::Scripts(module) => {
-                        tracing::info!("{by}: the scripts of {module} were read again");
+                        tracing::info!("{by}: the files of {module} were read again");
                     }
                 }
                 Ok(())

@@ -18,6 +18,7 @@ use super::{
     threads::{describe, threads},
 };
 use crate::{
+    access::Access,
     guard::{self, Guard},
     keystore::{KeyService, SessionLine},
     pipeline::PipelineContext,
@@ -505,6 +506,10 @@ impl Daemon for Remote {
     fn table_flush(&self, table: &str) -> Result<(), TableError> {
         let flushed = self.table(table, |table| table.clear());
         flushed.ok_or(TableError::Unknown)
+    }
+
+    fn access(&self) -> Access {
+        Access::of(&self.latest.load().config.program)
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use corex_common::road::{KINDS, MAX_ROAD_CLASSES, MAX_ROAD_SOURCES, MAX_ROADS, RoadClass, place};
 use corex_script::{
     Config,
-    offload::{self, Fate, ListenerPlan, Outcome},
+    offload::{self, Fate, Outcome},
     settings::OwnSockets,
 };
 use corex_sip::Transport;
 
 use crate::{
     kernel::roads::{Action, Layout, RoadSpec, Roads, SocketSpec},
-    pipeline::Listener,
+    pipeline::{Listener, fixed::plans},
 };
 
 /// Puts the configuration's roads into the kernel's maps; they are closed until the next look.
@@ -29,19 +29,6 @@ pub fn install(roads: &Roads, config: &Config, listeners: &[Listener], own: &Own
     tracing::info!(
         "offload: {count} roads; `corex check --explain` says what keeps other messages in user space"
     );
-}
-
-/// What becomes of the messages of each listener, as far as the configuration says.
-pub fn plans(config: &Config, listeners: &[Listener]) -> Vec<ListenerPlan> {
-    let listeners: Vec<_> = listeners
-        .iter()
-        .map(|listener| offload::Listener {
-            name: listener.to_string(),
-            transport: listener.transport,
-            address: Some(listener.address),
-        })
-        .collect();
-    config.offload.plan(&config.settings, &listeners)
 }
 
 fn layout(config: &Config, listeners: &[Listener], own: &OwnSockets) -> Layout {

@@ -57,6 +57,7 @@ fn start(name: &str, threads: usize) -> std::io::Result<Runtime> {
         .worker_threads(threads)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name(name)
+        .on_thread_start(limits::shorten_slice)
         .enable_all()
         .build()
 }

@@ -50,7 +50,7 @@ pub fn succeeded_by(pid: Pid) {
     }
 }
 
-/// What [`Announcement`] says.
+/// What a successor in the background says on standard output once it runs.
 pub const ANNOUNCEMENT: &str = "corex runs\n";
 
 /// Somebody waits on standard output to hear that this process runs.

@@ -20,7 +20,7 @@ use super::{
     key_service, stream_service,
 };
 use crate::{
-    io::{gate::Gate, socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
+    io::{gate::Gate, shard, socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
     kernel::limits,
     pipeline::{Listener, Overload, Pipeline, PipelineContext},
     telemetry::peers::Peers,
@@ -117,10 +117,21 @@ impl Parts {
         self.workers.first().map_or(&[], |part| &part.sockets)
     }
 
+    /// Each worker's part of sharding.
+    fn shards(&self) -> anyhow::Result<Vec<shard::Shard>> {
+        let wakers = self.workers.iter().map(|part| {
+            let waker = part.waker.try_clone()?;
+            waker.set_nonblocking(true)?;
+            Ok(waker)
+        });
+        let wakers = wakers.collect::<io::Result<_>>();
+        Ok(shard::crew(wakers.context("copy a wake-up pair")?))
+    }
+
     /// Starts one thread for each worker, pinned to a CPU in turn.
     ///
     /// # Errors
-    /// When a thread can't be started.
+    /// When a thread can't be started, or there are no descriptors left.
     pub fn spawn(
         self,
         latest: &Arc<ArcSwap<PipelineContext>>,
@@ -132,8 +143,9 @@ impl Parts {
         let pause = Arc::new(AtomicBool::new(false));
         let mut crew = Vec::new();
         let mut wakers = Vec::new();
-        let ends = inboxes.into_iter().zip(returns);
-        for (id, (part, (inbox, returns))) in self.workers.into_iter().zip(ends).enumerate() {
+        let ends = inboxes.into_iter().zip(returns).zip(self.shards()?);
+        for (id, (part, ends)) in self.workers.into_iter().zip(ends).enumerate() {
+            let ((inbox, returns), shard) = ends;
             let link = engine.links().get(id).cloned().unwrap_or_default();
             let mut pipeline = Pipeline::new(latest.load_full(), id as u32);
             pipeline.overload = Overload::new(Some(engine.overload_maps()), id as u32);
@@ -144,9 +156,11 @@ impl Parts {
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
                 sockets_fill: 0,
+                segments: Default::default(),
                 gate: Gate::new(engine.reverse_paths()),
                 inbox,
                 returns,
+                shard,
                 xdp: part.side.sides,
                 orders: part.side.orders,
                 retired: Statistics::default(),
@@ -180,6 +194,7 @@ fn start(worker: Worker) -> io::Result<JoinHandle<Option<Worker>>> {
             if let Some(cpu) = cpu {
                 limits::pin_thread(cpu);
             }
+            limits::shorten_slice();
             worker.run()
         })
 }

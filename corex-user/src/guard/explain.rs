@@ -9,7 +9,6 @@ use super::{
     Guard, Shared, Subject,
     judge::kind,
     kept::{origin_name, text},
-    rates, signatures,
 };
 use crate::kernel::guard::now;
 
@@ -73,8 +72,8 @@ impl Shared {
             Some((network, listed)) => describe(&network, &listed, now),
             None => "no entry".to_owned(),
         };
-        let (signature, signature_fits) = signatures::explain(subject);
-        let (rate, rate_fits) = rates::explain(subject);
+        let (signature, signature_fits) = self.explain_signature(subject);
+        let (rate, rate_fits) = self.explain_rate(subject, now);
         let stealth = match (&hides, method) {
             (None, Some(_)) => "the method gets no answer".to_owned(),
             _ => described(hides),

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use corex_common::{
     counters::WorkerCounters,
-    guard::{BLOCK, RATES, SIGNATURES, STEALTH, lists::STEALTHY},
+    guard::{BLOCK, RATES, SIGNATURES, STEALTH, lists::STEALTHY, rates::Outcome},
     ip::{PROTOCOL_TCP, PROTOCOL_UDP},
     road::{METHODS, OTHER},
 };
 use corex_sip::Transport;
 
-use super::{Shared, rates, signatures};
+use super::Shared;
 
 /// A message as it came, or a connection: then there is no message yet.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Subject<'a> {
     pub transport: Transport,
     /// The listener's port.
     pub local_port: u16,
+    /// The number of the listen socket.
+    pub socket: u32,
     /// Its bytes.
     pub message: &'a [u8],
 }
@@ -45,6 +47,8 @@ pub struct Judgement {
     pub refused: Option<u32>,
     /// The rules that would have, but for their dry run.
     pub would: u32,
+    /// It is let in, but above a rate whose messages go to `event_route[guard:limit]`.
+    pub is_limited: bool,
 }
 
 impl Judgement {
@@ -92,6 +96,26 @@ impl Judgement {
 impl Shared {
     /// Judges a message at a time, in nanoseconds of CLOCK_MONOTONIC.
     pub(super) fn judge(&self, subject: &Subject<'_>, now: u64) -> Judgement {
+        let dry_run = self.policy.dry_run.load(Ordering::Relaxed);
+        let mut judgement = self.judge_source(subject, now);
+        if judgement.is_allowed || judgement.refused.is_some() {
+            return judgement;
+        }
+        if self.is_refused_for_what_it_says(subject, dry_run, &mut judgement) {
+            return judgement;
+        }
+        match self.weigh(subject, now) {
+            Outcome::Pass => {}
+            Outcome::Route if dry_run & RATES == 0 => judgement.is_limited = true,
+            Outcome::Route | Outcome::Drop => {
+                judgement.is_refused_by(RATES, dry_run);
+            }
+        }
+        judgement
+    }
+
+    /// Judges who sends it, by the lists.
+    pub(super) fn judge_source(&self, subject: &Subject<'_>, now: u64) -> Judgement {
         let mut judgement = Judgement::default();
         let dry_run = self.policy.dry_run.load(Ordering::Relaxed);
         let meet = |list: &super::List| {
@@ -107,15 +131,7 @@ impl Shared {
             } else {
                 BLOCK
             };
-            if judgement.is_refused_by(rule, dry_run) {
-                return judgement;
-            }
-        }
-        if self.is_refused_for_what_it_says(subject, dry_run, &mut judgement) {
-            return judgement;
-        }
-        if rates::is_over(subject) {
-            judgement.is_refused_by(RATES, dry_run);
+            judgement.is_refused_by(rule, dry_run);
         }
         judgement
     }
@@ -144,7 +160,7 @@ impl Shared {
         let is_stealthy =
             stealthy != 0 && kind(subject.message).is_some_and(|kind| stealthy >> kind & 1 != 0);
         is_stealthy && judgement.is_refused_by(STEALTH, dry_run)
-            || signatures::matches(subject) && judgement.is_refused_by(SIGNATURES, dry_run)
+            || self.has_signature(subject) && judgement.is_refused_by(SIGNATURES, dry_run)
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 };
 
 use corex_common::guard::{
-    ALLOW, BLOCK, Guard as Record, Listed, Network, RATES, SIGNATURES, STEALTH, lists::BY_BPFTOOL,
+    ALLOW, BLOCK, Guard as Record, Listed, Network, RATES, SIGNATURES, STEALTH,
+    lists::BY_BPFTOOL,
+    rates::{KINDS, Rates},
+    signatures::Automaton,
 };
 
 use super::{List, Shared, Which, Work};
@@ -49,6 +52,8 @@ pub(super) fn start(shared: &Arc<Shared>, maps: Option<GuardMaps>) -> Result<(),
         part: 0,
         backlog: Vec::new(),
         retry: HashSet::new(),
+        rates: Rates::default(),
+        automaton: None,
     };
     loop {
         keeper.flush(shared).map_err(StartError::Maps)?;
@@ -78,6 +83,10 @@ struct Keeper {
     backlog: Vec<(Which, Network)>,
     /// What couldn't be.
     retry: HashSet<(Which, Network)>,
+    /// The rates that the programs go by.
+    rates: Rates,
+    /// What they look for signatures with.
+    automaton: Option<Arc<Automaton>>,
 }
 
 impl Keeper {
@@ -114,9 +123,26 @@ impl Keeper {
         }
         let rest = self.backlog.len().saturating_sub(SLICE);
         slice.extend(self.backlog.drain(rest..));
-        let Some(maps) = &self.maps else {
+        let Some(maps) = &mut self.maps else {
             return Ok(());
         };
+        let rates = shared.buckets.rates();
+        if self.rates != rates {
+            maps.rates.write_rates(&rates).map_err(io::Error::other)?;
+            self.rates = rates;
+        }
+        let automaton = shared.automaton.load_full();
+        if self
+            .automaton
+            .as_ref()
+            .is_none_or(|old| !Arc::ptr_eq(old, &automaton))
+        {
+            maps.rates
+                .write_automaton(&automaton)
+                .map_err(io::Error::other)?;
+            self.automaton = Some(automaton);
+        }
+        let maps = &*maps;
         let wanted = record(shared);
         if self.written != wanted {
             // Until all is written, what was there and what will be is looked for.
@@ -162,6 +188,7 @@ impl Keeper {
             self.backlog.extend(self.retry.drain());
             return;
         }
+        self.settle(shared);
         let Some(maps) = &self.maps else { return };
         let lists = [(Which::Allow, &maps.allow), (Which::Block, &maps.block)];
         for (cursor, (which, kernel)) in self.cursors.iter_mut().zip(lists) {
@@ -181,6 +208,26 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// Puts networks on the list that the programs have blocked.
+    fn settle(&mut self, shared: &Shared) {
+        let Some(maps) = &self.maps else { return };
+        let blocked = maps.rates.blocked();
+        for entry in &blocked {
+            shared.block_offender(entry.network, entry.until);
+        }
+        if blocked.is_empty() {
+            return;
+        }
+        // Until the programs have them on their list their own note blocks them.
+        if self.flush(shared).is_err() || !self.backlog.is_empty() {
+            return;
+        }
+        let Some(maps) = &mut self.maps else { return };
+        for entry in &blocked {
+            maps.rates.settle(entry);
         }
     }
 
@@ -265,7 +312,13 @@ fn write(list: &List, kernel: &KernelList, chunk: &[Network]) -> io::Result<()> 
 /// What the programs are to go by.
 fn record(shared: &Shared) -> Record {
     let stealth_methods = shared.policy.stealth_methods.load(Ordering::Relaxed);
-    let mut rules = SIGNATURES | RATES;
+    let mut rules = 0;
+    if shared.automaton.load().active != 0 {
+        rules |= SIGNATURES;
+    }
+    if shared.buckets.rates().of_kind != [0; KINDS] {
+        rules |= RATES;
+    }
     if !shared.allow.is_empty() {
         rules |= ALLOW;
     }

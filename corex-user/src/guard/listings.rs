@@ -4,15 +4,19 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     path::Path,
+    sync::Arc,
 };
 
-use corex_common::guard::{MAX_LISTED, Network};
+use corex_common::guard::{MAX_LISTED, Network, signatures::Automaton};
 use corex_script::settings::{
     GuardSettings, GuardSource,
     guard::{NETWORK_HELP, network},
 };
 
-use super::kept::{self, Kept};
+use super::{
+    automaton,
+    kept::{self, Kept},
+};
 use crate::kernel::root_files;
 
 /// The longest line of a file, in bytes.
@@ -29,6 +33,8 @@ pub struct Listings {
     pub stealth: Vec<Network>,
     /// What `guard_file` has: what was put in while an earlier corex ran.
     pub kept: Vec<Kept>,
+    /// What looks for signatures; none: nothing is looked for.
+    pub automaton: Option<Arc<Automaton>>,
 }
 
 /// What is wrong with the lists.
@@ -45,6 +51,26 @@ pub struct Unusable {
 }
 
 impl Listings {
+    /// Makes the automaton for signatures; `is_plain`: messages come as SIP, and aren't decoded first.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn make_automaton(
+        &mut self,
+        settings: &GuardSettings,
+        is_plain: bool,
+    ) -> Result<(), Unusable> {
+        let made = automaton::compile(&settings.signatures, is_plain);
+        let made = made.map_err(|error| Unusable {
+            what: error.to_string(),
+            help: "leave some of them out, or shorten them".to_owned(),
+            parameter: "signatures",
+            at: 0,
+        })?;
+        self.automaton = (made.active != 0).then(|| Arc::from(made));
+        Ok(())
+    }
+
     /// Reads them.
     ///
     /// # Errors

@@ -2,13 +2,14 @@
 //! judge what comes to NICs. What they don't see is judged here, by the same rules in the same order:
 //! what the stack brought to a kernel socket, and streams.
 
+pub mod automaton;
 mod explain;
 mod judge;
 mod keeper;
 mod kept;
 mod list;
 mod listings;
-mod rates;
+pub mod rates;
 mod signatures;
 
 use std::{
@@ -22,11 +23,13 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
 use corex_common::{
-    counters::WorkerCounters,
+    counters::{RateCounters, WorkerCounters},
     guard::{
-        Listed, MAX_LISTED, Network,
-        lists::{BLOCKED, BY_CONFIG, BY_SCRIPT, STEALTHY},
+        Listed, MAX_LISTED, Network, RATES,
+        lists::{BLOCKED, BY_CONFIG, BY_OFFENCES, BY_SCRIPT, STEALTHY},
+        signatures::Automaton,
     },
 };
 use corex_script::{
@@ -37,6 +40,7 @@ use corex_script::{
 use corex_sip::Transport;
 
 use crate::kernel::{
+    cpu_counters::CpuCounters,
     guard::{GuardMaps, Left, now},
     root_files,
 };
@@ -77,6 +81,12 @@ struct Shared {
     allow: List,
     block: List,
     policy: Policy,
+    /// Rates of what no program judges, and what they are called.
+    buckets: rates::Buckets,
+    rate_names: ArcSwap<Vec<String>>,
+    /// What rates did in the programs.
+    program_counts: Option<Arc<CpuCounters<RateCounters>>>,
+    automaton: ArcSwap<Automaton>,
     /// What the thread that keeps the programs' maps in step has to do.
     work: Mutex<Work>,
     has_work: Condvar,
@@ -150,6 +160,10 @@ impl Guard {
             allow: List::default(),
             block: List::default(),
             policy: Policy::default(),
+            buckets: rates::Buckets::default(),
+            rate_names: ArcSwap::default(),
+            program_counts: maps.as_ref().map(|maps| Arc::clone(&maps.rates.counters)),
+            automaton: ArcSwap::from(Arc::from(automaton::empty())),
             work: Mutex::default(),
             has_work: Condvar::new(),
             walks: [AtomicU32::new(1), AtomicU32::new(1)],
@@ -288,9 +302,33 @@ impl Guard {
         policy
             .stealth_methods
             .store(settings.stealth_methods, Ordering::Relaxed);
+        shared.buckets.follow(rates::rules(settings));
+        let names = settings.rates.iter().map(|rule| rule.name.clone());
+        shared.rate_names.store(Arc::new(names.collect()));
+        let automaton = listings.automaton.clone();
+        let automaton = automaton.unwrap_or_else(|| Arc::from(automaton::empty()));
+        shared.automaton.store(automaton);
         let mut work = shared.work.lock().unwrap_or_else(PoisonError::into_inner);
         work.is_record_changed = true;
         shared.has_work.notify_one();
+    }
+
+    /// What each rate did, by its name, in the programs and here; and whether it only counts.
+    pub fn rates(&self) -> Vec<(String, RateCounters, bool)> {
+        let Some(shared) = &self.0 else {
+            return Vec::new();
+        };
+        let dry_run = shared.buckets.rates().dry_run;
+        let is_all_dry = shared.policy.dry_run.load(Ordering::Relaxed) & RATES != 0;
+        let names = shared.rate_names.load();
+        let row = |(rule, name): (usize, &String)| {
+            let mut counts = shared.buckets.counters(rule);
+            if let Some(programs) = &shared.program_counts {
+                counts.add(&programs.sum(rule));
+            }
+            (name.clone(), counts, is_all_dry || dry_run & 1 << rule != 0)
+        };
+        names.iter().enumerate().map(row).collect()
     }
 
     /// Whether there is one.
@@ -309,12 +347,14 @@ impl Guard {
         })
     }
 
-    /// Whether a message isn't let in. Counts what was found.
-    pub fn refuses(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> bool {
-        let Some(shared) = &self.0 else { return false };
+    /// What becomes of a message. Counts what was found.
+    pub fn judge(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> Judgement {
+        let Some(shared) = &self.0 else {
+            return Judgement::default();
+        };
         let judgement = shared.judge(subject, now());
         judgement.count(counters);
-        judgement.refused.is_some()
+        judgement
     }
 
     /// Whether a message isn't let in that was encoded, by the rules for what messages say. Who sent it
@@ -332,10 +372,11 @@ impl Guard {
             source: source.ip(),
             transport: Transport::Tcp,
             local_port,
+            socket: 0,
             message: &[],
         };
         let Some(shared) = &self.0 else { return false };
-        shared.judge(&subject, now()).refused.is_some()
+        shared.judge_source(&subject, now()).refused.is_some()
     }
 
     /// Puts an entry in, for so many seconds or for ever.
@@ -438,6 +479,27 @@ impl Shared {
         }
     }
 
+    /// Blocks a network after offences, until a time, unless all of it is allowed.
+    fn block_offender(&self, network: Network, expires: u64) {
+        if self.is_all_allowed(&network) {
+            return;
+        }
+        let listed = Listed {
+            expires,
+            action: BLOCKED,
+            origin: BY_OFFENCES,
+            ..Listed::default()
+        };
+        let walk = self.walk(Which::Block).load(Ordering::Relaxed);
+        if self.block.put(network, listed, walk).is_err() {
+            return;
+        }
+        self.has_changed(Which::Block, network);
+        if let Some(held_back) = self.refusals.allow() {
+            tracing::info!(source = %network.addr, len = network.len, held_back, "guard: blocked: above its rates time and again");
+        }
+    }
+
     /// Whether all of a network is allowed.
     fn is_all_allowed(&self, network: &Network) -> bool {
         let found = self
@@ -490,6 +552,15 @@ impl corex_script::guard::Guard for Guard {
         if self.is_allowed(addr) {
             return Offence::Allowed;
         }
-        Offence::Noted
+        let Some(shared) = &self.0 else {
+            return Offence::Noted;
+        };
+        let now = now();
+        let Some((network, seconds)) = shared.buckets.offence(addr, now) else {
+            return Offence::Noted;
+        };
+        let expires = now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000));
+        shared.block_offender(network, expires);
+        Offence::Blocked
     }
 }

@@ -161,6 +161,7 @@ impl Exporter {
     }
 
     /// Whether tracing is on.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }

@@ -46,7 +46,7 @@ impl Egress for SocketEgress<'_> {
             .get(usize::from(out.socket.0))
             .ok_or(TransmitError::Kernel(io::ErrorKind::NotFound))?;
         socket
-            .send(out.payload, out.to, Some(out.local), out.ttl)
+            .send(out.payload, out.to, Some(out.local), out.ttl, None)
             .map_err(kernel)?;
         counters.out_socket += 1;
         Ok(())
@@ -77,6 +77,7 @@ pub struct FrameEgress<'a> {
 
 impl<'a> FrameEgress<'a> {
     /// The way out while `received`, a datagram in `packet`, is handled.
+    #[inline]
     pub fn new(
         side: &'a mut TransmitSide,
         umem: &'a Umem,
@@ -96,7 +97,27 @@ impl<'a> FrameEgress<'a> {
         }
     }
 
+    /// The way out for a message that is in no received frame.
+    pub fn apart(
+        side: &'a mut TransmitSide,
+        umem: &'a Umem,
+        sockets: &'a [KernelSocket],
+        settings: DatagramSettings,
+    ) -> Self {
+        Self {
+            side,
+            umem,
+            sockets: SocketEgress { sockets },
+            // No room for headers: nothing leaves in place.
+            original: &[],
+            offset: 0,
+            settings,
+            pending: None,
+        }
+    }
+
     /// Ends the handling: the last unchanged message takes the received frame.
+    #[inline]
     pub fn finish(self) -> Option<InPlace> {
         self.pending
     }
@@ -144,9 +165,17 @@ impl Egress for FrameEgress<'_> {
         out: Outbound<'_>,
         counters: &mut WorkerCounters,
     ) -> Result<(), TransmitError> {
-        self.send_pending(counters);
-        let (hop, queue) = match self.side.way(&out) {
-            Way::Queue(hop, queue) => (hop, queue),
+        if self.pending.is_some() {
+            self.send_pending(counters);
+        }
+        let mut src = out.local;
+        let (src_mac, dst_mac, hop_mtu, queue) = match self.side.way(&out) {
+            Way::Queue(hop, queue) => {
+                if src.ip().is_unspecified() {
+                    src.set_ip(hop.preferred_source);
+                }
+                (hop.source_mac, hop.destination_mac, hop.mtu, queue)
+            }
             Way::Unknown => {
                 counters.out_socket_no_next_hop += 1;
                 return self.sockets.transmit(out, counters);
@@ -156,13 +185,9 @@ impl Egress for FrameEgress<'_> {
                 return self.sockets.transmit(out, counters);
             }
         };
-        let mut src = out.local;
-        if src.ip().is_unspecified() {
-            src.set_ip(hop.preferred_source);
-        }
         let envelope = Envelope {
-            src_mac: hop.source_mac,
-            dst_mac: hop.destination_mac,
+            src_mac,
+            dst_mac,
             src,
             dst: out.to,
             ttl: out.ttl,
@@ -171,7 +196,7 @@ impl Egress for FrameEgress<'_> {
         };
         let frame_len = envelope.headers_len() + out.payload.len();
         let mtu = self.side.mtu(queue);
-        if frame_len - ETHERNET_LEN > hop.mtu.min(mtu) as usize || frame_len > self.umem.capacity()
+        if frame_len - ETHERNET_LEN > hop_mtu.min(mtu) as usize || frame_len > self.umem.capacity()
         {
             counters.out_socket_too_big += 1;
             return self.sockets.transmit(out, counters);
@@ -199,6 +224,7 @@ impl Egress for FrameEgress<'_> {
 impl InPlace {
     /// Rewrites the headers around the payload and queues the frame. `None`: it is on its
     /// way; else the frame, to be used again.
+    #[inline]
     pub fn send(
         self,
         side: &mut TransmitSide,

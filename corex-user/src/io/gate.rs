@@ -65,6 +65,11 @@ impl Gate {
         }
     }
 
+    /// Whether there are datagrams that may not pass.
+    pub fn is_closed(&self) -> bool {
+        self.paths.is_some()
+    }
+
     /// Whether a datagram may pass. If that isn't known yet, it is kept.
     pub fn judge(&mut self, datagram: &Datagram<'_>, socket: SocketId) -> Passage {
         let Some(paths) = &self.paths else {

@@ -159,6 +159,7 @@ pub fn remedy(error: &io::Error, listener: &Listener) -> String {
 }
 
 /// The address, with this scope if it is a link-local one of IPv6 (RFC 4007 §6).
+#[inline]
 pub fn scoped(address: SocketAddr, scope: u32) -> SocketAddr {
     match address {
         SocketAddr::V6(address) if address.ip().is_unicast_link_local() => {

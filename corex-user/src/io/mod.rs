@@ -1,5 +1,6 @@
 //! How datagrams come and go: AF_XDP queues ([`xdp_side`], over the crate corex-xdp), kernel
-//! sockets ([`socket`]), and the [`worker`] that serves both in turn. Beside them runs what must not
+//! sockets ([`socket`]), and the [`worker`] that serves both in turn, or hands messages to another one
+//! ([`shard`]). Beside them runs what must not
 //! stop a worker: streams ([`stream`], [`sctp`]) and name resolution ([`resolve`]), to which the
 //! [`outbox`] hands messages.
 
@@ -15,6 +16,8 @@ mod pressure;
 mod proxy;
 pub mod resolve;
 pub mod sctp;
+mod segments;
+pub mod shard;
 pub mod socket;
 pub mod stream;
 pub mod transmit;

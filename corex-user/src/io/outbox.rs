@@ -227,7 +227,7 @@ impl AsyncOutbox {
         }
         let socket = inner.sockets.get(usize::from(message.socket.0));
         let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        socket.send(&message.payload, to, Some(message.local), message.ttl)?;
+        socket.send(&message.payload, to, Some(message.local), message.ttl, None)?;
         inner.counters.add(|c| &c.delivered);
         message.copies.pass(Transport::Udp, message.local, to);
         Ok(())

@@ -2,7 +2,7 @@
 
 use corex_xdp::RING_SIZE;
 
-use super::{worker::Worker, xdp_side::XdpSide};
+use super::{shard, worker::Worker, xdp_side::XdpSide};
 
 /// A part of a whole in percent.
 fn percent(part: usize, whole: usize) -> u32 {
@@ -19,7 +19,8 @@ impl Worker {
     pub(super) fn look_at_pressure(&mut self) {
         let rings = self.xdp.iter().map(XdpSide::fill);
         let inbox = percent(self.inbox.len(), self.inbox.max_capacity());
-        let fullest = rings.chain([inbox, self.sockets_fill]).max();
+        let shard = percent(self.shard.waiting(), shard::MAX_MESSAGES);
+        let fullest = rings.chain([inbox, shard, self.sockets_fill]).max();
         self.pipeline.look_at_pressure(fullest.unwrap_or(0));
     }
 }

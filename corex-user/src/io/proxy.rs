@@ -5,6 +5,7 @@ use corex_common::meta::FrameMeta;
 use super::{
     egress::FrameEgress,
     listen,
+    shard::Shard,
     socket::KernelSocket,
     transmit::TransmitSide,
     xdp_datagram::{self, UnreadableFrame},
@@ -13,14 +14,15 @@ use crate::pipeline::{Inbound, Pipeline};
 use corex_sip::Transport;
 use corex_xdp::{Frame, Umem};
 
-/// Takes the message in one steered frame through the pipeline and sends what comes of it. The
-/// frame, which is from the queue of that index, is sent itself, or comes back.
+/// Takes the message in one steered frame through the pipeline and sends what comes of it, or hands
+/// it over to another worker. The frame, which is from the queue of that index, is sent itself, or comes back.
 pub fn serve(
     side: &mut TransmitSide,
     umem: &Umem,
     cookie: u32,
     sockets: &[KernelSocket],
     pipeline: &mut Pipeline,
+    shard: &mut Shard,
     (queue, mut frame): (usize, Frame),
 ) -> Option<Frame> {
     pipeline.counters.xdp_in += 1;
@@ -39,13 +41,11 @@ pub fn serve(
             return Some(frame);
         }
     };
-    let mut datagram = steered.datagram;
+    let datagram = &steered.datagram;
     let arrived_by = side.queues.get(queue).map_or(0, |q| q.bound().ifindex);
-    datagram.src = listen::scoped(datagram.src, arrived_by);
-    datagram.dst = listen::scoped(datagram.dst, arrived_by);
-    let socket = steered
-        .socket
-        .or_else(|| pipeline.context().find(datagram.dst));
+    let source = listen::scoped(datagram.src, arrived_by);
+    let local = listen::scoped(datagram.dst, arrived_by);
+    let socket = steered.socket.or_else(|| pipeline.context().find(local));
     let Some(socket) = socket else {
         pipeline.counters.drop_frame += 1;
         return Some(frame);
@@ -53,15 +53,20 @@ pub fn serve(
     let packet = umem.packet(&frame);
     let inbound = Inbound {
         payload: datagram.payload(packet),
-        source: datagram.src,
-        local: datagram.dst,
+        source,
+        local,
         socket,
         transport: Transport::Udp,
         connection: None,
         ttl: Some(datagram.ttl),
     };
+    // What a rate is over goes no further than its route.
+    if !steered.is_limited && shard.hand_over(&inbound, &mut pipeline.counters) {
+        return Some(frame);
+    }
     let settings = pipeline.context().config.settings.datagrams;
-    let mut egress = FrameEgress::new(side, umem, sockets, packet, &datagram, settings);
+    let mut egress = FrameEgress::new(side, umem, sockets, packet, datagram, settings);
+    pipeline.is_limited = steered.is_limited;
     pipeline.receive(inbound, &mut egress);
     match egress.finish() {
         Some(in_place) => {

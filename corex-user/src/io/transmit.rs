@@ -38,8 +38,9 @@ pub struct TransmitSide {
     table: Cache<Arc<ArcSwap<NextHopTable>>, Arc<NextHopTable>>,
     /// The identification of the next datagram that may be fragmented.
     identification: u16,
-    /// The last next hop that was found for a packet of this batch: mostly it is the next one's, too.
-    last: Option<(Path, LinkNextHop)>,
+    /// The last next hop that was found for a packet of this batch, and a queue towards it that sent
+    /// then: mostly they are the next one's, too.
+    last: Option<(Path, LinkNextHop, usize)>,
     /// The batch's time; reading the clock for each packet would cost more than it tells.
     now: Instant,
 }
@@ -77,6 +78,7 @@ impl TransmitSide {
     }
 
     /// Largest IP packet that leaves by a queue.
+    #[inline]
     pub fn mtu(&self, queue: usize) -> u32 {
         self.mtus.get(queue).map_or(0, LiveMtu::get)
     }
@@ -88,25 +90,35 @@ impl TransmitSide {
     }
 
     /// The next hop, and the index of a queue socket on its interface that sends.
-    pub fn way(&mut self, out: &Outbound<'_>) -> Way {
+    #[inline]
+    pub fn way(&mut self, out: &Outbound<'_>) -> Way<'_> {
         let path = Path::new(out.local, out.to);
-        let hop = match self.last.filter(|(known, _)| *known == path) {
-            Some((_, hop)) => hop,
-            None => {
-                let found = self.table.load().get(&path).copied();
-                let Some(hop) = found.filter(|hop| hop.fresh_until >= self.now) else {
-                    self.next_hops.request(path);
-                    return Way::Unknown;
-                };
-                self.last = Some((path, hop));
-                hop
-            }
-        };
-        let mut of_interface = self.of_interface(hop.ifindex);
-        match of_interface.find(|at| self.sends(*at)) {
-            Some(queue) => Way::Queue(hop, queue),
-            None => Way::NoQueue,
+        let is_last = matches!(
+            &self.last,
+            Some((known, _, queue)) if *known == path && self.sends(*queue)
+        );
+        if !is_last && let Err(NoWay { is_known }) = self.find(path) {
+            return if is_known { Way::NoQueue } else { Way::Unknown };
         }
+        match &self.last {
+            Some((_, hop, queue)) => Way::Queue(hop, *queue),
+            None => Way::Unknown,
+        }
+    }
+
+    /// Makes this the last next hop that was found.
+    fn find(&mut self, path: Path) -> Result<(), NoWay> {
+        let found = self.table.load().get(&path).copied();
+        let Some(hop) = found.filter(|hop| hop.fresh_until >= self.now) else {
+            self.next_hops.request(path);
+            return Err(NoWay { is_known: false });
+        };
+        let queue = self
+            .of_interface(hop.ifindex)
+            .find(|at| self.sends(*at))
+            .ok_or(NoWay { is_known: true })?;
+        self.last = Some((path, hop, queue));
+        Ok(())
     }
 
     fn of_interface(&self, ifindex: u32) -> impl Iterator<Item = usize> + '_ {
@@ -114,12 +126,14 @@ impl TransmitSide {
         queues.filter_map(move |(at, queue)| (queue.bound().ifindex == ifindex).then_some(at))
     }
 
+    #[inline]
     fn sends(&self, queue: usize) -> bool {
         self.has_transmit.get(queue).is_some_and(|has| *has)
             && self.queues.get(queue).is_some_and(QueueSocket::takes_more)
     }
 
     /// The queue, or another one on the same interface if it doesn't send. `None`: none does.
+    #[inline]
     pub fn able(&self, queue: usize) -> Option<usize> {
         if self.sends(queue) {
             return Some(queue);
@@ -145,16 +159,19 @@ impl TransmitSide {
     }
 
     /// A packet is begun with: what is sent from here to [`Self::settle`] is sent for it.
+    #[inline]
     pub fn begin(&mut self, counters: &WorkerCounters) {
         self.departures.begin(counters);
     }
 
     /// The packet has its verdict.
+    #[inline]
     pub fn settle(&mut self, counters: &WorkerCounters) {
         self.departures.settle(counters, &mut self.queues);
     }
 
     /// An identification that was not used for the longest time.
+    #[inline]
     pub fn identify(&mut self) -> u16 {
         self.identification = self.identification.wrapping_add(1);
         self.identification
@@ -225,6 +242,7 @@ impl TransmitSide {
     }
 
     /// Whether the queue's ring takes another packet, after a flush if need be.
+    #[inline]
     pub fn has_room(&mut self, queue: usize, umem: &Umem, counters: &mut WorkerCounters) -> bool {
         if self
             .queues
@@ -241,6 +259,7 @@ impl TransmitSide {
 
     /// Queues a frame for transmission, or puts it back into the pool where the ring has no place.
     /// Returns whether it was queued.
+    #[inline]
     pub fn push(&mut self, queue: usize, umem: &Umem, frame: Frame) -> bool {
         let outcome = match self.queues.get_mut(queue) {
             Some(socket) => socket.transmit(umem, frame),
@@ -274,10 +293,16 @@ impl TransmitSide {
     }
 }
 
+/// Why there is no way out by AF_XDP.
+struct NoWay {
+    /// The next hop is known.
+    is_known: bool,
+}
+
 /// A message's way out.
-pub enum Way {
+pub enum Way<'t> {
     /// By that queue.
-    Queue(LinkNextHop, usize),
+    Queue(&'t LinkNextHop, usize),
     /// The next hop isn't known yet.
     Unknown,
     /// None of the worker's queues on the interface sends.

@@ -21,6 +21,8 @@ use super::{
     egress::SocketEgress,
     gate::{Gate, Passage},
     order::Order,
+    segments::Segments,
+    shard::Shard,
     socket::{Datagram, KernelSocket, ReceiveBuffers},
     stream::StreamMessage,
     xdp_side::XdpSide,
@@ -62,10 +64,14 @@ pub struct Worker {
     pub sockets: Vec<KernelSocket>,
     /// How full the fullest of them was when they were read last, in percent.
     pub sockets_fill: u32,
+    /// What leaves them together.
+    pub segments: Segments,
     /// What datagrams that they bring must pass.
     pub gate: Gate,
     /// Messages that came by streams.
     pub inbox: mpsc::Receiver<StreamMessage>,
+    /// Messages to other workers, and from them.
+    pub shard: Shard,
     /// Messages that waited for keys, and came back.
     pub returns: mpsc::UnboundedReceiver<Returned>,
     /// Its AF_XDP queues; none where it has kernel sockets alone.
@@ -143,12 +149,14 @@ impl Worker {
         };
         let pause = Arc::clone(&self.pause);
         let is_paused = || pause.load(Ordering::Acquire);
+        self.shard.begin();
         while !clock.is_told() {
             if is_paused() {
-                return Some(self.park());
+                return Some(self.park(is_paused));
             }
             self.look_at_pressure();
-            let busy = self.serve_queues(|| clock.is_told() || is_paused());
+            let busy = self.serve_queues(|| clock.is_told() || is_paused())
+                | self.serve_shard(|| false, || clock.is_told() || is_paused());
             has_new_statistics |= busy;
             rounds += 1;
             if busy && rounds < ROUNDS {
@@ -176,9 +184,13 @@ impl Worker {
             self.pipeline.peers.tick(now);
             let counters = &mut self.pipeline.counters;
             counters.busy_ns += (now - awake_since).as_nanos() as u64;
+            let context = self.pipeline.context();
+            let sharding = context.config.settings.corex.sharding();
+            self.shard.look(sharding, &self.pipeline.counters, now);
             // Before the sleep, so that at rest the published counters are the last word.
             self.publish();
-            let timeout = if busy || !self.inbox.is_empty() || !self.returns.is_empty() {
+            let is_awaited = !self.inbox.is_empty() || !self.returns.is_empty();
+            let timeout = if busy || is_awaited || !self.shard.may_sleep() {
                 Duration::ZERO
             } else if self.gate.holds_any() || self.xdp.iter().any(XdpSide::has_backlog) {
                 BACKLOG
@@ -190,6 +202,7 @@ impl Worker {
             let is_any_ready = poll_set.wait(timeout) > 0;
             awake_since = Instant::now();
             self.sockets_fill = 0;
+            self.shard.wake_up();
             if is_any_ready {
                 has_new_statistics = true;
                 for id in (0..self.sockets.len()).filter(|id| poll_set.is_ready(*id)) {
@@ -203,15 +216,23 @@ impl Worker {
             self.serve_gate();
             self.serve_inbox(|| clock.is_over());
             self.serve_returns();
+            self.shard.flush(&mut self.pipeline.counters);
         }
         self.drain(&mut buffers, &clock);
         None
     }
 
     /// What streams have brought is in no descriptor, so it is handled; what is to be sent is told
-    /// the kernel.
-    fn park(mut self) -> Self {
+    /// the kernel. What workers hand over is in no descriptor either: all that park wait until nobody
+    /// does that any more.
+    fn park(mut self, is_paused: impl Fn() -> bool) -> Self {
         while self.serve_inbox(|| false) {}
+        self.shard.end(&mut self.pipeline.counters);
+        while self.shard.may_get_more() && is_paused() {
+            self.serve_shard(|| false, || false);
+            thread::sleep(BACKLOG);
+        }
+        while self.serve_shard(|| false, || false) {}
         self.pipeline.counters.drop_rp_filter += self.gate.give_up();
         for xdp in &mut self.xdp {
             xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
@@ -233,9 +254,52 @@ impl Worker {
     fn serve_queues(&mut self, is_over: impl Fn() -> bool) -> bool {
         let beats = self.xdp.iter().all(|xdp| xdp.transmit.reaches_all());
         let (sockets, pipeline) = (&self.sockets, &mut self.pipeline);
-        self.xdp.iter_mut().fold(false, |busy, xdp| {
-            busy | xdp.serve(self.id, sockets, pipeline, beats, &is_over)
-        })
+        let shard = &mut self.shard;
+        let busy = self.xdp.iter_mut().fold(false, |busy, xdp| {
+            busy | xdp.serve(self.id, sockets, pipeline, shard, beats, &is_over)
+        });
+        if busy {
+            self.shard.flush(&mut self.pipeline.counters);
+        }
+        busy
+    }
+
+    /// A batch of messages that other workers have handed over; once `is_over`, they are dropped. It
+    /// ends early when the worker is `called`. Returns whether there was anything.
+    fn serve_shard(&mut self, is_over: impl Fn() -> bool, is_called: impl Fn() -> bool) -> bool {
+        let mut count = 0;
+        while count < BATCH && !is_called() {
+            let Some(parcel) = self.shard.take() else {
+                break;
+            };
+            count += parcel.count();
+            let pipeline = &mut self.pipeline;
+            for inbound in parcel.messages() {
+                pipeline.counters.shard_in += 1;
+                if is_over() {
+                    pipeline.counters.drop_stopping += 1;
+                    continue;
+                }
+                let is_datagram = inbound.transport == Transport::Udp;
+                let mut sides = self.xdp.iter_mut();
+                match sides.find(|side| is_datagram && side.inline.is_none()) {
+                    Some(side) => side.handle(&self.sockets, pipeline, inbound),
+                    None => {
+                        let mut egress = SocketEgress {
+                            sockets: &self.sockets,
+                        };
+                        pipeline.receive(inbound, &mut egress);
+                    }
+                }
+            }
+            self.shard.done(&parcel);
+        }
+        if count > 0 {
+            for xdp in &mut self.xdp {
+                xdp.transmit.flush(&xdp.umem, &mut self.pipeline.counters);
+            }
+        }
+        count > 0
     }
 
     /// Does what it is told of its queues. Returns whether it was told anything.
@@ -272,8 +336,8 @@ impl Worker {
         let mut side = self.xdp.remove(place);
         let until = Instant::now() + DRAIN;
         let is_over = || Instant::now() >= until;
-        while !is_over() && side.serve(self.id, &self.sockets, &mut self.pipeline, false, is_over) {
-        }
+        let (sockets, pipeline, shard) = (&self.sockets, &mut self.pipeline, &mut self.shard);
+        while !is_over() && side.serve(self.id, sockets, pipeline, shard, false, is_over) {}
         let counters = &mut self.pipeline.counters;
         side.drain(counters);
         counters.tx_lost += side.take_unknown();
@@ -296,32 +360,50 @@ impl Worker {
         };
         let pipeline = &mut self.pipeline;
         let tally = self.link.sockets.get(id);
-        let mut egress = SocketEgress {
-            sockets: &self.sockets,
-        };
         if pipeline.sheds_by_priority() {
             let fill = socket.receive_fill();
             self.sockets_fill = self.sockets_fill.max(fill);
             pipeline.feel_pressure(fill);
         }
-        let gate = &mut self.gate;
+        let (sockets, segments) = (&self.sockets, &mut self.segments);
+        let (gate, shard) = (&mut self.gate, &mut self.shard);
         let socket_id = SocketId(id as u16);
-        socket.receive(buffers, |datagram| {
-            pipeline.counters.socket_in += 1;
-            if let Some(tally) = tally {
-                add(&tally.socket_in, 1);
-                add(&tally.socket_in_bytes, datagram.payload.len());
-            }
+        let is_gated = gate.is_closed();
+        let (mut count, mut bytes) = (0, 0);
+        let may_be_more = socket.receive(buffers, |datagram| {
+            count += 1;
+            bytes += datagram.payload.len();
             if is_over() {
                 pipeline.counters.drop_stopping += 1;
                 return;
             }
-            match gate.judge(&datagram, socket_id) {
-                Passage::Free => pipeline.admit(inbound(&datagram, socket_id), &mut egress),
+            let passage = match is_gated {
+                true => gate.judge(&datagram, socket_id),
+                false => Passage::Free,
+            };
+            match passage {
+                Passage::Free => {
+                    let inbound = inbound(&datagram, socket_id);
+                    if !pipeline.refuses(&inbound)
+                        && (pipeline.is_limited
+                            || !shard.hand_over(&inbound, &mut pipeline.counters))
+                    {
+                        let mut egress = segments.egress(sockets, &pipeline.counters);
+                        pipeline.receive(inbound, &mut egress);
+                        segments.settle(&pipeline.counters);
+                    }
+                }
                 Passage::Held => {}
                 Passage::Refused => pipeline.counters.drop_rp_filter += 1,
             }
-        })
+        });
+        segments.flush(sockets, &mut pipeline.counters);
+        pipeline.counters.socket_in += count as u64;
+        if let Some(tally) = tally {
+            add(&tally.socket_in, count);
+            add(&tally.socket_in_bytes, bytes);
+        }
+        may_be_more
     }
 
     /// Goes on with datagrams that were held and may pass, and drops those that may not.
@@ -329,12 +411,17 @@ impl Worker {
         if !self.gate.holds_any() {
             return;
         }
-        let pipeline = &mut self.pipeline;
+        let (pipeline, shard) = (&mut self.pipeline, &mut self.shard);
         let mut egress = SocketEgress {
             sockets: &self.sockets,
         };
         let refused = self.gate.release(Instant::now(), |datagram, socket| {
-            pipeline.admit(inbound(&datagram, socket), &mut egress);
+            let inbound = inbound(&datagram, socket);
+            if !pipeline.refuses(&inbound)
+                && (pipeline.is_limited || !shard.hand_over(&inbound, &mut pipeline.counters))
+            {
+                pipeline.receive(inbound, &mut egress);
+            }
         });
         pipeline.counters.drop_rp_filter += refused;
     }
@@ -364,10 +451,16 @@ impl Worker {
                 connection: Some(message.connection),
                 ttl: None,
             };
+            if self.pipeline.refuses(&inbound)
+                || (!self.pipeline.is_limited
+                    && self.shard.hand_over(&inbound, &mut self.pipeline.counters))
+            {
+                continue;
+            }
             let mut egress = SocketEgress {
                 sockets: &self.sockets,
             };
-            self.pipeline.admit(inbound, &mut egress);
+            self.pipeline.receive(inbound, &mut egress);
         }
         true
     }
@@ -419,12 +512,14 @@ impl Worker {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.pipeline.peers.publish();
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());
         set(&gauges.pressure, self.pipeline.overload.fill());
         set(&gauges.shedding, self.pipeline.overload.level());
+        set(&gauges.shard, self.shard.waiting());
         let free = self.xdp.iter().map(|xdp| xdp.transmit.pool.len());
         set(&gauges.frames_free, free.sum::<usize>());
         self.xdp.iter().for_each(XdpSide::publish);
@@ -458,6 +553,7 @@ impl Worker {
     /// comes meanwhile stays out, and what takes too long is dropped.
     fn drain(&mut self, buffers: &mut ReceiveBuffers, clock: &StopClock) {
         let is_over = || clock.is_over();
+        self.shard.end(&mut self.pipeline.counters);
         self.take_orders();
         self.inbox.close();
         let is_closed: Vec<bool> = self
@@ -476,6 +572,12 @@ impl Worker {
             while (is_closed || !is_over()) && self.serve_socket(id, buffers, is_over) {}
         }
         while self.serve_inbox(is_over) {}
+        while self.shard.may_get_more() && !is_over() {
+            self.serve_shard(is_over, || false);
+            thread::sleep(BACKLOG);
+        }
+        self.shard.close();
+        while self.serve_shard(is_over, || false) {}
         while self.gate.holds_any() && !is_over() {
             self.serve_gate();
             thread::sleep(BACKLOG);

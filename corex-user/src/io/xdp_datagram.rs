@@ -16,6 +16,8 @@ pub struct XdpDatagram {
     pub socket: Option<SocketId>,
     /// The payload's sum, if the check computed it.
     pub payload_sum: Option<Sum>,
+    /// The XDP program says that it is above a rate of the guard.
+    pub is_limited: bool,
 }
 
 /// Why a steered frame isn't handled.
@@ -34,6 +36,7 @@ pub enum UnreadableFrame {
 ///
 /// # Errors
 /// What is wrong with the frame.
+#[inline]
 pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, UnreadableFrame> {
     let packet = umem.packet(frame);
     let record = umem
@@ -42,20 +45,23 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, Unre
         .ok()
         .map(FrameMeta::from_bytes)
         .filter(|record| record.cookie == cookie);
-    let (datagram, socket) = match record {
-        Some(record) => (
-            UdpFrame::at(
-                packet,
-                record.l3.into(),
-                record.l4.into(),
-                record.payload_len.into(),
-                record.flags & FrameMeta::IPV6 != 0,
-            ),
-            Some(SocketId(record.socket)),
+    let is_limited = record
+        .as_ref()
+        .is_some_and(|record| record.flags & FrameMeta::LIMITED != 0);
+    let socket = record.as_ref().map(|record| SocketId(record.socket));
+    let datagram = match record {
+        Some(record) => UdpFrame::at(
+            packet,
+            record.l3.into(),
+            record.l4.into(),
+            record.payload_len.into(),
+            record.flags & FrameMeta::IPV6 != 0,
         ),
-        None => (packet::parse(packet).ok(), None),
+        None => packet::parse(packet).ok(),
     };
-    let datagram = datagram.ok_or(UnreadableFrame::Frame)?;
+    let Some(datagram) = datagram else {
+        return Err(UnreadableFrame::Frame);
+    };
     if !packet::verify_ipv4_header(packet, &datagram) {
         return Err(UnreadableFrame::IpChecksum);
     }
@@ -68,6 +74,7 @@ pub fn read(umem: &Umem, frame: &Frame, cookie: u32) -> Result<XdpDatagram, Unre
         datagram,
         socket,
         payload_sum,
+        is_limited,
     })
 }
 

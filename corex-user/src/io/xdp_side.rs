@@ -10,14 +10,16 @@ use std::{
 use corex_common::counters::WorkerCounters;
 
 use super::{
+    egress::FrameEgress,
     inline::{self, InlineSide},
     pressure, proxy,
+    shard::Shard,
     socket::KernelSocket,
     transmit::TransmitSide,
 };
 use crate::{
     keystore::Returned,
-    pipeline::Pipeline,
+    pipeline::{Inbound, Pipeline},
     telemetry::gauges::{QueueGauges, set},
 };
 use corex_xdp::{Statistics, Umem};
@@ -49,8 +51,8 @@ pub struct XdpSide {
 }
 
 impl XdpSide {
-    /// Takes one batch from each queue through `pipeline` and sends what comes of it; what AF_XDP
-    /// can't send leaves by `sockets`. No frame is taken any more once `is_over`. In inline mode it
+    /// Takes one batch from each queue through `pipeline`, or hands messages over by `shard`, and
+    /// sends what comes of it; what AF_XDP can't send leaves by `sockets`. No frame is taken any more once `is_over`. In inline mode it
     /// shows that the worker lives, unless it can't send by these queues or, as `beats` says, by
     /// others. Returns whether there was anything.
     pub fn serve(
@@ -58,6 +60,7 @@ impl XdpSide {
         worker: usize,
         sockets: &[KernelSocket],
         pipeline: &mut Pipeline,
+        shard: &mut Shard,
         beats: bool,
         is_over: impl Fn() -> bool,
     ) -> bool {
@@ -87,9 +90,15 @@ impl XdpSide {
                 busy = true;
                 transmit.begin(&pipeline.counters);
                 let left = match inline {
-                    None => {
-                        proxy::serve(transmit, umem, *cookie, sockets, pipeline, (queue, frame))
-                    }
+                    None => proxy::serve(
+                        transmit,
+                        umem,
+                        *cookie,
+                        sockets,
+                        pipeline,
+                        shard,
+                        (queue, frame),
+                    ),
                     Some(inline) => {
                         // A hook may take long: each shows that the worker isn't stuck in the last.
                         if beats && transmit.reaches_all() {
@@ -124,6 +133,21 @@ impl XdpSide {
     pub fn fill(&self) -> u32 {
         let waiting = self.transmit.queues.iter().map(|queue| queue.waiting());
         pressure::of_ring(waiting.max().unwrap_or(0))
+    }
+
+    /// Takes a message that another worker has handed over through `pipeline`, and queues what comes
+    /// of it.
+    pub fn handle(
+        &mut self,
+        sockets: &[KernelSocket],
+        pipeline: &mut Pipeline,
+        inbound: Inbound<'_>,
+    ) {
+        let settings = pipeline.context().config.settings.datagrams;
+        self.transmit.begin(&pipeline.counters);
+        let mut egress = FrameEgress::apart(&mut self.transmit, &self.umem, sockets, settings);
+        pipeline.receive(inbound, &mut egress);
+        self.transmit.settle(&pipeline.counters);
     }
 
     /// Goes on with a packet of inline mode that waited, and came back.

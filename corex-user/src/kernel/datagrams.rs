@@ -216,7 +216,9 @@ fn beside(message: &libc::msghdr) -> Beside {
 }
 
 /// Sends a datagram. `source` is the address to send from, and `ttl` the time to live or hop limit,
-/// where the socket's own are not to be taken.
+/// where the socket's own are not to be taken. With `segment` the payload is that of several
+/// datagrams, one behind the other, of so many bytes each, the last one may have fewer (udp(7),
+/// UDP_SEGMENT): the kernel takes all or none.
 ///
 /// # Errors
 /// What the kernel says; `WouldBlock` when its buffer is full.
@@ -226,7 +228,13 @@ pub fn send(
     to: SocketAddr,
     source: Option<SocketAddr>,
     ttl: Option<u8>,
+    segment: Option<usize>,
 ) -> io::Result<()> {
+    let segment = match segment.map(u16::try_from) {
+        None => None,
+        Some(Ok(len)) => Some(len),
+        Some(Err(_)) => return Err(io::ErrorKind::InvalidInput.into()),
+    };
     let mut iovec = libc::iovec {
         iov_base: payload.as_ptr().cast_mut().cast(),
         iov_len: payload.len(),
@@ -260,7 +268,7 @@ pub fn send(
             message.msg_namelen = size_of_val(&v6) as libc::socklen_t;
         }
     }
-    if source.is_some() || ttl.is_some() {
+    if source.is_some() || ttl.is_some() || segment.is_some() {
         message.msg_control = ptr::from_mut(&mut control).cast();
         message.msg_controllen = CONTROL_LEN as _;
         let mut writer = ControlWriter::new(&message);
@@ -291,6 +299,9 @@ pub fn send(
                 SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT),
             };
             writer.put(level, kind, libc::c_int::from(ttl));
+        }
+        if let Some(len) = segment {
+            writer.put(libc::SOL_UDP, libc::UDP_SEGMENT, len);
         }
         message.msg_controllen = writer.len as _;
     }
@@ -325,7 +336,7 @@ impl<'m> ControlWriter<'m> {
     fn put<T>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
         const { assert!(size_of::<T>() <= size_of::<libc::in6_pktinfo>()) };
         // SAFETY: both macros compute lengths. `next` leads into the control data, which has room for
-        // two messages of this size, or is null, as CMSG_NXTHDR(3) says where it hasn't.
+        // an address and two numbers, or is null, as CMSG_NXTHDR(3) says where it hasn't.
         unsafe {
             let size = size_of::<T>() as libc::c_uint;
             let Some(header) = self.next.as_mut() else {

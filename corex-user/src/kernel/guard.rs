@@ -12,7 +12,7 @@ use corex_common::guard::{
     NetV4, NetV6, Network,
 };
 
-use super::{bpf_call, memory::Memory, pins::Pins};
+use super::{bpf_call, guard_rates::RateMaps, memory::Memory, pins::Pins};
 
 /// Entries that are read at a time.
 const STEP: usize = 32_768;
@@ -26,6 +26,8 @@ pub struct GuardMaps {
     pub allow: KernelList,
     /// Who is blocked.
     pub block: KernelList,
+    /// Rates and signatures.
+    pub rates: RateMaps,
 }
 
 /// The map GUARD, mapped into memory.

@@ -62,6 +62,7 @@ impl<T: Word> Memory<T> {
     }
 
     /// All the words.
+    #[inline]
     pub fn words(&self) -> &[T] {
         match &self.0 {
             Place::Heap(words) => words,

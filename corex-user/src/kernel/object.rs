@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, XskMap},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, ProgramArray, XskMap},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use corex_common::{
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::{
     cpu_counters::{self, CpuCounters},
     guard::{GuardMaps, GuardRecord, KernelList},
+    guard_rates::RateMaps,
     host::{HostMaps, Links},
     inline::Heartbeats,
     knobs::Knobs,
@@ -164,6 +165,8 @@ impl Object {
             loader.map_max_entries(counters, cpus);
         }
         loader.map_max_entries(road::ROAD_COUNTS, cpus * road::MAX_ROADS);
+        let rate_counts = cpus * guard::rates::MAX_RATES as u32;
+        loader.map_max_entries(guard::rates::GUARD_RATE_COUNTS, rate_counts);
         let (is_guarded, sheds) = (u32::from(parts.is_guarded), u32::from(parts.sheds));
         loader.override_global(guard::GUARDED, &is_guarded, true);
         loader.override_global(overload::SHEDS, &sheds, true);
@@ -182,6 +185,9 @@ impl Object {
             ebpf,
         };
         object.program()?.load()?;
+        if parts.is_guarded {
+            object.load_guard()?;
+        }
         if road == Road::Inline {
             object.xdp(inline::DETOUR_PROGRAM)?.load()?;
             for name in [
@@ -511,7 +517,41 @@ impl Object {
             record: GuardRecord::of_map(record.fd().as_fd()).map_err(ObjectError::Mapping)?,
             allow: KernelList::new(list(guard::GUARD_ALLOW_V4)?, list(guard::GUARD_ALLOW_V6)?),
             block: KernelList::new(list(guard::GUARD_BLOCK_V4)?, list(guard::GUARD_BLOCK_V6)?),
+            rates: self.rate_maps()?,
         })
+    }
+
+    fn rate_maps(&self) -> Result<RateMaps> {
+        let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
+        let rates = Array::try_from(self.own_map(guard::rates::GUARD_RATES)?);
+        let automaton = Array::try_from(self.own_map(guard::signatures::GUARD_AUTOMATON)?);
+        let sources = HashMap::try_from(self.own_map(guard::rates::GUARD_SOURCES)?);
+        let offenders = HashMap::try_from(self.own_map(guard::rates::GUARD_OFFENDERS)?);
+        Ok(RateMaps {
+            rates: at(guard::rates::GUARD_RATES, rates)?,
+            automaton: at(guard::signatures::GUARD_AUTOMATON, automaton)?,
+            sources: at(guard::rates::GUARD_SOURCES, sources)?,
+            offenders: at(guard::rates::GUARD_OFFENDERS, offenders)?,
+            counters: Arc::new(cpu_counters(
+                &self.ebpf,
+                guard::rates::GUARD_RATE_COUNTS,
+                cpus,
+                guard::rates::MAX_RATES as u32,
+            )?),
+        })
+    }
+
+    /// Loads the program for signatures and rates, and has it and that of interfaces call each other.
+    fn load_guard(&mut self) -> Result<()> {
+        self.xdp(guard::DEEP_PROGRAM)?.load()?;
+        let deep = self.xdp(guard::DEEP_PROGRAM)?.fd()?.try_clone();
+        let entry = self.program()?.fd()?.try_clone();
+        let mut programs: ProgramArray<_> = map!(self, ProgramArray, guard::GUARD_PROGRAMS)?;
+        for (slot, program) in [(guard::GUARD_PROGRAM, deep), (guard::ENTRY_PROGRAM, entry)] {
+            let program = program.map_err(ObjectError::Descriptor)?;
+            at(guard::GUARD_PROGRAMS, programs.set(slot, &program, 0))?;
+        }
+        Ok(())
     }
 
     /// A hash or an array by a descriptor of its own.

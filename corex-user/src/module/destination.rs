@@ -156,6 +156,7 @@ impl Destination {
     }
 
     /// The same, as the trait `Host` takes it.
+    #[inline]
     pub fn target(&self) -> Target<'_> {
         match &self.place {
             Place::Addr(address) => Target::Addr(*address),
@@ -184,6 +185,7 @@ pub(crate) fn default_destination(exec: &Exec<'_>) -> Result<Destination, Unsend
 }
 
 /// The next hop on the way to a destination.
+#[inline]
 pub(crate) fn next_hop<'d>(
     exec: &mut Exec<'_>,
     destination: &'d Destination,

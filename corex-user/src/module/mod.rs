@@ -12,8 +12,12 @@ mod htable;
 mod jsonrpcs;
 mod loops;
 mod maxfwd;
+mod permissions;
+mod pike;
 mod pv;
+mod ratelimit;
 mod sanity;
+mod secfilter;
 mod siptrace;
 mod siputils;
 mod sl;
@@ -38,6 +42,10 @@ pub static MODULES: Modules = Modules::new(&[
     &htable::MODULE,
     &codec::MODULE,
     &siptrace::MODULE,
+    &permissions::MODULE,
+    &ratelimit::MODULE,
+    &secfilter::MODULE,
+    &pike::MODULE,
     &sanity::MODULE,
     &ctl::MODULE,
     &jsonrpcs::MODULE,

@@ -5,15 +5,19 @@ use corex_common::counters::WorkerCounters;
 use corex_sip::Transport;
 
 use super::{Egress, INITIAL_TTL, Inbound, Outbound, Pipeline, TransmitError};
-use crate::answer::{Answer, answer};
+use crate::answer::{Answer, answer, may_be_sip};
+
+/// Whether a message may be one that is answered without a script. SIP begins with a letter, so of
+/// nearly all the first byte says that it is none.
+#[inline]
+pub(super) fn may_be_answered(inbound: &Inbound<'_>) -> bool {
+    inbound.transport == Transport::Udp && !may_be_sip(inbound.payload)
+}
 
 impl Pipeline {
-    /// Whether a message is done with: answered, or dropped since it wants no answer. Its verdict is
+    /// Whether a datagram is done with: answered, or dropped since it wants no answer. Its verdict is
     /// counted then.
     pub(super) fn answers(&mut self, inbound: &Inbound<'_>, egress: &mut dyn Egress) -> bool {
-        if inbound.transport != Transport::Udp {
-            return false;
-        }
         let knobs = &self.context.knobs;
         let wanted = (knobs.keepalive(), knobs.answers_stun());
         let found = answer(inbound.payload, inbound.source, wanted, &mut self.answer);

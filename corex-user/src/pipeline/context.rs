@@ -8,7 +8,7 @@ use std::{
 
 use corex_common::answer::{KEEPALIVE_DROP, KEEPALIVE_PASS, KEEPALIVE_PONG};
 
-use super::{files::Files, outbox::Outbox};
+use super::{files::Files, fixed::Fixed, outbox::Outbox};
 use crate::{guard::Guard, hep::Exporter, kernel::knobs::Knobs, telemetry::trace::Tap};
 use corex_script::{
     Config, SocketId,
@@ -110,6 +110,8 @@ pub struct PipelineContext {
     pub config: Config,
     /// The listen sockets; [`SocketId`] is the index.
     pub listeners: Vec<Listener>,
+    /// What becomes of messages without their route being run.
+    pub fixed: Fixed,
     /// Where what is sent comes back to us.
     pub own: Arc<OwnSockets>,
     /// Host names that are ours.

@@ -20,11 +20,13 @@ pub struct Asked {
 
 impl PipelineContext {
     /// Whether every message is copied.
+    #[inline]
     pub fn copies_all(&self) -> bool {
         self.exporter.is_on() && self.config.settings.siptrace.copies_all()
     }
 
     /// Copies a message that passes, if all are.
+    #[inline]
     pub fn copy(&self, payload: &[u8], way: Direction, env: &Env) {
         if self.copies_all() {
             self.exporter.copy(&record(payload, way, env));
@@ -75,19 +77,20 @@ impl Pass<'_, '_> {
     }
 
     /// Copies of a message that is about to leave: made ahead, as its bytes may change on the way.
-    pub fn copies(&self, out: &Outgoing<'_>) -> Copies {
+    /// `None`: it isn't copied.
+    pub fn copies(&self, out: &Outgoing<'_>) -> Option<Copies> {
         let exporter = &self.context.exporter;
         if !exporter.is_on() {
-            return Copies::default();
+            return None;
         }
         let settings = &self.context.config.settings.siptrace;
         let env = env_of(&out.hop);
         let plain = || record(out.payload, Direction::Outgoing, &env);
         let automatic = settings.copies_all();
-        Copies {
+        Some(Copies {
             automatic: automatic.then(|| exporter.hold(&plain())).flatten(),
             asked: self.held_by_flag(out, automatic, plain),
-        }
+        })
     }
 
     fn held_by_flag<'o>(
@@ -116,7 +119,7 @@ impl Pass<'_, '_> {
     /// Our address towards a peer, where the kernel is to choose it.
     pub fn local_towards(&mut self, local: SocketAddr, peer: IpAddr) -> SocketAddr {
         if local.ip().is_unspecified()
-            && let Some(ip) = self.sources.of(peer)
+            && let Some(ip) = self.ways.sources.of(peer)
         {
             return SocketAddr::new(ip, local.port());
         }

@@ -8,12 +8,14 @@ mod answers;
 mod context;
 mod copies;
 pub mod files;
+pub mod fixed;
 mod inline;
 pub mod outbox;
 mod overload;
 mod pass;
 mod source;
 mod waiting;
+mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -22,16 +24,18 @@ use std::{net::SocketAddr, time::SystemTime};
 
 use corex_common::counters::WorkerCounters;
 
+use self::{
+    answers::may_be_answered,
+    pass::{Failure, Pass, Returned},
+    ways::Ways,
+};
 pub use self::{
     context::{Listener, PipelineContext, own_sockets, set_knobs},
     inline::Intercepted,
     overload::{Overload, Shed},
     source::is_local,
     waiting::Resumed,
-};
-use self::{
-    pass::{Failure, Pass, Returned},
-    source::Sources,
+    ways::same,
 };
 use crate::{
     chain::{Native, Passed},
@@ -68,6 +72,17 @@ pub struct Inbound<'m> {
     pub connection: Option<ConnectionId>,
     /// Time to live, or hop limit, of the datagram that it came in.
     pub ttl: Option<u8>,
+}
+
+impl Inbound<'_> {
+    /// What is left of the time to live for a datagram that goes on; `None`: nothing.
+    #[inline]
+    fn ttl_left(&self) -> Option<u8> {
+        match self.ttl {
+            Some(ttl) => ttl.checked_sub(1).filter(|left| *left > 0),
+            None => Some(INITIAL_TTL),
+        }
+    }
 }
 
 /// A message to be transmitted.
@@ -131,12 +146,15 @@ pub struct Pipeline {
     decoded: Vec<u8>,
     /// The outgoing hook's result.
     encoded: Vec<u8>,
-    sources: Sources,
+    ways: Ways,
     not_sip: Limiter,
     /// The message at hand has waited for a key: it doesn't wait again.
     has_waited: bool,
     /// It is decoded, although the hook would do that.
     skips_hook: bool,
+    /// The next message, or that at hand, is above a rate of the guard, and is for
+    /// `event_route[guard:limit]`.
+    pub is_limited: bool,
 }
 
 impl Pipeline {
@@ -155,10 +173,11 @@ impl Pipeline {
             wrapped: Vec::new(),
             decoded: Vec::new(),
             encoded: Vec::new(),
-            sources: Sources::default(),
+            ways: Ways::default(),
             not_sip: Limiter::default(),
             has_waited: false,
             skips_hook: false,
+            is_limited: false,
         }
     }
 
@@ -186,23 +205,19 @@ impl Pipeline {
         self.context = std::sync::Arc::clone(context);
         self.runtime = Runtime::new(context.config.program.clone(), self.runtime.worker);
         self.native = Native::new(&context.config.program, self.runtime.worker);
+        self.ways.follow();
     }
 
-    /// Takes a message through that no program has judged, if the guard lets it in, and counts exactly
-    /// one verdict.
-    pub fn admit(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
-        if !self.refuses(&inbound) {
-            self.receive(inbound, egress);
-        }
-    }
-
-    /// Whether the guard doesn't let a message in; that is its verdict then.
+    /// Whether the guard doesn't let a message in that no program has judged; that is its verdict
+    /// then. Else it is to be [taken through](Self::receive).
     pub fn refuses(&mut self, inbound: &Inbound<'_>) -> bool {
         let guard = &self.context.guard;
         if !guard.is_on() {
             return false;
         }
-        if !guard.refuses(&subject_of(inbound), &mut self.counters) {
+        let judgement = guard.judge(&subject_of(inbound), &mut self.counters);
+        if judgement.refused.is_none() {
+            self.is_limited = judgement.is_limited;
             return false;
         }
         self.counters.bytes_in += inbound.payload.len() as u64;
@@ -213,10 +228,15 @@ impl Pipeline {
 
     /// Takes one message through, and counts exactly one verdict.
     pub fn receive(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
+        self.take(inbound, egress);
+        self.is_limited = false;
+    }
+
+    fn take(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
         self.counters.bytes_in += inbound.payload.len() as u64;
         self.peers
             .received(inbound.source.ip(), inbound.payload.len());
-        if self.answers(&inbound, egress) {
+        if may_be_answered(&inbound) && self.answers(&inbound, egress) {
             return;
         }
         let knobs = &self.context.knobs;
@@ -228,15 +248,19 @@ impl Pipeline {
         if self.sheds(&inbound, egress) {
             return;
         }
-        self.begin(inbound, egress);
+        self.begin(&inbound, egress);
     }
 
     /// The same, for a message that is counted as received already.
-    fn begin(&mut self, inbound: Inbound<'_>, egress: &mut dyn Egress) {
+    fn begin(&mut self, inbound: &Inbound<'_>, egress: &mut dyn Egress) {
+        if self.follows_at_once(inbound, egress) {
+            return;
+        }
         self.runtime.begin_message();
         self.runtime.sender = Some(inbound.source);
         let mut is_decoded = false;
-        if inbound.payload.len() >= self.context.knobs.min_msg_len() as usize {
+        let is_short = inbound.payload.len() < self.context.knobs.min_msg_len() as usize;
+        if !is_short && self.native.decodes() {
             match self.native.decode(
                 inbound.source,
                 inbound.local,
@@ -250,25 +274,25 @@ impl Pipeline {
                 Passed::Dropped => {
                     self.counters.drop_codec += 1;
                     if let Some(notice) = self.native.take_notice() {
-                        self.answer(&inbound, &notice, egress);
+                        self.answer(inbound, &notice, egress);
                     }
                     return;
                 }
-                Passed::Waits(wait) => return self.hold(wait, &inbound, None),
+                Passed::Waits(wait) => return self.hold(wait, inbound, None),
             }
         }
         self.go_on(inbound, is_decoded, egress);
     }
 
     /// The same, for a message that `codec_in` is done with; `is_decoded`: it is in `unwrapped`.
-    fn go_on(&mut self, inbound: Inbound<'_>, is_decoded: bool, egress: &mut dyn Egress) {
+    #[inline]
+    fn go_on(&mut self, inbound: &Inbound<'_>, is_decoded: bool, egress: &mut dyn Egress) {
         let corex = &self.context.config.settings.corex;
         let mut message = if is_decoded {
             &self.unwrapped[..]
         } else {
             inbound.payload
         };
-        let is_short = inbound.payload.len() < self.context.knobs.min_msg_len() as usize;
         let mut pass = Pass {
             context: &self.context,
             counters: &mut self.counters,
@@ -278,7 +302,7 @@ impl Pipeline {
             native: &mut self.native,
             wrapped: &mut self.wrapped,
             encoded: &mut self.encoded,
-            sources: &mut self.sources,
+            ways: &mut self.ways,
             sent: 0,
             replied: 0,
             consumed: 0,
@@ -299,7 +323,7 @@ impl Pipeline {
         };
 
         if corex.network_io_intercept && !self.skips_hook {
-            if is_short {
+            if inbound.payload.len() < self.context.knobs.min_msg_len() as usize {
                 pass.counters.hook_skipped += 1;
             } else {
                 pass.counters.hook_in += 1;
@@ -316,7 +340,7 @@ impl Pipeline {
                 pass.in_hook = false;
                 if let Some(wait) = pass.wait.take() {
                     pass.counters.hook_in_after += message.len() as u64;
-                    return self.hold(wait, &inbound, None);
+                    return self.hold(wait, inbound, None);
                 }
                 match outcome {
                     HookOutcome::Unchanged => {}
@@ -375,7 +399,7 @@ impl Pipeline {
         if !std::ptr::eq(message, inbound.payload) && self.context.guard.is_on() {
             let subject = Subject {
                 message,
-                ..subject_of(&inbound)
+                ..subject_of(inbound)
             };
             if self.context.guard.refuses_decoded(&subject, pass.counters) {
                 return;
@@ -383,20 +407,31 @@ impl Pipeline {
         }
         self.context.copy(message, Direction::Incoming, &env);
         let is_reply = matches!(view.start_line(), StartLine::Reply { .. });
-        let end = self.runtime.run_route(&env, &view, &mut pass);
+        if self.is_limited && is_reply {
+            pass.counters.drop_guard_rate += 1;
+            return;
+        }
+        let end = if self.is_limited {
+            self.runtime.run_limited_route(&env, &view, &mut pass)
+        } else {
+            match pass.follow(&view, message, &mut self.runtime) {
+                Some(end) => end,
+                None => self.runtime.run_route(&env, &view, &mut pass),
+            }
+        };
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);
         let returned = match pass.returned {
             Returned {
                 to: Some(to),
                 is_genuine,
             } if is_reply && overload::establishes(&view) => {
-                (is_genuine || self.context.guard.allows(&subject_of(&inbound))).then_some(to)
+                (is_genuine || self.context.guard.allows(&subject_of(inbound))).then_some(to)
             }
             _ => None,
         };
         let failure = pass.failure;
         if let Some(wait) = pass.wait.take() {
-            return self.hold(wait, &inbound, None);
+            return self.hold(wait, inbound, None);
         }
         if let Some(to) = returned {
             self.learn([inbound.source.ip(), to]);
@@ -439,6 +474,7 @@ fn subject_of<'m>(inbound: &Inbound<'m>) -> Subject<'m> {
         source: inbound.source.ip(),
         transport: inbound.transport,
         local_port: inbound.local.port(),
+        socket: inbound.socket.0.into(),
         message: inbound.payload,
     }
 }

@@ -315,6 +315,17 @@ impl Pipeline {
         }
     }
 
+    /// Notes who established something by a reply from a network that the guard allows, which went to
+    /// this peer.
+    pub(super) fn learn_of_allowed(&mut self, inbound: &Inbound<'_>, to: IpAddr) {
+        if self.sheds_by_priority()
+            && SipView::parse(inbound.payload).is_ok_and(|view| establishes(&view))
+            && self.context.guard.allows(&subject_of(inbound))
+        {
+            self.learn([inbound.source.ip(), to]);
+        }
+    }
+
     /// Notes whom an inline server has established something with, by what it sends: a 2xx to an
     /// INVITE or REGISTER, or an ACK.
     pub fn learn_of_server(&mut self, message: &[u8], to: IpAddr) {

@@ -20,10 +20,10 @@ use corex_sip::{
 };
 
 use super::{
-    Egress, INITIAL_TTL, Inbound, Listener, Outbound, PipelineContext, TransmitError,
+    Egress, INITIAL_TTL, Inbound, Outbound, PipelineContext, TransmitError,
     copies::Asked,
-    outbox::{Address, Deferred, Lookup},
-    source::Sources,
+    outbox::{Address, Deferred},
+    ways::Ways,
 };
 use crate::{
     chain::{Native, Passed, Wait},
@@ -63,13 +63,14 @@ pub struct Pass<'a, 'm> {
     /// Where messages are counted by peer.
     pub peers: &'a mut Peers,
     pub egress: &'a mut dyn Egress,
-    pub inbound: Inbound<'m>,
+    pub inbound: &'a Inbound<'m>,
     /// Chains that run without a script.
     pub native: &'a mut Native,
     /// What the chain of `codec_out` makes of a message.
     pub wrapped: &'a mut Vec<u8>,
     pub encoded: &'a mut Vec<u8>,
-    pub sources: &'a mut Sources,
+    /// By which socket it leaves.
+    pub ways: &'a mut Ways,
     pub sent: u32,
     pub replied: u32,
     pub consumed: u32,
@@ -112,76 +113,48 @@ impl Pass<'_, '_> {
         } += 1;
     }
 
-    /// The socket to send from, and our address: the one asked for; else, as Kamailio, the
-    /// one that the message came in on, or with `mhomed` the one that the kernel would
-    /// choose for the destination; else the first of the family and the transport. A stream
-    /// needs none: then the address is the one that the message came in on.
-    fn source(
+    /// Whether the hook sees what leaves.
+    pub(super) fn has_departure_hook(&self) -> bool {
+        let corex = &self.context.config.settings.corex;
+        corex.network_io_intercept && corex.intercept_send && !self.in_hook
+    }
+
+    /// Whether somebody looks at messages as they leave.
+    pub(super) fn is_watched(&self) -> bool {
+        self.context.tap.is_open() || self.context.exporter.is_on()
+    }
+
+    /// Whether a message leaves as it is, and nobody looks at it on the way.
+    fn leaves_as_it_is(&self, out: &Outgoing<'_>) -> bool {
+        let is_changed = self.has_departure_hook() || self.native.encodes();
+        (!is_changed || out.purpose == Purpose::Data) && !self.is_watched()
+    }
+
+    /// Notes how sending ended.
+    fn end(
         &mut self,
-        to: Option<SocketAddr>,
-        transport: Transport,
-        forced: Option<SocketId>,
-    ) -> Option<(SocketId, SocketAddr)> {
-        let context = self.context;
-        // A connection is opened from any of our addresses; what stands for us in Via is a
-        // listener of the transport, or else of any.
-        let usable = |listener: &Listener| {
-            let right_family = to.is_none_or(|to| listener.address.is_ipv4() == to.is_ipv4());
-            right_family && (listener.transport == transport || transport == Transport::Tls)
-        };
-        let by_id = |id: &SocketId| usable(context.listener(*id));
-        if let Some(id) = forced.filter(by_id) {
-            return Some((id, self.address_of(id, to)));
-        }
-        let find = |wanted: &dyn Fn(&Listener) -> bool| {
-            let found = context
-                .listeners
-                .iter()
-                .position(|l| usable(l) && wanted(l))?;
-            u16::try_from(found).ok().map(SocketId)
-        };
-        if context.config.settings.mhomed
-            && context.listeners.len() > 1
-            && let Some(to) = to
-            && let Some(ip) = self.sources.of(to.ip())
-            && let Some(id) = find(&|l| l.address.ip() == ip)
-        {
-            return Some((id, context.listener(id).address));
-        }
-        let own = self.inbound.socket;
-        if by_id(&own) {
-            return Some((own, self.inbound.local));
-        }
-        if let Some(id) = find(&|_| true) {
-            return Some((id, self.address_of(id, to)));
-        }
-        (transport != Transport::Udp).then(|| (own, context.listener(own).address))
-    }
-
-    /// Whether what is sent there comes back to us.
-    fn is_own(&mut self, to: Target<'_>, transport: Transport) -> bool {
-        let own = &self.context.own;
-        let found = match to {
-            Target::Addr(to) => own.at_address(transport, to.ip(), to.port(), |ip| {
-                self.sources.is_local(ip)
-            }),
-            Target::Name { host, port, .. } => {
-                own.named(transport, host, port.unwrap_or(transport.default_port()))
+        purpose: Purpose,
+        result: Result<(), (Failure, SendError)>,
+    ) -> Result<(), SendError> {
+        match result {
+            Ok(()) => {
+                self.left(purpose);
+                Ok(())
             }
-        };
-        found.is_some()
+            Err((failure, error)) => self.fail(failure, error),
+        }
     }
 
-    /// Our address on a socket; for a wildcard the one that the kernel would choose.
-    fn address_of(&mut self, id: SocketId, to: Option<SocketAddr>) -> SocketAddr {
-        let mut address = self.context.listener(id).address;
-        if address.ip().is_unspecified()
-            && let Some(to) = to
-            && let Some(ip) = self.sources.of(to.ip())
-        {
-            address.set_ip(ip);
+    /// The same of what waits for nothing.
+    fn end_at_once(
+        &mut self,
+        out: &Outgoing<'_>,
+        result: Result<(), (Failure, SendError)>,
+    ) -> Result<(), SendError> {
+        if let (Ok(()), Target::Addr(to)) = (&result, out.hop.to) {
+            self.returned.to = Some(to.ip());
         }
-        address
+        self.end(out.purpose, result)
     }
 
     /// Runs the outgoing hook. True: `encoded` holds what is to be sent instead.
@@ -319,11 +292,30 @@ impl Pass<'_, '_> {
     /// goes on with what was left, as a routed packet: else two hosts that name each other would
     /// send it to and fro for ever.
     fn ttl(&self, out: &Outgoing<'_>) -> Option<u8> {
-        match self.inbound.ttl {
-            Some(ttl) if !out.is_hop_counted && out.hop.transport == Transport::Udp => {
-                ttl.checked_sub(1).filter(|left| *left > 0)
+        if out.is_hop_counted || out.hop.transport != Transport::Udp {
+            return Some(INITIAL_TTL);
+        }
+        self.inbound.ttl_left()
+    }
+
+    /// Sends a datagram at once.
+    fn transmit(
+        &mut self,
+        out: Outbound<'_>,
+        copies: Option<Copies>,
+    ) -> Result<(), (Failure, SendError)> {
+        match self.egress.transmit(out, self.counters) {
+            Ok(()) => {
+                self.counters.bytes_out += out.payload.len() as u64;
+                self.peers.sent(Some(out.to.ip()), out.payload.len());
+                if let Some(copies) = copies {
+                    let local = self.local_towards(out.local, out.to.ip());
+                    copies.pass(Transport::Udp, local, out.to);
+                }
+                Ok(())
             }
-            _ => Some(INITIAL_TTL),
+            Err(TransmitError::TooLong) => Err((Failure::TooLong, SendError::TooLong)),
+            Err(TransmitError::Kernel(kind)) => Err((Failure::Kernel, SendError::Kernel(kind))),
         }
     }
 
@@ -334,30 +326,21 @@ impl Pass<'_, '_> {
         payload: &[u8],
         out: &Outgoing<'_>,
         ttl: u8,
-        copies: Copies,
+        copies: Option<Copies>,
     ) -> Result<(), (Failure, SendError)> {
         let hop = &out.hop;
         let to = match hop.to {
             Target::Addr(to) if hop.transport == Transport::Udp => {
-                let out = Outbound {
-                    payload,
-                    socket: hop.socket,
-                    local: hop.local,
-                    to,
-                    ttl,
-                };
-                return match self.egress.transmit(out, self.counters) {
-                    Ok(()) => {
-                        self.counters.bytes_out += payload.len() as u64;
-                        self.peers.sent(Some(to.ip()), payload.len());
-                        copies.pass(Transport::Udp, self.local_towards(hop.local, to.ip()), to);
-                        Ok(())
-                    }
-                    Err(TransmitError::TooLong) => Err((Failure::TooLong, SendError::TooLong)),
-                    Err(TransmitError::Kernel(kind)) => {
-                        Err((Failure::Kernel, SendError::Kernel(kind)))
-                    }
-                };
+                return self.transmit(
+                    Outbound {
+                        payload,
+                        socket: hop.socket,
+                        local: hop.local,
+                        to,
+                        ttl,
+                    },
+                    copies,
+                );
             }
             Target::Addr(to) => Address::Known(to, None),
             Target::Name { host, port, secure } => Address::Name {
@@ -384,7 +367,7 @@ impl Pass<'_, '_> {
             own: Arc::clone(&self.context.own),
             connection: out.connection,
             is_reply: out.is_reply,
-            copies,
+            copies: copies.unwrap_or_default(),
         };
         match self.context.outbox.submit(message) {
             Ok(()) => {
@@ -407,41 +390,23 @@ impl Host for Pass<'_, '_> {
         transport: Option<Transport>,
         forced: Option<SocketId>,
     ) -> Result<NextHop<'t>, SendError> {
-        if self.is_own(to, transport.unwrap_or(Transport::Udp)) {
-            return self.fail(Failure::OwnSocket, SendError::OwnSocket);
-        }
-        let (to, transport) = match to {
-            Target::Addr(_) => (to, transport.unwrap_or(Transport::Udp)),
-            Target::Name { secure, .. } => {
-                let sender = self.inbound.source.ip();
-                match self.context.outbox.lookup(to, transport, sender) {
-                    // TLS keeps the name: the certificate must be for it.
-                    Lookup::Known(_, Transport::Tls) => (to, Transport::Tls),
-                    Lookup::Known(address, transport) => {
-                        let to = Target::Addr(address);
-                        if self.is_own(to, transport) {
-                            return self.fail(Failure::OwnSocket, SendError::OwnSocket);
-                        }
-                        (to, transport)
-                    }
-                    Lookup::Unknown if secure => (to, Transport::Tls),
-                    Lookup::Unknown => (to, transport.unwrap_or(Transport::Udp)),
-                    Lookup::Failed => return self.fail(Failure::Unresolved, SendError::Unresolved),
-                }
+        let hop = match to {
+            Target::Addr(address) => {
+                let (context, inbound) = (self.context, self.inbound);
+                let ways = &mut *self.ways;
+                let found = ways.hop_to(context, inbound, &address, transport, forced);
+                found.map(|(socket, local)| NextHop {
+                    to,
+                    transport: transport.unwrap_or(Transport::Udp),
+                    socket,
+                    local,
+                })
             }
+            Target::Name { secure, .. } => self.hop_by_name(to, secure, transport, forced),
         };
-        let remote = match to {
-            Target::Addr(address) => Some(address),
-            Target::Name { .. } => None,
-        };
-        match self.source(remote, transport, forced) {
-            Some((socket, local)) => Ok(NextHop {
-                to,
-                transport,
-                socket,
-                local,
-            }),
-            None => self.fail(Failure::NoSocket, SendError::NoSocket),
+        match hop {
+            Ok(hop) => Ok(hop),
+            Err((failure, error)) => self.fail(failure, error),
         }
     }
 
@@ -481,6 +446,10 @@ impl Host for Pass<'_, '_> {
         let Some(ttl) = self.ttl(&out) else {
             return self.fail(Failure::Ttl, SendError::Ttl);
         };
+        if self.leaves_as_it_is(&out) {
+            let result = self.leave(out.payload, &out, ttl, None);
+            return self.end_at_once(&out, result);
+        }
         let copies = self.copies(&out);
         // Taken, since the hook runs with `self` as its host.
         let mut encoded = std::mem::take(self.encoded);
@@ -493,13 +462,8 @@ impl Host for Pass<'_, '_> {
         if let Some(wait) = self.wait.take() {
             *self.encoded = encoded;
             *self.wrapped = wrapped;
-            return match self.hold(wait, &out) {
-                Ok(()) => {
-                    self.left(out.purpose);
-                    Ok(())
-                }
-                Err((failure, error)) => self.fail(failure, error),
-            };
+            let result = self.hold(wait, &out);
+            return self.end(out.purpose, result);
         }
         if self.context.tap.is_open()
             && let Ok((payload, is_changed)) = result
@@ -512,16 +476,7 @@ impl Host for Pass<'_, '_> {
         let result = result.and_then(|(payload, _)| self.leave(payload, &out, ttl, copies));
         *self.encoded = encoded;
         *self.wrapped = wrapped;
-        match result {
-            Ok(()) => {
-                self.left(out.purpose);
-                if let Target::Addr(to) = out.hop.to {
-                    self.returned.to = Some(to.ip());
-                }
-                Ok(())
-            }
-            Err((failure, error)) => self.fail(failure, error),
-        }
+        self.end_at_once(&out, result)
     }
 
     fn wait(&mut self, what: Box<dyn Any + Send>) -> bool {

@@ -28,6 +28,7 @@ struct Answer {
 #[derive(Debug, Default)]
 pub struct Sources {
     known: HashMap<IpAddr, (Answer, Instant)>,
+    asked: u64,
 }
 
 impl Sources {
@@ -41,7 +42,13 @@ impl Sources {
         self.answer(ip).is_local
     }
 
+    /// How often it was asked: what was found without asking holds longer than these answers.
+    pub fn asked(&self) -> u64 {
+        self.asked
+    }
+
     fn answer(&mut self, to: IpAddr) -> Answer {
+        self.asked += 1;
         let now = Instant::now();
         if let Some((answer, until)) = self.known.get(&to)
             && *until > now

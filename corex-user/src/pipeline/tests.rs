@@ -3,6 +3,7 @@
 mod answers;
 mod codec;
 mod copies;
+mod fixed;
 mod guard;
 mod inline;
 mod overload;
@@ -13,10 +14,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     Egress, Inbound, Listener, Outbound, Pipeline, PipelineContext, TransmitError, WorkerCounters,
-    files::Files, outbox::NoOutbox, own_sockets, set_knobs,
+    files::Files, fixed::Fixed, outbox::NoOutbox, own_sockets, set_knobs,
 };
 use crate::kernel::knobs::Knobs;
-use corex_script::SocketId;
+use corex_script::{Config, SocketId};
 use corex_sip::{Transport, alias, compose::ReplyKeys};
 
 const REQUEST: &[u8] = b"OPTIONS sip:10.0.0.8 SIP/2.0\r\nCall-ID: 1\r\n\r\n";
@@ -68,6 +69,11 @@ impl Egress for Recorder {
 }
 
 fn pipeline(text: &str) -> Pipeline {
+    pipeline_with(text, Fixed::new)
+}
+
+/// A pipeline that goes by what `fixed` says of the configuration.
+fn pipeline_with(text: &str, fixed: impl Fn(&Config, &[Listener]) -> Fixed) -> Pipeline {
     let loaded = corex_script::load_str("test.cfg", text, crate::module::MODULES);
     let report = loaded.report.render(false);
     let config = loaded.config.unwrap_or_else(|| panic!("{report}"));
@@ -90,6 +96,7 @@ fn pipeline(text: &str) -> Pipeline {
         aliases: alias::Table::new(&config.settings.alias, []),
         reply_keys: (config.settings.corex.reply_check)
             .then(|| ReplyKeys::of_bytes(b"the key of these tests")),
+        fixed: fixed(&config, &listeners),
         config,
         listeners,
         knobs,

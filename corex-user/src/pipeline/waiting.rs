@@ -62,6 +62,8 @@ impl Pipeline {
             queue,
         };
         let refused = match wait {
+            // Above a rate nothing is worth a wait.
+            _ if self.is_limited => Some(count_above as Count),
             // It was looked for, and is gone again.
             _ if self.has_waited => Some(count_away as Count),
             Wait::Key(wanted) => {
@@ -92,7 +94,7 @@ impl Pipeline {
         let inbound = inbound(arrival);
         match self.come_back(&returned.outcome) {
             None => {}
-            Some(Resumed::Again) => self.again(|pipeline| pipeline.begin(inbound, egress)),
+            Some(Resumed::Again) => self.again(|pipeline| pipeline.begin(&inbound, egress)),
             Some(Resumed::Enrolled(enrolled)) => {
                 self.runtime.begin_message();
                 self.runtime.sender = Some(inbound.source);
@@ -105,7 +107,7 @@ impl Pipeline {
                 };
                 self.unwrapped = message;
                 self.skips_hook = enrolled.by_script;
-                self.go_on(inbound, true, egress);
+                self.go_on(&inbound, true, egress);
                 self.skips_hook = false;
             }
         }
@@ -224,11 +226,11 @@ impl Pipeline {
             counters: &mut self.counters,
             peers: &mut self.peers,
             egress,
-            inbound,
+            inbound: &inbound,
             native: &mut self.native,
             wrapped: &mut self.wrapped,
             encoded: &mut self.encoded,
-            sources: &mut self.sources,
+            ways: &mut self.ways,
             sent: 0,
             replied: 0,
             consumed: 0,
@@ -287,6 +289,10 @@ impl Pipeline {
 }
 
 type Count = fn(&mut WorkerCounters) -> &mut u64;
+
+fn count_above(counters: &mut WorkerCounters) -> &mut u64 {
+    &mut counters.drop_guard_rate
+}
 
 fn count_away(counters: &mut WorkerCounters) -> &mut u64 {
     &mut counters.drop_key_away

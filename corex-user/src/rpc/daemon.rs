@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::later::Later;
+use crate::access::Access;
 use crate::guard::Guard;
 use crate::telemetry::{books::RoadLine, peers::Summary, trace::Traced};
 use corex_script::quarantine::HeldSender;
@@ -100,12 +101,15 @@ pub trait Daemon: Send + Sync {
     /// When there is no such table.
     fn table_flush(&self, table: &str) -> Result<(), TableError>;
 
+    /// What the modules permissions, ratelimit, secfilter and pike decide by.
+    fn access(&self) -> Access;
+
     /// Reads the configuration anew and swaps it in.
     ///
     /// # Errors
     /// Why the old one stays.
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>>;
-    /// Reads the scripts anew that a module brings; workers go on with them before their next call.
+    /// Reads the scripts or other files anew that a module brings, by the name in its table; workers go on with them before their next call.
     ///
     /// # Errors
     /// Why the old ones stay, where that is known at once.

@@ -64,6 +64,21 @@ impl Params {
         self.number(at).map_err(|wrong| fault(at, "integer", wrong))
     }
 
+    /// The number, with a fraction or without, at a place, counted from 0.
+    ///
+    /// # Errors
+    /// 400, when it is missing or something else.
+    pub fn double(&self, at: usize) -> Result<f64, Fault> {
+        match self.values.get(at) {
+            Some(Value::Double(number)) => Ok(*number),
+            _ => {
+                let number = self.number(at);
+                let number = number.map_err(|wrong| fault(at, "double", wrong))?;
+                Ok(number as f64)
+            }
+        }
+    }
+
     /// The string at a place, if there is one of that type.
     pub fn opt_text(&self, at: usize) -> Option<String> {
         self.bytes(at).ok().map(lossy)

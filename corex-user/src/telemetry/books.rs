@@ -198,6 +198,8 @@ pub struct Books {
     pub languages: [(&'static str, Vec<(&'static str, u64)>); 2],
     /// What workers share: how much of each table is used, by name.
     pub tables: Vec<(String, Use)>,
+    /// What modules count of whom they let in: module, name, value.
+    pub access: Vec<(&'static str, &'static str, u64)>,
     /// Log lines that a full queue cost.
     pub log_lines_dropped: usize,
 }
@@ -285,6 +287,9 @@ impl Books {
         for (table, used) in &self.tables {
             let (names, values): (Vec<_>, Vec<_>) = used.rows().into_iter().unzip();
             add(&format!("htable.{table}"), &names, &values);
+        }
+        for (module, name, value) in &self.access {
+            add(module, &[*name], &[*value]);
         }
         rows
     }
@@ -387,6 +392,11 @@ impl Books {
                 let used = used.map(|(name, value)| (name.to_owned(), json!(value)));
                 (table.clone(), Value::Object(used.collect()))
             }).collect()),
+            "access": self.access.iter().map(|(module, name, value)| json!({
+                "module": module,
+                "name": name,
+                "value": value,
+            })).collect::<Vec<_>>(),
             "imbalance": {
                 "kernel": self.kernel_imbalance(),
                 "user": self.user_imbalance(),
@@ -499,6 +509,7 @@ mod tests {
             hep_imbalance: 0,
             languages: [("lua", Vec::new()), ("perl", Vec::new())],
             tables: Vec::new(),
+            access: Vec::new(),
             log_lines_dropped: 0,
         }
     }

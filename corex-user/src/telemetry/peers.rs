@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     hint,
+    mem::take,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
@@ -74,8 +75,8 @@ impl Cells {
         }
     }
 
-    /// Counts a message. There is one writer, so no exchange is needed.
-    fn count(&self, way: Way, bytes: usize) {
+    /// Counts messages. There is one writer, so no exchange is needed.
+    fn count(&self, way: Way, count: u64, sum: u64) {
         let [packets_in, bytes_in, packets_out, bytes_out] = &self.0;
         let (packets, all) = match way {
             Way::In => (packets_in, bytes_in),
@@ -85,8 +86,8 @@ impl Cells {
             let sum = cell.load(Ordering::Relaxed).wrapping_add(more);
             cell.store(sum, Ordering::Relaxed);
         };
-        add(packets, 1);
-        add(all, bytes as u64);
+        add(packets, count);
+        add(all, sum);
     }
 }
 
@@ -159,6 +160,15 @@ impl Table {
     }
 }
 
+/// Messages of one peer that follow one another: what they come to is put into the table at their end.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    address: IpAddr,
+    at: usize,
+    packets: u64,
+    bytes: u64,
+}
+
 /// Counts the messages of one worker into its [`Table`].
 #[derive(Debug)]
 pub struct Peers {
@@ -169,7 +179,7 @@ pub struct Peers {
     /// Nobody can lose a place before.
     full_until: Instant,
     /// The last peer of each way: mostly it is the next one, too.
-    last: [Option<(IpAddr, usize)>; 2],
+    last: [Option<Row>; 2],
 }
 
 impl Default for Peers {
@@ -193,52 +203,83 @@ impl Peers {
         }
     }
 
-    /// Says what time it is for the messages that follow.
+    /// Says what time it is for the messages that follow, and publishes those before.
     pub fn tick(&mut self, now: Instant) {
+        self.publish();
         self.now = now;
     }
 
+    /// Puts all that is counted where others see it.
+    pub fn publish(&mut self) {
+        self.put(Way::In);
+        self.put(Way::Out);
+    }
+
+    fn put(&mut self, way: Way) {
+        let Some(Some(row)) = self.last.get_mut(way as usize) else {
+            return;
+        };
+        let (packets, bytes) = (take(&mut row.packets), take(&mut row.bytes));
+        let place = self.table.places.get(row.at);
+        if packets > 0
+            && let (Some(place), Some(heard)) = (place, self.heard.get_mut(row.at))
+        {
+            place.cells.count(way, packets, bytes);
+            *heard = self.now;
+        }
+    }
+
     /// Counts a message that came from there.
+    #[inline]
     pub fn received(&mut self, from: IpAddr, bytes: usize) {
         self.count(Some(from), Way::In, bytes);
     }
 
     /// Counts a message that went there; `None`: to a name whose address isn't known yet.
+    #[inline]
     pub fn sent(&mut self, to: Option<IpAddr>, bytes: usize) {
         self.count(to, Way::Out, bytes);
     }
 
+    #[inline]
     fn count(&mut self, address: Option<IpAddr>, way: Way, bytes: usize) {
+        if let (Some(Some(row)), Some(address)) = (self.last.get_mut(way as usize), address)
+            && row.address == address
+        {
+            row.packets += 1;
+            row.bytes += bytes as u64;
+            return;
+        }
+        self.count_other(address, way, bytes);
+    }
+
+    /// Counts a message of another peer than the last one's.
+    fn count_other(&mut self, address: Option<IpAddr>, way: Way, bytes: usize) {
         if self.table.places.is_empty() {
             return;
         }
-        let last = self.last.get(way as usize).copied().flatten();
-        let at = match (last, address) {
-            (Some((known, at)), Some(address)) if known == address => {
-                if let Some(heard) = self.heard.get_mut(at) {
-                    *heard = self.now;
-                }
-                Some(at)
-            }
-            _ => address.and_then(|address| self.place(address.to_canonical(), way)),
+        let address = address.map(|address| address.to_canonical());
+        let place = address.and_then(|address| Some((address, self.place(address)?)));
+        let Some((address, at)) = place else {
+            self.table.others.count(way, 1, bytes as u64);
+            return;
         };
-        let place = at.and_then(|at| self.table.places.get(at));
-        let cells = place.map_or(&self.table.others, |place| &place.cells);
-        cells.count(way, bytes);
+        self.put(way);
+        if let Some(last) = self.last.get_mut(way as usize) {
+            *last = Some(Row {
+                address,
+                at,
+                packets: 1,
+                bytes: bytes as u64,
+            });
+        }
     }
 
-    fn place(&mut self, address: IpAddr, way: Way) -> Option<usize> {
-        let at = match self.index.get(&address) {
-            Some(at) => *at,
-            None => self.settle(address)?,
-        };
-        if let Some(last) = self.last.get_mut(way as usize) {
-            *last = Some((address, at));
+    fn place(&mut self, address: IpAddr) -> Option<usize> {
+        match self.index.get(&address) {
+            Some(at) => Some(*at),
+            None => self.settle(address),
         }
-        if let Some(heard) = self.heard.get_mut(at) {
-            *heard = self.now;
-        }
-        Some(at)
     }
 
     /// Finds a place for a peer that has none.
@@ -261,6 +302,7 @@ impl Peers {
         if self.now < self.full_until {
             return None;
         }
+        self.publish();
         let oldest = self
             .heard
             .iter()
@@ -355,6 +397,7 @@ mod tests {
         peers.sent(Some(peer(2)), 50);
         peers.received("2001:db8::1".parse().unwrap(), 7);
         peers.sent(None, 3);
+        peers.publish();
         let summary = Summary::of([&*table]);
         let of = |address: &str| {
             let address: IpAddr = address.parse().unwrap();
@@ -389,6 +432,7 @@ mod tests {
                 peers.received(peer(100 + invented), 1);
             }
         }
+        peers.publish();
         assert_eq!(
             shown(&table),
             [
@@ -417,6 +461,7 @@ mod tests {
         peers.received(peer(3), 1);
         // The first comes back, but has lost its place.
         peers.received(peer(1), 1);
+        peers.publish();
         assert_eq!(
             shown(&table),
             [
@@ -429,9 +474,48 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_follow_one_another_are_seen_once_they_are_published_each_once() {
+        let table = Arc::new(Table::new(3));
+        let mut peers = Peers::new(Arc::clone(&table));
+        for turn in 0..10 {
+            peers.received(peer(1 + turn % 2), 1);
+            peers.received(peer(1), 1);
+            peers.sent(Some(peer(3)), 1);
+            peers.tick(Instant::now());
+        }
+        peers.publish();
+        peers.publish();
+        assert_eq!(
+            shown(&table),
+            [
+                row("192.0.2.1", 15, 0),
+                row("192.0.2.3", 0, 10),
+                row("192.0.2.2", 5, 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn who_talks_just_now_keeps_its_place_before_that_is_published() {
+        let table = Arc::new(Table::new(2));
+        let mut peers = Peers::new(Arc::clone(&table));
+        let start = Instant::now();
+        peers.tick(start);
+        peers.received(peer(1), 1);
+        peers.sent(Some(peer(2)), 1);
+        peers.tick(start + SILENCE * 2);
+        peers.received(peer(1), 1);
+        peers.sent(Some(peer(3)), 1);
+        peers.publish();
+        let expected = [row("192.0.2.1", 2, 0), row("192.0.2.3", 0, 1)];
+        assert_eq!(shown(&table)[..2], expected);
+    }
+
+    #[test]
     fn without_places_nothing_is_counted() {
         let mut peers = Peers::default();
         peers.received(peer(1), 1);
+        peers.publish();
         assert!(Summary::of([&*peers.table]).rows().is_empty());
     }
 
@@ -439,7 +523,9 @@ mod tests {
     fn workers_that_hear_the_same_peer_are_added_up() {
         let tables = [Arc::new(Table::new(2)), Arc::new(Table::new(2))];
         for table in &tables {
-            Peers::new(Arc::clone(table)).received(peer(1), 10);
+            let mut peers = Peers::new(Arc::clone(table));
+            peers.received(peer(1), 10);
+            peers.publish();
         }
         let summary = Summary::of(tables.iter().map(|table| &**table));
         assert_eq!(summary.peers.len(), 1);

@@ -81,6 +81,7 @@ impl Tap {
     }
 
     /// Whether somebody looks.
+    #[inline]
     pub fn is_open(&self) -> bool {
         self.active.load(Ordering::Relaxed)
     }

@@ -52,4 +52,5 @@ fn what_a_packet_costs() {
 #[ignore = "measures, and asserts nothing"]
 fn what_the_guard_costs() {
     super::guard::costs();
+    super::guard_rates::costs();
 }

@@ -30,13 +30,7 @@ use corex_user::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{LOOPBACK, XDP_DROP, XDP_PASS, object_with, run};
-
-/// Programs with the guard in them.
-const GUARDED: Parts = Parts {
-    is_guarded: true,
-    sheds: false,
-};
+use super::{GUARDED, LOOPBACK, XDP_DROP, XDP_PASS, object_with, run};
 
 /// Something that a machine under load may take its time for.
 const PATIENCE: Duration = Duration::from_secs(60);

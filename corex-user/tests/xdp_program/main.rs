@@ -8,6 +8,7 @@ mod answer;
 mod cost;
 mod frames;
 mod guard;
+mod guard_rates;
 mod mapping;
 mod overload;
 mod reverse;
@@ -51,12 +52,18 @@ const SUBNET_BROADCAST: &str = "10.0.0.255";
 /// A link-local address of another interface.
 const ELSEWHERE: &str = "fe80::2";
 
+/// Programs with the guard in them.
+const GUARDED: Parts = Parts {
+    is_guarded: true,
+    sheds: false,
+};
+
 /// The loaded programs with the listen sockets, or nothing without the privileges.
 fn object(road: Road) -> Option<Object> {
     object_with(road, Parts::default())
 }
 
-/// The same, with or without the guard.
+/// The same, with these parts in them.
 fn object_with(road: Road, parts: Parts) -> Option<Object> {
     if !capabilities::missing().is_empty() {
         eprintln!("skipped: needs {}", capabilities::missing().join(", "));
@@ -172,15 +179,25 @@ fn with_vlan_tags(frame: &[u8], tags: usize) -> Vec<u8> {
     tagged
 }
 
+/// Fails where the verifier walked more instructions of the XDP program; before Linux 5.16 it doesn't
+/// tell, and that it took the program must do.
+fn walks_less_than(object: &mut Object, bound: u32, name: &str) {
+    match object.verified_instructions() {
+        Some(verified) => {
+            println!("{name}: verified instructions: {verified} of 1000000");
+            assert!(verified < bound, "{name}: {verified} instructions");
+        }
+        None => println!("{name}: the kernel doesn't tell how many instructions it verified"),
+    }
+}
+
 #[test]
 fn the_verifier_walks_few_of_its_million_instructions() {
     for road in [Road::Proxy, Road::Inline] {
         let Some(mut object) = object(road) else {
             return;
         };
-        let verified = object.verified_instructions().expect("Linux 5.16 or later");
-        println!("{road:?}: verified instructions: {verified} of 1000000");
-        assert!(verified < 100_000, "{verified} instructions");
+        walks_less_than(&mut object, 100_000, &format!("{road:?}"));
     }
 }
 
@@ -192,9 +209,8 @@ fn the_verifier_walks_less_than_a_third_of_them_with_all_parts() {
             let Some(mut object) = object_with(road, parts) else {
                 return;
             };
-            let verified = object.verified_instructions().expect("Linux 5.16 or later");
-            println!("{road:?} with {parts:?}: verified instructions: {verified} of 1000000");
-            assert!(verified < 1_000_000 / 3, "{verified} instructions");
+            let name = format!("{road:?} with {parts:?}");
+            walks_less_than(&mut object, 1_000_000 / 3, &name);
         }
     }
 }

@@ -1,12 +1,19 @@
 //! What the XDP programs shed while a worker is hard pressed.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
-use corex_common::overload::{CALM, Pressure, SHED_NEW, SHED_UNKNOWN, TO_WINDOW};
+use corex_common::{
+    guard::{ALLOW, Guard as Record, Listed, RATES, rates::ANY},
+    overload::{CALM, Pressure, SHED_NEW, SHED_UNKNOWN, TO_WINDOW},
+};
+use corex_script::settings::{GuardSettings, RateRule, RateScope, guard::network};
 use corex_sip::SipView;
-use corex_user::kernel::{
-    object::{Parts, Road},
-    overload::{OverloadMaps, now},
+use corex_user::{
+    guard::rates,
+    kernel::{
+        object::{Parts, Road},
+        overload::{OverloadMaps, now},
+    },
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -22,6 +29,11 @@ fn load(road: Road) -> Option<(Program, OverloadMaps)> {
         sheds: true,
         is_guarded: road == Road::Inline,
     };
+    load_with(road, parts)
+}
+
+/// The same with these parts in it.
+fn load_with(road: Road, parts: Parts) -> Option<(Program, OverloadMaps)> {
     let mut program = Program::load_with(road, parts)?;
     if road == Road::Inline {
         program.close(false);
@@ -231,4 +243,63 @@ fn what_is_shed_in_the_kernel_would_be_shed_in_user_space() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn what_the_guard_lets_in_is_asked_about_once_and_who_is_allowed_is_not_shed() {
+    for road in [Road::Proxy, Road::Offload, Road::Inline] {
+        let parts = Parts {
+            is_guarded: true,
+            sheds: true,
+        };
+        let Some((mut program, maps)) = load_with(road, parts) else {
+            return;
+        };
+        let mut guard = program.object.guard_maps().unwrap();
+        let rate = RateRule {
+            name: "src".to_owned(),
+            scope: RateScope::Source {
+                prefix_v4: 32,
+                prefix_v6: 64,
+            },
+            methods: ANY,
+            count: 1,
+            period: Duration::from_secs(86_400),
+            burst: 6,
+            is_to_route: false,
+            is_dry: false,
+        };
+        let settings = GuardSettings {
+            rates: vec![rate],
+            ..GuardSettings::default()
+        };
+        guard.rates.write_rates(&rates::rules(&settings)).unwrap();
+        let mut record = Record {
+            rules: ALLOW | RATES,
+            allow_v4: 15,
+            ..Record::default()
+        };
+        guard.record.write(&record);
+        // As many as can be replied to; none of these for what a rate is over.
+        press(&maps, SHED_NEW, 3);
+        let frame = frame(LISTENERS[0], &message(NEW[0].0, NEW[0].1));
+        let mut fates = Vec::new();
+        for _ in 0..8 {
+            let (_, gained) = run(&mut program.object, &frame);
+            assert_eq!(gained.seen, 1, "{road:?} {gained:?}");
+            let counts = [gained.steered, gained.drop_overload, gained.drop_guard_rate];
+            assert_eq!(counts.iter().sum::<u64>(), 1, "{road:?} {gained:?}");
+            fates.push(counts.iter().position(|count| *count == 1).unwrap_or(9));
+        }
+        assert_eq!(fates, [0, 0, 0, 1, 1, 1, 2, 2], "{road:?}");
+        let source = network(SOURCES[0]).unwrap();
+        guard.allow.put(&[(source, Listed::default())]).unwrap();
+        press(&maps, SHED_UNKNOWN, 0);
+        assert!(!is_shed(&mut program, &frame), "{road:?}");
+        // That this one was allowed says nothing of the next one.
+        record.rules = RATES;
+        guard.record.write(&record);
+        let other = super::frame(LISTENERS[1], &message(NEW[0].0, NEW[0].1));
+        assert!(is_shed(&mut program, &other), "{road:?}");
+    }
 }

@@ -34,6 +34,7 @@ impl Flight {
     }
 
     /// A frame goes out.
+    #[inline]
     pub fn depart(&mut self, frame: &Frame) -> Departed {
         let chunk = frame.chunk();
         if let Some(state) = self.states.get_mut(chunk as usize) {
@@ -82,6 +83,7 @@ impl Flight {
     }
 
     /// Writes `mark` on a frame, if it is out still.
+    #[inline]
     pub fn mark(&mut self, departed: Departed, mark: u8) {
         if let Some(state) = self.states.get_mut(departed.chunk as usize)
             && *state != State::Home

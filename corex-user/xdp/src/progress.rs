@@ -59,11 +59,13 @@ impl Progress {
     }
 
     /// Whether the NIC is to be given more.
+    #[inline]
     pub fn takes_more(&self) -> bool {
         !self.is_stuck && self.stalled < STALLED
     }
 
     /// Whether it is stuck.
+    #[inline]
     pub fn is_stuck(&self) -> bool {
         self.is_stuck
     }

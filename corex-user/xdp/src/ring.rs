@@ -24,18 +24,21 @@ pub struct RingMemory<T> {
 }
 
 impl<T> RingMemory<T> {
+    #[inline]
     fn index(&self, field: NonNull<AtomicU32>) -> &AtomicU32 {
         // SAFETY: the constructor's caller vouched for the fields; an atomic may be shared
         // with the kernel.
         unsafe { field.as_ref() }
     }
 
+    #[inline]
     fn entry(&self, index: u32) -> NonNull<T> {
         // SAFETY: masked, so within `size` entries.
         unsafe { self.entries.add((index & (self.size - 1)) as usize) }
     }
 
     /// Whether the kernel asks to be woken for this ring.
+    #[inline]
     pub fn needs_wakeup(&self) -> bool {
         self.index(self.flags).load(Ordering::Relaxed) & libc::XDP_RING_NEED_WAKEUP != 0
     }
@@ -73,6 +76,7 @@ impl<T: Copy> Producer<T> {
     }
 
     /// Free entries, asking the kernel's index only when the known ones don't suffice.
+    #[inline]
     pub fn free(&mut self, wanted: u32) -> u32 {
         let free = self.memory.size - self.next.wrapping_sub(self.consumed);
         if free >= wanted {
@@ -86,6 +90,7 @@ impl<T: Copy> Producer<T> {
     }
 
     /// Writes an entry; the kernel sees it after [`Self::submit`]. Gives it back when full.
+    #[inline]
     pub fn push(&mut self, entry: T) -> Result<(), T> {
         if self.free(1) == 0 {
             return Err(entry);
@@ -131,6 +136,7 @@ impl<T: Copy> Producer<T> {
     }
 
     /// Whether the kernel asks to be woken for this ring.
+    #[inline]
     pub fn needs_wakeup(&self) -> bool {
         self.memory.needs_wakeup()
     }
@@ -167,6 +173,7 @@ impl<T: Copy> Consumer<T> {
     }
 
     /// The next entry; the kernel may reuse its place after [`Self::release`].
+    #[inline]
     pub fn pop(&mut self) -> Option<T> {
         if self.next == self.produced {
             self.produced = self

@@ -287,11 +287,13 @@ impl QueueSocket {
     }
 
     /// How it was bound.
+    #[inline]
     pub fn bound(&self) -> Bound {
         self.bound
     }
 
     /// The next received packet.
+    #[inline]
     pub fn receive(&mut self, umem: &Umem) -> Option<Frame> {
         loop {
             let descriptor = self.rx.pop()?;
@@ -307,6 +309,7 @@ impl QueueSocket {
     }
 
     /// Gives a frame to the NIC to receive into; into the pool when the fill ring is full.
+    #[inline]
     pub fn refill(&mut self, umem: &Umem, pool: &mut FramePool, frame: Frame) {
         if self.fill.free(1) == 0 {
             pool.put(frame);
@@ -330,6 +333,7 @@ impl QueueSocket {
 
     /// Queues a packet for transmission, and says by what name it can be [marked](Self::mark);
     /// gives the frame back when the ring is full.
+    #[inline]
     pub fn transmit(&mut self, umem: &Umem, frame: Frame) -> Result<Departed, Frame> {
         if self.tx.push(umem.descriptor(&frame)).is_err() {
             return Err(frame);
@@ -338,6 +342,7 @@ impl QueueSocket {
     }
 
     /// Writes on a frame what it is to the sender, for [`Self::take_marks`] to tell.
+    #[inline]
     pub fn mark(&mut self, departed: Departed, mark: u8) {
         self.flight.mark(departed, mark);
     }
@@ -358,12 +363,14 @@ impl QueueSocket {
     }
 
     /// Whether the transmit ring takes another packet.
+    #[inline]
     pub fn has_room(&mut self) -> bool {
         self.tx.free(1) > 0
     }
 
     /// Whether the NIC sends, as far as is known: it isn't [stuck](Self::is_stuck), nor has it held
     /// on to its frames for a tenth of a second.
+    #[inline]
     pub fn takes_more(&self) -> bool {
         self.progress.takes_more()
     }

@@ -161,11 +161,13 @@ impl Umem {
     }
 
     /// The packet in a frame.
+    #[inline]
     pub fn packet<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.slice(frame, frame.start, frame.len)
     }
 
     /// The packet, to be changed in place.
+    #[inline]
     pub fn packet_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
         let (start, len) = (frame.start, frame.len);
         self.slice_mut(frame, start, len)
@@ -173,12 +175,14 @@ impl Umem {
 
     /// The `len` bytes in front of the packet: where the XDP program's record is. Fewer if
     /// the chunk begins there.
+    #[inline]
     pub fn before<'a>(&'a self, frame: &'a Frame, len: usize) -> &'a [u8] {
         let len = (len as u32).min(frame.start);
         self.slice(frame, frame.start - len, len)
     }
 
     /// Overwrites the `len` bytes in front of the packet with zeros.
+    #[inline]
     pub fn wipe_before(&self, frame: &mut Frame, len: usize) {
         let len = (len as u32).min(frame.start);
         let start = frame.start - len;
@@ -194,17 +198,20 @@ impl Umem {
     }
 
     /// Sets the packet's length after a write to [`Self::room_mut`]; cut to what there is.
+    #[inline]
     pub fn set_packet(&self, frame: &mut Frame, len: usize) {
         frame.len = (len as u32).min(self.chunk_size - frame.start);
     }
 
     /// Drops the first `bytes` of the packet, as when VLAN tags are taken off.
+    #[inline]
     pub fn advance(&self, frame: &mut Frame, bytes: usize) {
         let bytes = (bytes as u32).min(frame.len);
         frame.start += bytes;
         frame.len -= bytes;
     }
 
+    #[inline]
     fn slice<'a>(&'a self, frame: &'a Frame, start: u32, len: u32) -> &'a [u8] {
         debug_assert!(frame.chunk < self.chunks && start + len <= self.chunk_size);
         let offset = frame.chunk as usize * self.chunk_size as usize + start as usize;
@@ -213,6 +220,7 @@ impl Umem {
         unsafe { slice::from_raw_parts(self.memory.start().add(offset).as_ptr(), len as usize) }
     }
 
+    #[inline]
     fn slice_mut<'a>(&'a self, frame: &'a mut Frame, start: u32, len: u32) -> &'a mut [u8] {
         debug_assert!(frame.chunk < self.chunks && start + len <= self.chunk_size);
         let offset = frame.chunk as usize * self.chunk_size as usize + start as usize;
@@ -221,11 +229,13 @@ impl Umem {
     }
 
     /// The address of a frame for the fill ring.
+    #[inline]
     pub(crate) fn fill_address(&self, frame: Frame) -> u64 {
         u64::from(frame.chunk) * u64::from(self.chunk_size)
     }
 
     /// The descriptor of a frame's packet for the transmit ring.
+    #[inline]
     pub(crate) fn descriptor(&self, frame: &Frame) -> libc::xdp_desc {
         libc::xdp_desc {
             addr: u64::from(frame.chunk) * u64::from(self.chunk_size) + u64::from(frame.start),
@@ -236,6 +246,7 @@ impl Umem {
 
     /// The frame that the kernel gives back. `None` if the address or length is outside:
     /// then the entry is worth nothing, and using it would be unsound.
+    #[inline]
     pub(crate) fn frame_from_kernel(&self, addr: u64, len: u32) -> Option<Frame> {
         let chunk_size = u64::from(self.chunk_size);
         let chunk = u32::try_from(addr / chunk_size).ok()?;
@@ -253,11 +264,13 @@ pub struct FramePool {
 
 impl FramePool {
     /// Takes a frame.
+    #[inline]
     pub fn take(&mut self) -> Option<Frame> {
         self.frames.pop()
     }
 
     /// Puts a frame back.
+    #[inline]
     pub fn put(&mut self, frame: Frame) {
         self.frames.push(frame);
     }

@@ -1,6 +1,7 @@
 //! The end-to-end tests: one binary, so that they are linked once and run beside each other. Each
 //! makes the network that it needs, in namespaces of its own.
 
+mod access;
 mod addresses;
 mod answers;
 mod calls;
@@ -11,6 +12,7 @@ mod control;
 mod examples;
 mod files;
 mod guard;
+mod guard_rates;
 mod hep;
 mod inline;
 mod kamailio;
@@ -36,6 +38,7 @@ mod reverse_path;
 mod roads;
 mod routes;
 mod settings;
+mod shard;
 mod side_by_side;
 mod stacking;
 mod stateless;

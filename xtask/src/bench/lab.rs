@@ -110,8 +110,21 @@ impl Lab {
     /// # Errors
     /// As [`Generator::start`].
     pub fn udp_generator(&self) -> Result<Generator> {
+        self.start_udp(self.generator.command(&self.programs.bench))
+    }
+
+    /// The same, but it runs only while nobody else wants its CPU.
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    pub fn modest_udp_generator(&self) -> Result<Generator> {
+        let mut command = self.generator.command("chrt");
+        command.args(["--idle", "0"]).arg(&self.programs.bench);
+        self.start_udp(command)
+    }
+
+    fn start_udp(&self, mut command: Command) -> Result<Generator> {
         let (device, own) = self.macs()?;
-        let mut command = self.generator.command(&self.programs.bench);
         command
             .args(["generate", GENERATOR_SIDE])
             .arg(device.to_string())

@@ -149,7 +149,7 @@ pub(crate) fn check(
     {
         checker.settle(settled);
     }
-    checker.make_shared(&mut program);
+    checker.make_shared(&mut program, folder);
     if settled.is_some() && !checker.report.has_errors() {
         checker.load_scripts(&mut program, folder, true);
     }
@@ -274,11 +274,7 @@ impl Checker {
             if loader.starts_processes != with_processes {
                 continue;
             }
-            let sources = Sources {
-                settings: &self.settings,
-                folder,
-                modules: self.modules,
-            };
+            let sources = self.sources(module, folder);
             match (loader.load)(&sources) {
                 Ok(language) => program.add_scripts(module.name, language),
                 Err(error) => self.report_unloaded(module, error),
@@ -286,8 +282,18 @@ impl Checker {
         }
     }
 
+    fn sources<'a>(&'a self, module: &Module, folder: &'a Path) -> Sources<'a> {
+        Sources {
+            settings: &self.settings,
+            folder,
+            modules: self.modules,
+            is_loaded: self.is_loaded(module.name),
+            calls: &self.constant_calls,
+        }
+    }
+
     /// Has modules make what workers share, unless something is wrong already.
-    fn make_shared(&mut self, program: &mut Program) {
+    fn make_shared(&mut self, program: &mut Program, folder: &Path) {
         for module in self.modules.iter() {
             let Some(share) = module.shares else {
                 continue;
@@ -295,8 +301,9 @@ impl Checker {
             if self.report.has_errors() {
                 return;
             }
-            match share(&self.settings) {
-                Ok(shared) => program.shares.push(shared),
+            let shared = share(&self.sources(module, folder));
+            match shared {
+                Ok(shared) => program.shares.extend(shared),
                 Err(error) => self.report_unloaded(module, error),
             }
         }
@@ -334,6 +341,7 @@ impl Checker {
             reply: self.main_route(route::Place::Reply),
             network,
             network_copies,
+            limit: self.main_route(route::Place::Limit),
             msg_avp: self.msg_avp,
             vars: self.vars.len().unwrap_or(u16::MAX),
             started: std::time::SystemTime::now()
@@ -356,6 +364,8 @@ impl Checker {
             named_routes: self.named_routes(),
             keeps: self.modules.iter().filter_map(|m| m.keeps).collect(),
             shares: Vec::new(),
+            inherits: self.of_loaded(|module| module.inherits),
+            reads: self.of_loaded(|module| Some(module.reads)).concat(),
             scripts: Vec::new(),
             pool: std::mem::take(&mut self.pool.bytes),
             routes,

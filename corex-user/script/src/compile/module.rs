@@ -112,10 +112,13 @@ impl Checker {
     ) {
         let name = param.name;
         match (param.kind, &value.kind) {
-            (ParameterKind::Ignored, _) => self.report(Diagnostic::warning(
-                value.span,
-                format!("{name} of {module} has no meaning here"),
-            )),
+            (ParameterKind::Ignored, _) => {
+                self.report(Diagnostic::warning(
+                    value.span,
+                    format!("{name} of {module} has no meaning here"),
+                ));
+                self.note_written(module, name, value, false);
+            }
             (ParameterKind::Int { min, max, set }, ParamValue::Int(number)) => {
                 if !(min..=max).contains(number) {
                     return self.report(

@@ -1,6 +1,7 @@
 //! What modules say about the configuration as a whole.
 
 use super::Checker;
+use super::route::Place;
 use crate::function::{ConstantCall, Review, Routes};
 use crate::settings::Settings;
 use crate::syntax::ast::Str;
@@ -56,6 +57,13 @@ impl Review for Reviewed<'_> {
 
     fn has_message_avp(&self) -> bool {
         self.checker.msg_avp.is_some()
+    }
+
+    fn limit_block(&self) -> Option<Span> {
+        let mut blocks = self.checker.routes.iter();
+        blocks
+            .find(|block| block.place == Place::Limit)
+            .map(|block| block.span)
     }
 
     fn constant_calls(&self) -> &[ConstantCall] {

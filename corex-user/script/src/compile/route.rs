@@ -9,6 +9,7 @@ use crate::syntax::diag::Diagnostic;
 use crate::syntax::span::Span;
 
 const NETWORK_MSG: &str = "network:msg";
+const GUARD_LIMIT: &str = "guard:limit";
 
 /// When a block runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +20,8 @@ pub(super) enum Place {
     Reply,
     /// For every message received or about to be sent.
     Network,
+    /// For requests above a rate.
+    Limit,
     /// Where it is called by this name.
     Named(String),
     /// Never here; its statements are checked all the same.
@@ -29,7 +32,7 @@ impl Place {
     /// The kind of block that it makes one; none where it is run only when it is called.
     pub fn kind(&self) -> Routes {
         match self {
-            Place::Request => Routes::REQUEST,
+            Place::Request | Place::Limit => Routes::REQUEST,
             Place::Reply => Routes::REPLY,
             Place::Network => Routes::NETWORK,
             Place::Named(_) | Place::Nowhere => Routes::NONE,
@@ -79,12 +82,13 @@ impl Checker {
                 "what is about to be sent comes by in event_route[network:msg]",
             ),
             (RouteKind::Event, Some(NETWORK_MSG)) => (Place::Network, None),
+            (RouteKind::Event, Some(GUARD_LIMIT)) => (Place::Limit, None),
             (RouteKind::Event, name) => {
                 let name = name.unwrap_or_default();
                 let diagnostic =
                     Diagnostic::error(named, format!("nothing here raises the event `{name}`"))
-                        .label(format!("expected {NETWORK_MSG}"));
-                let diagnostic = match nearest(name, [NETWORK_MSG]) {
+                        .label(format!("expected {NETWORK_MSG} or {GUARD_LIMIT}"));
+                let diagnostic = match nearest(name, [NETWORK_MSG, GUARD_LIMIT]) {
                     Some(near) => diagnostic.help(format!("did you mean event_route[{near}]?")),
                     None => diagnostic,
                 };

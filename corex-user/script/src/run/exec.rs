@@ -137,16 +137,28 @@ impl<'a> Exec<'a> {
         }
     }
 
+    /// Runs a route block that may stand in for another one; whether that is to run, too: the block
+    /// ended by `return`.
+    pub(super) fn run_first(&mut self, route: RouteId) -> Result<bool, Halt> {
+        let program = self.program;
+        let Some(block) = program.routes.get(usize::from(route)) else {
+            return Ok(true);
+        };
+        Ok(matches!(self.block(block)?, Flow::Return(_)))
+    }
+
     /// Sends a message. The hook may run meanwhile, on another message than this run.
     ///
     /// # Errors
     /// When it can't be sent.
+    #[inline]
     pub fn send(&mut self, out: Outgoing<'_>) -> Result<(), SendError> {
         self.rt.store.detach(self.message);
         self.host.send(self.rt, out)
     }
 
     /// The bytes of a string.
+    #[inline]
     pub fn bytes(&self, string: StrRef) -> &[u8] {
         self.rt
             .store
@@ -159,6 +171,7 @@ impl<'a> Exec<'a> {
     }
 
     /// Counts one level of nesting.
+    #[inline]
     pub(super) fn deeper(&mut self) -> Result<(), ScriptError> {
         if self.rt.depth >= MAX_DEPTH {
             return Err(ScriptError::TooDeep);

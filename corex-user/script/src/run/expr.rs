@@ -130,12 +130,14 @@ impl Exec<'_> {
     }
 
     /// The value of an expression as a string: integers in decimal, `$null` empty.
+    #[inline]
     pub fn eval_str(&mut self, expr: &Expr) -> Result<StrRef, Halt> {
         let value = self.eval(expr)?;
         Ok(self.rt.store.string(value)?)
     }
 
     /// An argument as a string.
+    #[inline]
     pub fn arg_str(&mut self, args: &[Arg], at: usize) -> Result<StrRef, Halt> {
         match args.get(at) {
             Some(Arg::Value(expr)) => self.eval_str(expr),

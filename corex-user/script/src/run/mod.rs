@@ -25,7 +25,9 @@ pub(crate) use by_name::{MakeCompiler, Signature, TextCompiler};
 pub use changes::{Branch, Changes, Quality};
 pub use exec::{Exec, Halt, ScriptError, part_of};
 pub use node::{Arg, Line, Parsed};
-pub use param::{CORE, Handler, Keep, Param, ParamKind, Routes, Shared, value as any_value};
+pub use param::{
+    CORE, Handler, Inherit, Keep, Param, ParamKind, ReadAgain, Routes, Shared, value as any_value,
+};
 pub use pattern::regex;
 pub use program::Program;
 pub use runtime::Runtime;

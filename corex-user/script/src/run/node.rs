@@ -231,6 +231,7 @@ impl Arg {
 
     /// What the parameter's parser made of a constant; `None` where the argument is none, or not of
     /// this type.
+    #[inline]
     pub fn parsed<T: Any>(&self) -> Option<&T> {
         match self {
             Arg::Parsed(_, parsed) => parsed.downcast_ref(),

@@ -101,5 +101,11 @@ impl Routes {
 /// Makes what a module's functions keep in a worker.
 pub type Keep = fn(&Program) -> Box<dyn Any + Send>;
 
+/// Has what a module made of a program go on with what it made of the one that it takes the place of.
+pub type Inherit = fn(&Program, &Program);
+
+/// Reads files of a module again; what is wrong with them, and then all stays as it was.
+pub type ReadAgain = fn(&Program) -> Result<(), String>;
+
 /// What all workers share of a module's: see [`Program::shared`].
 pub type Shared = Arc<dyn Any + Send + Sync>;

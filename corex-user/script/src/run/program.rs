@@ -11,7 +11,7 @@ use regex::bytes::Regex;
 
 use super::by_name::MakeCompiler;
 use super::node::{AvpId, Block, Line, RouteId};
-use super::param::{CORE, Keep, Shared};
+use super::param::{CORE, Inherit, Keep, ReadAgain, Shared};
 use crate::SocketId;
 use crate::language::{Language, ReloadError};
 use crate::language_counters::Languages;
@@ -35,6 +35,8 @@ pub struct Program {
     pub request: Option<RouteId>,
     /// `reply_route`.
     pub reply: Option<RouteId>,
+    /// `event_route[guard:limit]`.
+    pub limit: Option<RouteId>,
     /// `event_route[network:msg]`.
     pub network: Option<RouteId>,
     /// Whether `event_route[network:msg]` does nothing but `$avp(msg) = $mb`, with the AVP of
@@ -79,6 +81,10 @@ pub struct Program {
     pub keeps: Vec<Keep>,
     /// What modules made once for all workers; see [`Self::shared`].
     pub shares: Vec<Shared>,
+    /// `inherits` of the loaded modules.
+    pub inherits: Vec<Inherit>,
+    /// `reads` of the loaded modules: what can be read again.
+    pub reads: Vec<(&'static str, ReadAgain)>,
     /// Makes the compiler of what scripts in other languages ask for by name.
     pub make_compiler: MakeCompiler,
     /// Scripts in other languages, with the module that brings each.
@@ -118,8 +124,9 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
-    /// Reads the scripts again that a module brings; each worker goes on with them before its
-    /// next call. It reads files, so no worker may call it.
+    /// Reads the scripts or other files again that a module brings, by the name in [`Self::scripts`] or
+    /// [`Self::reads`]; each worker goes on with them before its next call. It reads files, so no worker
+    /// may call it.
     ///
     /// # Errors
     /// What is wrong with them, where that is known at once: the old ones stay. Or that there are
@@ -128,7 +135,10 @@ impl Program {
         let mut scripts = self.scripts.iter();
         match scripts.find(|(of, _)| *of == module) {
             Some((_, language)) => language.reload(),
-            None => Err(ReloadError::NotLoaded(module.to_owned())),
+            None => match self.reads.iter().find(|(name, _)| *name == module) {
+                Some((_, read)) => read(self).map_err(ReloadError::Broken),
+                None => Err(ReloadError::NotLoaded(module.to_owned())),
+            },
         }
     }
 
@@ -144,6 +154,12 @@ impl Program {
     pub fn shared<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let mut shares = self.shares.iter();
         shares.find_map(|shared| Arc::clone(shared).downcast().ok())
+    }
+
+    /// The same where it isn't kept: unlike a clone, it costs other workers nothing.
+    pub fn shared_ref<T: Any + Send + Sync>(&self) -> Option<&T> {
+        let mut shares = self.shares.iter();
+        shares.find_map(|shared| (&**shared as &dyn Any).downcast_ref())
     }
 
     /// What the configuration sets, but for aliases.

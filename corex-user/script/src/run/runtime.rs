@@ -181,7 +181,33 @@ impl Runtime {
 
     /// Runs `request_route` or `reply_route` on a message, whichever fits it.
     pub fn run_route(&mut self, env: &Env, message: &SipView<'_>, host: &mut dyn Host) -> RouteEnd {
+        self.run_routes(false, env, message, host)
+    }
+
+    /// The same for a message above a rate of the guard: for a request `event_route[guard:limit]`
+    /// runs, and `request_route` behind it only if it ends by `return`, or isn't there.
+    pub fn run_limited_route(
+        &mut self,
+        env: &Env,
+        message: &SipView<'_>,
+        host: &mut dyn Host,
+    ) -> RouteEnd {
+        self.run_routes(true, env, message, host)
+    }
+
+    fn run_routes(
+        &mut self,
+        is_limited: bool,
+        env: &Env,
+        message: &SipView<'_>,
+        host: &mut dyn Host,
+    ) -> RouteEnd {
         let program = Arc::clone(&self.program);
+        let first = if is_limited && message.is_request() {
+            program.limit
+        } else {
+            None
+        };
         let route = if message.is_request() {
             program.request
         } else {
@@ -193,7 +219,15 @@ impl Runtime {
             return RouteEnd::Finished;
         }
         let bytes = message.message();
-        let end = self.run(&program, route, env, bytes, Some(message), None, host);
+        let end = self.run(
+            &program,
+            (first, route),
+            env,
+            bytes,
+            Some(message),
+            None,
+            host,
+        );
         self.store.detach(bytes);
         end
     }
@@ -205,7 +239,7 @@ impl Runtime {
     fn run(
         &mut self,
         program: &Program,
-        route: Option<RouteId>,
+        (first, route): (Option<RouteId>, Option<RouteId>),
         env: &Env,
         message: &[u8],
         view: Option<&SipView<'_>>,
@@ -218,9 +252,15 @@ impl Runtime {
         let mut exec = Exec::with(changes, program, self, host, env, message);
         exec.view = view;
         exec.direction = direction;
-        let is_done = view.is_some() && program.before_route.iter().any(|act| act(&mut exec));
-        let outcome = match route {
-            Some(route) if !is_done => exec.run(route),
+        let goes_on = match first {
+            Some(first) => exec.run_first(first),
+            None => Ok(true),
+        };
+        let is_done = goes_on != Ok(true)
+            || view.is_some() && program.before_route.iter().any(|act| act(&mut exec));
+        let outcome = match (route, goes_on) {
+            (Some(route), _) if !is_done => exec.run(route),
+            (_, Err(halt)) => Err(halt),
             _ => Ok(1),
         };
         let is_reply = view.is_some_and(|view| !view.is_request());
@@ -285,7 +325,7 @@ impl NetworkHook for Runtime {
         let began = self.sampling.begin(direction);
         let end = self.run(
             &program,
-            Some(route),
+            (None, Some(route)),
             env,
             payload,
             None,

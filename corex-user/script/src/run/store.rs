@@ -102,10 +102,14 @@ impl Store {
     }
 
     /// Copies what AVPs have of the message. To be called before there is another one.
+    #[inline]
     pub fn detach(&mut self, message: &[u8]) {
-        if self.referred == 0 {
-            return;
+        if self.referred > 0 {
+            self.copy_referred(message);
         }
+    }
+
+    fn copy_referred(&mut self, message: &[u8]) {
         for avp in &mut self.avps {
             if let Some(string) = avp.referred() {
                 let offset = self.avp_bytes.len() as u32;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::{RateBlock, RateRule, SignatureSettings};
 use corex_common::guard::{Network, RULES};
 use corex_common::ip::{PROTOCOL_TCP, PROTOCOL_UDP};
 use corex_common::road::{METHODS, OTHER};
@@ -36,16 +37,24 @@ pub struct GuardSettings {
     pub dry_run: u32,
     /// `guard_file`: where entries are kept that the configuration doesn't have.
     pub file: Option<PathBuf>,
+    /// `rate`: how many messages are let through.
+    pub rates: Vec<RateRule>,
+    /// `rate_block`: who is above rates time and again is blocked.
+    pub rate_block: Option<RateBlock>,
+    /// `signatures` and `malformed`.
+    pub signatures: SignatureSettings,
 }
 
 impl GuardSettings {
     /// The files that lists are read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let sources = self.allow.iter().chain(&self.block).chain(&self.stealth);
-        sources.filter_map(|source| match source {
-            GuardSource::File(path) => Some(path.as_path()),
-            GuardSource::Network(_) | GuardSource::Methods(_) => None,
-        })
+        sources
+            .filter_map(|source| match source {
+                GuardSource::File(path) => Some(path.as_path()),
+                GuardSource::Network(_) | GuardSource::Methods(_) => None,
+            })
+            .chain(self.signatures.files.iter().map(PathBuf::as_path))
     }
 
     /// Whether anything is to be judged.
@@ -56,6 +65,9 @@ impl GuardSettings {
             || !self.stealth.is_empty()
             || self.stealth_methods != 0
             || self.file.is_some()
+            || !self.rates.is_empty()
+            || self.rate_block.is_some()
+            || self.signatures != SignatureSettings::default()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One file for each room that is set up by it; those rooms read their settings here.
 
+mod access;
 mod codec;
 pub mod control;
 mod datagram;
@@ -11,6 +12,7 @@ pub mod log;
 mod lua;
 mod overload;
 mod own;
+mod rate;
 mod siptrace;
 mod stream;
 mod tables;
@@ -23,6 +25,10 @@ use std::time::Duration;
 use corex_sip::Transport;
 use corex_sip::alias;
 
+pub use access::{
+    Algorithm, Permissions, Pike, Pipe, Queue, RateLimit, RuleKind, RuleList, Secfilter,
+    SecfilterRule,
+};
 pub use codec::{Codec, CodecRule, DeviceKeys, Hidden, NamedText};
 pub use control::ControlSettings;
 pub use datagram::DatagramSettings;
@@ -32,6 +38,9 @@ pub use log::LogSettings;
 pub use lua::LuaSettings;
 pub use overload::Overload;
 pub use own::{OwnSocket, OwnSockets};
+pub use rate::{
+    RateBlock, RateRule, RateScope, SignaturePattern, SignaturePlace, SignatureSettings,
+};
 pub use siptrace::{Collector, Siptrace};
 pub use stream::StreamSettings;
 pub use tables::{SharedValue, TABLE_TIMER, TableConfig};
@@ -146,6 +155,17 @@ pub enum Keepalive {
     Pong,
 }
 
+/// `shard`: whether a worker hands messages over to others by their Call-ID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharding {
+    /// It doesn't.
+    Off,
+    /// When it gets far more than its part, and is at its end.
+    Auto,
+    /// Always.
+    On,
+}
+
 /// `strict`: what becomes of messages that RFC 3261 forbids to forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Strict {
@@ -225,6 +245,8 @@ pub struct Corex {
     pub stun: bool,
     /// Whether OPTIONS to this host, and to no user, are answered before the script.
     pub options_ping: bool,
+    /// Whether workers hand messages over; see [`Self::sharding`].
+    pub shard: Sharding,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
     /// Whether the kernel handles what it can: see [`crate::offload`].
@@ -244,6 +266,15 @@ pub struct Corex {
 }
 
 impl Corex {
+    /// Whether workers hand messages over. In inline mode packets belong to the NIC that they came
+    /// by.
+    pub fn sharding(&self) -> Sharding {
+        match self.inline.is_on {
+            true => Sharding::Off,
+            false => self.shard,
+        }
+    }
+
     /// Whether messages may be changed: by the hook, or by a chain.
     pub fn intercepts(&self) -> bool {
         self.network_io_intercept || !self.codec_in.is_empty() || !self.codec_out.is_empty()
@@ -271,6 +302,7 @@ impl Default for Corex {
             strict: Strict::Reply,
             stun: false,
             options_ping: false,
+            shard: Sharding::Auto,
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,
@@ -374,6 +406,14 @@ pub struct Settings {
     pub codec: Codec,
     /// Parameters of the module `siptrace`.
     pub siptrace: Siptrace,
+    /// Parameters of the module `permissions`.
+    pub permissions: Permissions,
+    /// Parameters of the module `ratelimit`.
+    pub ratelimit: RateLimit,
+    /// Parameters of the module `secfilter`.
+    pub secfilter: Secfilter,
+    /// Parameters of the module `pike`.
+    pub pike: Pike,
     /// Parameters of the module `app_perl`.
     pub perl: Perl,
     /// Parameters of the module `app_lua`.
@@ -414,6 +454,10 @@ impl Default for Settings {
             sanity: Sanity::default(),
             codec: Codec::default(),
             siptrace: Siptrace::default(),
+            permissions: Permissions::default(),
+            ratelimit: RateLimit::default(),
+            secfilter: Secfilter::default(),
+            pike: Pike::default(),
             perl: Perl::default(),
             lua: LuaSettings::default(),
             stream: StreamSettings::default(),

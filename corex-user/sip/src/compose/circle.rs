@@ -1,7 +1,7 @@
 //! Whether a request comes again that was forwarded already (RFC 3261 §16.3 step 4, RFC 5393 §4.2).
 
 use std::hash::{Hash as _, Hasher as _};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use rustc_hash::FxHasher;
 
@@ -20,11 +20,14 @@ impl Circle {
     /// is for an ACK and a CANCEL, which may come by other ways.
     pub const NAME: &[u8] = b"l";
 
-    /// Of a request with this digest ([`crate::strict::Passed`]), from this address.
-    pub fn new(digest: u64, source: IpAddr) -> Circle {
+    /// Of a request with this digest ([`crate::strict::Passed`]), from this address to that one of
+    /// ours: scripts go by both.
+    pub fn new(digest: u64, source: SocketAddr, local: SocketAddr) -> Circle {
         let mut hash = FxHasher::default();
         digest.hash(&mut hash);
-        source.to_canonical().hash(&mut hash);
+        for end in [source, local] {
+            (end.ip().to_canonical(), end.port()).hash(&mut hash);
+        }
         Circle(hash.finish())
     }
 

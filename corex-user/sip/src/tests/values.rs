@@ -197,3 +197,13 @@ fn an_empty_header_value_lies_in_front_of_its_line_break() {
         (&b""[..], &b"OPTIONS sip:a SIP/2.0\r\nSubject:"[..])
     );
 }
+
+#[test]
+fn a_header_with_several_values_is_divided_at_its_commas() {
+    let all: Vec<&[u8]> =
+        crate::values(b"\"a, b\" <sip:a,b@c;x=1>;q=0.5, <sip:d@e> ,sip:f@g").collect();
+    let expected: [&[u8]; 3] = [b"\"a, b\" <sip:a,b@c;x=1>;q=0.5", b"<sip:d@e>", b"sip:f@g"];
+    assert_eq!(all, expected);
+    assert_eq!(crate::values(b"").count(), 1);
+    assert_eq!(crate::values(b"<sip:open, x").count(), 1);
+}

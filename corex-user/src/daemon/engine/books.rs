@@ -2,6 +2,7 @@
 
 use super::PacketEngine;
 use crate::{
+    access::Access,
     pipeline::PipelineContext,
     telemetry::{
         books::{Books, KeyLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
@@ -103,6 +104,7 @@ impl PacketEngine {
                 ("perl", languages.perl.snapshot()),
             ],
             tables: tables(&context.config.program.tables),
+            access: Access::of(&context.config.program).counters(),
             log_lines_dropped: log.dropped(),
         }
     }

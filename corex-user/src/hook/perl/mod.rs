@@ -30,7 +30,7 @@ use self::slot::{Common, Order};
 use self::supervisor::{START, Supervisor};
 use self::worker::PerlEngine;
 pub(crate) use self::worker::call;
-use crate::kernel::privileges;
+use crate::kernel::{limits, privileges};
 use corex_script::function::{LoadError, Sources};
 use corex_script::language::{Engine, Language, ReloadError};
 use corex_script::language_counters::Languages;
@@ -102,9 +102,13 @@ impl PerlScript {
         let its_common = Arc::clone(&common);
         std::thread::Builder::new()
             .name("corex-perl".to_owned())
-            .spawn(move || match confinement::confine(&setup) {
-                Ok(()) => Supervisor::new(setup, its_common, receiver, wake).run(),
-                Err(reason) => its_common.set_started(Err(reason)),
+            .spawn(move || {
+                // Perl's processes have it, too.
+                limits::shorten_slice();
+                match confinement::confine(&setup) {
+                    Ok(()) => Supervisor::new(setup, its_common, receiver, wake).run(),
+                    Err(reason) => its_common.set_started(Err(reason)),
+                }
             })
             .map_err(failed)?;
         // Its end tells the thread to end.

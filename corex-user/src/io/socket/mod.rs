@@ -182,8 +182,8 @@ impl KernelSocket {
         Ok(socket)
     }
 
-    /// Sends a datagram; `source` chooses our address when the socket is a wildcard's, and `ttl` is
-    /// its time to live or hop limit.
+    /// Sends a datagram, or several together, of `segment` bytes each; `source` chooses our address
+    /// when the socket is a wildcard's, and `ttl` is their time to live or hop limit.
     ///
     /// # Errors
     /// What the kernel says; `WouldBlock` when its buffer is full.
@@ -193,11 +193,12 @@ impl KernelSocket {
         to: SocketAddr,
         source: Option<SocketAddr>,
         ttl: u8,
+        segment: Option<usize>,
     ) -> io::Result<()> {
         let source = source
             .filter(|source| self.address.ip().is_unspecified() && !source.ip().is_unspecified());
         let ttl = (ttl != INITIAL_TTL).then_some(ttl);
-        datagrams::send(self.socket.as_fd(), payload, to, source, ttl)
+        datagrams::send(self.socket.as_fd(), payload, to, source, ttl, segment)
     }
 
     /// Datagrams that the kernel dropped since this process has the socket, above all because its
@@ -333,8 +334,9 @@ mod tests {
     fn a_datagram_arrives_whole_with_both_addresses() {
         let (a, b) = (loopback(), loopback());
         let payload = vec![7u8; 60_000];
-        a.send(&payload, b.address, None, INITIAL_TTL).unwrap();
-        a.send(b"", b.address, None, INITIAL_TTL).unwrap();
+        a.send(&payload, b.address, None, INITIAL_TTL, None)
+            .unwrap();
+        a.send(b"", b.address, None, INITIAL_TTL, None).unwrap();
         let got = receive_all(&b);
         assert_eq!(
             got,
@@ -351,10 +353,10 @@ mod tests {
             let (receiver, wildcard) = (open(address), open(wildcard));
             let (to, ours) = (receiver.address, receiver.address);
             let sender = open(address);
-            sender.send(b"1", to, None, INITIAL_TTL).unwrap();
-            sender.send(b"2", to, None, 9).unwrap();
-            wildcard.send(b"3", to, Some(ours), 1).unwrap();
-            wildcard.send(b"4", to, Some(ours), 255).unwrap();
+            sender.send(b"1", to, None, INITIAL_TTL, None).unwrap();
+            sender.send(b"2", to, None, 9, None).unwrap();
+            wildcard.send(b"3", to, Some(ours), 1, None).unwrap();
+            wildcard.send(b"4", to, Some(ours), 255, None).unwrap();
             let mut got = Vec::new();
             receiver.receive(&mut ReceiveBuffers::new(), |datagram| {
                 got.push((datagram.payload.to_vec(), datagram.ttl));
@@ -370,7 +372,8 @@ mod tests {
         const SENT: u64 = 30_000;
         let (a, b) = (loopback(), loopback());
         for _ in 0..SENT {
-            a.send(&[7; 1000], b.address, None, INITIAL_TTL).unwrap();
+            a.send(&[7; 1000], b.address, None, INITIAL_TTL, None)
+                .unwrap();
         }
         let mut buffers = ReceiveBuffers::new();
         let mut read = 0;
@@ -382,30 +385,35 @@ mod tests {
     #[test]
     fn a_closed_intake_keeps_what_waits_and_counts_what_comes() {
         let (a, b) = (loopback(), loopback());
-        a.send(b"waits", b.address, None, INITIAL_TTL).unwrap();
+        a.send(b"waits", b.address, None, INITIAL_TTL, None)
+            .unwrap();
         b.close_intake().unwrap();
         for _ in 0..3 {
-            a.send(b"comes", b.address, None, INITIAL_TTL).unwrap();
+            a.send(b"comes", b.address, None, INITIAL_TTL, None)
+                .unwrap();
         }
         let got: Vec<_> = receive_all(&b).into_iter().map(|(data, ..)| data).collect();
         assert_eq!(got, [b"waits"]);
         assert_eq!(b.drops(), 3);
         // It still sends.
-        b.send(b"out", a.address, None, INITIAL_TTL).unwrap();
+        b.send(b"out", a.address, None, INITIAL_TTL, None).unwrap();
         assert_eq!(receive_all(&a).len(), 1);
     }
 
     #[test]
     fn a_socket_that_is_handed_over_keeps_what_waits_and_counts_its_drops_from_then_on() {
         let (a, b) = (loopback(), loopback());
-        a.send(b"waits", b.address, None, INITIAL_TTL).unwrap();
+        a.send(b"waits", b.address, None, INITIAL_TTL, None)
+            .unwrap();
         let address = b.address;
         b.close_intake().unwrap();
-        a.send(b"dropped", address, None, INITIAL_TTL).unwrap();
+        a.send(b"dropped", address, None, INITIAL_TTL, None)
+            .unwrap();
         let fd = b.as_fd().try_clone_to_owned().unwrap();
         let listener = Listener::new(Transport::Udp, address);
         let heir = KernelSocket::adopt(fd, &listener, &DatagramSettings::default()).unwrap();
-        a.send(b"dropped", address, None, INITIAL_TTL).unwrap();
+        a.send(b"dropped", address, None, INITIAL_TTL, None)
+            .unwrap();
         assert_eq!((b.drops(), heir.drops()), (2, 1));
         drop(b);
         let got: Vec<_> = receive_all(&heir).into_iter().collect();

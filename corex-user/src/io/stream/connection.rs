@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, IoSlice},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     pin,
     sync::{mpsc, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -30,6 +30,9 @@ use corex_sip::Transport;
 const PONG: &[u8] = b"\r\n";
 /// Room asked for at each read.
 const READ: usize = 8 << 10;
+
+/// Messages that are written at once, at most.
+const WRITTEN_AT_ONCE: usize = 16;
 
 /// How long after its last message a connection stays open for replies when the peer has shut its
 /// side down. Kamailio answers such a peer too.
@@ -248,9 +251,13 @@ impl Line {
     ) -> End {
         let mut decoder = Decoder::new(self.settings.max_message);
         loop {
+            let mut has_news = false;
             loop {
                 match decoder.next(&inward.buffer) {
-                    Err(error) => return End::Framing(error),
+                    Err(error) => {
+                        self.wake_worker(&mut has_news);
+                        return End::Framing(error);
+                    }
                     Ok(Frame::Incomplete) => break,
                     Ok(Frame::Blank(len)) => inward.buffer.advance(len),
                     Ok(Frame::Ping(len)) => {
@@ -264,13 +271,14 @@ impl Line {
                     Ok(Frame::Message(len)) => {
                         inward.begun = None;
                         self.touch(true);
-                        if !self.hand_over(&mut inward.buffer, len).await {
+                        if !self.hand_over(&mut inward.buffer, len, &mut has_news).await {
                             return End::Stopping;
                         }
                         inward.handed_over = Some(Instant::now());
                     }
                 }
             }
+            self.wake_worker(&mut has_news);
             let is_blank = inward
                 .buffer
                 .iter()
@@ -297,12 +305,27 @@ impl Line {
         }
     }
 
-    /// Takes a message of so many bytes off the buffer, once there is room in the inbox. `false`:
-    /// there is no worker any more.
-    async fn hand_over(&self, buffer: &mut BytesMut, len: usize) -> bool {
+    /// Wakes the worker, if it is to learn of anything.
+    fn wake_worker(&self, has_news: &mut bool) {
+        if std::mem::take(has_news) {
+            (self.inbox.wake)();
+        }
+    }
+
+    /// Takes a message of so many bytes off the buffer, once there is room in the inbox. The worker is
+    /// woken for all that came at once, or before anything is waited for. `false`: there is no worker
+    /// any more.
+    async fn hand_over(&self, buffer: &mut BytesMut, len: usize, has_news: &mut bool) -> bool {
         loop {
-            let Ok(place) = self.inbox.sender.reserve().await else {
-                return false;
+            let place = match self.inbox.sender.try_reserve() {
+                Ok(place) => place,
+                Err(_) => {
+                    self.wake_worker(has_news);
+                    let Ok(place) = self.inbox.sender.reserve().await else {
+                        return false;
+                    };
+                    place
+                }
             };
             {
                 // Whoever holds the streams waits for this borrow: what is sent here is in the
@@ -318,11 +341,12 @@ impl Line {
                         socket: self.socket,
                         connection: self.id,
                     });
-                    (self.inbox.wake)();
+                    *has_news = true;
                     return true;
                 }
             }
             drop(place);
+            self.wake_worker(has_news);
             if self.held.clone().wait_for(|held| !held).await.is_err() {
                 return false;
             }
@@ -340,9 +364,11 @@ impl Line {
             written,
             next,
         } = outward;
+        let mut deadline = None;
         loop {
             if current.is_none() {
                 *written = 0;
+                deadline = None;
                 *current = match next.pop_front() {
                     Some(item) => Some(item),
                     None => queue.recv().await,
@@ -351,34 +377,61 @@ impl Line {
             let Some(item) = current else {
                 return End::Stopping;
             };
-            let outcome = timeout(self.settings.send, async {
-                while let Some(rest) = item.bytes().get(*written..).filter(|r| !r.is_empty()) {
-                    match to.write(rest).await? {
-                        0 => return Err(io::ErrorKind::WriteZero.into()),
-                        some => *written += some,
+            // What waits as well goes with it.
+            while next.len() < WRITTEN_AT_ONCE - 1
+                && let Ok(more) = queue.try_recv()
+            {
+                next.push_back(more);
+            }
+            let rest = item.bytes().get(*written..).unwrap_or_default();
+            let all = std::iter::once(rest).chain(next.iter().map(Item::bytes));
+            let mut slices = [IoSlice::new(&[]); WRITTEN_AT_ONCE];
+            let mut count = 0;
+            for (slice, bytes) in slices.iter_mut().zip(all) {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+            }
+            let until = *deadline.get_or_insert_with(|| Instant::now() + self.settings.send);
+            let outcome = timeout_at(until, to.write_vectored(&slices[..count])).await;
+            let (end, fate): (_, fn(&StreamCounters) -> &AtomicU64) = match outcome {
+                Ok(Ok(0)) if !rest.is_empty() => {
+                    (End::Io(io::ErrorKind::WriteZero.into()), |c| &c.drop_closed)
+                }
+                Ok(Ok(taken)) => {
+                    *written += taken;
+                    // Whole messages are done with; the next one has a time of its own.
+                    while let Some(len) = current.as_ref().map(|item| item.bytes().len())
+                        && *written >= len
+                    {
+                        *written -= len;
+                        deadline = None;
+                        self.written(current.take());
+                        *current = next.pop_front();
+                    }
+                    match timeout_at(until, to.flush()).await {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(error)) => return End::Io(error),
+                        Err(_) => return End::Stuck,
                     }
                 }
-                to.flush().await
-            })
-            .await;
-            let (end, fate): (_, fn(&StreamCounters) -> &AtomicU64) = match outcome {
-                Ok(Ok(())) => {
-                    self.touch(matches!(item, Item::Message(..)));
-                    (None, |c| &c.delivered)
-                }
-                Ok(Err(error)) => (Some(End::Io(error)), |c| &c.drop_closed),
-                Err(_) => (Some(End::Stuck), |c| &c.drop_stuck),
+                Ok(Err(error)) => (End::Io(error), |c| &c.drop_closed),
+                Err(_) => (End::Stuck, |c| &c.drop_stuck),
             };
-            if let Some(Item::Message(bytes, copies)) = current.take() {
+            if let Some(Item::Message(bytes, _)) = current.take() {
                 self.waiting.give_back(bytes.len());
                 self.counters.add(fate);
-                if end.is_none() {
-                    copies.pass(self.transport, self.local, self.peer);
-                }
             }
-            if let Some(end) = end {
-                return end;
-            }
+            return end;
+        }
+    }
+
+    /// The kernel has taken a whole item.
+    fn written(&self, item: Option<Item>) {
+        self.touch(matches!(item, Some(Item::Message(..))));
+        if let Some(Item::Message(bytes, copies)) = item {
+            self.waiting.give_back(bytes.len());
+            self.counters.add(|c| &c.delivered);
+            copies.pass(self.transport, self.local, self.peer);
         }
     }
 }

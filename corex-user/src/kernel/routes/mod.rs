@@ -43,6 +43,7 @@ pub struct Path {
 
 impl Path {
     /// From one address to another.
+    #[inline]
     pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let scope = match (scope_of(remote), scope_of(local)) {
             (0, of_local) => of_local,

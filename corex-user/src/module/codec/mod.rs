@@ -29,8 +29,8 @@ pub(super) static MODULE: Module = Module {
             log: Limiter::default(),
         })
     }),
-    shares: Some(|settings| match Chains::load(settings) {
-        Ok(chains) => Ok(Arc::new(chains)),
+    shares: Some(|sources| match Chains::load(sources.settings) {
+        Ok(chains) => Ok(Some(Arc::new(chains))),
         Err(unusable) => Err(LoadError {
             diagnostic: Diagnostic::error(Span::NONE, unusable.what)
                 .help(unusable.help)

@@ -29,7 +29,7 @@ pub(super) fn admits(exec: &mut Exec<'_>, view: &SipView<'_>) -> Option<Admitted
         extensions: &program.settings.sanity.extensions,
     };
     let outcome = check(view, &rules).and_then(|passed| {
-        let circle = Circle::new(passed.digest, exec.env.src.ip());
+        let circle = Circle::new(passed.digest, exec.env.src, exec.env.dst);
         if passed.is_marked && view.is_request() && comes_again(exec, view, circle) {
             return Err(Fault::LOOP);
         }

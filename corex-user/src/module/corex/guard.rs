@@ -4,18 +4,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use corex_common::guard::Network;
-use corex_script::function::{LoadError, Shared};
+use corex_script::function::{LoadError, Shared, Sources};
 use corex_script::guard::{Guard, GuardError, Offence};
 use corex_script::run::{Arg, Exec, Halt};
-use corex_script::settings::{Settings, guard::network};
+use corex_script::settings::guard::network;
 use corex_script::syntax::{diag::Diagnostic, span::Span};
 
-use crate::guard::Listings;
+use crate::guard::{Listings, Unusable};
 
 /// Reads the files that the parameters name.
-pub(super) fn share(settings: &Settings) -> Result<Shared, LoadError> {
-    match Listings::load(&settings.corex.guard) {
-        Ok(listings) => Ok(Arc::new(listings)),
+pub(super) fn share(sources: &Sources<'_>) -> Result<Option<Shared>, LoadError> {
+    let corex = &sources.settings.corex;
+    let is_plain = corex.codec_in.is_empty() && !corex.network_io_intercept;
+    let load = || -> Result<Listings, Unusable> {
+        let mut listings = Listings::load(&corex.guard)?;
+        listings.make_automaton(&corex.guard, is_plain)?;
+        Ok(listings)
+    };
+    match load() {
+        Ok(listings) => Ok(Some(Arc::new(listings))),
         Err(unusable) => Err(LoadError {
             diagnostic: Diagnostic::error(Span::NONE, unusable.what)
                 .help(unusable.help)

@@ -4,6 +4,7 @@ use super::send;
 use crate::module::loops;
 use corex_script::function::Review;
 use corex_script::function::Routes;
+use corex_script::settings::RateRule;
 use corex_script::syntax::diag::Diagnostic;
 use corex_script::syntax::span::Span;
 
@@ -11,6 +12,7 @@ pub(super) fn review(review: &mut dyn Review) {
     hook(review);
     inline(review);
     overload(review);
+    limit(review);
     super::rule::review(review);
     loops::review(review, send::constant_destination);
 }
@@ -32,6 +34,29 @@ fn hook(review: &mut dyn Review) {
                  modparam(\"corex\", \"msg_avp\", \"$avp(msg)\")",
             )
         }
+        _ => return,
+    };
+    review.report(diagnostic);
+}
+
+/// Whether `event_route[guard:limit]` and rates whose messages go there are there together.
+fn limit(review: &mut dyn Review) {
+    let goes_there = |rule: &RateRule| rule.is_to_route;
+    let settings = review.settings();
+    let is_wanted = settings.corex.guard.rates.iter().any(goes_there);
+    let is_inline = settings.corex.inline.is_on;
+    let diagnostic = match (review.limit_block(), review.taken(&["rate"])) {
+        (_, Some(span)) if is_wanted && is_inline => {
+            Diagnostic::error(span, "no route runs in inline mode, and a rate's messages go to one")
+                .help("write `drop` instead of `route`, or leave it out")
+        }
+        (None, Some(span)) if is_wanted => Diagnostic::error(
+            span,
+            "a rate's messages go to event_route[guard:limit], and there is none",
+        )
+        .help("add the block, as in event_route[guard:limit] { sl_send_reply(\"503\", \"Slow down\"); }"),
+        (Some(span), _) if !is_wanted => Diagnostic::warning(span, "this block never runs")
+            .help("write `route` behind a rate: modparam(\"corex\", \"rate\", \"src: 50/s route\")"),
         _ => return,
     };
     review.report(diagnostic);

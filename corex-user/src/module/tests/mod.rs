@@ -1,5 +1,7 @@
 //! Tests of the language from text to effect.
 
+mod access;
+mod access_files;
 mod by_name;
 mod faults;
 mod functions;
@@ -19,6 +21,7 @@ mod variables;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::MODULES as TABLE;
@@ -177,6 +180,35 @@ fn env() -> Env {
 }
 
 const MODULES: &str = "loadmodule \"corex.so\"\nloadmodule \"xlog.so\"\nloadmodule \"codec.so\"\n";
+
+/// A folder with a configuration and files beside it; it goes when this is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("corex-modules-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).unwrap();
+    }
+
+    fn load_config(&self, text: &str) -> Loaded {
+        self.write("corex.cfg", text);
+        load(&self.0.join("corex.cfg"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// A configuration that is right.
 fn config(text: &str) -> Config {

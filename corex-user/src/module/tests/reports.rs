@@ -441,7 +441,7 @@ fn route_blocks() {
     );
     mistake(
         "event_route[tm:local-request] { exit; }",
-        "nothing here raises the event `tm:local-request` | expected network:msg",
+        "nothing here raises the event `tm:local-request` | expected network:msg or guard:limit",
     );
     mistake(
         "failure_route[F] { exit; }",

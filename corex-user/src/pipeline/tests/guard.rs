@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A pipeline with the guard that its configuration asks for.
-fn guarded(text: &str) -> Pipeline {
+pub(super) fn guarded(text: &str) -> Pipeline {
     let mut pipeline = pipeline(&format!("{HEAD}{text}"));
     let mut context = std::sync::Arc::into_inner(std::mem::replace(
         &mut pipeline.context,
@@ -28,7 +28,9 @@ fn guarded(text: &str) -> Pipeline {
 fn admitted(pipeline: &mut Pipeline, inbound: Inbound<'_>) -> (usize, WorkerCounters) {
     let mut egress = Recorder::default();
     pipeline.counters = WorkerCounters::default();
-    pipeline.admit(inbound, &mut egress);
+    if !pipeline.refuses(&inbound) {
+        pipeline.receive(inbound, &mut egress);
+    }
     assert_eq!(pipeline.counters.decided(), 1, "{:?}", pipeline.counters);
     assert_eq!(
         pipeline.counters.bytes_in,

@@ -161,6 +161,33 @@ fn a_dialog_makes_both_sides_known() {
 }
 
 #[test]
+fn a_reply_from_who_is_allowed_makes_both_sides_known_without_a_route_too() {
+    let hooked = format!("{HOOKED}event_route[network:msg] {{ $avp(msg) = $mb; }}\n");
+    for hook in ["", &hooked] {
+        for (allowed, status, is_known) in [
+            (SOURCE, "200 OK", true),
+            (SOURCE, "486 Busy", false),
+            ("10.0.0.99", "200 OK", false),
+        ] {
+            let text = format!(
+                "{ON}modparam(\"corex\", \"allow\", \"{allowed}\")\n{hook}\
+                 request_route {{ drop; }}\nreply_route {{ send(\"10.0.0.8\"); }}\n"
+            );
+            let mut pipeline = super::guard::guarded(&text);
+            let maps = OverloadMaps::on_heap(7);
+            pipeline.overload = Overload::new(Some(maps.clone()), 0);
+            let reply = format!("SIP/2.0 {status}\r\nCSeq: 1 INVITE\r\nX: {:64}\r\n\r\n", "");
+            let (counters, _) = received(&mut pipeline, reply.as_bytes());
+            assert_eq!(counters.sent, 1, "{hook}");
+            for ip in [source(), "10.0.0.8".parse().unwrap()] {
+                let known = maps.peers().is_known(ip, now());
+                assert_eq!(known, is_known, "{hook} {allowed} {status} {ip}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_an_inline_server_answers_makes_known_who_gets_it() {
     let (mut pipeline, maps) = pressed("", 0);
     let known = |ip: &str| maps.peers().is_known(ip.parse().unwrap(), now());

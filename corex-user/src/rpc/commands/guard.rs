@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use corex_common::counters::RateCounters;
 use corex_common::guard::{
     Listed, Network, RULES,
     lists::{BLOCKED, BY_RPC, STEALTHY},
@@ -94,6 +95,16 @@ const ALL: &[RpcCommand] = &[
         params: &[optional("list", Kind::Str), optional("most", Kind::Int)],
         result: Answer::Many(Kind::Struct),
         handler: Handler::Wait(list),
+    },
+    RpcCommand {
+        name: "guard.rates",
+        doc: &[
+            "Shows for each rate how many messages were above it, and how often a source was blocked \
+             by one of them; or would have been, on dry run.",
+        ],
+        params: &[],
+        result: Answer::Many(Kind::Struct),
+        handler: Handler::Now(rates),
     },
     RpcCommand {
         name: "guard.save",
@@ -262,6 +273,22 @@ fn row(which: Which, network: &Network, listed: &Listed, clocks: &Clocks) -> Val
     ])
 }
 
+fn rates(call: Call<'_>) -> Outcome {
+    let guard = call.daemon.guard();
+    if !guard.is_on() {
+        return Err(failed(GuardError::Off));
+    }
+    let row = |(name, counts, is_dry): (String, RateCounters, bool)| {
+        Value::fields([
+            ("rate", name.into()),
+            ("dry_run", u64::from(is_dry).into()),
+            ("above", counts.over.into()),
+            ("blocked", counts.blocked.into()),
+        ])
+    };
+    Ok(guard.rates().into_iter().map(row).collect())
+}
+
 /// `at`: where the address stands among the parameters.
 fn explain(call: Call<'_>, at: usize) -> Outcome {
     let address = call.params.text(at)?;
@@ -288,6 +315,7 @@ fn explain(call: Call<'_>, at: usize) -> Outcome {
         source: source.to_canonical(),
         transport,
         local_port,
+        socket: 0,
         message: message.as_bytes(),
     };
     let explanation = call.daemon.guard().explain(&subject);

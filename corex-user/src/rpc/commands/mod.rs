@@ -6,7 +6,11 @@ mod corex;
 mod ctl;
 mod guard;
 mod htable;
+mod permissions;
+mod pike;
+mod ratelimit;
 mod scripts;
+mod secfilter;
 mod sessions;
 mod siptrace;
 mod stats;
@@ -26,6 +30,10 @@ pub const ALL: CommandTable = CommandTable(&[
     ctl::COMMANDS,
     guard::COMMANDS,
     htable::COMMANDS,
+    permissions::COMMANDS,
+    pike::COMMANDS,
+    ratelimit::COMMANDS,
+    secfilter::COMMANDS,
     siptrace::COMMANDS,
     stats::COMMANDS,
     system::COMMANDS,

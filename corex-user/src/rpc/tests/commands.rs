@@ -13,12 +13,12 @@ use crate::rpc::limits::RpcLimits;
 use crate::rpc::params::Params;
 use crate::rpc::value::{Reply, Value};
 
-struct Asked {
-    fake: Arc<Fake>,
+pub(super) struct Asked {
+    pub(super) fake: Arc<Fake>,
     rpc: Rpc,
 }
 
-fn asked() -> Asked {
+pub(super) fn asked() -> Asked {
     let fake = Arc::new(Fake::new());
     Asked {
         rpc: Rpc::new(commands::ALL, fake.clone(), RpcLimits::default()),
@@ -27,13 +27,13 @@ fn asked() -> Asked {
 }
 
 impl Asked {
-    fn ask(&self, method: &str, values: &[Value]) -> Result<Reply, Fault> {
+    pub(super) fn ask(&self, method: &str, values: &[Value]) -> Result<Reply, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let params = Params::strict(values.to_vec());
         runtime.unwrap().block_on(self.rpc.call(method, &params))
     }
 
-    fn text(&self, method: &str, values: &[Value]) -> String {
+    pub(super) fn text(&self, method: &str, values: &[Value]) -> String {
         match self.ask(method, values) {
             Ok(reply) => format!("{:?}", reply.records),
             Err(fault) => fault.to_string(),

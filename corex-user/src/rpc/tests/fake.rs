@@ -9,6 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::access;
+use crate::access::Access;
 use crate::guard::{Guard, Listings};
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
@@ -22,6 +24,7 @@ pub(crate) struct Fake {
     variables: Mutex<Vec<Variable>>,
     entries: Mutex<Vec<TableEntry>>,
     is_copying: AtomicBool,
+    pub access: Access,
     pub guard: Guard,
 }
 
@@ -44,6 +47,7 @@ impl Fake {
                 entry(6, "k", Setting::Int(5)),
             ]),
             is_copying: AtomicBool::new(false),
+            access: access::access(),
             guard: Guard::start(&guarded(), &Listings::default(), None).unwrap(),
             ..Fake::default()
         }
@@ -398,12 +402,16 @@ impl Daemon for Fake {
         self.tell(format!("reload {module}"));
         Box::pin(async move {
             match module {
-                "app_lua" => Ok(()),
+                "app_lua" | "permissions.address" | "secfilter" => Ok(()),
                 _ => Err(NotReloaded::Refused(format!(
                     "the module {module} is not loaded"
                 ))),
             }
         })
+    }
+
+    fn access(&self) -> Access {
+        self.access.clone()
     }
 
     fn reload(&self) -> Later<'_, Result<(), NotReloaded>> {

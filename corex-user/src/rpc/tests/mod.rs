@@ -1,5 +1,6 @@
 //! The whole of remote control, asked by the real clients.
 
+mod access;
 mod clients;
 mod commands;
 mod fake;

@@ -147,6 +147,13 @@ impl Collector for Scrape {
         )?;
         self.tables(&mut out)?;
         out.counters(
+            "access_events",
+            "What the modules pike and secfilter counted, by module and by what it was",
+            books.access.iter().map(|(module, event, value)| {
+                (labels([("module", *module), ("event", *event)]), *value)
+            }),
+        )?;
+        out.counters(
             "log_lines_dropped",
             "Log lines that a full queue cost",
             [(Labels::new(), books.log_lines_dropped as u64)],

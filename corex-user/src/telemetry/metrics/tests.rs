@@ -76,6 +76,7 @@ fn books() -> Books {
         hep: vec![("exported", 3)],
         hep_imbalance: 0,
         languages: [("lua", vec![("runs", 6)]), ("perl", Vec::new())],
+        access: vec![("pike", "blocked_ips", 3)],
         tables: vec![(
             "seen".to_owned(),
             Use {
@@ -108,6 +109,7 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
         "corex_htable_entries{table=\"seen\"} 3.0",
         "corex_htable_bytes{table=\"seen\"} 400.0",
         "corex_htable_refused_total{table=\"seen\"} 1",
+        "corex_access_events_total{module=\"pike\",event=\"blocked_ips\"} 3",
         "corex_start_time_seconds 1700000000.0",
         "corex_socket_socket_in_total{socket=\"udp:[fd00::1]:5060\"} 11",
         "corex_socket_socket_in_bytes_total{socket=\"udp:[fd00::1]:5060\"} 1100",

@@ -88,6 +88,7 @@ fn books(n: u64) -> Books {
         hep_imbalance: 0,
         languages: [("lua", Vec::new()), ("perl", Vec::new())],
         tables: Vec::new(),
+        access: Vec::new(),
         log_lines_dropped: 0,
     }
 }
@@ -99,6 +100,7 @@ fn peers(n: u64) -> Summary {
         peers.received([192, 0, 2, 7].into(), 400);
         peers.sent(Some([192, 0, 2, 7].into()), 400);
     }
+    peers.publish();
     Summary::of([&*table])
 }
 

@@ -1,8 +1,10 @@
 //! Every file of `examples/`: it is checked, run, and sent real traffic, and what comes out is
 //! what the file says.
 
+mod access;
 mod documented;
 mod encoded;
+mod guarded;
 
 use std::{
     collections::BTreeSet,
@@ -129,7 +131,7 @@ fn receive(socket: &UdpSocket) -> Result<Vec<u8>> {
 }
 
 /// The files that the tests here run.
-const RUN: [&str; 24] = [
+const RUN: &[&str] = &[
     "01-alias-subdomains.cfg",
     "02-network-io-intercept.cfg",
     "03-min-msg-len.cfg",
@@ -144,9 +146,12 @@ const RUN: [&str; 24] = [
     "12-file-read.cfg",
     "13-file-write.cfg",
     "14-network-msg-perl.cfg",
+    "edge-access.addresses",
+    "edge-access.cfg",
     "edge-aead.cfg",
     "edge-devices.cfg",
     "edge-encrypt.cfg",
+    "edge-guard.cfg",
     "edge-gzip.cfg",
     "edge-zstd.cfg",
     "homer.cfg",
@@ -193,7 +198,7 @@ fn every_example_is_checked_explained_and_run_here() -> Result<()> {
         }
     }
     ensure!(
-        found == RUN.into_iter().map(str::to_owned).collect(),
+        found == RUN.iter().map(|name| (*name).to_owned()).collect(),
         "{found:?}"
     );
     Ok(())

@@ -43,9 +43,10 @@ Decisions where the RFC leaves one:
   line belongs to one, and an empty line ends them. LF alone ends a line, too.
 - Status codes are 100 to 699: any other reply is no SIP, and dropped as drop_not_sip with a line in the
   log.
-- 482: our Via has a digest of what decides where a request goes (`l=`: its source address, method,
-  Request-URI, Call-ID, tags, CSeq and Route). One that comes again with the same, and with that Via,
-  goes in circles. One that comes back changed, or from somebody else, goes on: Max-Forwards sees to the rest.
+- 482: our Via has a digest of what decides where a request goes (`l=`: source and destination of the
+  packet, method, Request-URI, Call-ID, tags, CSeq and Route). One that comes again with the same, and
+  with that Via, goes in circles. One that comes back changed, or from somebody else, goes on:
+  Max-Forwards sees to the rest.
 - By TCP and TLS a message without Content-Length, HTTP too, closes the connection: two readers could
   disagree about where the next one begins.
 

@@ -37,6 +37,7 @@ Examples:
                                                      compiler or kind of CPU it is only shown
   cargo xtask bench instructions --functions 20 'send, socket'
                                                      what the worker spends them on
+  cargo xtask bench instructions --time send         nanoseconds of CPU instead, with the kernel's part
   cargo xtask bench instructions --save              keep what is counted: src/bench/instructions.json
 
 Needs root and valgrind.")]
@@ -47,6 +48,9 @@ pub struct InstructionsArgs {
     /// Fail if a row has grown by more than 3 % since they were kept
     #[arg(long)]
     check: bool,
+    /// Measure the worker's CPU time instead, with the kernel's part; what is kept isn't compared
+    #[arg(long, conflicts_with_all = ["save", "check", "functions"])]
+    time: bool,
     /// Show so many functions of each row
     #[arg(long, value_name = "N", default_value_t = 0)]
     functions: usize,
@@ -101,6 +105,9 @@ pub fn run(args: &InstructionsArgs) -> Result<ExitCode> {
             .as_ref()
             .is_none_or(|f| name.contains(f.as_str()))
     };
+    if args.time {
+        return time(&road, wanted);
+    }
     let mut rows = BTreeMap::new();
     for work in WORKS {
         for engine in ENGINES {
@@ -126,6 +133,48 @@ pub fn run(args: &InstructionsArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     compare(&counted, args.check)
+}
+
+/// Batches whose time is taken, behind `TIMED_WARM_UP`.
+const TIMED: [Series; 2] = [
+    Series {
+        batch: 1,
+        times: 500,
+    },
+    Series {
+        batch: 64,
+        times: 100,
+    },
+];
+const TIMED_WARM_UP: Series = Series {
+    batch: 64,
+    times: 20,
+};
+/// How often each is taken: the median is shown, with the lowest and the highest.
+const TURNS: usize = 3;
+
+/// Prints what the rows cost in time.
+fn time(road: &Road, wanted: impl Fn(&str) -> bool) -> Result<ExitCode> {
+    ui::say(&format!("{:<22}{:>8}{:>16}", "", "ns", ""));
+    for work in WORKS {
+        let config = compile::workspace().join(format!("xtask/src/bench/{work}.cfg"));
+        for engine in ENGINES {
+            for series in TIMED {
+                let name = name(work, engine, series.batch);
+                if !wanted(&name) {
+                    continue;
+                }
+                let turn = |_| road.time(&config, engine, &[TIMED_WARM_UP, series]);
+                let mut times = (0..TURNS).map(turn).collect::<Result<Vec<f64>>>()?;
+                times.sort_by(f64::total_cmp);
+                if let [first, median, last] = times[..] {
+                    let range = format!("({first:.0}–{last:.0})");
+                    ui::say(&format!("{name:<22}{median:>8.0}{range:>16}"));
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Counts the rows of one configuration and one engine.

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -114,6 +115,48 @@ impl Road {
             .arg(format!("--callgrind-out-file={}", out.display()))
             .arg(&self.corex)
             .env("GLIBC_TUNABLES", TUNABLES);
+        let (corex, mut number) = self.start(command, config, engine)?;
+        for series in all {
+            for _ in 0..series.times {
+                self.batch(&corex, series.batch, &mut number)
+                    .with_context(|| corex.log())?;
+            }
+        }
+        wait_for_sleep(corex.process.pid())?;
+        corex.process.terminate(PATIENCE)?;
+        profile::of_threads(&out, WORKER)
+    }
+
+    /// The CPU time of corex's worker for each message of a series, in nanoseconds: its own and that of
+    /// the kernel for it, with the other end of the veth pair, which gets what is sent in that time.
+    ///
+    /// # Errors
+    /// As [`Self::count`].
+    pub fn time(&self, config: &Path, engine: &str, all: &[Series]) -> Result<f64> {
+        let command = self.device.command(&self.corex);
+        let (corex, mut number) = self.start(command, config, engine)?;
+        let pid = corex.process.pid();
+        let (mut before, mut messages) = (0, 0);
+        for series in all {
+            before = cpu_time(pid)?;
+            messages = series.batch * series.times;
+            for _ in 0..series.times {
+                self.batch(&corex, series.batch, &mut number)
+                    .with_context(|| corex.log())?;
+            }
+        }
+        let after = cpu_time(pid)?;
+        corex.process.terminate(PATIENCE)?;
+        Ok((after - before) as f64 / messages as f64)
+    }
+
+    /// Starts corex by a command, and sends one message.
+    fn start(
+        &self,
+        command: Command,
+        config: &Path,
+        engine: &str,
+    ) -> Result<(corex_lab::Corex, usize)> {
         let corex = CorexOptions::new(config)
             .interface("d0")
             .engine(engine)
@@ -127,15 +170,7 @@ impl Road {
         self.batch(&corex, 1, &mut number)
             .with_context(|| corex.log())?;
         thread::sleep(LOOKUP);
-        for series in all {
-            for _ in 0..series.times {
-                self.batch(&corex, series.batch, &mut number)
-                    .with_context(|| corex.log())?;
-            }
-        }
-        wait_for_sleep(corex.process.pid())?;
-        corex.process.terminate(PATIENCE)?;
-        profile::of_threads(&out, WORKER)
+        Ok((corex, number))
     }
 
     /// One batch: corex stands while it is sent.
@@ -162,6 +197,19 @@ impl Road {
         }
         Ok(())
     }
+}
+
+/// The worker's CPU time in nanoseconds (/proc/PID/task/TID/schedstat, the first number).
+fn cpu_time(pid: u32) -> Result<u64> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim_end() == THREAD {
+            let times = fs::read_to_string(task.join("schedstat"))?;
+            let time = times.split_whitespace().next().context("a time")?;
+            return Ok(time.parse()?);
+        }
+    }
+    anyhow::bail!("corex has no thread {THREAD}")
 }
 
 /// Waits until the worker has nothing more to do, so that the next batch is one.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use corex_lab::{Corex, Kamailio, Process, corex::CorexOptions, process::output_of};
 
 use crate::bench::{
-    lab::{DEVICE_CPU, DEVICE_SIDE, Lab, Reader},
+    lab::{DEVICE_CPU, DEVICE_SIDE, GENERATOR_CPU, Lab, Reader},
     protocol::Traffic,
     results::{By, LIMIT_AF_XDP, LIMIT_XDP},
 };
@@ -322,6 +322,30 @@ impl Lab {
             .write(&format!("{name}.corex.cfg"), configuration)?;
         let command = self.on_device(&self.programs.corex);
         self.corex_options(&file, engine)
+            .spawn(command, self.work.path(), name)?
+            .ready()
+    }
+
+    /// Starts corex with AF_XDP and so many workers, the generator's CPU included where the device's
+    /// isn't enough.
+    ///
+    /// # Errors
+    /// As [`Self::corex`].
+    pub fn corex_of(&self, name: &str, configuration: &str, workers: u64) -> Result<Corex> {
+        let file = self
+            .work
+            .write(&format!("{name}.corex.cfg"), configuration)?;
+        let cpus = match workers {
+            1 => DEVICE_CPU.to_owned(),
+            _ => format!("{GENERATOR_CPU},{DEVICE_CPU}"),
+        };
+        let mut command = self.device.command("taskset");
+        command.args(["-c", &cpus]).arg(&self.programs.corex);
+        CorexOptions::new(&file)
+            .interface(DEVICE_SIDE)
+            .engine("xdp")
+            .argument("--workers")
+            .argument(&workers.to_string())
             .spawn(command, self.work.path(), name)?
             .ready()
     }

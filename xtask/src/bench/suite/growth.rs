@@ -23,15 +23,21 @@ enum What {
     Aliases,
     /// Queues of the interface, all served by one worker; messages come by one of them.
     Queues,
+    /// Workers that share what comes by one queue, on the CPUs of device and generator.
+    Workers,
 }
 
-const SERIES: [(What, &str, &[u64]); 5] = [
+const SERIES: [(What, &str, &[u64]); 6] = [
     (What::Size, "message size in bytes", &[380, 700, 1100, 1400]),
     (What::Peers, "peers", &[1, 100, 1_000, 10_000]),
     (What::Listeners, "listeners", &[1, 10, 40]),
     (What::Aliases, "aliases", &[1, 1_000, 100_000]),
     (What::Queues, "queues of one worker", &[1, 2, 4]),
+    (What::Workers, "workers for one source, gzip hook", &[1, 2]),
 ];
+
+/// Queues of the interface where workers share a source.
+const WORKERS: u32 = 2;
 
 /// Empty series, to be filled turn by turn: those with `filter` in their name.
 pub fn series(filter: &str) -> Vec<Series> {
@@ -71,6 +77,11 @@ pub fn turn(
                     let mut udp = lab.udp_generator()?;
                     measure(&lab, &mut udp, settings, *what, point.x)
                 }
+                What::Workers => {
+                    let lab = Lab::new(lab.programs.clone(), WORKERS)?;
+                    let mut udp = lab.modest_udp_generator()?;
+                    measure(&lab, &mut udp, settings, *what, point.x)
+                }
                 _ => measure(lab, udp, settings, *what, point.x),
             };
             let rate = rate.with_context(|| format!("{}: {}", series.name, point.x))?;
@@ -81,8 +92,15 @@ pub fn turn(
 }
 
 fn measure(lab: &Lab, udp: &mut Generator, settings: &Settings, what: What, x: u64) -> Result<f64> {
-    let text = lab.configuration("send", Reader::Corex)?;
-    let corex = lab.corex("growth", &with(&text, what, x), "xdp")?;
+    let name = match what {
+        What::Workers => "gzip",
+        _ => "send",
+    };
+    let text = with(&lab.configuration(name, Reader::Corex)?, what, x);
+    let corex = match what {
+        What::Workers => lab.corex_of("growth", &text, x)?,
+        _ => lab.corex("growth", &text, "xdp")?,
+    };
     lab.place()?;
     let plain = settings.sustained(Traffic::Options);
     let order = match what {
@@ -108,6 +126,10 @@ fn with(text: &str, what: What, x: u64) -> String {
     let lines = |from: u64, line: fn(u64) -> String| (from..x).map(line).collect::<String>();
     match what {
         What::Size | What::Peers | What::Queues => text.to_owned(),
+        What::Workers => text.replace(
+            "request_route {",
+            "modparam(\"corex\", \"shard\", \"on\")\nrequest_route {",
+        ),
         What::Listeners => lines(1, |n| format!("listen=udp:10.77.0.1:{}\n", 6000 + n)) + text,
         What::Aliases => {
             let asked = text.replace(
@@ -134,5 +156,6 @@ mod tests {
             assert!(aliases.contains("myself"));
         }
         assert_eq!(with(text, What::Size, 1400), text);
+        assert!(with(text, What::Workers, 2).contains("\"shard\", \"on\""));
     }
 }

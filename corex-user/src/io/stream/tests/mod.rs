@@ -185,6 +185,32 @@ async fn a_message_arrives_whole_and_its_reply_takes_the_same_connection() {
 }
 
 #[tokio::test]
+async fn messages_that_come_at_once_wake_the_worker_once_and_stay_in_order() {
+    let mut lab = lab(StreamSettings::default());
+    let mut peer = TcpStream::connect(lab.address).await.unwrap();
+    let all: String = (0..20).map(|number| request(&number.to_string())).collect();
+    peer.write_all(all.as_bytes()).await.unwrap();
+    let mut connection = None;
+    for number in 0..20 {
+        let message = lab.receive().await;
+        assert_eq!(message.payload, request(&number.to_string()).as_bytes());
+        connection = Some(message.connection);
+    }
+    // Where the kernel cuts what was written at once, it may be a few times.
+    let woken = lab.woken.load(Ordering::Relaxed);
+    assert!((1..=4).contains(&woken), "{woken}");
+    let replies: Vec<String> = (0..50).map(|number| request(&number.to_string())).collect();
+    for reply in &replies {
+        lab.reply(peer.local_addr().unwrap(), connection, reply)
+            .unwrap();
+    }
+    let replies = replies.concat();
+    assert_eq!(read(&mut peer, replies.len()).await, replies);
+    lab.at_rest().await;
+    assert_eq!(lab.count("delivered"), 50);
+}
+
+#[tokio::test]
 async fn a_keep_alive_is_answered() {
     let lab = lab(StreamSettings::default());
     let mut peer = TcpStream::connect(lab.address).await.unwrap();

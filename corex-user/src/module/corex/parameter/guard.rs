@@ -16,7 +16,7 @@ pub(super) const GUARD: Parameter = Parameter {
     },
     doc: "Whether there is a guard, which says who is let in, where no other parameter of it is \
           written: so that remote control and scripts can block. The parameters allow, block, \
-          stealth and guard_file mean that there is one. Without it nothing of it is loaded into \
+          stealth, guard_file, rate, rate_block, signatures and malformed mean that there is one. Without it nothing of it is loaded into \
           the kernel. See guard.md. Default: 0.",
 };
 

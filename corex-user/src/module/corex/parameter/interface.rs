@@ -1,6 +1,7 @@
 //! Network interfaces, their programs, and what these count.
 
 use corex_script::function::{Parameter, ParameterKind};
+use corex_script::settings::Sharding;
 
 pub(super) const MAX_PEERS: Parameter = Parameter {
     name: "max_peers",
@@ -13,6 +14,31 @@ pub(super) const MAX_PEERS: Parameter = Parameter {
     doc: "How many peers (addresses) each worker counts messages of one by one, for \
           corex.peers and /metrics; the rest counts as `other`, and a peer that was silent \
           for a minute makes room. 0: none. Default: 100.",
+};
+
+pub(super) const SHARD: Parameter = Parameter {
+    name: "shard",
+    aliases: &[],
+    kind: ParameterKind::Text {
+        set: |settings, text| {
+            settings.corex.shard = match text.to_ascii_lowercase().as_str() {
+                "off" => Sharding::Off,
+                "auto" => Sharding::Auto,
+                "on" => Sharding::On,
+                _ => return Err("it is none of \"off\", \"auto\" and \"on\"".to_owned()),
+            };
+            Ok(())
+        },
+        help: "write \"off\", \"auto\" or \"on\"",
+    },
+    doc: "Whether workers hand messages over to each other by their Call-ID, since one carrier is \
+          one 5-tuple and so one queue and one worker. The messages of a Call-ID are then handled \
+          by one worker in their order, whichever way they came by; what has no Call-ID that can be \
+          read as it comes (encoded messages) stays where it came. \"on\": always. \"auto\": while a \
+          worker is busy for three quarters of the time, gets half as much again as its part of all \
+          messages, or more, and another one is busy for less than half of the time; until for a second \
+          its part is within a quarter of the others', or one worker could do all in half of its time. \"off\": never. \
+          Proxy mode only. See performance.md. Default: \"auto\".",
 };
 
 pub(super) const REATTACH: Parameter = Parameter {

@@ -9,6 +9,8 @@ mod http;
 mod inline;
 mod interface;
 mod overload;
+mod rate;
+mod signature;
 mod stream;
 mod trust;
 
@@ -42,6 +44,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     overload::RETRY_AFTER,
     overload::KNOWN_PEER_AGE,
     interface::MAX_PEERS,
+    interface::SHARD,
     interface::REATTACH,
     interface::OFFLOAD,
     interface::PROBE_LEN,
@@ -70,6 +73,10 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     inline::TOO_BIG,
     rule::CODEC_IN,
     rule::CODEC_OUT,
+    rate::RATE,
+    rate::RATE_BLOCK,
+    signature::SIGNATURES,
+    signature::MALFORMED,
 ];
 
 /// One of two words.

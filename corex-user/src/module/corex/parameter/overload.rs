@@ -30,8 +30,8 @@ pub(super) const OVERLOAD_HIGH: Parameter = Parameter {
         set: |settings, value| settings.corex.overload.high = value as u32,
     },
     doc: "How full, in percent, the fullest queue of a worker (a receive ring of AF_XDP, the receive \
-          buffer of a kernel socket, or what streams brought) is when it begins to shed requests \
-          outside dialogs from unknown sources. Default: 50.",
+          buffer of a kernel socket, what streams brought, or what other workers handed over) is when \
+          it begins to shed requests outside dialogs from unknown sources. Default: 50.",
 };
 
 pub(super) const OVERLOAD_LOW: Parameter = Parameter {

@@ -1,0 +1,85 @@
+//! The maps of rates and signatures, in the programs' memory.
+
+use std::{net::IpAddr, sync::Arc};
+
+use aya::maps::{Array, HashMap, MapData, MapError};
+use corex_common::{
+    counters::RateCounters,
+    guard::{
+        Network,
+        rates::{Offender, Rates, Source, SourceKey},
+        signatures::Automaton,
+    },
+    maps::FAMILY_V4,
+};
+
+use super::cpu_counters::CpuCounters;
+
+/// The maps, as the loaded object has them.
+pub struct RateMaps {
+    /// GUARD_RATES.
+    pub rates: Array<MapData, Rates>,
+    /// GUARD_AUTOMATON.
+    pub automaton: Array<MapData, Automaton>,
+    /// GUARD_SOURCES.
+    pub sources: HashMap<MapData, SourceKey, Source>,
+    /// GUARD_OFFENDERS.
+    pub offenders: HashMap<MapData, SourceKey, Offender>,
+    /// GUARD_RATE_COUNTS.
+    pub counters: Arc<CpuCounters<RateCounters>>,
+}
+
+/// A network that a program has blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Which.
+    pub network: Network,
+    /// Until when, in nanoseconds of CLOCK_MONOTONIC.
+    pub until: u64,
+    key: SourceKey,
+}
+
+impl RateMaps {
+    /// Has the programs go by other rules.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn write_rates(&mut self, rates: &Rates) -> Result<(), MapError> {
+        self.rates.set(0, rates, 0)
+    }
+
+    /// Has them look for other signatures.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn write_automaton(&mut self, automaton: &Automaton) -> Result<(), MapError> {
+        self.automaton.set(0, automaton, 0)
+    }
+
+    /// The networks that the programs have blocked and nobody has settled.
+    pub fn blocked(&self) -> Vec<Blocked> {
+        let entries = self.offenders.iter().filter_map(Result::ok);
+        entries
+            .filter_map(|(key, offender)| {
+                let addr = if key.family == u16::from(FAMILY_V4) {
+                    let [a, b, c, d, ..] = key.addr;
+                    IpAddr::from([a, b, c, d])
+                } else {
+                    IpAddr::from(key.addr)
+                };
+                Some(Blocked {
+                    network: Network::new(addr, u8::try_from(offender.prefix).ok()?)?,
+                    until: offender.until,
+                    key,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets such a network, its buckets as well: from now on it is blocked by a list, or isn't.
+    pub fn settle(&mut self, blocked: &Blocked) {
+        // What isn't there any more needn't be removed.
+        let _ = self.offenders.remove(&blocked.key);
+        let _ = self.sources.remove(&blocked.key);
+    }
+}

@@ -1,0 +1,223 @@
+//! `signatures` and `malformed`: what scanners give themselves away by.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use corex_script::function::{Parameter, ParameterKind, PartMistake};
+use corex_script::settings::{SignaturePattern, SignaturePlace};
+
+pub(super) const SIGNATURES: Parameter = Parameter {
+    name: "signatures",
+    aliases: &[],
+    kind: ParameterKind::Notation {
+        set: |settings, text| {
+            let (patterns, files) = parse(text, &settings.folder)?;
+            let signatures = &mut settings.corex.guard.signatures;
+            for pattern in patterns {
+                if !signatures.patterns.contains(&pattern) {
+                    signatures.patterns.push(pattern);
+                }
+            }
+            signatures.files.extend(files);
+            Ok(())
+        },
+    },
+    doc: "What scanners give themselves away by: \"default\" for the list that corex brings along, \
+          \"file:/etc/corex/signatures.txt\" for one of yours, or both with a semicolon between them. A \
+          line of a file is `ua: TEXT` for User-Agent or `line: TEXT` for the first line, with `^` in \
+          front of a text that must stand at the beginning; letters match whatever their case. The \
+          first 512 bytes of messages are looked at. What has such a text is dropped, and counted as \
+          drop_guard_signature. May be set many times. See guard.md. Default: nothing.",
+};
+
+pub(super) const MALFORMED: Parameter = Parameter {
+    name: "malformed",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 1,
+        set: |settings, value| settings.corex.guard.signatures.drops_malformed = value != 0,
+    },
+    doc: "Whether messages are dropped, and counted as drop_guard_signature, that begin with no method \
+          in capital letters and no SIP/2.0, or have no Via in their first 200 bytes. It has no effect \
+          where codec_in or event_route[network:msg] may decode messages. See guard.md. Default: 0.",
+};
+
+/// The list that corex brings along.
+const SHIPPED: &str = include_str!("signatures.txt");
+
+/// The most bytes of a file.
+const MAX_FILE: u64 = 65_536;
+/// The most characters of a text.
+const MAX_TEXT: usize = 64;
+
+const HELP: &str = "write \"default\", \"file:/PATH\", or both, as in \
+                    \"default; file:/etc/corex/signatures.txt\"";
+
+/// What a value names, and the files that it was read from. Relative paths begin at `folder`.
+fn parse(text: &str, folder: &Path) -> Result<(Vec<SignaturePattern>, Vec<PathBuf>), PartMistake> {
+    let (mut patterns, mut files) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    for part in text.split(';') {
+        let start = at + part.len() - part.trim_start().len();
+        let word = part.trim();
+        let span = start..start + word.len();
+        at += part.len() + 1;
+        let mistake = |what: String| mistake(span.clone(), what);
+        let found = if word == "default" {
+            lines(SHIPPED)
+        } else if let Some(path) = word.strip_prefix("file:") {
+            let path = folder.join(path.trim());
+            let text = read(&path)
+                .map_err(|reason| mistake(format!("{} can't be read: {reason}", path.display())))?;
+            let found = lines(&text).map_err(|reason| format!("{}:{reason}", path.display()));
+            files.push(path);
+            found
+        } else {
+            return Err(mistake(format!(
+                "`{word}` is neither default nor file:/PATH"
+            )));
+        };
+        patterns.extend(found.map_err(&mistake)?);
+    }
+    Ok((patterns, files))
+}
+
+fn mistake(part: Range<usize>, what: String) -> PartMistake {
+    PartMistake {
+        part,
+        what,
+        help: HELP.to_owned(),
+    }
+}
+
+/// A file's text; a device or a pipe isn't waited for.
+fn read(path: &Path) -> Result<String, String> {
+    let data = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !data.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let read = file.take(MAX_FILE + 1).read_to_string(&mut text);
+    read.map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(format!("it has more than {MAX_FILE} bytes"));
+    }
+    Ok(text)
+}
+
+/// Reads a list. A mistake begins with line and column.
+fn lines(text: &str) -> Result<Vec<SignaturePattern>, String> {
+    let mut patterns = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let content = line.trim();
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        let mistake = |column: usize, what: &str| Err(format!("{}:{column}: {what}", number + 1));
+        let begin = 1 + line.len() - line.trim_start().len();
+        let (place, text) = match content.split_once(':') {
+            Some((place, text)) => (place.trim(), text.trim()),
+            None => (content, ""),
+        };
+        let place = match place {
+            "ua" => SignaturePlace::UserAgent,
+            "line" => SignaturePlace::FirstLine,
+            _ => return mistake(begin, "write `ua: TEXT` or `line: TEXT`"),
+        };
+        let column = begin + content.len() - text.len();
+        let (is_anchored, text) = match text.strip_prefix('^') {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        if text.len() < 3 || text.len() > MAX_TEXT {
+            return mistake(column, "a text has 3 to 64 characters");
+        }
+        if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return mistake(
+                column,
+                "only printable characters of ASCII can be looked for",
+            );
+        }
+        patterns.push(SignaturePattern {
+            place,
+            is_anchored,
+            text: text.to_ascii_lowercase().into_bytes(),
+        });
+    }
+    Ok(patterns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_text_in_each_line() {
+        let found = lines("# no\n\n ua: Friendly-Scanner \nline:^OPTIONS sip:nm\n").unwrap();
+        assert_eq!(
+            found,
+            [
+                SignaturePattern {
+                    place: SignaturePlace::UserAgent,
+                    is_anchored: false,
+                    text: b"friendly-scanner".to_vec(),
+                },
+                SignaturePattern {
+                    place: SignaturePlace::FirstLine,
+                    is_anchored: true,
+                    text: b"options sip:nm".to_vec(),
+                },
+            ]
+        );
+        for (text, at) in [
+            ("friendly", "1:1"),
+            ("ua: ok", "1:5"),
+            ("ua: fine\n  from: friendly", "2:3"),
+            ("ua:", "1:4"),
+            ("ua: ^ab", "1:5"),
+            ("ua: käse", "1:5"),
+        ] {
+            let reason = lines(text).unwrap_err();
+            assert!(reason.starts_with(&format!("{at}:")), "{text}: {reason}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_list_and_files_are_read_and_what_cannot_be_is_pointed_to() {
+        let shipped = parse("default", Path::new("/")).unwrap().0;
+        assert!(shipped.len() > 8);
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("corex-signatures-{}", std::process::id()));
+        std::fs::write(&path, "ua: my-scanner\n").unwrap();
+        let text = format!("default ; file:{}", path.display());
+        assert_eq!(
+            parse(&text, Path::new("/")).unwrap().0.len(),
+            shipped.len() + 1
+        );
+        std::fs::write(&path, "my-scanner\n").unwrap();
+        let mistake = parse(&text, Path::new("/")).unwrap_err();
+        assert!(mistake.what.contains(":1:1: "), "{mistake:?}");
+        std::fs::write(&path, "#".repeat(70_000)).unwrap();
+        assert!(
+            parse(&text, Path::new("/"))
+                .unwrap_err()
+                .what
+                .contains("more than 65536")
+        );
+        std::fs::remove_file(&path).unwrap();
+        for (text, at) in [
+            ("", ""),
+            ("defaults", "defaults"),
+            ("default; file:relative", "file:relative"),
+            ("file:/nonexistent/x", "file:/nonexistent/x"),
+            ("file:/dev/zero", "file:/dev/zero"),
+        ] {
+            let mistake = parse(text, Path::new("/nonexistent")).unwrap_err();
+            assert_eq!(text.get(mistake.part.clone()), Some(at), "{text}");
+        }
+    }
+}
