@@ -134,13 +134,13 @@ fn in_name(name: usize, len: usize, small: u8) -> (At, u16) {
     let alike = |other: &&[u8]| other.starts_with(so_far);
     let longer = NAMES
         .iter()
-        .position(|other| alike(&other) && other.get(len) == Some(&small));
+        .position(|other| alike(other) && other.get(len) == Some(&small));
     if let Some(longer) = longer {
         return (At::Name(longer, len + 1), 0);
     }
     let whole = NAMES
         .iter()
-        .position(|other| alike(&other) && other.len() == len);
+        .position(|other| alike(other) && other.len() == len);
     whole.map_or((At::Other, 0), |name| behind_name(name, small))
 }
 
