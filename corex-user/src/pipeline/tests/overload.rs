@@ -163,7 +163,8 @@ fn a_dialog_makes_both_sides_known() {
 #[test]
 fn a_reply_from_who_is_allowed_makes_both_sides_known_without_a_route_too() {
     let hooked = format!("{HOOKED}event_route[network:msg] {{ $avp(msg) = $mb; }}\n");
-    for hook in ["", &hooked] {
+    // With `drop` behind it no route is run.
+    for (hook, end) in [("", "drop;"), (&hooked, "drop;"), ("", ""), (&hooked, "")] {
         for (allowed, status, is_known) in [
             (SOURCE, "200 OK", true),
             (SOURCE, "486 Busy", false),
@@ -171,7 +172,7 @@ fn a_reply_from_who_is_allowed_makes_both_sides_known_without_a_route_too() {
         ] {
             let text = format!(
                 "{ON}modparam(\"corex\", \"allow\", \"{allowed}\")\n{hook}\
-                 request_route {{ drop; }}\nreply_route {{ send(\"10.0.0.8\"); }}\n"
+                 request_route {{ drop; }}\nreply_route {{ send(\"10.0.0.8\"); {end} }}\n"
             );
             let mut pipeline = super::guard::guarded(&text);
             let maps = OverloadMaps::on_heap(7);
@@ -181,7 +182,7 @@ fn a_reply_from_who_is_allowed_makes_both_sides_known_without_a_route_too() {
             assert_eq!(counters.sent, 1, "{hook}");
             for ip in [source(), "10.0.0.8".parse().unwrap()] {
                 let known = maps.peers().is_known(ip, now());
-                assert_eq!(known, is_known, "{hook} {allowed} {status} {ip}");
+                assert_eq!(known, is_known, "{hook} {end} {allowed} {status} {ip}");
             }
         }
     }
