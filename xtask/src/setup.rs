@@ -194,9 +194,14 @@ pub const PEERS: [Tool; 30] = [
     tool("tmux", "tmux", "a terminal for `corex top`"),
 ];
 
-/// What the benchmark of the guard needs beside it. svwar is of sipvicious, which Debian hasn't: `pip
-/// install sipvicious`.
-pub const FOR_GUARD_BENCH: [Tool; 4] = [IP, SIPP, KAMAILIO, NFT];
+/// What the benchmark of the guard needs beside it.
+pub const FOR_GUARD_BENCH: [Tool; 5] = [
+    IP,
+    SIPP,
+    KAMAILIO,
+    NFT,
+    tool("svwar", "sipvicious", "a scanner of extensions"),
+];
 
 /// Find or install what building corex needs.
 ///

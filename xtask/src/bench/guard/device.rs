@@ -22,6 +22,9 @@ pub const ALL: [Device; 3] = [Device::Bare, Device::Guarded, Device::Pike];
 
 /// What the guarded one has beside what all have.
 pub const GUARD: &str = "modparam(\"corex\", \"stealth\", \"OPTIONS\")\n\
+    modparam(\"corex\", \"signatures\", \"default\")\n\
+    modparam(\"corex\", \"rate\", \"src: 200/s burst 400; REGISTER: 5/s burst 20\")\n\
+    modparam(\"corex\", \"rate_block\", \"100 in 10s for 10min\")\n\
     modparam(\"corex\", \"overload\", 1)\nmodparam(\"corex\", \"overload_high\", 10)\n\
     modparam(\"corex\", \"overload_low\", 5)\n";
 

@@ -40,7 +40,7 @@ XDP costs on a veth is the sender's. Completed: calls, of 100.
 Example:
   cargo xtask bench guard --json docs/performance/guard.json
 
-Needs root, two CPUs, sipp, svwar (`pip install sipvicious`), nft and kamailio.")]
+Needs root, two CPUs, sipp, svwar, nft and kamailio.")]
 pub struct GuardArgs {
     /// Write the results to this file, too
     #[arg(long, value_name = "FILE")]
