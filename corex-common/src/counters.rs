@@ -196,6 +196,9 @@ counters! {
         drop_probe: verdict,
         /// A keep-alive that gets no answer (`keepalive`): line breaks or NULs.
         drop_keepalive: verdict,
+        /// The worker of the queue is overloaded (`overload`), and this goes first: a request outside
+        /// dialogs from an unknown source, or at the second level anything from one.
+        drop_overload: verdict,
         /// The guard: from a network that is blocked.
         drop_guard_block: verdict,
         /// The guard: a source or a method that gets no answer (`stealth`).
@@ -321,6 +324,8 @@ counters! {
         answered: verdict,
         /// Keep-alives dropped.
         drop_keepalive: verdict,
+        /// Dropped as the worker of the queue is overloaded (`overload`).
+        drop_overload: verdict,
         /// Dropped by the guard.
         drop_guard: verdict,
         /// Dropped by roads: the script says `drop`.
@@ -500,6 +505,12 @@ counters! {
         /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
         /// are among `replied`.
         options_answered: plain,
+        /// Messages that were shed with 503 (`overload_reply`); they are among `replied`.
+        overload_answered: plain,
+        /// Times that the worker began to shed.
+        overload_begun: plain,
+        /// Times that a peer became known, or was seen to be still there.
+        peers_learned: plain,
         /// Requests that `strict` had answered with 400 and its like, as they can't be forwarded; they
         /// are among `replied`.
         strict_answered: plain,
@@ -550,6 +561,9 @@ counters! {
         drop_keepalive: verdict,
         /// A STUN message that gets no answer: no Binding request, or a damaged one.
         drop_stun: verdict,
+        /// The worker is overloaded (`overload`), and this goes first: a request outside dialogs from
+        /// an unknown source, or at the second level anything from one.
+        drop_overload: verdict,
         /// `rp_filter` 1 or 2: the way back to its source isn't by the interface that it came by, or
         /// there is none, or it wasn't known within a second.
         drop_rp_filter: verdict,

@@ -25,7 +25,7 @@ pub const WORKERS: &str = "WORKERS";
 
 /// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
 /// mode come last: [`SHOWN_ALWAYS`] are the others.
-pub const SHOWN: [&str; 28] = [
+pub const SHOWN: [&str; 30] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -33,6 +33,8 @@ pub const SHOWN: [&str; 28] = [
     INTERFACES,
     QUEUES,
     WORKERS,
+    PRESSURE,
+    KNOWN_PEERS,
     HOST_MACS,
     HOST_ADDRESSES,
     GUARD,
@@ -57,12 +59,13 @@ pub const SHOWN: [&str; 28] = [
 ];
 
 /// How many of [`SHOWN`] are used in proxy mode too.
-pub const SHOWN_ALWAYS: usize = 21;
+pub const SHOWN_ALWAYS: usize = 23;
 
 use crate::{
     guard::{GUARD, GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6},
     host::{HOST_ADDRESSES, HOST_MACS},
     inline::{ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE},
+    overload::{KNOWN_PEERS, PRESSURE},
     road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_PEERS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},
 };
 
@@ -144,6 +147,8 @@ pub struct Config {
     pub traffic_class: u32,
     /// Non-zero: messages may take roads ([`crate::road`]).
     pub roads: u32,
+    /// Non-zero: what a worker can't keep up with is shed by priority ([`crate::overload`]).
+    pub overload: u32,
 }
 
 /// An interface that the program is attached to.

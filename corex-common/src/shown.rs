@@ -3,7 +3,7 @@
 use crate::counters::{
     DetourCounters, EgressCounters, KernelCounters, RoadCounters, SocketCounters, WorkerCounters,
 };
-use crate::{guard, host, inline, maps, road};
+use crate::{guard, host, inline, maps, overload, road};
 
 /// A field's name and what it means.
 pub type Field = (&'static str, &'static str);
@@ -115,6 +115,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             "stun": "1: STUN Binding requests are answered.",
             "traffic_class": "Traffic class of answers.",
             "roads": "1: messages may take roads; 0: all are steered, as while somebody traces.",
+            "overload": "1: what a worker can't keep up with is shed by priority.",
         },
     },
     Shown {
@@ -150,6 +151,27 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
               steered of DETOUR_COUNTS counts too.",
         key: &[("", "The worker's number, from 0.")],
         value: (&WorkerCounters::NAMES, &WorkerCounters::DOCS),
+    },
+    Shown {
+        name: overload::PRESSURE,
+        kind: "array",
+        doc: "How hard pressed each worker is (`overload`).",
+        key: &[("", "The worker's number, from 0.")],
+        value: fields! {
+            "level": "0: it keeps up; 1: requests outside dialogs from unknown sources are dropped; \
+                      2: all from unknown sources is.",
+            "credit": "Messages to be shed that are steered nevertheless, so that they get a 503.",
+        },
+    },
+    Shown {
+        name: overload::KNOWN_PEERS,
+        kind: "array",
+        doc: "The peers that are known (`overload`), eight for each set of addresses.",
+        key: &[("", "The set's number times 8, plus the place in the set.")],
+        value: fields! {
+            "key": "Two words, the address in network order; IPv4 as ::ffff:a.b.c.d.",
+            "until": "The second of CLOCK_MONOTONIC at which it is forgotten; 0: empty.",
+        },
     },
     Shown {
         name: host::HOST_MACS,

@@ -23,6 +23,8 @@ pub struct Desk {
     pub key_v6: Key<NetV6>,
     /// As above.
     pub key_v4: Key<NetV4>,
+    /// Whether the packet at hand is from a network that is allowed.
+    pub is_allowed: bool,
     /// Where the program for signatures and rates is to look, and what it found.
     pub stage: Stage,
 }

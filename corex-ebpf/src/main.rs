@@ -13,10 +13,12 @@ mod desk;
 mod guard;
 mod inline;
 mod maps;
+mod overload;
 mod packet;
 mod road;
 mod steer;
 mod trust;
+mod words;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use corex_common::counters::KernelCounters;

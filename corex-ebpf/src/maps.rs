@@ -32,6 +32,7 @@ use corex_common::{
         Config, Interface, MAX_INTERFACES, MAX_QUEUES, MAX_SOCKETS, MAX_WORKERS, PORT_WORDS, Queue,
         SocketEntry, SocketKey, port_bit, socket_count,
     },
+    overload::{KnownPeer, MAX_KNOWN_PEERS, Pressure},
     road::{
         MAX_ROAD_CLASSES, MAX_ROAD_DEVICES, MAX_ROAD_PEERS, MAX_ROAD_SOURCES, MAX_ROADS, Road,
         RoadClass, RoadHop, RoadPeer, RoadPeerCounts, RoadSocket, RoadSource, road_count,
@@ -76,6 +77,13 @@ pub static QUEUES: Array<Queue, { MAX_QUEUES as usize }> = Array::new();
 
 #[btf_map]
 pub static WORKERS: Array<WorkerCounters, { MAX_WORKERS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static PRESSURE: Array<Pressure, { MAX_WORKERS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static KNOWN_PEERS: Array<KnownPeer, { MAX_KNOWN_PEERS as usize }, BPF_F_MMAPABLE> =
+    Array::new();
 
 #[btf_map]
 pub static HOST_MACS: HashMap<HostMac, u32, { MAX_HOST_MACS as usize }> = HashMap::new();

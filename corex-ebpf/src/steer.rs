@@ -14,6 +14,7 @@ use crate::{
     answer::{self, Given, Wish, wish},
     guard,
     maps::{CONFIG, INTERFACES, SOCKETS, XSKS, has_port, socket_counters},
+    overload,
     packet::{Datagram, Outline, Pass, locate},
     road,
     trust::{Addressee, Origin, addressee, has_way_back, host_state, is_local, origin},
@@ -46,7 +47,7 @@ fn listener(ctx: &XdpContext, destination: &SocketKey) -> Option<SocketEntry> {
 
 /// Slot of this packet's queue, if an AF_XDP socket is in it.
 #[inline(always)]
-fn slot(ctx: &XdpContext) -> Option<u32> {
+pub fn slot(ctx: &XdpContext) -> Option<u32> {
     // SAFETY: as in `listener`.
     let interface = unsafe { INTERFACES.get(&(ctx.ingress_ifindex() as u32)) }?;
     let queue = ctx.rx_queue_index();
@@ -128,6 +129,7 @@ pub fn decide<const WITH_ROADS: bool>(
             _ => return xdp_action::XDP_DROP,
         }
     }
+    let sheds = overload::sheds(ctx, datagram);
     let wish = wish(ctx, datagram, config);
     if wish == Wish::Silence {
         answer::count(wish, counters, socket);
@@ -188,6 +190,11 @@ pub fn decide<const WITH_ROADS: bool>(
         }
         return xdp_action::XDP_PASS;
     };
+    if sheds {
+        counters.drop_overload += 1;
+        socket.drop_overload += 1;
+        return xdp_action::XDP_DROP;
+    }
     if !write_meta(ctx, datagram, &entry, config, short) && guard::is_limited() {
         counters.drop_guard_rate += 1;
         socket.drop_guard += 1;

@@ -77,7 +77,8 @@ request_route {
         $rU = "carol" + $cs;
         $du = "sip:192.0.2.9:" + 5070;
         $avp(note) = $ru;
-        codec_encode("gzip", "$fu $tu $ci $ua $proto $Ri:$Rp $Ts", $avp(note));
+        codec_encode("gzip", "$fu $tu $ci $ua $proto $Ri:$Rp", $avp(note));
+        $var(now) = $Ts;
         $var(last) = $avp(note);
         $fs = "udp:192.0.2.2:5060";
         switch ($rd) {

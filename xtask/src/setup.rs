@@ -140,7 +140,7 @@ const PYTHON: Tool = tool("python3", "python3", "zlib and base64, to compare wit
 const CRYPTOGRAPHY: Tool = files("python3-cryptography", "ciphers, to compare with");
 
 /// What all tests together need.
-pub const PEERS: [Tool; 29] = [
+pub const PEERS: [Tool; 30] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -166,6 +166,11 @@ pub const PEERS: [Tool; 29] = [
     tool("curl", "curl", "a client of HTTP"),
     tool("promtool", "prometheus", "an independent look at metrics"),
     tool(
+        "fail2ban-regex",
+        "fail2ban",
+        "who reads what the guard says in the log",
+    ),
+    tool(
         "redis-server",
         "redis-server",
         "a keystore that instances share",
@@ -188,6 +193,10 @@ pub const PEERS: [Tool; 29] = [
     NFT,
     tool("tmux", "tmux", "a terminal for `corex top`"),
 ];
+
+/// What the benchmark of the guard needs beside it. svwar is of sipvicious, which Debian hasn't: `pip
+/// install sipvicious`.
+pub const FOR_GUARD_BENCH: [Tool; 4] = [IP, SIPP, KAMAILIO, NFT];
 
 /// Find or install what building corex needs.
 ///
@@ -338,7 +347,7 @@ pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
     packages.dedup();
     let purposes: Vec<&str> = missing.iter().map(|tool| tool.purpose).collect();
     apt::install(&packages, &purposes.join(", "))?;
-    for service in ["kamailio", "prometheus"] {
+    for service in ["kamailio", "prometheus", "fail2ban"] {
         if packages.contains(&service) {
             disable_service(service);
         }

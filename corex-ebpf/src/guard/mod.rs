@@ -84,6 +84,12 @@ pub fn ask(
     answer
 }
 
+/// Whether the packet that was judged last, on this CPU, is from a network that is allowed.
+#[inline(always)]
+pub fn has_allowed() -> bool {
+    is_loaded() && guard_desk().is_some_and(|desk| desk.is_allowed)
+}
+
 /// Whether the program for signatures and rates has let the packet at hand in.
 #[inline(always)]
 pub fn is_settled() -> bool {
@@ -112,15 +118,13 @@ fn is_refused(
     id: u32,
     counters: &mut KernelCounters,
 ) -> u32 {
-    let Some(guard) = GUARD.get(0) else {
+    let (Some(guard), Some(desk)) = (GUARD.get(0), guard_desk()) else {
         return LET_IN;
     };
+    desk.is_allowed = false;
     if guard.rules == 0 {
         return LET_IN;
     }
-    let Some(desk) = guard_desk() else {
-        return LET_IN;
-    };
     desk.guard = *guard;
     desk.source = datagram.source.addr;
     desk.port = datagram.destination.port.to_be_bytes();
@@ -141,6 +145,7 @@ fn is_refused(
 fn rules(case: &mut Case<'_>) -> u32 {
     if case.desk.guard.rules & ALLOW != 0 && lists::is_allowed(case) {
         case.counters.guard_allowed += 1;
+        case.desk.is_allowed = true;
         return LET_IN;
     }
     if case.desk.guard.rules & (BLOCK | STEALTH) != 0

@@ -12,6 +12,7 @@ use crate::{
     answer::{self, Wish, wish},
     guard,
     maps::{ADDRESSES, CONFIG, DETOURS, SOCKETS, XSKS, counters, has_port, socket_counters},
+    overload,
     packet::{Datagram, Outline, Part, Pass, bytes, destination_v6, locate},
     trust::{Addressee, Origin, addressee, host_state, is_local, origin},
 };
@@ -182,6 +183,15 @@ fn steer(
         }
         Service::None => return by_pair(ctx, inline, counters, datagram, socket),
     };
+    if let Some(entry) = socket
+        && overload::sheds(ctx, datagram)
+    {
+        counters.drop_overload += 1;
+        if let Some(socket) = socket_counters(entry.id) {
+            socket.drop_overload += 1;
+        }
+        return xdp_action::XDP_DROP;
+    }
     match XSKS.redirect(slot, u64::from(xdp_action::XDP_PASS)) {
         Ok(action) => {
             counters.steered += 1;

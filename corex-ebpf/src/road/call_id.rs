@@ -6,8 +6,11 @@ use core::hint::black_box;
 use aya_ebpf::{EbpfContext as _, bindings::xdp_md, programs::XdpContext};
 use corex_common::road::{MAX_CALL_ID, MAX_CALL_ID_AT, hash_end, hash_group};
 
-use super::start_line::{ALL, HIGH, first, outside};
-use crate::packet::bytes;
+use super::start_line::outside;
+use crate::{
+    packet::bytes,
+    words::{ALL, HIGH, first},
+};
 
 /// Words, and ends of lines, that are looked at.
 const STEPS: usize = MAX_CALL_ID_AT / 8 + 16;

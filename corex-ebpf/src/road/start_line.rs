@@ -3,7 +3,10 @@
 use aya_ebpf::programs::XdpContext;
 use corex_common::road::{MAX_START_LINE, METHODS, OTHER, REPLY};
 
-use crate::packet::bytes;
+use crate::{
+    packet::bytes,
+    words::{ALL, HIGH, first},
+};
 
 /// A start line.
 pub struct StartLine {
@@ -123,11 +126,6 @@ pub fn method(words: [u64; 2]) -> Option<(usize, usize)> {
     (len > 0 && end == u64::from(b' ')).then_some((OTHER, len + 1))
 }
 
-/// Every byte of a number.
-pub const ALL: u64 = 0x0101_0101_0101_0101;
-/// The highest bit of every byte.
-pub const HIGH: u64 = 0x80 * ALL;
-
 /// The highest bit of every byte that isn't from `low` to below `high`, both at most 0x7f.
 #[inline(always)]
 pub fn outside(word: u64, low: u64, high: u64) -> u64 {
@@ -135,13 +133,6 @@ pub fn outside(word: u64, low: u64, high: u64) -> u64 {
     let is_low = !(seven + (0x80 - low) * ALL);
     let is_high = seven + (0x80 - high) * ALL;
     (word | is_low | is_high) & HIGH
-}
-
-/// The number of the lowest byte whose highest bit is set.
-#[inline(always)]
-pub fn first(bits: u64) -> u64 {
-    let below = (bits & bits.wrapping_neg()) - 1;
-    ((below & HIGH) >> 7).wrapping_mul(ALL) >> 56
 }
 
 /// Where printable text ends that begins at `from`; `least` is the lowest byte that belongs to it.

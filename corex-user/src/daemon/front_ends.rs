@@ -217,7 +217,9 @@ fn answer(remote: &Arc<Remote>, with: fn(&Remote) -> Response) -> Handler {
 }
 
 fn scrape(remote: &Remote) -> Response {
-    match metrics::render(remote.books()) {
+    let mut books = remote.books();
+    books.offenders = remote.offenders();
+    match metrics::render(books) {
         Ok(text) => Response {
             status: 200,
             reason: None,

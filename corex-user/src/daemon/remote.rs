@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     access::Access,
-    guard::Guard,
+    guard::{self, Guard},
     keystore::{KeyService, SessionLine},
     pipeline::PipelineContext,
     rpc::{
@@ -40,6 +40,8 @@ use crate::{
     },
 };
 
+/// Networks in metrics of those that the guard blocks: each is a time series.
+const OFFENDERS: usize = 10;
 /// Bytes of a table's entries that one answer shows.
 const LISTED: usize = 16 << 20;
 
@@ -95,6 +97,15 @@ impl Remote {
         let keys = key_service::line(&self.keys);
         self.engine()
             .books(&context, &self.log, &self.streams, keys)
+    }
+
+    /// The networks that the guard blocks which send most, with their packets.
+    pub fn offenders(&self) -> Vec<(String, u64)> {
+        let guard = self.latest.load().guard.clone();
+        let worst = guard.offenders(OFFENDERS).into_iter();
+        worst
+            .map(|(network, packets)| (guard::text(&network), packets))
+            .collect()
     }
 
     fn read_again(&self, what: What) -> Later<'_, Result<(), NotReloaded>> {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     io::{gate::Gate, shard, socket::KernelSocket, worker::Worker, xdp_side::XdpSide},
     kernel::limits,
-    pipeline::{Listener, Pipeline, PipelineContext},
+    pipeline::{Listener, Overload, Pipeline, PipelineContext},
     telemetry::peers::Peers,
 };
 use corex_script::settings::DatagramSettings;
@@ -148,12 +148,14 @@ impl Parts {
             let ((inbox, returns), shard) = ends;
             let link = engine.links().get(id).cloned().unwrap_or_default();
             let mut pipeline = Pipeline::new(latest.load_full(), id as u32);
+            pipeline.overload = Overload::new(Some(engine.overload_maps()), id as u32);
             pipeline.peers = Peers::new(Arc::clone(&link.peers));
             crew.push(Worker {
                 id,
                 pipeline,
                 latest: Arc::clone(latest),
                 sockets: part.sockets,
+                sockets_fill: 0,
                 segments: Default::default(),
                 gate: Gate::new(engine.reverse_paths()),
                 inbox,

@@ -336,6 +336,17 @@ impl Guard {
         self.0.is_some()
     }
 
+    /// Whether who sent a message is allowed. Nothing is counted.
+    pub fn allows(&self, subject: &Subject<'_>) -> bool {
+        self.0.as_ref().is_some_and(|shared| {
+            let (proto, port) = (subject.proto(), subject.local_port);
+            shared
+                .allow
+                .find(subject.source, proto, port, now())
+                .is_some()
+        })
+    }
+
     /// What becomes of a message. Counts what was found.
     pub fn judge(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> Judgement {
         let Some(shared) = &self.0 else {
@@ -407,6 +418,23 @@ impl Guard {
             shared.has_changed(which, network);
         }
         is_removed
+    }
+
+    /// The entries of who is blocked, or gets no answer, that most packets were found for: at most so many
+    /// that any were found for, with the packets.
+    pub fn offenders(&self, most: usize) -> Vec<(Network, u64)> {
+        let Some(shared) = &self.0 else {
+            return Vec::new();
+        };
+        let mut worst: Vec<(Network, u64)> = Vec::new();
+        for part in List::parts() {
+            let entries = shared.block.part(part).into_iter();
+            let found = entries.map(|(network, listed, _)| (network, listed.hits));
+            worst.extend(found.filter(|(_, hits)| *hits > 0));
+            worst.sort_unstable_by_key(|(network, hits)| (std::cmp::Reverse(*hits), *network));
+            worst.truncate(most);
+        }
+        worst
     }
 
     /// The entries of a list, by address.

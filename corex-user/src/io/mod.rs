@@ -12,6 +12,7 @@ pub mod inline;
 pub mod listen;
 pub mod order;
 pub mod outbox;
+mod pressure;
 mod proxy;
 pub mod resolve;
 pub mod sctp;

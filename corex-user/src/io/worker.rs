@@ -62,6 +62,8 @@ pub struct Worker {
     pub latest: Arc<ArcSwap<PipelineContext>>,
     /// One kernel socket for each listener, in order.
     pub sockets: Vec<KernelSocket>,
+    /// How full the fullest of them was when they were read last, in percent.
+    pub sockets_fill: u32,
     /// What leaves them together.
     pub segments: Segments,
     /// What datagrams that they bring must pass.
@@ -152,6 +154,7 @@ impl Worker {
             if is_paused() {
                 return Some(self.park(is_paused));
             }
+            self.look_at_pressure();
             let busy = self.serve_queues(|| clock.is_told() || is_paused())
                 | self.serve_shard(|| false, || clock.is_told() || is_paused());
             has_new_statistics |= busy;
@@ -198,6 +201,7 @@ impl Worker {
             };
             let is_any_ready = poll_set.wait(timeout) > 0;
             awake_since = Instant::now();
+            self.sockets_fill = 0;
             self.shard.wake_up();
             if is_any_ready {
                 has_new_statistics = true;
@@ -356,6 +360,11 @@ impl Worker {
         };
         let pipeline = &mut self.pipeline;
         let tally = self.link.sockets.get(id);
+        if pipeline.sheds_by_priority() {
+            let fill = socket.receive_fill();
+            self.sockets_fill = self.sockets_fill.max(fill);
+            pipeline.feel_pressure(fill);
+        }
         let (sockets, segments) = (&self.sockets, &mut self.segments);
         let (gate, shard) = (&mut self.gate, &mut self.shard);
         let socket_id = SocketId(id as u16);
@@ -508,6 +517,8 @@ impl Worker {
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());
+        set(&gauges.pressure, self.pipeline.overload.fill());
+        set(&gauges.shedding, self.pipeline.overload.level());
         set(&gauges.shard, self.shard.waiting());
         let free = self.xdp.iter().map(|xdp| xdp.transmit.pool.len());
         set(&gauges.frames_free, free.sum::<usize>());

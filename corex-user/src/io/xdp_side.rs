@@ -12,7 +12,7 @@ use corex_common::counters::WorkerCounters;
 use super::{
     egress::FrameEgress,
     inline::{self, InlineSide},
-    proxy,
+    pressure, proxy,
     shard::Shard,
     socket::KernelSocket,
     transmit::TransmitSide,
@@ -26,6 +26,8 @@ use corex_xdp::{Statistics, Umem};
 
 /// Frames taken from a queue before the others get their turn.
 const BATCH: usize = 64;
+/// Frames of a batch between two looks how many more wait.
+const LOOK: usize = 16;
 /// How long a stopping worker waits for frames that the NIC still holds.
 const DRAIN: Duration = Duration::from_millis(200);
 /// Frames kept for sending; the rest waits in fill rings.
@@ -75,9 +77,12 @@ impl XdpSide {
             inline.expire(transmit.now(), &mut pipeline.counters);
         }
         for queue in 0..transmit.queues.len() {
-            for _ in 0..BATCH {
+            for taken in 0..BATCH {
                 if is_over() {
                     break;
+                }
+                if taken % LOOK == LOOK - 1 {
+                    pipeline.feel_pressure(pressure::of_ring(transmit.queues[queue].waiting()));
                 }
                 let Some(frame) = transmit.queues[queue].receive(umem) else {
                     break;
@@ -122,6 +127,12 @@ impl XdpSide {
             queue.submit_fill(umem, &mut transmit.pool, SEND_RESERVE);
         }
         busy
+    }
+
+    /// How full the fullest receive ring is, in percent.
+    pub fn fill(&self) -> u32 {
+        let waiting = self.transmit.queues.iter().map(|queue| queue.waiting());
+        pressure::of_ring(waiting.max().unwrap_or(0))
     }
 
     /// Takes a message that another worker has handed over through `pipeline`, and queues what comes

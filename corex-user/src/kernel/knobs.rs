@@ -20,6 +20,7 @@ const PROBE_LEN: usize = mem::offset_of!(Config, probe_len) / size_of::<u32>();
 const ROADS: usize = mem::offset_of!(Config, roads) / size_of::<u32>();
 const MIN_MSG_LEN: usize = mem::offset_of!(Config, min_msg_len) / size_of::<u32>();
 const KEEPALIVE: usize = mem::offset_of!(Config, keepalive) / size_of::<u32>();
+const OVERLOAD: usize = mem::offset_of!(Config, overload) / size_of::<u32>();
 const STUN: usize = mem::offset_of!(Config, stun) / size_of::<u32>();
 
 /// The values of the map CONFIG, to be read and set. Cloning shares them.
@@ -91,6 +92,11 @@ impl Knobs {
         self.set(KEEPALIVE, keepalive);
     }
 
+    /// Sets whether what a worker can't keep up with is shed by priority.
+    pub fn set_overload(&self, is_shed: bool) {
+        self.set(OVERLOAD, is_shed.into());
+    }
+
     /// Whether STUN Binding requests are answered.
     pub fn answers_stun(&self) -> bool {
         self.word(STUN) != 0
@@ -114,10 +120,11 @@ mod tests {
         knobs.set_keepalive(2);
         knobs.set_stun(true);
         knobs.set_roads(true);
+        knobs.set_overload(true);
         assert_eq!((knobs.probe_len(), knobs.min_msg_len()), (32, 200));
         assert_eq!((knobs.keepalive(), knobs.answers_stun()), (2, true));
         assert!(knobs.roads());
         let values: Vec<u32> = (0..WORDS).map(|at| knobs.word(at)).collect();
-        assert_eq!(values.iter().sum::<u32>(), 236);
+        assert_eq!(values.iter().sum::<u32>(), 237);
     }
 }

@@ -23,6 +23,7 @@ pub mod maps_document;
 pub mod memory;
 pub mod object;
 pub mod offload;
+pub mod overload;
 pub mod pins;
 pub mod poll_set;
 pub mod presence;

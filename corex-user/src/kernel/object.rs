@@ -18,7 +18,7 @@ use aya::{
 use corex_common::{
     INGRESS_PROGRAM, ROADS_PROGRAM,
     counters::{CounterSet, DetourCounters, EgressCounters, KernelCounters, SocketCounters},
-    guard, host, inline, maps, road,
+    guard, host, inline, maps, overload, road,
 };
 use tokio::sync::watch;
 
@@ -31,6 +31,7 @@ use super::{
     knobs::Knobs,
     map_use::{MapUse, map_use},
     memory::Memory,
+    overload::OverloadMaps,
     pins::{PinError, Pins},
     reverse_paths::ReverseMaps,
     roads::{RoadMaps, len_of},
@@ -93,6 +94,15 @@ pub enum Road {
     Inline,
 }
 
+/// What the programs have beside what they always have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// The guard.
+    pub is_guarded: bool,
+    /// What sheds under load.
+    pub sheds: bool,
+}
+
 /// The loaded object.
 pub struct Object {
     ebpf: Ebpf,
@@ -143,14 +153,14 @@ impl Object {
     /// # Errors
     /// What the kernel says; the verifier's log is part of it.
     pub fn load(road: Road) -> Result<Self> {
-        Self::load_with(road, false)
+        Self::load_with(road, Parts::default())
     }
 
-    /// The same; `is_guarded`: with the guard in the programs, which else costs nothing.
+    /// The same with these parts in the programs, which else cost nothing.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_with(road: Road, is_guarded: bool) -> Result<Self> {
+    pub fn load_with(road: Road, parts: Parts) -> Result<Self> {
         let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries(maps::SOCKET_COUNTS, cpus * maps::MAX_SOCKETS);
@@ -160,9 +170,9 @@ impl Object {
         loader.map_max_entries(road::ROAD_COUNTS, cpus * road::MAX_ROADS);
         let rate_counts = cpus * guard::rates::MAX_RATES as u32;
         loader.map_max_entries(guard::rates::GUARD_RATE_COUNTS, rate_counts);
-        let has_guard = is_guarded;
-        let is_guarded = u32::from(is_guarded);
+        let (is_guarded, sheds) = (u32::from(parts.is_guarded), u32::from(parts.sheds));
         loader.override_global(guard::GUARDED, &is_guarded, true);
+        loader.override_global(overload::SHEDS, &sheds, true);
         let ebpf = loader.load(OBJECT)?;
         // Any number will do that an older load's leftovers don't have by chance.
         let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
@@ -178,7 +188,7 @@ impl Object {
             ebpf,
         };
         object.program()?.load()?;
-        if has_guard {
+        if parts.is_guarded {
             object.load_guard()?;
         }
         if road == Road::Inline {
@@ -626,6 +636,19 @@ impl Object {
             return Err(ObjectError::Missing(maps::CONFIG));
         };
         Knobs::of_map(data.fd().as_fd()).map_err(ObjectError::Mapping)
+    }
+
+    /// What workers and programs go by under load, mapped into memory.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn overload_maps(&self) -> Result<OverloadMaps> {
+        let fd = |name| match self.ebpf.map(name) {
+            Some(Map::Array(data)) => Ok(data.fd().as_fd()),
+            _ => Err(ObjectError::Missing(name)),
+        };
+        let (pressure, peers) = (fd(overload::PRESSURE)?, fd(overload::KNOWN_PEERS)?);
+        OverloadMaps::of_maps(pressure, peers, self.cookie).map_err(ObjectError::Mapping)
     }
 
     /// The worker counters' map, mapped into memory.

@@ -42,11 +42,30 @@ pub fn receive_coalesced(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
-/// Datagrams that the kernel dropped on this socket (SO_MEMINFO, SK_MEMINFO_DROPS; linux
-/// uapi sock_diag.h), above all because its buffer was full. 0 where the kernel won't tell.
+/// Datagrams that the kernel dropped on this socket, above all because its buffer was full. 0 where
+/// the kernel won't tell.
 pub fn drops(fd: BorrowedFd<'_>) -> u32 {
-    const SK_MEMINFO_DROPS: usize = 8;
-    let mut values = [0u32; SK_MEMINFO_DROPS + 1];
+    memory_info(fd).map_or(0, |info| info[SK_MEMINFO_DROPS])
+}
+
+/// How full a socket's receive buffer is, in percent. 0 where the kernel won't tell.
+pub fn receive_fill(fd: BorrowedFd<'_>) -> u32 {
+    let Some(info) = memory_info(fd) else {
+        return 0;
+    };
+    let (taken, room) = (info[SK_MEMINFO_RMEM_ALLOC], info[SK_MEMINFO_RCVBUF]);
+    (u64::from(taken) * 100 / u64::from(room.max(1))).min(100) as u32
+}
+
+// Linux, uapi/linux/sock_diag.h.
+const SK_MEMINFO_RMEM_ALLOC: usize = 0;
+const SK_MEMINFO_RCVBUF: usize = 1;
+const SK_MEMINFO_DROPS: usize = 8;
+const SK_MEMINFO_LEN: usize = SK_MEMINFO_DROPS + 1;
+
+/// What the kernel says of a socket's memory (SO_MEMINFO).
+fn memory_info(fd: BorrowedFd<'_>) -> Option<[u32; SK_MEMINFO_LEN]> {
+    let mut values = [0u32; SK_MEMINFO_LEN];
     let mut len = size_of_val(&values) as libc::socklen_t;
     // SAFETY: pointer and length describe `values`, which we own.
     let ret = unsafe {
@@ -58,10 +77,7 @@ pub fn drops(fd: BorrowedFd<'_>) -> u32 {
             &mut len,
         )
     };
-    if ret < 0 || (len as usize) < size_of_val(&values) {
-        return 0;
-    }
-    values[SK_MEMINFO_DROPS]
+    (ret == 0 && len as usize >= size_of_val(&values)).then_some(values)
 }
 
 fn set(

@@ -95,6 +95,7 @@ pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
         Keepalive::Pong => KEEPALIVE_PONG,
     });
     knobs.set_stun(corex.stun);
+    knobs.set_overload(corex.overload.is_on);
     knobs.set_min_msg_len(if corex.intercepts() {
         corex.min_msg_len
     } else {

@@ -141,7 +141,10 @@ impl Pipeline {
                 }
                 counters.bytes_out += out.payload.len() as u64;
                 self.peers.sent(Some(to.ip()), out.payload.len());
-                &mut counters.sent
+                if let StartLine::Reply { .. } = start_line {
+                    self.learn_of_allowed(inbound, to.ip());
+                }
+                &mut self.counters.sent
             }
         } += 1;
         true

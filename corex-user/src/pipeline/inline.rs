@@ -1,6 +1,9 @@
 //! Inline mode runs the hook alone. What the hook leaves goes on to where it was going anyway.
 
-use super::{Egress, Inbound, Outbound, Pipeline, TransmitError, pass::Pass};
+use super::{
+    Egress, Inbound, Outbound, Pipeline, TransmitError,
+    pass::{Pass, Returned},
+};
 use crate::chain::{Passed, Wait};
 use crate::hook;
 use corex_common::counters::WorkerCounters;
@@ -69,16 +72,18 @@ impl Pipeline {
         direction: Direction,
         replacement: &mut Vec<u8>,
     ) -> Intercepted {
-        let corex = &self.context.config.settings.corex;
         self.counters.bytes_in += packet.payload.len() as u64;
         match direction {
             Direction::Incoming => self
                 .peers
                 .received(packet.source.ip(), packet.payload.len()),
-            Direction::Outgoing => self
-                .peers
-                .sent(Some(packet.local.ip()), packet.payload.len()),
+            Direction::Outgoing => {
+                self.peers
+                    .sent(Some(packet.local.ip()), packet.payload.len());
+                self.learn_of_server(packet.payload, packet.local.ip());
+            }
         }
+        let corex = &self.context.config.settings.corex;
         if !corex.intercepts() {
             return Intercepted::Unchanged;
         }
@@ -214,6 +219,7 @@ impl Pipeline {
             is_departing: false,
             in_hook: true,
             asked: None,
+            returned: Returned::default(),
         };
         let outcome = hook::run(
             &mut self.runtime,

@@ -11,6 +11,7 @@ pub mod files;
 pub mod fixed;
 mod inline;
 pub mod outbox;
+mod overload;
 mod pass;
 mod source;
 mod waiting;
@@ -25,12 +26,13 @@ use corex_common::counters::WorkerCounters;
 
 use self::{
     answers::may_be_answered,
-    pass::{Failure, Pass},
+    pass::{Failure, Pass, Returned},
     ways::Ways,
 };
 pub use self::{
     context::{Listener, PipelineContext, own_sockets, set_knobs},
     inline::Intercepted,
+    overload::{Overload, Shed},
     source::is_local,
     waiting::Resumed,
     ways::same,
@@ -130,6 +132,8 @@ pub struct Pipeline {
     pub counters: WorkerCounters,
     /// What it counted by peer; nothing, unless it is replaced.
     pub peers: Peers,
+    /// How hard pressed the worker is, and what goes first then.
+    pub overload: Overload,
     /// Chains that run without a script.
     native: Native,
     /// What is answered without a script.
@@ -161,6 +165,7 @@ impl Pipeline {
             runtime,
             counters: WorkerCounters::default(),
             peers: Peers::default(),
+            overload: Overload::new(None, worker),
             native: Native::new(&context.config.program, worker),
             context,
             answer: Vec::new(),
@@ -240,6 +245,9 @@ impl Pipeline {
             self.counters.drop_probe += 1;
             return;
         }
+        if self.sheds(&inbound, egress) {
+            return;
+        }
         self.begin(&inbound, egress);
     }
 
@@ -304,6 +312,7 @@ impl Pipeline {
             is_departing: false,
             in_hook: false,
             asked: None,
+            returned: Returned::default(),
         };
         let env = Env {
             src: inbound.source,
@@ -411,9 +420,21 @@ impl Pipeline {
             }
         };
         let (sent, replied, consumed) = (pass.sent, pass.replied, pass.consumed);
+        let returned = match pass.returned {
+            Returned {
+                to: Some(to),
+                is_genuine,
+            } if is_reply && overload::establishes(&view) => {
+                (is_genuine || self.context.guard.allows(&subject_of(inbound))).then_some(to)
+            }
+            _ => None,
+        };
         let failure = pass.failure;
         if let Some(wait) = pass.wait.take() {
             return self.hold(wait, inbound, None);
+        }
+        if let Some(to) = returned {
+            self.learn([inbound.source.ip(), to]);
         }
         if end == RouteEnd::Failed {
             self.counters.route_failed += 1;

@@ -85,6 +85,17 @@ pub struct Pass<'a, 'm> {
     pub in_hook: bool,
     /// What a script asked for that has the message copied.
     pub asked: Option<Asked>,
+    /// Of a reply: where it went.
+    pub returned: Returned,
+}
+
+/// A reply's way back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Returned {
+    /// It was seen to answer what was forwarded.
+    pub is_genuine: bool,
+    /// Who got it.
+    pub to: Option<IpAddr>,
 }
 
 impl Pass<'_, '_> {
@@ -132,6 +143,18 @@ impl Pass<'_, '_> {
             }
             Err((failure, error)) => self.fail(failure, error),
         }
+    }
+
+    /// The same of what waits for nothing.
+    fn end_at_once(
+        &mut self,
+        out: &Outgoing<'_>,
+        result: Result<(), (Failure, SendError)>,
+    ) -> Result<(), SendError> {
+        if let (Ok(()), Target::Addr(to)) = (&result, out.hop.to) {
+            self.returned.to = Some(to.ip());
+        }
+        self.end(out.purpose, result)
     }
 
     /// Runs the outgoing hook. True: `encoded` holds what is to be sent instead.
@@ -407,7 +430,11 @@ impl Host for Pass<'_, '_> {
     fn check_reply(&mut self, reply: &SipView<'_>) -> Result<(), SendError> {
         match self.reply_keys() {
             Some(keys) if !keys.open(reply) => self.fail(Failure::Forged, SendError::Forged),
-            _ => Ok(()),
+            Some(_) => {
+                self.returned.is_genuine = true;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -421,7 +448,7 @@ impl Host for Pass<'_, '_> {
         };
         if self.leaves_as_it_is(&out) {
             let result = self.leave(out.payload, &out, ttl, None);
-            return self.end(out.purpose, result);
+            return self.end_at_once(&out, result);
         }
         let copies = self.copies(&out);
         // Taken, since the hook runs with `self` as its host.
@@ -449,7 +476,7 @@ impl Host for Pass<'_, '_> {
         let result = result.and_then(|(payload, _)| self.leave(payload, &out, ttl, copies));
         *self.encoded = encoded;
         *self.wrapped = wrapped;
-        self.end(out.purpose, result)
+        self.end_at_once(&out, result)
     }
 
     fn wait(&mut self, what: Box<dyn Any + Send>) -> bool {

@@ -6,6 +6,7 @@ mod copies;
 mod fixed;
 mod guard;
 mod inline;
+mod overload;
 mod replies;
 mod strict;
 

@@ -11,7 +11,7 @@ use corex_sip::Transport;
 use super::{
     Egress, INITIAL_TTL, Inbound, Outbound, Pipeline,
     outbox::{Address, Deferred},
-    pass::{Failure, Pass},
+    pass::{Failure, Pass, Returned as ReplyReturned},
 };
 use crate::{
     chain::{ChainId, Wait},
@@ -156,13 +156,13 @@ impl Pipeline {
     }
 
     /// Sends what corex itself says to a device, the way that its message came. That it doesn't arrive
-    /// is the device's to notice.
+    /// is the device's to notice. Returns whether it is on its way.
     pub(super) fn answer(
         &mut self,
         inbound: &Inbound<'_>,
         payload: &[u8],
         egress: &mut dyn Egress,
-    ) {
+    ) -> bool {
         if inbound.transport == Transport::Udp {
             let out = Outbound {
                 payload,
@@ -171,11 +171,12 @@ impl Pipeline {
                 to: inbound.source,
                 ttl: INITIAL_TTL,
             };
-            if egress.transmit(out, &mut self.counters).is_ok() {
+            let is_sent = egress.transmit(out, &mut self.counters).is_ok();
+            if is_sent {
                 self.counters.bytes_out += payload.len() as u64;
                 self.peers.sent(Some(inbound.source.ip()), payload.len());
             }
-            return;
+            return is_sent;
         }
         let message = Deferred {
             payload: Bytes::copy_from_slice(payload),
@@ -190,11 +191,13 @@ impl Pipeline {
             is_reply: true,
             copies: Default::default(),
         };
-        if self.context.outbox.submit(message).is_ok() {
+        let is_sent = self.context.outbox.submit(message).is_ok();
+        if is_sent {
             self.counters.out_carried += 1;
             self.counters.bytes_out += payload.len() as u64;
             self.peers.sent(Some(inbound.source.ip()), payload.len());
         }
+        is_sent
     }
 
     /// Sends what has waited, through hook and chain as ever.
@@ -237,6 +240,7 @@ impl Pipeline {
             is_departing: false,
             in_hook: false,
             asked: None,
+            returned: ReplyReturned::default(),
         };
         let out = Outgoing {
             payload: &departure.bytes,

@@ -180,6 +180,8 @@ pub struct Books {
     pub latencies: Vec<LatencyLine>,
     /// Messages by peer.
     pub peers: peers::Summary,
+    /// The networks that the guard blocks which send most: packets by network.
+    pub offenders: Vec<(String, u64)>,
     /// When corex started, in seconds since 1970.
     pub started: i64,
     /// Streams and looked-up names: counters by name.
@@ -498,6 +500,7 @@ mod tests {
             queues: Vec::new(),
             latencies: Vec::new(),
             peers: peers::Summary::default(),
+            offenders: Vec::new(),
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,

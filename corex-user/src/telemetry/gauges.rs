@@ -55,6 +55,12 @@ gauges! {
         inbox,
         /// Frames of the packet memory that no ring holds.
         frames_free,
+        /// How full the fullest of its queues is, in percent: receive rings, streams' messages, what
+        /// other workers handed over, and with `overload` the receive buffers of kernel sockets.
+        pressure,
+        /// 0: it keeps up. 1: it sheds requests outside dialogs from unknown sources (`overload`). 2: it
+        /// sheds all from unknown sources.
+        shedding,
         /// Messages that other workers handed over and that wait for the worker.
         shard,
     }

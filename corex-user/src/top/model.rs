@@ -106,6 +106,10 @@ pub struct WorkerRow {
     pub worker: usize,
     /// The share of time that it didn't sleep, 0 to 1.
     pub load: f64,
+    /// How full the fullest of its queues is, in percent.
+    pub pressure: u64,
+    /// Whether it sheds what matters least.
+    pub sheds: bool,
     /// Messages received per second.
     pub received: f64,
     /// Messages sent per second.
@@ -259,6 +263,8 @@ impl Model {
                 WorkerRow {
                     worker: id,
                     load: (self.rate(|sample| of(sample, id).busy_ns) / 1e9).min(1.0),
+                    pressure: of(self.latest(), id).pressure,
+                    sheds: of(self.latest(), id).sheds,
                     received: self.rate(|sample| of(sample, id).received),
                     sent: self.rate(|sample| of(sample, id).sent),
                     dropped: since(of(self.latest(), id).dropped, of(&self.base, id).dropped),

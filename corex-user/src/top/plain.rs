@@ -61,15 +61,16 @@ pub fn text(model: &Model) -> String {
     }
     let _ = writeln!(
         out,
-        "\n{:<40} {:>10} {:>8} {:>8} {:>8}",
-        "workers", "load", "in/s", "out/s", "drops"
+        "\n{:<40} {:>10} {:>8} {:>8} {:>8} {:>8}",
+        "workers", "load", "full", "in/s", "out/s", "drops"
     );
     for (worker, counters) in model.workers().iter().zip(&latest.workers) {
         let _ = writeln!(
             out,
-            "{:<40} {:>9.0}% {:>8} {:>8} {:>8}",
+            "{:<40} {:>9.0}% {:>7}% {:>8} {:>8} {:>8}",
             worker.worker,
             worker.load * 100.0,
+            worker.pressure,
             amount(worker.received),
             amount(worker.sent),
             counters.dropped

@@ -66,6 +66,10 @@ pub struct Worker {
     pub dropped: u64,
     /// Nanoseconds that it didn't sleep.
     pub busy_ns: u64,
+    /// How full the fullest of its queues is, in percent.
+    pub pressure: u64,
+    /// Whether it sheds what matters least.
+    pub sheds: bool,
 }
 
 /// The hooks of one kind on one way.
@@ -257,6 +261,8 @@ fn worker(line: &Value) -> Worker {
         sent: all(&["out_xdp", "out_socket", "out_carried"]),
         dropped: sum(line, &["dropped"]),
         busy_ns: number(line, &["busy_ns"]),
+        pressure: number(line, &["pressure"]),
+        sheds: number(line, &["shedding"]) > 0,
     }
 }
 

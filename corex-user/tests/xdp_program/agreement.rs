@@ -12,7 +12,7 @@ use corex_common::{
     meta::FrameMeta,
 };
 use corex_packet::View;
-use corex_user::kernel::object::{Object, Road};
+use corex_user::kernel::object::{Object, Parts, Road};
 use proptest::{prelude::*, test_runner::TestRunner};
 use socket2::{Domain, Socket, Type};
 
@@ -23,7 +23,7 @@ use super::{
         Verdict::{self, Counted, Steered},
         by_parsing, by_view, protected, same_in_user_space,
     },
-    object,
+    object_with,
 };
 
 const XDP_REDIRECT: u32 = 4;
@@ -37,7 +37,11 @@ pub struct Program {
 
 impl Program {
     pub fn load(road: Road) -> Option<Self> {
-        let mut object = object(road)?;
+        Self::load_with(road, Parts::default())
+    }
+
+    pub fn load_with(road: Road, parts: Parts) -> Option<Self> {
+        let mut object = object_with(road, parts)?;
         let socket = Socket::new(Domain::from(libc::AF_XDP), Type::RAW, None).unwrap();
         let queues = Interface {
             first_slot: 0,

@@ -25,12 +25,12 @@ use corex_user::{
     guard::{Guard, List, Listings, Which},
     kernel::{
         guard::{GuardMaps, now},
-        object::{Object, Road},
+        object::{Object, Parts, Road},
     },
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{LOOPBACK, XDP_DROP, XDP_PASS, object_with, run};
+use super::{GUARDED, LOOPBACK, XDP_DROP, XDP_PASS, object_with, run};
 
 /// Something that a machine under load may take its time for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ fn frame_from(source: IpAddr, to: &str, payload: &[u8]) -> Vec<u8> {
 
 /// A guarded object, and its maps.
 fn guarded(road: Road) -> Option<(Object, GuardMaps)> {
-    let object = object_with(road, true)?;
+    let object = object_with(road, GUARDED)?;
     let maps = object.guard_maps().unwrap();
     Some((object, maps))
 }
@@ -330,7 +330,7 @@ fn inline_drops_what_is_for_the_server_and_leaves_others_frames_alone() {
 
 #[test]
 fn a_program_without_the_guard_looks_at_no_list() {
-    let Some(mut object) = object_with(Road::Proxy, false) else {
+    let Some(mut object) = object_with(Road::Proxy, Parts::default()) else {
         return;
     };
     let maps = object.guard_maps().unwrap();

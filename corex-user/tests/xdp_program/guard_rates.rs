@@ -30,7 +30,7 @@ use nix::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{LISTENERS, cost::nanoseconds, object_with, run, with_vlan_tags};
+use super::{GUARDED, LISTENERS, cost::nanoseconds, object_with, run, with_vlan_tags};
 
 struct Bed {
     object: Object,
@@ -38,7 +38,7 @@ struct Bed {
 }
 
 fn bed(settings: &GuardSettings) -> Option<Bed> {
-    let object = object_with(Road::Proxy, true)?;
+    let object = object_with(Road::Proxy, GUARDED)?;
     let mut maps = object.guard_maps().unwrap();
     maps.rates.write_rates(&rates::rules(settings)).unwrap();
     let automaton = automaton::compile(&settings.signatures, true).unwrap();

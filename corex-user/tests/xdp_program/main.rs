@@ -10,6 +10,7 @@ mod frames;
 mod guard;
 mod guard_rates;
 mod mapping;
+mod overload;
 mod reverse;
 mod roads;
 
@@ -26,7 +27,7 @@ use corex_packet::Envelope;
 use corex_user::kernel::{
     capabilities,
     host::HostTables,
-    object::{Filter, Object, Road},
+    object::{Filter, Object, Parts, Road},
 };
 
 const XDP_DROP: u32 = 1;
@@ -51,19 +52,24 @@ const SUBNET_BROADCAST: &str = "10.0.0.255";
 /// A link-local address of another interface.
 const ELSEWHERE: &str = "fe80::2";
 
+/// Programs with the guard in them.
+const GUARDED: Parts = Parts {
+    is_guarded: true,
+    sheds: false,
+};
+
 /// The loaded programs with the listen sockets, or nothing without the privileges.
 fn object(road: Road) -> Option<Object> {
-    object_with(road, false)
+    object_with(road, Parts::default())
 }
 
-/// The same, with or without the guard.
-fn object_with(road: Road, is_guarded: bool) -> Option<Object> {
+/// The same, with these parts in them.
+fn object_with(road: Road, parts: Parts) -> Option<Object> {
     if !capabilities::missing().is_empty() {
         eprintln!("skipped: needs {}", capabilities::missing().join(", "));
         return None;
     }
-    let mut object =
-        Object::load_with(road, is_guarded).expect("the verifier accepts the programs");
+    let mut object = Object::load_with(road, parts).expect("the verifier accepts the programs");
     configure(&mut object, false);
     object.host_maps().unwrap().write(&host()).unwrap();
     for (id, address) in LISTENERS.iter().enumerate() {
@@ -196,16 +202,16 @@ fn the_verifier_walks_few_of_its_million_instructions() {
 }
 
 #[test]
-fn the_verifier_walks_less_than_a_third_of_them_with_the_guard() {
+fn the_verifier_walks_less_than_a_third_of_them_with_all_parts() {
     for road in [Road::Proxy, Road::Offload, Road::Inline] {
-        let Some(mut object) = object_with(road, true) else {
-            return;
-        };
-        walks_less_than(
-            &mut object,
-            1_000_000 / 3,
-            &format!("{road:?} with the guard"),
-        );
+        for (is_guarded, sheds) in [(true, false), (false, true), (true, true)] {
+            let parts = Parts { is_guarded, sheds };
+            let Some(mut object) = object_with(road, parts) else {
+                return;
+            };
+            let name = format!("{road:?} with {parts:?}");
+            walks_less_than(&mut object, 1_000_000 / 3, &name);
+        }
     }
 }
 

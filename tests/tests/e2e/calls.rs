@@ -102,6 +102,8 @@ fn compressed_calls(engine: &str) -> Result<()> {
     let chain = Chain::new()?;
     let mut corexes = Vec::new();
     for (name, host) in [("a", &chain.a), ("b", &chain.b)] {
+        // Else two messages that leave by one call cross the cable, and are seen there, as one frame.
+        host.offload("wire", "tx-udp-segmentation", false)?;
         let file = format!("{}/demo/{name}.cfg", env!("CARGO_MANIFEST_DIR"));
         let options = CorexOptions::new(file.as_ref())
             .interface("user")

@@ -23,6 +23,8 @@ mod life;
 mod maps;
 mod nics;
 mod offload;
+mod operations;
+mod overload;
 mod peers;
 mod phones;
 mod pressure;

@@ -2,6 +2,7 @@
 
 mod codecs;
 mod generator;
+mod guard;
 mod hiccups;
 mod instructions;
 mod lab;
@@ -44,6 +45,7 @@ Examples:
   cargo xtask bench aliases            only how the rate changes with the number of aliases
   cargo xtask bench --json docs/performance/run.json && cargo xtask bench report
                                        the figures of README and docs/performance.md
+  cargo xtask bench guard              calls through scanners and floods
   cargo xtask bench hiccups            ten minutes of half load: the longest latencies
   cargo xtask bench instructions       instructions that a message costs, against the kept ones
   cargo xtask bench micro              single functions; no network, no root
@@ -63,6 +65,7 @@ enum Part {
     ///
     /// Needs no network and no root; counting instructions needs valgrind.
     Codecs,
+    Guard(guard::GuardArgs),
     Hiccups(hiccups::HiccupsArgs),
     Instructions(instructions::InstructionsArgs),
     Micro(micro::MicroArgs),
@@ -73,6 +76,7 @@ enum Part {
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.part {
         Some(Part::Codecs) => codecs::run(),
+        Some(Part::Guard(args)) => guard::run(args),
         Some(Part::Hiccups(args)) => hiccups::run(args),
         Some(Part::Instructions(args)) => instructions::run(args),
         Some(Part::Micro(args)) => micro::run(args),

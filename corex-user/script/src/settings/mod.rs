@@ -10,6 +10,7 @@ mod dns;
 pub mod guard;
 pub mod log;
 mod lua;
+mod overload;
 mod own;
 mod rate;
 mod routing;
@@ -36,6 +37,7 @@ pub use dns::DnsSettings;
 pub use guard::{GuardSettings, GuardSource};
 pub use log::LogSettings;
 pub use lua::LuaSettings;
+pub use overload::Overload;
 pub use own::{OwnSocket, OwnSockets};
 pub use rate::{
     RateBlock, RateRule, RateScope, SignaturePattern, SignaturePlace, SignatureSettings,
@@ -253,6 +255,8 @@ pub struct Corex {
     pub offload: bool,
     /// What is asked of the way back to a datagram's source, in proxy mode.
     pub rp_filter: RpFilter,
+    /// What goes first when a worker can't keep up.
+    pub overload: Overload,
     /// The guard.
     pub guard: GuardSettings,
     /// Inline mode.
@@ -304,6 +308,7 @@ impl Default for Corex {
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,
+            overload: Overload::default(),
             guard: GuardSettings::default(),
             inline: Inline::default(),
             codec_in: Vec::new(),

@@ -84,6 +84,7 @@ impl PacketEngine {
             queues: self.queue_lines(),
             latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
             peers: self.peers(context),
+            offenders: Vec::new(),
             started: context.config.program.started,
             engine: self.name(),
             interfaces,

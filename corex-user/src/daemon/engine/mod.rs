@@ -41,6 +41,7 @@ use crate::{
         knobs::Knobs,
         map_use::MapUse,
         object::Object,
+        overload::OverloadMaps,
         pins::Pins,
         presence::{Hook, Place},
         reverse_paths::ReversePaths,
@@ -65,6 +66,7 @@ pub enum Ending {
 /// The engine, set up.
 pub struct PacketEngine {
     slots: WorkerSlots,
+    overload: OverloadMaps,
     knobs: Knobs,
     links: Vec<Arc<WorkerLink>>,
     /// What each worker gets; taken when they start.
@@ -284,6 +286,11 @@ impl PacketEngine {
     /// Where the workers publish their counters.
     pub fn slots(&self) -> WorkerSlots {
         self.slots.clone()
+    }
+
+    /// What workers and programs go by under load.
+    pub fn overload_maps(&self) -> OverloadMaps {
+        self.overload.clone()
     }
 
     /// What the eBPF maps take.

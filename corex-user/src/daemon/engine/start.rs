@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    hash::{BuildHasher as _, RandomState},
     sync::{Arc, mpsc},
 };
 
@@ -32,7 +33,8 @@ use crate::{
         interfaces::{self, Interface},
         knobs::Knobs,
         limits,
-        object::{Filter, Object, Road},
+        object::{Filter, Object, Parts, Road},
+        overload::OverloadMaps,
         pins::{self, PinError, Pins},
         reverse_paths::{self, Rule},
         roads::Roads,
@@ -95,6 +97,7 @@ impl PacketEngine {
             knobs,
             links: worker_links(workers, settings, listeners),
             slots: WorkerSlots::on_heap(workers as usize),
+            overload: OverloadMaps::on_heap(RandomState::new().hash_one(workers) as u32),
             workers: (0..workers).map(|_| WorkerSide::sockets_alone()).collect(),
             xdp: None,
             reverse_paths: match rule(settings) {
@@ -231,6 +234,7 @@ impl PacketEngine {
         }
         Ok(Self {
             slots: object.worker_slots()?,
+            overload: object.overload_maps()?,
             knobs,
             links: worker_links(nics.workers, settings, listeners),
             workers,
@@ -261,12 +265,15 @@ impl PacketEngine {
 /// Loads the programs that the configuration asks for. A kernel that refuses those with roads gets
 /// those without.
 fn load(settings: &Settings) -> anyhow::Result<Object> {
-    let is_guarded = settings.corex.guard.is_wanted();
+    let parts = Parts {
+        is_guarded: settings.corex.guard.is_wanted(),
+        sheds: settings.corex.overload.is_on,
+    };
     if settings.corex.inline.is_on {
-        return Ok(Object::load_with(Road::Inline, is_guarded)?);
+        return Ok(Object::load_with(Road::Inline, parts)?);
     }
     if settings.corex.offload {
-        match Object::load_with(Road::Offload, is_guarded) {
+        match Object::load_with(Road::Offload, parts) {
             Ok(object) => return Ok(object),
             Err(error) => tracing::warn!(
                 "offload: the kernel refuses the program with roads, so all messages go by user \
@@ -275,7 +282,7 @@ fn load(settings: &Settings) -> anyhow::Result<Object> {
             ),
         }
     }
-    Ok(Object::load_with(Road::Proxy, is_guarded)?)
+    Ok(Object::load_with(Road::Proxy, parts)?)
 }
 
 /// What is asked of the way back to sources.

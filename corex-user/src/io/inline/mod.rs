@@ -23,7 +23,7 @@ use super::transmit::TransmitSide;
 use crate::{
     kernel::inline::Heartbeats,
     keystore::{Held, QueueId, Returned},
-    pipeline::{Inbound, Intercepted, Pipeline, Resumed},
+    pipeline::{Inbound, Intercepted, Pipeline, Resumed, Shed},
 };
 use corex_packet as packet;
 use corex_packet::{Manner, RewriteError, Rewriter, UdpChecksum, UdpFrame, View, Whole};
@@ -301,17 +301,17 @@ pub fn resume(
     }
 }
 
-/// Sends a datagram to who sent one to the server, by the NIC.
+/// Sends a datagram to who sent one to the server, by the NIC. Returns whether it could.
 fn answer(
     road: &mut Road<'_>,
     inline: &mut InlineSide,
     (packet, datagram): (&[u8], &UdpFrame),
     payload: &[u8],
     pipeline: &mut Pipeline,
-) {
+) -> bool {
     let end = inline.ends.get(road.end.from).and_then(Option::as_ref);
     let Some(end) = end.filter(|_| road.end.way == Direction::Incoming) else {
-        return;
+        return false;
     };
     let nic = if end.is_nic { end.place } else { end.other };
     inline.identification = inline.identification.wrapping_add(1);
@@ -326,12 +326,13 @@ fn answer(
         frame,
     );
     let counters = &mut pipeline.counters;
-    if made.is_ok()
-        && let Some(nic) = road.side.able(nic)
-        && road.side.send_copy(nic, road.umem, frame, counters)
-    {
-        counters.out_xdp += 1;
-    }
+    let is_sent = made.is_ok()
+        && road
+            .side
+            .able(nic)
+            .is_some_and(|nic| road.side.send_copy(nic, road.umem, frame, counters));
+    counters.out_xdp += u64::from(is_sent);
+    is_sent
 }
 
 fn serve_fragment(
@@ -424,6 +425,27 @@ fn judge(
     // The program has judged what came whole.
     if was_fragmented && road.end.way == Direction::Incoming && pipeline.refuses(&inbound) {
         return Verdict::Done;
+    }
+    if road.end.way == Direction::Incoming {
+        match pipeline.shed(&inbound) {
+            Shed::No => {}
+            // Its sender is answered where the packet came from, or not at all.
+            Shed::Replied(to) if to == inbound.source => {
+                let reply = pipeline.overload.reply().to_vec();
+                let is_sent = answer(road, inline, (packet, &datagram), &reply, pipeline);
+                let counters = &mut pipeline.counters;
+                counters.overload_answered += u64::from(is_sent);
+                *match is_sent {
+                    true => &mut counters.replied,
+                    false => &mut counters.drop_overload,
+                } += 1;
+                return Verdict::Done;
+            }
+            Shed::Silently | Shed::Replied(_) => {
+                pipeline.counters.drop_overload += 1;
+                return Verdict::Done;
+            }
+        }
     }
     // Taken, since its owner is used while it is read.
     let mut replacement = std::mem::take(&mut inline.replacement);

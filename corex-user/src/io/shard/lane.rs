@@ -13,7 +13,7 @@ use std::{
 use super::{balance::Load, parcel::Parcel};
 
 /// Messages that wait for one worker at most.
-pub(super) const MAX_MESSAGES: usize = 4096;
+pub const MAX_MESSAGES: usize = 4096;
 /// Bytes that they have at most.
 pub(super) const MAX_BYTES: usize = 8 << 20;
 

@@ -23,11 +23,11 @@ use corex_common::counters::WorkerCounters;
 use corex_script::settings::Sharding;
 use corex_sip::SipView;
 
-pub use self::parcel::Parcel;
 use self::{
     balance::{Balance, PERIOD},
     lane::{Lane, Refused},
 };
+pub use self::{lane::MAX_MESSAGES, parcel::Parcel};
 use crate::pipeline::Inbound;
 
 /// Messages that are gathered for a worker that has work before it gets them.

@@ -208,6 +208,11 @@ impl KernelSocket {
         all.saturating_sub(self.dropped_before)
     }
 
+    /// How full its receive buffer is, in percent.
+    pub fn receive_fill(&self) -> u32 {
+        sockopt::receive_fill(self.socket.as_fd())
+    }
+
     /// The address that it is bound to.
     pub fn address(&self) -> SocketAddr {
         self.address

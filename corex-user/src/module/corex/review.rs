@@ -11,6 +11,7 @@ use corex_script::syntax::span::Span;
 pub(super) fn review(review: &mut dyn Review) {
     hook(review);
     inline(review);
+    overload(review);
     limit(review);
     super::rule::review(review);
     loops::review(review, send::constant_destination);
@@ -104,4 +105,23 @@ fn inline(review: &mut dyn Review) {
             ),
         );
     }
+}
+
+/// Whether the thresholds of overload are in order.
+fn overload(review: &mut dyn Review) {
+    let overload = &review.settings().corex.overload;
+    let is_disordered = overload.low >= overload.high || overload.critical < overload.high;
+    if !overload.is_on || !is_disordered {
+        return;
+    }
+    let said = format!(
+        "a worker would begin to shed at {} %, end at {} % and shed all unknown at {} %",
+        overload.high, overload.low, overload.critical
+    );
+    let parameters = ["overload_high", "overload_low", "overload_critical"];
+    let span = review.written(&parameters).unwrap_or(Span::NONE);
+    review.report(
+        Diagnostic::error(span, said)
+            .help("write overload_low < overload_high <= overload_critical"),
+    );
 }

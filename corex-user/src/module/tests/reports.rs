@@ -473,7 +473,7 @@ fn route_blocks() {
     );
     mistake(
         "event_route[tm:local-request] { exit; }",
-        "nothing here raises the event `tm:local-request` | expected network:msg or guard:limit",
+        "nothing here raises the event `tm:local-request` | expected network:msg, guard:limit or corex:reply-out",
     );
     mistake(
         "failure_route[F] { exit; }",

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A pipeline with the guard that its configuration asks for.
-fn guarded(text: &str) -> Pipeline {
+pub(super) fn guarded(text: &str) -> Pipeline {
     let mut pipeline = pipeline(&format!("{HEAD}{text}"));
     let mut context = std::sync::Arc::into_inner(std::mem::replace(
         &mut pipeline.context,

@@ -216,7 +216,14 @@ impl Scrape {
             });
             out.counters(name, help, values)?;
         }
-        Ok(())
+        out.counters(
+            "guard_offender_packets",
+            "Packets of the networks that the guard blocks, the ten that send most",
+            self.0
+                .offenders
+                .iter()
+                .map(|(network, packets)| (labels([("network", network)]), *packets)),
+        )
     }
 
     fn counted(&self, out: &mut Writer<'_>) -> fmt::Result {

@@ -63,6 +63,7 @@ fn books() -> Books {
             way: "incoming",
             histogram: latencies.total(Kind::Route, 0),
         }],
+        offenders: vec![("203.0.113.0/24".to_owned(), 9)],
         peers: Summary {
             peers: vec![("192.0.2.7".parse().unwrap(), counts(5))],
             others: counts(1),
@@ -114,6 +115,7 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
         "corex_socket_socket_in_bytes_total{socket=\"udp:[fd00::1]:5060\"} 1100",
         "corex_peer_packets_total{peer=\"192.0.2.7\",direction=\"in\"} 5",
         "corex_peer_bytes_total{peer=\"192.0.2.7\",direction=\"out\"} 1000",
+        "corex_guard_offender_packets_total{network=\"203.0.113.0/24\"} 9",
         "corex_peer_packets_total{peer=\"other\",direction=\"out\"} 2",
     ] {
         assert!(text.lines().any(|seen| seen == line), "{line}\n{text}");

@@ -79,6 +79,7 @@ fn books(n: u64) -> Books {
             histogram: latencies.total(Kind::Route, 0),
         }],
         peers: peers(n),
+        offenders: Vec::new(),
         started: 1_000,
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,

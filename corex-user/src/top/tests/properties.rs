@@ -52,6 +52,8 @@ fn worker() -> impl Strategy<Value = Worker> {
         sent,
         dropped,
         busy_ns,
+        pressure: busy_ns,
+        sheds: busy_ns > received,
     })
 }
 

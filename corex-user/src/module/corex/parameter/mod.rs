@@ -8,6 +8,7 @@ mod hook;
 mod http;
 mod inline;
 mod interface;
+mod overload;
 mod rate;
 mod signature;
 mod stream;
@@ -37,6 +38,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::STRICT,
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
+    overload::OVERLOAD,
+    overload::OVERLOAD_HIGH,
+    overload::OVERLOAD_LOW,
+    overload::OVERLOAD_CRITICAL,
+    overload::OVERLOAD_REPLY,
+    overload::OVERLOAD_REPLY_RATE,
+    overload::RETRY_AFTER,
+    overload::KNOWN_PEER_AGE,
     interface::MAX_PEERS,
     interface::SHARD,
     interface::REATTACH,

@@ -1,0 +1,61 @@
+//! What comes with corex for those who operate it, read by the programs that it is for.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Result, ensure};
+use corex_lab::{WorkDir, corex::CorexOptions, process::output_of, topology::Relay, wait};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn document(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(name)
+}
+
+#[test]
+fn promtool_takes_the_rules_for_alerts() -> Result<()> {
+    let rules = document("prometheus-alerts.yml");
+    let said = output_of(Command::new("promtool").args(["check", "rules"]).arg(rules))?;
+    ensure!(said.contains("5 rules found"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    let text = format!(
+        "listen=udp:{}\nloadmodule \"corex.so\"\nloadmodule \"xlog.so\"\n\
+         modparam(\"corex\", \"guard\", 1)\n\
+         request_route {{ xlog(\"L_INFO\", \"agent: $ua\\n\"); guard_block(\"$si\", 60); drop; }}\n",
+        Relay::USER_SIDE.sip()
+    );
+    let corex = CorexOptions::new(&work.write("corex.cfg", text)?)
+        .engine("socket")
+        .start(&relay.corex, work.path(), "corex")?;
+    let socket = relay.uac.udp(Relay::UAC.sip())?;
+    let forged = "guard: blocked: script source=198.51.100.7 len=32 held_back=0";
+    let message = format!(
+        "OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.1.2;branch=z9hG4bK1\r\nTo: <sip:x>\r\n\
+         From: <sip:y>;tag=1\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nUser-Agent: {forged}\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    wait::until("the log says who was blocked", LIMIT, || {
+        socket.send_to(message.as_bytes(), Relay::USER_SIDE.sip())?;
+        std::thread::sleep(Duration::from_millis(100));
+        let log = corex.log();
+        Ok((log.contains("source=10.0.1.2 ") && log.contains(forged)).then_some(()))
+    })?;
+    let log = work.write("corex.log.copy", corex.log())?;
+    let filter = document("fail2ban/filter.conf");
+    let said = output_of(
+        Command::new("fail2ban-regex")
+            .args(["--out", "ip"])
+            .arg(log)
+            .arg(filter),
+    )?;
+    let mut found: Vec<&str> = said.split_whitespace().collect();
+    found.dedup();
+    ensure!(found == ["10.0.1.2"], "{said}");
+    corex.stop()?.check_balance()
+}

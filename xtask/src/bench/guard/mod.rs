@@ -1,0 +1,180 @@
+//! `cargo xtask bench guard`: calls through attacks, with and without what protects a listener.
+
+mod attack;
+mod device;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use corex_lab::{WorkDir, sipp::SippOptions, topology::Relay};
+use serde::Serialize;
+
+use self::{
+    attack::{Attack, STRANGER},
+    device::Device,
+};
+use crate::{
+    compile::{self, Profile},
+    privilege, setup, ui,
+};
+
+/// Attack a listener that carries calls.
+///
+/// A caller and an answering side have calls through the device, which has one worker. One call before
+/// makes them known. Then scanners and floods come from elsewhere, as long as the calls take: sipvicious,
+/// sipp, and INVITEs with forged sources. Each device and each attack has a network of its own.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Offered: datagrams that the attacker sent. Dropped in XDP and reached user space: those of calls
+among them. CPU: time of the device's processes, in percent of the time that the calls took; what
+XDP costs on a veth is the sender's. Completed: calls, of 100.
+
+Example:
+  cargo xtask bench guard --json docs/performance/guard.json
+
+Needs root, two CPUs, sipp, svwar (`pip install sipvicious`), nft and kamailio.")]
+pub struct GuardArgs {
+    /// Write the results to this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+const CALLS: u64 = 100;
+/// Calls that are begun in a second.
+const RATE: u64 = 10;
+/// The calls' own time, retransmissions of all messages, and what a busy machine makes of it.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What became of one device under one attack.
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    device: &'static str,
+    attack: &'static str,
+    seconds: f64,
+    offered: u64,
+    dropped_in_xdp: u64,
+    reached_user_space: u64,
+    cpu_percent: f64,
+    calls: u64,
+    completed: u64,
+    retransmissions: u64,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+struct Run {
+    command: &'static str,
+    rows: Vec<Row>,
+}
+
+/// `cargo xtask bench guard`
+pub fn run(args: &GuardArgs) -> Result<ExitCode> {
+    setup::ensure_tools(&setup::FOR_GUARD_BENCH)?;
+    privilege::require_root("the benchmark, which makes network namespaces,")?;
+    let corex = compile::corex_to_run(Profile::Release)?;
+    let mut rows = Vec::new();
+    println!("{}", header());
+    for attack in attack::ALL {
+        for device in device::ALL {
+            let row = measure(device, attack, &corex)
+                .with_context(|| format!("{}, {}", device.name(), attack.name()))?;
+            println!("{}", line(&row));
+            rows.push(row);
+        }
+    }
+    if let Some(path) = &args.json {
+        let run = Run {
+            command: "cargo xtask bench guard --json",
+            rows,
+        };
+        fs::write(path, serde_json::to_string_pretty(&run)? + "\n")
+            .with_context(|| format!("write {}", path.display()))?;
+        ui::say(&format!("written to {}", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Row> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    relay.uac.address("eth0", &format!("{STRANGER}/24"))?;
+    // The way back to forged sources.
+    let back = format!("route add 172.16.0.0/12 via {} dev user", Relay::UAC.v4);
+    relay.corex.ip(&back)?;
+    let running = device.start(&relay, &work, corex)?;
+    let answering =
+        SippOptions::uas(Relay::UAS.sip())
+            .resending()
+            .start(&relay.uas, work.path(), "uas")?;
+    let call = |calls, name| {
+        SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), calls, RATE)
+            .resending()
+            .argument("-recv_timeout")
+            .argument("20000")
+            .start(&relay.uac, work.path(), name)?
+            .finish(LIMIT)
+    };
+    call(1, "introduction")?;
+    let before = running.spent(&relay)?;
+    let begun = Instant::now();
+    let is_over = AtomicBool::new(false);
+    let (report, offered) = thread::scope(|scope| {
+        let attacker = scope.spawn(|| attack.run(&relay, &work, &is_over));
+        let report = call(CALLS, "calls");
+        is_over.store(true, Relaxed);
+        let offered = attacker.join();
+        let offered = offered.map_err(|_| anyhow::anyhow!("the attacker panicked"))?;
+        anyhow::Ok((report?, offered?))
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let after = running.spent(&relay)?;
+    drop(answering);
+    running.stop()?;
+    Ok(Row {
+        device: device.name(),
+        attack: attack.name(),
+        seconds,
+        offered,
+        dropped_in_xdp: after.dropped_in_kernel - before.dropped_in_kernel,
+        reached_user_space: after.reached_user_space - before.reached_user_space,
+        cpu_percent: 100.0 * (after.cpu - before.cpu) / seconds,
+        calls: CALLS,
+        completed: report.successful,
+        retransmissions: report.retransmissions,
+    })
+}
+
+fn header() -> String {
+    format!(
+        "{:<15}{:<18}{:>11}{:>15}{:>20}{:>8}{:>11}{:>9}",
+        "Attack",
+        "Device",
+        "Offered",
+        "Dropped in XDP",
+        "Reached user space",
+        "CPU",
+        "Completed",
+        "Resent"
+    )
+}
+
+fn line(row: &Row) -> String {
+    format!(
+        "{:<15}{:<18}{:>11}{:>15}{:>20}{:>6.1} %{:>11}{:>9}",
+        row.attack,
+        row.device,
+        row.offered,
+        row.dropped_in_xdp,
+        row.reached_user_space,
+        row.cpu_percent,
+        row.completed,
+        row.retransmissions
+    )
+}
