@@ -25,7 +25,7 @@ pub const WORKERS: &str = "WORKERS";
 
 /// The maps that are pinned for people to look at; bpftool can't dump `XSKS`. Those of inline
 /// mode come last: [`SHOWN_ALWAYS`] are the others.
-pub const SHOWN: [&str; 29] = [
+pub const SHOWN: [&str; 30] = [
     SOCKETS,
     SOCKET_COUNTS,
     COUNTERS,
@@ -48,6 +48,7 @@ pub const SHOWN: [&str; 29] = [
     ROADS,
     ROAD_HOPS,
     ROAD_COUNTS,
+    ROAD_PEERS,
     INLINE,
     DETOURS,
     ADDRESSES,
@@ -58,14 +59,14 @@ pub const SHOWN: [&str; 29] = [
 ];
 
 /// How many of [`SHOWN`] are used in proxy mode too.
-pub const SHOWN_ALWAYS: usize = 22;
+pub const SHOWN_ALWAYS: usize = 23;
 
 use crate::{
     guard::{GUARD, GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6},
     host::{HOST_ADDRESSES, HOST_MACS},
     inline::{ADDRESSES, DETOUR_COUNTS, DETOURS, EGRESS_COUNTS, FRAGMENTS, HEARTBEATS, INLINE},
     overload::{KNOWN_PEERS, PRESSURE},
-    road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},
+    road::{ROAD_CLASSES, ROAD_COUNTS, ROAD_HOPS, ROAD_PEERS, ROAD_SOCKETS, ROAD_SOURCES, ROADS},
 };
 
 /// Listen sockets at most.

@@ -18,14 +18,19 @@ pub const ROAD_COUNTS: &str = "ROAD_COUNTS";
 /// DEVMAP_HASH: interface index to itself, for the interfaces that the program can send by.
 pub const ROAD_DEVICES: &str = "ROAD_DEVICES";
 
+/// Per-CPU LRU hash: [`RoadPeer`] to [`RoadPeerCounts`]: messages that took a road, by their source.
+pub const ROAD_PEERS: &str = "ROAD_PEERS";
+
 /// Roads at most.
 pub const MAX_ROADS: u32 = 256;
 /// Classes of sources at most, over all listen sockets.
 pub const MAX_ROAD_CLASSES: u32 = 1024;
 /// Networks at most that sources are told apart by, over all listen sockets.
 pub const MAX_ROAD_SOURCES: u32 = 4096;
-/// Destinations at most that a hash of the source chooses one of.
+/// Destinations at most that a hash of the source or the Call-ID chooses one of.
 pub const MAX_ROAD_CHOICES: u32 = 16;
+/// Sources at most that messages on roads are counted by, one by one.
+pub const MAX_ROAD_PEERS: u32 = 4096;
 /// Interfaces at most that roads lead to.
 pub const MAX_ROAD_DEVICES: u32 = 64;
 
@@ -57,6 +62,13 @@ pub const METHODS: [&[u8]; KINDS - 2] = [
 /// The longest start line that the program reads, its line break included; what has a longer one is
 /// steered.
 pub const MAX_START_LINE: usize = 192;
+
+/// The longest Call-ID that the program reads is shorter than this; a message with a longer one is
+/// steered.
+pub const MAX_CALL_ID: usize = 128;
+/// So many bytes of headers the program reads in search of the Call-ID; what has none in them is
+/// steered.
+pub const MAX_CALL_ID_AT: usize = 1024;
 
 /// [`Road::action`]: none; what would take it is steered.
 pub const NONE: u32 = 0;
@@ -103,15 +115,18 @@ pub struct RoadClass {
 }
 
 /// A place in a [`RoadClass`]: the first of `choices` roads, of which the hash of the source
-/// chooses. `choices` is a power of two.
+/// chooses; with [`BY_CALL_ID`] added, the hash of the Call-ID. `choices` is a power of two.
 pub const fn place(first: u32, choices: u32) -> u32 {
     choices << 16 | first
 }
 
+/// What a place has beside [`place`] where the hash of the Call-ID chooses.
+pub const BY_CALL_ID: u32 = 1 << 31;
+
 /// The first road of a place, and how many there are to choose from.
 #[inline(always)]
 pub const fn of_place(place: u32) -> (u32, u32) {
-    (place & 0xffff, place >> 16)
+    (place & 0xffff, (place & !BY_CALL_ID) >> 16)
 }
 
 /// A road.
@@ -144,7 +159,7 @@ pub struct Road {
     pub traffic_class: u32,
     /// Non-zero: IPv4 is sent with DF, and identification 0.
     pub dont_fragment: u32,
-    /// Nothing.
+    /// 0. Of the first road the program reads it, for a 0 that its verifier doesn't know.
     pub unused: u32,
 }
 
@@ -162,6 +177,26 @@ pub struct RoadHop {
     pub source_mac: [u8; 6],
     /// Non-zero: the program may send by the interface where the message came, if it is this one.
     pub may_reflect: u32,
+}
+
+/// A source of messages that took a road.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RoadPeer {
+    /// Its address in network order; IPv4 fills the first four bytes.
+    pub addr: [u8; 16],
+    /// 4 or 6.
+    pub family: u32,
+}
+
+/// Messages from one source that took a road.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoadPeerCounts {
+    /// How many.
+    pub messages: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
 }
 
 /// Where a road's hop is in [`ROAD_HOPS`]; `hop` is [`Road::hop`].
@@ -215,14 +250,25 @@ pub const fn source_hash(address: [u8; 4], mask: u32) -> u32 {
         let missing = 4 * (group + 1) - len as i32;
         let missing = (missing & !(missing >> 31)) as u32;
         let word = (word >> ((8 * missing) & 63)) as u32;
-        hash = hash.wrapping_add(word ^ word >> 3);
+        hash = hash_group(hash, word);
         group += 1;
     }
-    let mixed = hash
-        .wrapping_add(hash >> 11)
+    hash_end(hash) & mask
+}
+
+/// Kamailio's hash of a text with one more group of four bytes, as a number of which the first one is
+/// the highest; the last group may have fewer.
+#[inline(always)]
+pub const fn hash_group(hash: u32, group: u32) -> u32 {
+    hash.wrapping_add(group ^ group >> 3)
+}
+
+/// The same at the text's end.
+#[inline(always)]
+pub const fn hash_end(hash: u32) -> u32 {
+    hash.wrapping_add(hash >> 11)
         .wrapping_add(hash >> 13)
-        .wrapping_add(hash >> 23);
-    mixed & mask
+        .wrapping_add(hash >> 23)
 }
 
 /// Shifts a number of 128 bits to the left, by fewer than 64.
@@ -248,6 +294,10 @@ mod pod {
     unsafe impl aya::Pod for RoadHop {}
     // SAFETY: as above.
     unsafe impl aya::Pod for RoadCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RoadPeer {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RoadPeerCounts {}
 }
 
 #[cfg(test)]
@@ -293,6 +343,7 @@ mod tests {
     #[test]
     fn what_is_put_together_comes_apart_again() {
         assert_eq!(of_place(place(1023, 16)), (1023, 16));
+        assert_eq!(of_place(place(7, 4) | BY_CALL_ID), (7, 4));
         assert_ne!(hop_slot(3, 1), hop_slot(3, 2));
         assert_eq!(size_of::<RoadSource>(), 20);
     }

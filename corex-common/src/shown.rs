@@ -286,7 +286,8 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         doc: "The roads of one class of sources, by kind of message: replies, INVITE, ACK, BYE, \
               CANCEL, OPTIONS, REGISTER, PRACK, SUBSCRIBE, NOTIFY, PUBLISH, INFO, REFER, MESSAGE, \
               UPDATE, other methods. 0: steered. Else 65,536 times the number of roads that a hash \
-              of the source chooses from, plus the index of the first.",
+              of the source chooses from, plus the index of the first; and 2,147,483,648 more where it \
+              is a hash of the Call-ID.",
         key: &[("", "The class.")],
         value: fields! {
             "short": "Those of messages shorter than min_msg_len.",
@@ -336,6 +337,23 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
         doc: "What each road did, by CPU: the sum counts.",
         key: &[("", "The CPU's number times 256, plus the road's.")],
         value: (&RoadCounters::NAMES, &RoadCounters::DOCS),
+    },
+    Shown {
+        name: road::ROAD_PEERS,
+        kind: "lru_percpu_hash",
+        doc: "Messages that took roads, by their source and CPU: corex.peers adds them to those that \
+              workers counted. Who was silent for longest makes room for others.",
+        key: &[
+            (
+                "addr",
+                "Address in network order; IPv4 fills the first four bytes.",
+            ),
+            ("family", "4 or 6."),
+        ],
+        value: fields! {
+            "messages": "Messages.",
+            "bytes": "Their payload bytes.",
+        },
     },
     Shown {
         name: inline::INLINE,

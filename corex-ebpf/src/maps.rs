@@ -3,7 +3,8 @@
 
 use aya_ebpf::{
     btf_maps::{
-        Array, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, XskMap,
+        Array, DevMapHash, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray,
+        ProgramArray, XskMap,
     },
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
@@ -33,8 +34,8 @@ use corex_common::{
     },
     overload::{KnownPeer, MAX_KNOWN_PEERS, Pressure},
     road::{
-        MAX_ROAD_CLASSES, MAX_ROAD_DEVICES, MAX_ROAD_SOURCES, MAX_ROADS, Road, RoadClass, RoadHop,
-        RoadSocket, RoadSource, road_count,
+        MAX_ROAD_CLASSES, MAX_ROAD_DEVICES, MAX_ROAD_PEERS, MAX_ROAD_SOURCES, MAX_ROADS, Road,
+        RoadClass, RoadHop, RoadPeer, RoadPeerCounts, RoadSocket, RoadSource, road_count,
     },
 };
 
@@ -148,6 +149,10 @@ pub static ROAD_HOPS: Array<RoadHop, { 2 * MAX_ROADS as usize }, BPF_F_MMAPABLE>
 
 #[btf_map]
 pub static ROAD_COUNTS: Array<RoadCounters, { MAX_ROADS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static ROAD_PEERS: LruPerCpuHashMap<RoadPeer, RoadPeerCounts, { MAX_ROAD_PEERS as usize }> =
+    LruPerCpuHashMap::new();
 
 #[btf_map]
 pub static ROAD_DEVICES: DevMapHash<{ MAX_ROAD_DEVICES as usize }> = DevMapHash::new();

@@ -235,8 +235,7 @@ impl Daemon for Remote {
     }
 
     fn peers(&self) -> peers::Summary {
-        let links = self.engine().links().to_vec();
-        peers::Summary::of(links.iter().map(|link| &*link.peers))
+        self.engine().peers(&self.latest.load())
     }
 
     fn sessions(&self, most: usize) -> Vec<Session> {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use corex_common::road::{KINDS, MAX_ROAD_CLASSES, MAX_ROAD_SOURCES, MAX_ROADS, RoadClass, place};
+use corex_common::road::{
+    BY_CALL_ID, KINDS, MAX_ROAD_CLASSES, MAX_ROAD_SOURCES, MAX_ROADS, RoadClass, place,
+};
 use corex_script::{
     Config,
     offload::{self, Fate, Outcome},
@@ -95,16 +97,21 @@ struct Numbers<'a> {
 impl Numbers<'_> {
     /// The place of a fate; 0: it has none.
     fn place(&mut self, fate: &Fate) -> u32 {
-        let outcomes = match fate {
-            Fate::One(outcome) => vec![*outcome],
-            Fate::BySource(outcomes) => outcomes.clone(),
+        let (outcomes, chosen_by) = match fate {
+            Fate::One(outcome) => (vec![*outcome], 0),
+            Fate::BySource(outcomes) => (outcomes.clone(), 0),
+            Fate::ByCallId(outcomes) => (outcomes.clone(), BY_CALL_ID),
         };
-        if let Some(known) = self.known.get(&outcomes) {
-            return *known;
-        }
-        let place = self.number(&outcomes);
-        self.known.insert(outcomes, place);
-        place
+        let place = match self.known.get(&outcomes) {
+            Some(known) => *known,
+            None => {
+                let place = self.number(&outcomes);
+                self.known.insert(outcomes, place);
+                place
+            }
+        };
+        // 0 stays 0: it is no place.
+        if place == 0 { 0 } else { place | chosen_by }
     }
 
     fn number(&mut self, outcomes: &[Outcome]) -> u32 {

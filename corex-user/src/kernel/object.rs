@@ -9,7 +9,10 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, ProgramArray, XskMap},
+    maps::{
+        Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, ProgramArray,
+        XskMap,
+    },
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use corex_common::{
@@ -471,6 +474,7 @@ impl Object {
         let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
         let sources = LpmTrie::try_from(self.own_map(road::ROAD_SOURCES)?);
         let devices = DevMapHash::try_from(self.own_map(road::ROAD_DEVICES)?);
+        let peers = PerCpuHashMap::try_from(self.own_map(road::ROAD_PEERS)?);
         let mapped = |name, len| match self.ebpf.map(name) {
             Some(Map::Array(data)) => {
                 Memory::of_map(data.fd().as_fd(), len).map_err(ObjectError::Mapping)
@@ -494,6 +498,7 @@ impl Object {
             counts: cpu_counters(&self.ebpf, road::ROAD_COUNTS, cpus, road::MAX_ROADS)?,
             sources: at(road::ROAD_SOURCES, sources)?,
             devices: at(road::ROAD_DEVICES, devices)?,
+            peers: at(road::ROAD_PEERS, peers)?,
         })
     }
 
@@ -560,6 +565,7 @@ impl Object {
         match self.ebpf.map(name) {
             Some(Map::HashMap(data)) => Ok(Map::HashMap(own(data)?)),
             Some(Map::LruHashMap(data)) => Ok(Map::LruHashMap(own(data)?)),
+            Some(Map::PerCpuLruHashMap(data)) => Ok(Map::PerCpuLruHashMap(own(data)?)),
             Some(Map::Array(data)) => Ok(Map::Array(own(data)?)),
             Some(Map::LpmTrie(data)) => Ok(Map::LpmTrie(own(data)?)),
             Some(Map::DevMapHash(data)) => Ok(Map::DevMapHash(own(data)?)),
@@ -577,6 +583,7 @@ impl Object {
                     Map::Array(data)
                     | Map::HashMap(data)
                     | Map::LruHashMap(data)
+                    | Map::PerCpuLruHashMap(data)
                     | Map::PerCpuArray(data)
                     | Map::RingBuf(data)
                     | Map::LpmTrie(data)

@@ -7,6 +7,7 @@
 //! finds no place is counted among the others, and one that loses it among the former ones.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     hint,
     mem::take,
@@ -323,6 +324,14 @@ impl Peers {
     }
 }
 
+/// Messages and bytes: in all, and by address.
+pub type ByAddress = ((u64, u64), HashMap<IpAddr, (u64, u64)>);
+
+/// Those with the most messages first.
+fn rank((address, counts): &(IpAddr, Counts)) -> (Reverse<u64>, IpAddr) {
+    (Reverse(counts.packets()), *address)
+}
+
 /// What all workers counted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
@@ -349,10 +358,43 @@ impl Summary {
             summary.former.add(&table.former.read());
         }
         summary.peers = by_address.into_iter().collect();
-        let rank =
-            |(address, counts): &(IpAddr, Counts)| (std::cmp::Reverse(counts.packets()), *address);
         summary.peers.sort_by_key(rank);
         summary
+    }
+
+    /// Adds what others than workers counted: messages received and sent, each in all and by address.
+    /// Of addresses that no worker knows, the `most` with the most messages get a row; the rest is
+    /// counted among the others, and what has no address any more among the former ones.
+    pub fn add(&mut self, received: &ByAddress, sent: &ByAddress, most: usize) {
+        let mut all: HashMap<IpAddr, Counts> = HashMap::new();
+        for (address, (packets, bytes)) in &received.1 {
+            let counts = all.entry(address.to_canonical()).or_default();
+            (counts.packets_in, counts.bytes_in) = (*packets, *bytes);
+        }
+        for (address, (packets, bytes)) in &sent.1 {
+            let counts = all.entry(address.to_canonical()).or_default();
+            (counts.packets_out, counts.bytes_out) = (*packets, *bytes);
+        }
+        let mut known = Counts::default();
+        all.values().for_each(|counts| known.add(counts));
+        // Read one after the other, so an address may have more than there was in all.
+        self.former.add(&Counts {
+            packets_in: received.0.0.saturating_sub(known.packets_in),
+            bytes_in: received.0.1.saturating_sub(known.bytes_in),
+            packets_out: sent.0.0.saturating_sub(known.packets_out),
+            bytes_out: sent.0.1.saturating_sub(known.bytes_out),
+        });
+        for (address, counts) in &mut self.peers {
+            if let Some(more) = all.remove(address) {
+                counts.add(&more);
+            }
+        }
+        let mut strangers: Vec<_> = all.into_iter().collect();
+        strangers.sort_by_key(rank);
+        let rest = strangers.split_off(most.min(strangers.len()));
+        rest.iter().for_each(|(_, counts)| self.others.add(counts));
+        self.peers.extend(strangers);
+        self.peers.sort_by_key(rank);
     }
 
     /// All rows by name; `other` and `former` last, where they have anything.
@@ -382,6 +424,41 @@ mod tests {
         let rows = Summary::of([table]).rows().into_iter();
         rows.map(|(name, counts)| (name, counts.packets_in, counts.packets_out))
             .collect()
+    }
+
+    #[test]
+    fn what_others_counted_is_added_and_no_message_of_it_is_missing() {
+        let table = Arc::new(Table::new(2));
+        let mut peers = Peers::new(Arc::clone(&table));
+        peers.received(peer(1), 10);
+        peers.sent(Some(peer(9)), 10);
+        peers.publish();
+        let mut summary = Summary::of([&*table]);
+        let received = HashMap::from([
+            (peer(1), (3, 30)),
+            (peer(2), (5, 50)),
+            (peer(3), (4, 40)),
+            (peer(4), (1, 10)),
+        ]);
+        let sent = HashMap::from([(peer(9), (15, 150))]);
+        summary.add(&((20, 200), received), &((16, 160), sent), 2);
+        let rows = summary.rows();
+        let told =
+            |(name, counts): &(String, Counts)| row(name, counts.packets_in, counts.packets_out);
+        let told: Vec<_> = rows.iter().map(told).collect();
+        let expected = [
+            row("192.0.2.9", 0, 16),
+            row("192.0.2.2", 5, 0),
+            row("192.0.2.1", 4, 0),
+            row("192.0.2.3", 4, 0),
+            row("other", 1, 0),
+            row("former", 7, 1),
+        ];
+        assert_eq!(told, expected);
+        let bytes = rows
+            .iter()
+            .map(|(_, counts)| counts.bytes_in + counts.bytes_out);
+        assert_eq!(bytes.sum::<u64>(), 200 + 160 + 20);
     }
 
     fn row(name: &str, packets_in: u64, packets_out: u64) -> (String, u64, u64) {

@@ -11,7 +11,10 @@ use arc_swap::ArcSwap;
 use aya::programs::{TestRun as _, TestRunOptions};
 use corex_common::{
     counters::KernelCounters,
-    road::{KINDS, METHODS, OTHER, REPLY, RoadClass, place},
+    road::{
+        BY_CALL_ID, KINDS, MAX_CALL_ID, MAX_CALL_ID_AT, METHODS, OTHER, REPLY, RoadClass, hash_end,
+        hash_group, place,
+    },
 };
 use corex_packet::{Envelope, UdpFrame, parse, rewrite_in_place};
 use corex_sip::{SipView, StartLine};
@@ -306,6 +309,43 @@ fn what_is_in_doubt_is_steered_as_it_was() {
 }
 
 #[test]
+fn messages_on_roads_are_counted_by_peer_also_when_other_roads_follow() {
+    let Some(mut bed) = bed(all_on()) else { return };
+    let requests = [
+        frame(LISTENERS[0], &options()),
+        frame(LISTENERS[1], &options()),
+    ];
+    let reply = frame(LISTENERS[0], &message("SIP/2.0 200 OK"));
+    let source = |frame: &[u8]| parse(frame).unwrap().src.ip();
+    let (len, reply_len) = (
+        options().len() as u64,
+        message("SIP/2.0 200 OK").len() as u64,
+    );
+    for _ in 0..3 {
+        bed.sent(&requests[0]);
+    }
+    bed.roads.install(all_on()).unwrap();
+    bed.look();
+    bed.sent(&requests[1]);
+    bed.run(&reply);
+    // What is steered is counted where it is handled.
+    bed.assert_steered(&with_ttl(&requests[0], 1), "the TTL is at its end");
+    let traffic = bed.roads.traffic();
+    let by_source = [
+        (source(&requests[0]), (4, 3 * len + reply_len)),
+        (source(&requests[1]), (1, len)),
+    ];
+    assert_eq!(traffic.by_source, by_source.into());
+    let by_destination = [
+        (destination(0).ip(), (3, 3 * len)),
+        (destination(1).ip(), (1, len)),
+    ];
+    assert_eq!(traffic.by_destination, by_destination.into());
+    assert_eq!(traffic.received, (5, 4 * len + reply_len));
+    assert_eq!(traffic.sent, (4, 4 * len));
+}
+
+#[test]
 fn replies_take_their_road_and_are_dropped() {
     let Some(mut bed) = bed(all_on()) else { return };
     let frame = frame(LISTENERS[0], &message("SIP/2.0 200 OK"));
@@ -442,6 +482,191 @@ fn the_source_chooses_by_network_and_by_hash() {
         assert_eq!(port_of(source), 5081 + hash as u16, "{source:?}");
     }
     bed.assert_steered(&from([10, 0, 0, 9]), "a network without roads");
+}
+
+/// The first listener, or the second, of all kinds to one of eight ports by the hash of the Call-ID.
+fn by_call_id(id: usize) -> Layout {
+    let mut layout = Layout {
+        dont_fragment: true,
+        ..Layout::default()
+    };
+    // No road has the number 0 that is in use, so that one too many shows.
+    layout.roads.push(RoadSpec {
+        socket: id as u32,
+        from: address(LISTENERS[id]),
+        action: Action::DropScript,
+    });
+    for choice in 0..8 {
+        layout.roads.push(RoadSpec {
+            socket: id as u32,
+            from: address(LISTENERS[id]),
+            action: Action::Send(SocketAddr::new(destination(id).ip(), 6000 + choice)),
+        });
+    }
+    layout.sockets.push(SocketSpec {
+        socket: id as u32,
+        classes: vec![(
+            (IpAddr::from([0, 0, 0, 0]), 0),
+            both([place(1, 8) | BY_CALL_ID; KINDS]),
+        )],
+    });
+    layout
+}
+
+/// The port that a message with this Call-ID goes to, as `$(ci{s.corehash,8})` has it.
+fn port_by(call_id: &[u8]) -> u16 {
+    let groups = call_id.chunks(4);
+    let groups = groups.map(|group| {
+        group
+            .iter()
+            .fold(0, |word, byte| word << 8 | u32::from(*byte))
+    });
+    6000 + (hash_end(groups.fold(0, hash_group)) & 7) as u16
+}
+
+fn port_of(frame: &[u8]) -> u16 {
+    let at = udp_checksum_at(frame) - 4;
+    u16::from_be_bytes([frame[at], frame[at + 1]])
+}
+
+#[test]
+fn the_call_id_chooses_by_its_hash_in_both_forms_and_of_any_length() {
+    for (id, to) in LISTENERS.iter().enumerate().take(2) {
+        let Some(mut bed) = bed(by_call_id(id)) else {
+            return;
+        };
+        for len in 1..MAX_CALL_ID {
+            let call_id = &"a84b4c76e66710@192.0.2.1-".repeat(6)[..len];
+            for name in ["Call-ID: ", "Call-ID:", "i: ", "I:", "cALL-iD: "] {
+                let text = format!(
+                    "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9\r\n\
+                     {name}{call_id}\r\nCSeq: 1 INVITE\r\n\r\n"
+                );
+                let sent = bed.sent(&frame(to, text.as_bytes()));
+                assert_eq!(port_of(&sent), port_by(call_id.as_bytes()), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_id_that_is_not_plain_or_far_away_is_left_to_user_space() {
+    let Some(mut bed) = bed(by_call_id(0)) else {
+        return;
+    };
+    let mut steered = |headers: &str, why| {
+        let text = format!("OPTIONS sip:bob@example.com SIP/2.0\r\n{headers}\r\n\r\n");
+        bed.assert_steered(&frame(LISTENERS[0], text.as_bytes()), why);
+    };
+    let long = "x".repeat(MAX_CALL_ID);
+    let cases: &[(&str, &str)] = &[
+        ("To: <sip:x@y>\r\nContent-Length: 0", "none"),
+        ("To: <sip:x@y>\r\n\r\nCall-ID: 1", "in the body"),
+        (
+            "To: a\n\nCall-ID: 1\r\nA: b",
+            "in the body behind line feeds",
+        ),
+        ("Call-ID : 1\r\nA: b", "a space in front of the colon"),
+        (
+            "i\t: 1\r\nCall-ID: 2\r\nA: b",
+            "a tab in front of the colon",
+        ),
+        ("Call-ID:  1\r\nA: b", "two spaces"),
+        ("Call-ID:\r\n 1\r\nA: b", "folded in front"),
+        ("Call-ID: 1\r\n 2\r\nA: b", "folded behind"),
+        ("Call-ID: 1 2\r\nA: b", "a space in it"),
+        ("Call-ID: 1\nA: bcdefgh", "a line feed alone"),
+        ("Call-ID: \r\nA: bcdefgh", "empty"),
+        ("Call-ID: \u{e9}\r\nA: bcdefgh", "no ASCII"),
+        (&format!("Call-ID: {long}\r\nA: b"), "too long"),
+    ];
+    for (headers, why) in cases {
+        steered(headers, why);
+    }
+    // Continued lines and other names that begin alike are no Call-IDs.
+    for headers in [
+        "To: a\r\n Call-ID: 1\r\nCall-ID: 2\r\nA: b",
+        "Call-IDs: 1\r\nIdentity: 1\r\nCall\rID: 1\r\ni: 2\r\nA: b",
+        "i2: 1\r\ni: 2\r\nCall-ID: 3\r\nA: b",
+    ] {
+        let text = format!("OPTIONS sip:bob@example.com SIP/2.0\r\n{headers}\r\n\r\n");
+        let sent = bed.sent(&frame(LISTENERS[0], text.as_bytes()));
+        assert_eq!(port_of(&sent), port_by(b"2"), "{headers}");
+    }
+}
+
+#[test]
+fn a_call_id_is_looked_for_in_a_bounded_part_of_the_headers() {
+    // Dropped, not sent: that asks for no MTU.
+    let mut layout = by_call_id(0);
+    for road in &mut layout.roads {
+        road.action = Action::DropScript;
+    }
+    let Some(mut bed) = bed(layout) else { return };
+    let mut is_taken = |before: &str| {
+        let text = format!("OPTIONS sip:b@c SIP/2.0\r\n{before}Call-ID: 1@x\r\nA: b\r\n\r\n");
+        let (_, _, counters) = bed.run(&frame(LISTENERS[0], text.as_bytes()));
+        assert_eq!(
+            counters.drop_script + counters.pass_no_xsk,
+            1,
+            "{counters:?}"
+        );
+        counters.drop_script == 1
+    };
+    let line = |len: usize| format!("X: {}\r\n", "y".repeat(len));
+    assert!(is_taken(&line(MAX_CALL_ID_AT - 100)));
+    assert!(is_taken(&line(50).repeat(12)));
+    assert!(!is_taken(&line(MAX_CALL_ID_AT + 200)));
+    assert!(!is_taken(&line(1).repeat(160)));
+}
+
+#[test]
+fn the_road_by_call_id_is_the_one_that_user_space_would_choose() {
+    let Some(bed) = bed(by_call_id(0)) else {
+        return;
+    };
+    let bed = RefCell::new(bed);
+    let name = prop::sample::select(
+        &[
+            "Call-ID", "i", "I", "CALL-ID", "Call-Id", "Call-IDs", "ii", "To", "A", "Call", "",
+        ][..],
+    );
+    let colon = prop::sample::select(&[": ", ":", ": ", ":  ", " : ", "\t:", "", ":\r\n "][..]);
+    let value = prop_oneof![
+        6 => "[a-zA-Z0-9@.+_-]{1,40}",
+        1 => "[ -~\t]{0,160}",
+        1 => "\\PC{0,8}",
+        1 => "[\r\n i:]{0,6}",
+    ];
+    let end = prop::sample::select(&["\r\n", "\r\n", "\r\n", "\n", "\r\n ", "\r", "\r\n\r\n"][..]);
+    let header = (name, colon, value, end)
+        .prop_map(|(name, colon, value, end)| format!("{name}{colon}{value}{end}"));
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 6000,
+        ..ProptestConfig::default()
+    });
+    let taken = std::cell::Cell::new(0);
+    runner
+        .run(&prop::collection::vec(header, 0..8), |headers| {
+            let text = format!(
+                "OPTIONS sip:b@c SIP/2.0\r\n{}CSeq: 1 A\r\n\r\n",
+                headers.concat()
+            );
+            prop_assume!(text.len() < 900);
+            let frame = frame(LISTENERS[0], text.as_bytes());
+            let (action, out, counters) = bed.borrow_mut().run(&frame);
+            if action == XDP_TX {
+                taken.set(taken.get() + 1);
+                let view = SipView::parse(text.as_bytes()).unwrap();
+                let call_id = view.call_id();
+                prop_assert_eq!(call_id.map(port_by), Some(port_of(&out)));
+            } else {
+                prop_assert_eq!(counters.pass_no_xsk, 1);
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(taken.get() > 500, "only {} took a road", taken.get());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Messages that the kernel sends on by itself: the same bytes and the same sums as by user space.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -32,25 +32,52 @@ struct Bench {
     work: WorkDir,
 }
 
+/// Where requests go on the answering host.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// To that port.
+    One(u16),
+    /// To one of four ports by the Call-ID.
+    ByCallId,
+}
+
+impl Choice {
+    fn statements(self, to: IpAddr) -> String {
+        let send = |port| format!("send(\"{}\");", SocketAddr::new(to, port));
+        match self {
+            Self::One(port) => send(port) + " drop;",
+            Self::ByCallId => {
+                let case = |n: u16| format!("case {n}: {} drop;\n", send(PORT + n));
+                let cases: String = (0..4).map(case).collect();
+                format!("switch ($(ci{{s.corehash,4}})) {{ {cases} }}")
+            }
+        }
+    }
+}
+
 /// All requests go to the answering host; replies too, but for those from its network, which are
 /// dropped.
-fn configuration(offload: u8, port: u16) -> String {
+fn configuration(offload: u8, choice: Choice) -> String {
     let mut text = format!(
         "loadmodule \"corex.so\"\npmtu_discovery=1\nmodparam(\"corex\", \"offload\", {offload})\n"
     );
     let mut routes = String::new();
     for family in FAMILIES {
         let own = address(family, Relay::USER_SIDE);
-        let to = SocketAddr::new(family.of(Relay::UAS), port);
         text += &format!("listen=udp:{own}\n");
         let own = own.ip();
-        routes += &format!("if ($Ri == \"{own}\") {{ send(\"{to}\"); drop; }}\n");
+        let statements = choice.statements(family.of(Relay::UAS));
+        routes += &format!("if ($Ri == \"{own}\") {{ {statements} }}\n");
     }
     text + &format!("request_route {{ {routes} }}\nreply_route {{ if (method == \"x\") exit; }}\n")
 }
 
 impl Bench {
     fn new(offload: u8) -> Result<Self> {
+        Self::with(offload, Choice::One(PORT))
+    }
+
+    fn with(offload: u8, choice: Choice) -> Result<Self> {
         let work = WorkDir::new()?;
         let relay = Relay::new()?;
         // Without it the far end of a pair takes nothing that XDP sends.
@@ -59,7 +86,7 @@ impl Bench {
         for family in FAMILIES {
             relay.corex.neighbour("core", family.of(Relay::UAS), mac)?;
         }
-        let config = work.write("corex.cfg", configuration(offload, PORT))?;
+        let config = work.write("corex.cfg", configuration(offload, choice))?;
         let corex = CorexOptions::new(&config)
             .interface("user")
             .interface("core")
@@ -183,6 +210,27 @@ fn traffic(bench: &Bench) -> Result<Vec<Frame>> {
         let mut padded = plain("padded")?;
         padded.padding = 9;
         frames.push(padded);
+        for header in [
+            "Call-ID: 1@192.0.2.1",
+            "i:2",
+            "I: 3-3-3",
+            "CALL-ID: a84b4c76e66710@pc33.atlanta.example.com",
+            "Call-ID : 4",
+            "Call-ID:\r\n 5",
+            "Call-ID: 6\r\n 7",
+            "Call-ID:   8  ",
+            "To: <sip:nobody@b>",
+            "To: x\r\n i: 9\r\ni: 10\r\nCall-ID: 11",
+        ] {
+            let text = format!(
+                "INVITE sip:x@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+                 {header}\r\nCSeq: 1 INVITE\r\n\r\n"
+            );
+            frames.push(bench.frame(family, text.as_bytes())?);
+        }
+        for number in 0..32 {
+            frames.push(plain(&format!("{number}@call.example.com"))?);
+        }
         // What is routed on, comes from nowhere, or is for another host.
         let mut transit = plain("transit")?;
         transit.destination.set_port(5099);
@@ -214,12 +262,23 @@ fn sums(books: &ObservedBooks) -> Vec<(String, u64)> {
         let path = format!("user.dropped.{reason}");
         sums.push((path.clone(), books.get(&path)));
     }
+    for host in [Relay::UAC, Relay::UAS] {
+        for family in FAMILIES {
+            let name = family.of(host).to_string();
+            let rows = books.0["peers"].as_array();
+            let row = rows.and_then(|rows| rows.iter().find(|row| row["peer"] == name.as_str()));
+            for field in ["packets_in", "bytes_in", "packets_out", "bytes_out"] {
+                let count = row.and_then(|row| row[field].as_u64());
+                sums.push((format!("{name} {field}"), count.unwrap_or_default()));
+            }
+        }
+    }
     sums
 }
 
 /// What the traffic adds to the books, and what arrives.
-fn outcome(offload: u8) -> Result<(Vec<Vec<u8>>, Vec<i64>, ObservedBooks)> {
-    let bench = Bench::new(offload)?;
+fn outcome(offload: u8, choice: Choice) -> Result<(Vec<Vec<u8>>, Vec<i64>, ObservedBooks)> {
+    let bench = Bench::with(offload, choice)?;
     if offload == 1 {
         bench.open_roads()?;
     } else {
@@ -258,9 +317,18 @@ fn outcome(offload: u8) -> Result<(Vec<Vec<u8>>, Vec<i64>, ObservedBooks)> {
 
 #[test]
 fn the_kernel_sends_the_same_bytes_and_counts_the_same_as_user_space() -> Result<()> {
-    let (by_user_space, gained, books) = outcome(0)?;
+    compare(Choice::One(PORT))
+}
+
+#[test]
+fn by_call_id_the_kernel_chooses_the_destination_that_user_space_does() -> Result<()> {
+    compare(Choice::ByCallId)
+}
+
+fn compare(choice: Choice) -> Result<()> {
+    let (by_user_space, gained, books) = outcome(0, choice)?;
     ensure!(books.get("kernel.offloaded") == 0);
-    let (by_kernel, gained_by_kernel, books) = outcome(1)?;
+    let (by_kernel, gained_by_kernel, books) = outcome(1, choice)?;
     ensure!(books.get("kernel.offloaded") > 10, "{books:?}");
     ensure!(
         by_user_space.len() == by_kernel.len(),
@@ -314,7 +382,9 @@ fn a_reload_under_traffic_changes_where_roads_lead_and_loses_nothing() -> Result
             }
         }
         if sent == 400 {
-            bench.work.write("corex.cfg", configuration(1, PORT + 1))?;
+            bench
+                .work
+                .write("corex.cfg", configuration(1, Choice::One(PORT + 1)))?;
             bench.corex.process.signal(libc::SIGHUP)?;
         }
         if in_the_kernel.is_none() && ports.contains(&(PORT + 1)) {

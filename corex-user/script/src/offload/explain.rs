@@ -60,9 +60,13 @@ fn write_class(text: &mut String, depth: usize, class: &SourceClass, are_several
                 indent(text, depth);
                 let _ = writeln!(text, "{kinds}: in the kernel, {outcome}");
             }
-            Ok(Fate::BySource(outcomes)) => {
+            Ok(fate @ (Fate::BySource(outcomes) | Fate::ByCallId(outcomes))) => {
+                let what = match fate {
+                    Fate::ByCallId(_) => "Call-ID",
+                    _ => "source",
+                };
                 indent(text, depth);
-                let _ = writeln!(text, "{kinds}: in the kernel, by a hash of the source:");
+                let _ = writeln!(text, "{kinds}: in the kernel, by a hash of the {what}:");
                 for (hash, outcome) in outcomes.iter().enumerate() {
                     indent(text, depth + 1);
                     let _ = writeln!(text, "{hash}: {outcome}");

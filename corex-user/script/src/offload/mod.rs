@@ -5,8 +5,8 @@
 //! compares sources with, and by their kind: replies, and requests by method. For each of these
 //! cells the routes are run once, with nothing known but that; what they ask beyond it, or do
 //! beyond `send()` of the unchanged message, `drop` and `exit`, is the [`Obstacle`]. So whatever is
-//! in doubt is no road. What `$(si{s.corehash,N})` yields is known, too: the routes are run with
-//! each of its values.
+//! in doubt is no road. What `$(si{s.corehash,N})` and `$(ci{s.corehash,N})` yield is known, too: the
+//! routes are run with each of the values.
 
 mod explain;
 mod networks;
@@ -79,6 +79,15 @@ pub enum Fate {
     One(Outcome),
     /// What the hash of the source chooses; as many as a power of two.
     BySource(Vec<Outcome>),
+    /// What the hash of the Call-ID chooses; as many as a power of two.
+    ByCallId(Vec<Outcome>),
+}
+
+/// What the hash is of that decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hashed {
+    Source,
+    CallId,
 }
 
 /// The end of a road.
@@ -228,22 +237,25 @@ impl Offload {
         let run = |hash| Run::new(self, local, source, kind, hash).outcome();
         match run(None) {
             Ok(outcome) => Ok(Fate::One(outcome)),
-            Err(Stop::Hash(count, span)) => {
+            Err(Stop::Hash(of, count, span)) => {
                 let mut outcomes = Vec::new();
                 for value in 0..count {
-                    match run(Some((count, value))) {
+                    match run(Some((of, count, value))) {
                         Ok(outcome) => outcomes.push(outcome),
                         Err(Stop::Obstacle(obstacle)) => return Err(obstacle),
                         Err(_) => {
                             return Err(self.obstacle(
                                 span,
-                                "two hashes of the source decide, of different sizes".to_owned(),
-                                "use one size",
+                                "two hashes decide, of different sizes or things".to_owned(),
+                                "use one hash of one size",
                             ));
                         }
                     }
                 }
-                Ok(Fate::BySource(outcomes))
+                Ok(match of {
+                    Hashed::Source => Fate::BySource(outcomes),
+                    Hashed::CallId => Fate::ByCallId(outcomes),
+                })
             }
             Err(Stop::Obstacle(obstacle)) => Err(obstacle),
             Err(Stop::End { .. }) => Ok(Fate::One(Outcome::Unrouted)),

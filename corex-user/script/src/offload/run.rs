@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::networks::Network;
 use super::value::{Value, equal};
-use super::{Obstacle, Offload, Outcome, is_named, method};
+use super::{Hashed, Obstacle, Offload, Outcome, is_named, method};
 use crate::function::Effect;
 use crate::syntax::ast::{
     self, BinaryOp, Block, Call, CaseLabel, Expr, ExprKind, Pv, Stmt, StmtKind, UnaryOp,
@@ -22,8 +22,8 @@ const MAX_DEPTH: u32 = 200;
 pub(super) enum Stop {
     /// What XDP can't know or do.
     Obstacle(Obstacle),
-    /// So many bits of the source's hash decide, where they weren't known.
-    Hash(u32, Span),
+    /// A hash with so many values decides, where the value wasn't known.
+    Hash(Hashed, u32, Span),
     /// `exit` or `drop`.
     End { is_drop: bool },
 }
@@ -40,8 +40,8 @@ pub(super) struct Run<'a> {
     local: SocketAddr,
     source: Network,
     kind: usize,
-    /// How many values the hash has, and which one it is.
-    hash: Option<(u32, u32)>,
+    /// What the hash is of, how many values it has, and which one it is.
+    hash: Option<(Hashed, u32, u32)>,
     sent: Option<SocketAddr>,
     steps: u32,
     depth: u32,
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
         local: SocketAddr,
         source: Network,
         kind: usize,
-        hash: Option<(u32, u32)>,
+        hash: Option<(Hashed, u32, u32)>,
     ) -> Run<'a> {
         Run {
             offload,
@@ -375,29 +375,35 @@ impl<'a> Run<'a> {
         if pv.inner.is_some() || pv.index.is_some() {
             return Err(self.unknown(pv.span));
         }
-        let value = self.variable(&pv.name.kind, pv.span)?;
-        match (value, pv.transformations.as_slice()) {
-            (value, []) => Ok(value),
-            (Value::Source, [hash]) if hash.name.kind == "s.corehash" && self.local.is_ipv4() => {
-                let count = hash.args.as_ref().and_then(|args| args.kind.as_str());
-                let count = count.and_then(|count| count.trim().parse::<u32>().ok());
-                match (count, self.hash) {
-                    (Some(count), Some((known, value))) if count == known => {
-                        Ok(Value::Str(value.to_string().into_bytes()))
-                    }
-                    (Some(count), _)
-                        if count.is_power_of_two() && (2..=MAX_ROAD_CHOICES).contains(&count) =>
-                    {
-                        Err(Stop::Hash(count, pv.span))
-                    }
-                    _ => Err(self.stop(
-                        pv.span,
-                        "a hash of another size".to_owned(),
-                        "choose one of 2, 4, 8 or 16 by $(si{s.corehash,N})",
-                    )),
-                }
-            }
+        let hashed = match pv.name.kind.as_str() {
+            "si" if self.local.is_ipv4() => Some(Hashed::Source),
+            "ci" => Some(Hashed::CallId),
+            _ => None,
+        };
+        match (hashed, pv.transformations.as_slice()) {
+            (_, []) => self.variable(&pv.name.kind, pv.span),
+            (Some(of), [hash]) if hash.name.kind == "s.corehash" => self.hash(of, hash, pv.span),
             _ => Err(self.unknown(pv.span)),
+        }
+    }
+
+    fn hash(&self, of: Hashed, hash: &ast::Transformation, span: Span) -> Result<Value> {
+        let count = hash.args.as_ref().and_then(|args| args.kind.as_str());
+        let count = count.and_then(|count| count.trim().parse::<u32>().ok());
+        match (count, self.hash) {
+            (Some(count), Some((known_of, known, value))) if (of, count) == (known_of, known) => {
+                Ok(Value::Str(value.to_string().into_bytes()))
+            }
+            (Some(count), _)
+                if count.is_power_of_two() && (2..=MAX_ROAD_CHOICES).contains(&count) =>
+            {
+                Err(Stop::Hash(of, count, span))
+            }
+            _ => Err(self.stop(
+                span,
+                "a hash of another size".to_owned(),
+                "choose one of 2, 4, 8 or 16 by $(si{s.corehash,N}) or $(ci{s.corehash,N})",
+            )),
         }
     }
 

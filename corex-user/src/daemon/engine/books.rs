@@ -83,7 +83,7 @@ impl PacketEngine {
                 .collect(),
             queues: self.queue_lines(),
             latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
-            peers: peers::Summary::of(self.links.iter().map(|link| &*link.peers)),
+            peers: self.peers(context),
             offenders: Vec::new(),
             started: context.config.program.started,
             engine: self.name(),
@@ -107,6 +107,23 @@ impl PacketEngine {
             access: Access::of(&context.config.program).counters(),
             log_lines_dropped: log.dropped(),
         }
+    }
+}
+
+impl PacketEngine {
+    /// Messages by peer: those that workers handled, and those that took roads.
+    pub fn peers(&self, context: &PipelineContext) -> peers::Summary {
+        let mut summary = peers::Summary::of(self.links.iter().map(|link| &*link.peers));
+        let most = context.config.settings.corex.max_peers as usize;
+        if let Some(roads) = self.roads().filter(|_| most > 0) {
+            let traffic = roads.traffic();
+            summary.add(
+                &(traffic.received, traffic.by_source),
+                &(traffic.sent, traffic.by_destination),
+                most,
+            );
+        }
+        summary
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod features;
 mod layout;
+mod traffic;
 
 use std::{
     collections::HashMap,
@@ -23,17 +24,23 @@ use std::{
 use arc_swap::ArcSwap;
 use aya::{
     Pod,
-    maps::{DevMapHash, LpmTrie, MapData, MapError, lpm_trie::Key},
+    maps::{DevMapHash, LpmTrie, MapData, MapError, PerCpuHashMap, lpm_trie::Key},
 };
 use corex_common::{
     counters::RoadCounters,
-    road::{MAX_ROADS, Road, RoadClass, RoadHop, RoadSocket, RoadSource, hop_slot},
+    road::{
+        MAX_ROADS, Road, RoadClass, RoadHop, RoadPeer, RoadPeerCounts, RoadSocket, RoadSource,
+        hop_slot,
+    },
 };
 
-pub use self::layout::{Action, Layout, RoadSpec, SocketSpec};
 use self::{
     features::Features,
     layout::{road, source},
+};
+pub use self::{
+    layout::{Action, Layout, RoadSpec, SocketSpec},
+    traffic::Traffic,
 };
 use super::{
     attach::Mode,
@@ -57,6 +64,7 @@ pub struct RoadMaps {
     pub(super) counts: CpuCounters<RoadCounters>,
     pub(super) sources: LpmTrie<MapData, RoadSource, u32>,
     pub(super) devices: DevMapHash<MapData>,
+    pub(super) peers: PerCpuHashMap<MapData, RoadPeer, RoadPeerCounts>,
 }
 
 /// Roads, and what is known of each.
@@ -69,6 +77,8 @@ pub struct Roads {
 struct Inner {
     maps: RoadMaps,
     layout: Layout,
+    /// What roads did that there are no more.
+    former: Traffic,
     /// What is in the trie.
     sources: Vec<(u32, RoadSource)>,
     /// By road.
@@ -133,6 +143,7 @@ impl Roads {
             inner: Mutex::new(Inner {
                 maps,
                 layout: Layout::default(),
+                former: Traffic::default(),
                 sources: Vec::new(),
                 hops: Vec::new(),
                 withdrawn: Vec::new(),
@@ -232,6 +243,7 @@ impl Inner {
         for word in self.maps.sockets.words() {
             word.store(0, Ordering::Relaxed);
         }
+        self.former = self.traffic_of_roads();
         self.maps.counts.reset();
         self.hops = layout.roads.iter().map(|_| None).collect();
         self.withdrawn = layout.roads.iter().map(|_| (None, 0)).collect();

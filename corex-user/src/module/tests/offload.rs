@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use corex_common::road::{KINDS, METHODS, OTHER, REPLY, source_hash};
+use corex_common::road::{KINDS, METHODS, OTHER, REPLY, hash_end, hash_group, source_hash};
 use corex_script::offload::{
     Fate, Listener, ListenerPlan, Obstacle, Outcome, SourceClass, explain,
 };
@@ -128,6 +128,29 @@ fn a_hash_of_the_source_chooses_one_of_constant_destinations() {
         fate(&plan, "10.0.0.1", INVITE_KIND),
         &Ok(Fate::BySource(choices.to_vec()))
     );
+}
+
+#[test]
+fn a_hash_of_the_call_id_chooses_one_of_constant_destinations() {
+    let text = "request_route {
+            if ($(ci{s.corehash,2}) == 1) send(\"192.0.2.9:1\"); else send(\"192.0.2.9:2\");
+        }";
+    let by_call_id = plan(text);
+    let choices = ["2", "1"].map(|port| to(&format!("192.0.2.9:{port}")));
+    let expected = Ok(Fate::ByCallId(choices.to_vec()));
+    assert_eq!(fate(&by_call_id, "10.0.0.1", INVITE_KIND), &expected);
+    let text = explain(&[by_call_id], 0);
+    assert!(text.contains("in the kernel, by a hash of the Call-ID:\n    0: send to 192.0.2.9:2"));
+    // Not by both at once, nor by the Call-ID itself.
+    for text in [
+        "request_route { if ($(ci{s.corehash,2}) == $(si{s.corehash,2})) drop; }",
+        "request_route { if ($(ci{s.corehash,2}) == $(ci{s.corehash,4})) drop; }",
+        "request_route { if ($(ci{s.corehash,3}) == 1) drop; }",
+        "request_route { if ($ci == \"1@x\") drop; }",
+    ] {
+        let plan = plan(text);
+        assert!(fate(&plan, "10.0.0.1", INVITE_KIND).is_err(), "{text}");
+    }
 }
 
 #[test]
@@ -334,6 +357,9 @@ fn statements() -> impl Strategy<Value = String> {
             (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!(
                 "switch ($rm) {{ case \"INVITE\": {a} case \"BYE\": {b} break; default: {c} }}"
             )),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!(
+                "if ($(ci{{s.corehash,8}}) == 5 || $(ci{{s.corehash,8}}) == \"2\") {{ {a} }} {b}"
+            )),
             (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!(
                 "switch ($(si{{s.corehash,4}})) {{ case 0: {a} break; case \"3\": {b} default: {c} }}"
             )),
@@ -341,10 +367,23 @@ fn statements() -> impl Strategy<Value = String> {
     })
 }
 
+/// Kamailio's hash of a text of ASCII.
+fn hash_of(text: &str) -> u32 {
+    let groups = text.as_bytes().chunks(4);
+    let groups = groups.map(|group| {
+        group
+            .iter()
+            .fold(0, |word, byte| word << 8 | u32::from(*byte))
+    });
+    hash_end(groups.fold(0, hash_group))
+}
+
 /// A message of a kind.
-fn message(kind: usize) -> Vec<u8> {
-    let rest = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nUser-Agent: test/1\r\n\
-                CSeq: 1 OPTIONS\r\n\r\n";
+fn message(kind: usize, call_id: &str) -> Vec<u8> {
+    let rest = format!(
+        "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nUser-Agent: test/1\r\n\
+         Call-ID: {call_id}\r\nCSeq: 1 OPTIONS\r\n\r\n"
+    );
     let line = match kind {
         REPLY => "SIP/2.0 200 OK".to_owned(),
         OTHER => "FOO sip:bob@example.com SIP/2.0".to_owned(),
@@ -372,6 +411,7 @@ proptest! {
             2,
         ),
         kinds in prop::collection::vec(0..KINDS, 4),
+        call_id in "[a-z0-9@.]{1,12}",
     ) {
         let text = format!(
             "{MODULES}{TEXTOPS} request_route {{ {request} }} reply_route {{ {reply} }}
@@ -391,8 +431,11 @@ proptest! {
                     Ok(Fate::BySource(outcomes)) => {
                         outcomes[source_hash(source.octets(), outcomes.len() as u32 - 1) as usize]
                     }
+                    Ok(Fate::ByCallId(outcomes)) => {
+                        outcomes[hash_of(&call_id) as usize % outcomes.len()]
+                    }
                 };
-                let bytes = message(*kind);
+                let bytes = message(*kind, &call_id);
                 let view = SipView::parse(&bytes).unwrap();
                 let mut host = TestHost {
                     message: Some((bytes.as_ptr() as usize, bytes.len())),

@@ -65,8 +65,8 @@ pub(super) const OFFLOAD: Parameter = Parameter {
         set: |settings, value| settings.corex.offload = value != 0,
     },
     doc: "Whether messages whose way the configuration alone decides are sent on or dropped by \
-          the XDP program itself; `corex check --explain` says which. They aren't counted by \
-          peer, and a wrong UDP checksum goes on as it is. Proxy mode only. Default: 0.",
+          the XDP program itself; `corex check --explain` says which. A wrong UDP checksum goes \
+          on as it is. Proxy mode only. See offload.md. Default: 0.",
 };
 
 pub(super) const PROBE_LEN: Parameter = Parameter {

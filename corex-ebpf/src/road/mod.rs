@@ -6,6 +6,11 @@
 //! a start line that isn't plain, a checksum that is missing or left to hardware, a TTL at its
 //! end, tags, padding, a neighbour that isn't known, a path with a small MTU.
 
+mod call_id;
+mod start_line;
+
+use core::hint::black_box;
+
 use aya_ebpf::{
     bindings::xdp_action,
     btf_maps::lpm_trie::Key,
@@ -15,19 +20,21 @@ use aya_ebpf::{
 use corex_common::{
     counters::{KernelCounters, SocketCounters},
     ip::{ETHERNET_LEN, IPV4_DONT_FRAGMENT, IPV4_LEN, IPV6_LEN, UDP_LEN},
-    maps::FAMILY_V4,
+    maps::{FAMILY_V4, SocketKey},
     road::{
-        DROP_SCRIPT, DROP_UNROUTED, MAX_START_LINE, METHODS, OTHER, REPLY, ROAD_SOURCE_BITS, Road,
-        RoadHop, RoadSource, SEND, hop_slot, of_place, source_hash,
+        BY_CALL_ID, DROP_SCRIPT, DROP_UNROUTED, ROAD_SOURCE_BITS, Road, RoadClass, RoadHop,
+        RoadPeer, RoadPeerCounts, RoadSource, SEND, hop_slot, of_place, source_hash,
     },
 };
 
+use self::start_line::{StartLine, start_line};
+pub use self::start_line::{method, words_of};
 use crate::{
     maps::{
-        ROAD_CLASSES, ROAD_DEVICES, ROAD_HOPS, ROAD_SOCKETS, ROAD_SOURCES, ROADS, road_counters,
+        ROAD_CLASSES, ROAD_DEVICES, ROAD_HOPS, ROAD_PEERS, ROAD_SOCKETS, ROAD_SOURCES, ROADS,
+        road_counters,
     },
     packet::{Datagram, bytes},
-    words::{ALL, HIGH, first},
 };
 
 /// Nanoseconds between two messages that are steered for the neighbour's sake.
@@ -72,6 +79,29 @@ impl Verdict {
     }
 }
 
+/// Counts a message that took a road by its source. A function of its own, as the caller has hardly
+/// any stack left.
+#[inline(never)]
+pub fn count_peer(source: &SocketKey, len: u64) {
+    let peer = RoadPeer {
+        addr: source.addr,
+        family: if source.family == FAMILY_V4 { 4 } else { 6 },
+    };
+    if let Some(counts) = ROAD_PEERS.get_ptr_mut(&peer) {
+        // SAFETY: the value is this CPU's, and no other run of the program is on it meanwhile.
+        let counts = unsafe { &mut *counts };
+        counts.messages += 1;
+        counts.bytes += len;
+        return;
+    }
+    let first = RoadPeerCounts {
+        messages: 1,
+        bytes: len,
+    };
+    // Where there is no room for it, it counts among the former ones.
+    let _ = ROAD_PEERS.insert(&peer, &first, 0);
+}
+
 /// Takes the road that leads from a listen socket for such a message. `None`: there is none, or
 /// it is in doubt, and the frame is as it was.
 #[inline(always)]
@@ -92,190 +122,65 @@ pub fn take(ctx: &XdpContext, datagram: &Datagram, socket: u32, short: bool) -> 
         }
     }
     let class = ROAD_CLASSES.get(class.wrapping_sub(1))?;
-    // 0, which the verifier doesn't know: what this was added to is any number to it. So it walks
-    // what comes behind a loop once, not for each turn that the loop may end in.
-    let zero = (from.by_source >> 1) as usize;
+    // 0, which the verifier doesn't know, on no path: what this was added to is any number to it. So
+    // it walks what comes behind a loop once, not for each turn that the loop may end in.
+    let zero = ROADS.get(0)?.unused as usize;
     // The offsets of what comes behind are known to the verifier then.
     if datagram.source.family == FAMILY_V4 {
         const L4: usize = ETHERNET_LEN + IPV4_LEN;
         if usize::from(datagram.l3) != ETHERNET_LEN || usize::from(datagram.l4) != L4 {
             return None;
         }
-        let kind = kind_of::<{ L4 + UDP_LEN }>(ctx, zero)?;
-        let place = place(class, kind, short);
-        let (first, choices) = of_place(place);
-        let mut number = first;
-        if choices > 1 {
-            let [a, b, c, d, ..] = datagram.source.addr;
-            number += source_hash([a, b, c, d], choices - 1);
-        }
-        if place == 0 {
-            return None;
-        }
+        let line = start_line::<{ L4 + UDP_LEN }>(ctx, zero)?;
+        let number = road_of::<true>(ctx, datagram, class, &line, short, zero)?;
         travel::<true>(ctx, datagram, number)
     } else {
         const L4: usize = ETHERNET_LEN + IPV6_LEN;
         if usize::from(datagram.l3) != ETHERNET_LEN || usize::from(datagram.l4) != L4 {
             return None;
         }
-        let kind = kind_of::<{ L4 + UDP_LEN }>(ctx, zero)?;
-        let place = place(class, kind, short);
-        let (number, choices) = of_place(place);
-        if place == 0 || choices > 1 {
-            return None;
-        }
+        let line = start_line::<{ L4 + UDP_LEN }>(ctx, zero)?;
+        let number = road_of::<false>(ctx, datagram, class, &line, short, zero)?;
         travel::<false>(ctx, datagram, number)
     }
 }
 
+/// The number of the road that a message takes, where there is one.
 #[inline(always)]
-fn place(class: &corex_common::road::RoadClass, kind: usize, short: bool) -> u32 {
+fn road_of<const IS_V4: bool>(
+    ctx: &XdpContext,
+    datagram: &Datagram,
+    class: &RoadClass,
+    line: &StartLine,
+    short: bool,
+    zero: usize,
+) -> Option<u32> {
+    let place = place(class, line.kind, short);
+    if place == 0 {
+        return None;
+    }
+    let (first, choices) = of_place(place);
+    let mask = choices.wrapping_sub(1);
+    if place & BY_CALL_ID != 0 {
+        let hash = call_id::hash(ctx, line.end, zero)?;
+        return Some(first + (hash & mask & 15));
+    }
+    if choices <= 1 {
+        return Some(first);
+    }
+    // Over IPv6 none is chosen by its source.
+    if !IS_V4 {
+        return None;
+    }
+    let [a, b, c, d, ..] = datagram.source.addr;
+    Some(first + source_hash([a, b, c, d], mask))
+}
+
+#[inline(always)]
+fn place(class: &RoadClass, kind: usize, short: bool) -> u32 {
     let places = if short { &class.short } else { &class.long };
     // Masked, so that the verifier sees its bounds.
     places[kind & (corex_common::road::KINDS - 1)]
-}
-
-/// The kind of the message at `AT`, where its start line is as plain as those of nearly all
-/// messages are: else user space reads it.
-#[inline(always)]
-fn kind_of<const AT: usize>(ctx: &XdpContext, zero: usize) -> Option<usize> {
-    let head: &[u8; 16] = bytes(ctx, AT).ok()?;
-    let words = words_of(head);
-    let (kind, from, least) = if is(words, &pattern(b"SIP/2.0 ")) {
-        if !is_status(words[1]) {
-            return None;
-        }
-        (REPLY, 12, u64::from(b' '))
-    } else {
-        let (kind, uri) = method(words)?;
-        (kind, uri, u64::from(b' ' + 1))
-    };
-    let (kind, from) = ((kind + zero) & 15, (from + zero) & 31);
-    let least = (least + zero as u64) & 0x7f;
-    let end = text_end::<AT>(ctx, from, least, zero)?;
-    if kind == REPLY {
-        let line_break: &[u8; 2] = bytes(ctx, AT + end).ok()?;
-        return (*line_break == *b"\r\n").then_some(REPLY);
-    }
-    if end <= from {
-        return None;
-    }
-    let rest: &[u8; 10] = bytes(ctx, AT + end).ok()?;
-    (*rest == *b" SIP/2.0\r\n").then_some(kind)
-}
-
-/// Sixteen bytes as two numbers, of which the lowest byte comes first.
-#[inline(always)]
-pub fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
-    [
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_le_bytes([i, j, k, l, m, n, o, p]),
-    ]
-}
-
-/// A text of at most 16 bytes that messages begin with, and which bits of two numbers it says.
-struct Pattern {
-    words: [u64; 2],
-    masks: [u64; 2],
-}
-
-const fn pattern(text: &[u8]) -> Pattern {
-    let mut pattern = Pattern {
-        words: [0; 2],
-        masks: [0; 2],
-    };
-    let mut i = 0;
-    while i < text.len() {
-        pattern.words[i / 8] |= (text[i] as u64) << (8 * (i % 8));
-        pattern.masks[i / 8] |= 0xff << (8 * (i % 8));
-        i += 1;
-    }
-    pattern
-}
-
-#[inline(always)]
-fn is(words: [u64; 2], pattern: &Pattern) -> bool {
-    let differing = (words[0] ^ pattern.words[0]) & pattern.masks[0]
-        | (words[1] ^ pattern.words[1]) & pattern.masks[1];
-    differing == 0
-}
-
-/// Whether these bytes begin with a status code and a space.
-#[inline(always)]
-fn is_status(word: u64) -> bool {
-    let [hundreds, tens, ones, space, ..] = word.to_le_bytes();
-    // Without a branch for each: the verifier walks them all.
-    let is_hundred = hundreds.wrapping_sub(b'1') < 6;
-    let are_digits = tens.wrapping_sub(b'0') < 10 && ones.wrapping_sub(b'0') < 10;
-    is_hundred & are_digits & (space == b' ')
-}
-
-/// The kind of a request, and where its Request-URI begins.
-#[inline(always)]
-pub fn method(words: [u64; 2]) -> Option<(usize, usize)> {
-    macro_rules! known {
-        ($($at:literal)*) => {
-            $(if is(words, const { &pattern(METHODS[$at]) }) {
-                return Some(($at + 1, METHODS[$at].len()));
-            })*
-        };
-    }
-    known!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
-    let capitals = |word| outside(word, u64::from(b'A'), u64::from(b'Z' + 1));
-    let mut word = words[0];
-    let mut len = 0;
-    let mut ends = capitals(word);
-    if ends == 0 {
-        word = words[1];
-        len = 8;
-        ends = capitals(word);
-    }
-    if ends == 0 {
-        return None;
-    }
-    let at = first(ends);
-    let end = word >> (8 * at) & 0xff;
-    len += at as usize;
-    (len > 0 && end == u64::from(b' ')).then_some((OTHER, len + 1))
-}
-
-/// The highest bit of every byte that isn't from `low` to below `high`, both at most 0x7f.
-#[inline(always)]
-fn outside(word: u64, low: u64, high: u64) -> u64 {
-    let seven = word & !HIGH;
-    let is_low = !(seven + (0x80 - low) * ALL);
-    let is_high = seven + (0x80 - high) * ALL;
-    (word | is_low | is_high) & HIGH
-}
-
-/// Where printable text ends that begins at `from`; `least` is the lowest byte that belongs to it.
-#[inline(always)]
-fn text_end<const AT: usize>(
-    ctx: &XdpContext,
-    from: usize,
-    least: u64,
-    zero: usize,
-) -> Option<usize> {
-    let mut at = 0;
-    while at < MAX_START_LINE {
-        let eight: &[u8; 8] = bytes(ctx, AT + at).ok()?;
-        let mut ends = outside(u64::from_le_bytes(*eight), least, 0x7f);
-        if at < 32 && at < from {
-            // What is in front isn't looked at.
-            let before = from - at;
-            ends = if before >= 8 {
-                0
-            } else {
-                ends >> (8 * before) << (8 * before)
-            };
-        }
-        if ends != 0 {
-            return Some((at + first(ends) as usize + zero) & 0xff);
-        }
-        at += 8;
-    }
-    None
 }
 
 /// Does what a road says.
@@ -398,6 +303,7 @@ fn send<const IS_V4: bool>(
         sum(unsafe { &*((start + ETHERNET_LEN + 8) as *const [u8; 32]) })
     };
     // Zero: none. The sum of the pseudo header alone: left to hardware (CHECKSUM_PARTIAL).
+    let addresses = black_box(addresses);
     let pseudo = addresses + u32::from(corex_common::ip::PROTOCOL_UDP) + udp_len as u32;
     if old == 0 || u32::from(old) == fold(pseudo) {
         return None;
@@ -412,17 +318,16 @@ fn send<const IS_V4: bool>(
     } else {
         sum(&road.from) + sum(&road.to)
     } + sum(&[from_port[0], from_port[1], to_port[0], to_port[1]]);
+    // What was read for the sum is read again to be written: else it would stay on the stack till then.
+    let (new, road) = (black_box(new), black_box(road));
     // RFC 1624, equation 3.
     let kept = u32::from(!old) + (0xffff - fold(addresses + ports));
     let checksum = !(fold(kept + fold(new)) as u16);
     // A computed zero goes out as all ones, since zero says "none" (RFC 768).
     let checksum = if checksum == 0 { 0xffff } else { checksum };
 
-    let [d0, d1, d2, d3, d4, d5] = hop.destination_mac;
-    let [s0, s1, s2, s3, s4, s5] = hop.source_mac;
-    *eth = [
-        d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, eth[12], eth[13],
-    ];
+    eth[..6].copy_from_slice(&hop.destination_mac);
+    eth[6..12].copy_from_slice(&hop.source_mac);
     if IS_V4 {
         write_v4(ip, road, ttl - 1, (IPV4_LEN + udp_len) as u16);
     } else {
@@ -476,13 +381,14 @@ fn write_v4(ip: &mut [u8; IPV4_LEN], road: &Road, ttl: u8, total_len: u16) {
     let [a, b, c, d, ..] = road.from;
     let [e, f, g, h, ..] = road.to;
     let class = road.traffic_class as u8;
-    let mut header = [
+    *ip = [
         0x45, class, len0, len1, id0, id1, flags0, flags1, ttl, ip[9], 0, 0, a, b, c, d, e, f, g, h,
     ];
-    let [check0, check1] = (!(fold(sum(&header)) as u16)).to_be_bytes();
-    header[10] = check0;
-    header[11] = check1;
-    *ip = header;
+    // Read again, as above.
+    let ip = black_box(ip);
+    let [check0, check1] = (!(fold(sum(ip)) as u16)).to_be_bytes();
+    ip[10] = check0;
+    ip[11] = check1;
 }
 
 /// The words of `bytes`, added up; few enough that nothing overflows.
