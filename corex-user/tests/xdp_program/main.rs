@@ -197,7 +197,7 @@ fn the_verifier_walks_few_of_its_million_instructions() {
         let Some(mut object) = object(road) else {
             return;
         };
-        walks_less_than(&mut object, 100_000, &format!("{road:?}"));
+        walks_less_than(&mut object, 1_000_000 / 8, &format!("{road:?}"));
     }
 }
 

@@ -90,7 +90,10 @@ impl Sipcapture {
     fn start(namespace: &Namespace, address: SocketAddr, work: &WorkDir) -> Result<Sipcapture> {
         let database = work.join("capture.db").display().to_string();
         let columns = Sipcapture::COLUMNS;
-        let made = format!("CREATE TABLE sip_capture (id INTEGER PRIMARY KEY, {columns})");
+        // With a write-ahead log who reads keeps nobody from writing: the collector doesn't try again.
+        let made = format!(
+            "PRAGMA journal_mode=WAL; CREATE TABLE sip_capture (id INTEGER PRIMARY KEY, {columns})"
+        );
         output_of(Command::new("sqlite3").args([&database, &made]))?;
         let config = format!(
             r#"debug=2
