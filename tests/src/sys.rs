@@ -89,6 +89,24 @@ pub fn set_udp_segment(socket: &std::net::UdpSocket, size: u16) -> io::Result<()
     .map(drop)
 }
 
+/// The kernel's version, as in (6, 1).
+pub fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split('.')
+        .map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// How TC programs can be attached by this kernel, as `corex run --tc` has it: TCX from Linux 6.6 on.
+pub fn tc_choices() -> &'static [&'static str] {
+    if kernel() >= (6, 6) {
+        &["tcx", "clsact"]
+    } else {
+        &["clsact"]
+    }
+}
+
 /// The effective user id of this process (geteuid(2)); 0 is root.
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid always succeeds and touches no memory.

@@ -122,6 +122,21 @@ pub const FOR_PACKAGE: [Tool; 3] = [
 /// What trying the package needs.
 pub const FOR_PACKAGE_TEST: [Tool; 2] = [IP, tool("debootstrap", "debootstrap", "a fresh Debian")];
 
+/// What guests with other kernels need.
+pub const FOR_KERNELS: [Tool; 7] = [
+    tool(
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        "machines with other kernels",
+    ),
+    tool("busybox", "busybox-static", "what starts them"),
+    tool("cpio", "cpio", "what they start from"),
+    tool("modprobe", "kmod", "their modules"),
+    tool("xz", "xz-utils", "their modules"),
+    ZSTD,
+    files("debian-archive-keyring", "the kernels' signatures"),
+];
+
 /// What the unit tests talk to.
 pub const FOR_UNIT_TESTS: [Tool; 8] = [
     tool("perl", "perl", "scripts in Perl"),

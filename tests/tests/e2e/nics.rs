@@ -231,7 +231,7 @@ fn inline_a_program_that_somebody_takes_off_is_attached_again() -> Result<()> {
 
 #[test]
 fn inline_a_tc_program_that_somebody_takes_off_is_attached_again() -> Result<()> {
-    for tc in ["tcx", "clsact"] {
+    for &tc in corex_lab::sys::tc_choices() {
         let mut bench = Protected::with(Inline::new()?, "", "auto", tc)?;
         let pair = bench.net.server.ip("-brief link show type veth")?;
         let pair: Vec<&str> = pair

@@ -23,7 +23,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Between two messages: slow enough that what waits while a successor starts its workers fits into
 /// rings and buffers many times over.
 const PACE: Duration = Duration::from_millis(1);
-const ENGINES: [&str; 2] = ["socket", "xdp"];
+/// Linux before 6.4 maps no rings of AF_XDP sockets that are bound: there the old one ends first.
+fn engines() -> &'static [&'static str] {
+    if corex_lab::sys::kernel() >= (6, 4) {
+        &["socket", "xdp"]
+    } else {
+        &["socket"]
+    }
+}
 
 struct Lab {
     work: WorkDir,
@@ -165,7 +172,7 @@ fn more(received: &AtomicUsize, messages: usize) -> Result<()> {
 
 #[test]
 fn three_successors_in_a_row_lose_no_message() -> Result<()> {
-    for engine in ENGINES {
+    for engine in engines().iter().copied() {
         let lab = Lab::new(engine, "")?;
         let mut last = lab.start("first")?;
         let last = lab.none_lost_while(|received| {
@@ -194,7 +201,7 @@ fn three_successors_in_a_row_lose_no_message() -> Result<()> {
 
 #[test]
 fn a_successor_that_can_not_start_disturbs_nobody() -> Result<()> {
-    for engine in ENGINES {
+    for engine in engines().iter().copied() {
         let lab = Lab::new(engine, "")?;
         let first = lab.start("first")?;
         let text = config::relay(Family::V4, "", config::COPY);
@@ -256,7 +263,7 @@ fn a_successor_that_is_killed_at_work_disturbs_nobody() -> Result<()> {
 /// One that is killed while its successor makes itself ready; what is lost is what it had.
 #[test]
 fn a_predecessor_that_is_killed_meanwhile_is_replaced_all_the_same() -> Result<()> {
-    for engine in ENGINES {
+    for engine in engines().iter().copied() {
         let lab = Lab::new(engine, "")?;
         let first = lab.start("first")?;
         let command = lab.mounts.command(corex_lab::corex::binary()?);
@@ -298,7 +305,7 @@ pub const HELLO: &str = r#"{"Hello":{"version":2,"corex":"a test"}}"#;
 
 #[test]
 fn a_successor_that_is_gone_once_all_has_stopped_lets_the_old_one_go_on() -> Result<()> {
-    for engine in ENGINES {
+    for engine in engines().iter().copied() {
         let lab = Lab::new(engine, "")?;
         let first = lab.start("first")?;
         lab.none_lost_while(|received| {
@@ -403,7 +410,7 @@ fn what_can_not_be_taken_over_is_ended_first_and_said() -> Result<()> {
 
 #[test]
 fn what_scripts_keep_and_remote_control_go_along() -> Result<()> {
-    for engine in ENGINES {
+    for engine in engines().iter().copied() {
         let work = WorkDir::new()?;
         let control = work.join("ctl");
         let parameters = format!(

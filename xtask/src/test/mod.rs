@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the unit tests, and the end-to-end tests beside each other.
 
+mod kernels;
 mod lab;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use self::kernels::Kernel;
 use crate::{
     compile::{self, Profile},
     privilege, setup,
@@ -29,6 +31,9 @@ Examples:
   cargo xtask test                 everything; needs root
   cargo xtask test --unit          no namespaces, no root, once set up
   cargo xtask test --e2e vlan      end-to-end tests with `vlan` in their name
+  cargo xtask test --kernels       the end-to-end tests that matter, on Debian's kernels 5.10, 6.1
+                                   and 6.12, emulated by QEMU; see docs/kernels.md
+  cargo xtask test --kernels=6.1   on one of them
 
 With COREX_LAB_KEEP=1 the end-to-end tests leave their logs and captures in the temporary
 directory, and print where.")]
@@ -39,6 +44,17 @@ pub struct TestArgs {
     /// End-to-end tests alone
     #[arg(long)]
     e2e: bool,
+    /// On Debian's kernels in emulated machines; no other tests
+    #[arg(
+        long,
+        value_name = "VERSION",
+        value_enum,
+        num_args = 0..,
+        require_equals = true,
+        value_delimiter = ',',
+        conflicts_with_all = ["unit", "e2e", "filter"]
+    )]
+    kernels: Option<Vec<Kernel>>,
     /// Only tests with this in their name
     filter: Option<String>,
 }
@@ -52,6 +68,13 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     }
     ui::step("Setup");
     setup::ensure_toolchain()?;
+    if let Some(kernels) = &args.kernels {
+        return kernels::run(if kernels.is_empty() {
+            &Kernel::ALL
+        } else {
+            kernels
+        });
+    }
     if unit {
         setup::ensure_tools(&setup::FOR_UNIT_TESTS)?;
     }

@@ -128,7 +128,7 @@ fn calls_pass_where_the_nic_has_generic_xdp_only_and_nothing_goes_in_circles() -
 
 #[test]
 fn filters_of_others_see_what_passes_the_nic_and_stay_when_corex_goes() -> Result<()> {
-    for tc in ["tcx", "clsact"] {
+    for &tc in corex_lab::sys::tc_choices() {
         let net = Inline::new()?;
         net.server.ip("link add x0 type veth peer name x1")?;
         net.server.ip("link set dev x0 up")?;

@@ -224,7 +224,7 @@ fn unserved(books: &ObservedBooks, verdict: &str) -> u64 {
 
 #[test]
 fn open_a_killed_corex_lets_everything_pass_and_its_successor_takes_the_links_over() -> Result<()> {
-    for tc in ["tcx", "clsact"] {
+    for &tc in corex_lab::sys::tc_choices() {
         let bench = Bench::new("", &["--tc", tc])?;
         let killed = bench.start("killed")?;
         bench.check(Some(IN), Some(OUT))?;
@@ -264,7 +264,7 @@ fn open_a_killed_corex_lets_everything_pass_and_its_successor_takes_the_links_ov
 
 #[test]
 fn closed_a_killed_corex_lets_nothing_pass_and_what_is_dropped_is_counted() -> Result<()> {
-    for tc in ["tcx", "clsact"] {
+    for &tc in corex_lab::sys::tc_choices() {
         let bench = Bench::new(
             "modparam(\"corex\", \"on_failure\", \"closed\")",
             &["--tc", tc],
