@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use corex_lab::{
     cleanup::{self, Guard},
-    process::which,
+    process::{output_of, which},
 };
 
 use crate::{privilege, ui};
@@ -138,6 +138,26 @@ fn without_candidate<'a>(policy: &str, packages: &[&'a str]) -> Vec<&'a str> {
         .copied()
         .filter(|package| !known.contains(package))
         .collect()
+}
+
+/// Where this machine's apt has a suite of Debian from, as in bookworm-security.
+///
+/// # Errors
+/// It has it from nowhere.
+pub fn mirror(suite: &str) -> Result<String> {
+    let text = output_of(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(SITE) $(RELEASE) $(COMPONENT)",
+        "Created-By: Packages",
+    ]))?;
+    let found = text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (site, release, component) = (words.next()?, words.next()?, words.next()?);
+        (release == suite && component == "main").then(|| site.to_owned())
+    });
+    found
+        .with_context(|| format!("apt here has no mirror of Debian's {suite}: see sources.list(5)"))
 }
 
 /// While the guard lives, packages don't start their services at installation (invoke-rc.d:

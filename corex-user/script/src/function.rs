@@ -203,6 +203,24 @@ pub struct Function {
     pub handler: Handler,
 }
 
+/// A function that has one name; rows of tables are written so.
+pub const fn function(
+    name: &'static str,
+    forms: &'static [&'static [Param]],
+    routes: Routes,
+    handler: Handler,
+    doc: &'static str,
+) -> Function {
+    Function {
+        name,
+        aliases: &[],
+        forms,
+        routes,
+        doc,
+        handler,
+    }
+}
+
 /// A parameter of a module: what `modparam` sets.
 #[derive(Debug)]
 pub struct Parameter {

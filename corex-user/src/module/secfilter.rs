@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corex_script::function::{
-    Function, Handler, LoadError, Module, Param, Parameter, ParameterKind, Review, Routes, value,
+    Function, LoadError, Module, Parameter, ParameterKind, Review, Routes, function, value,
 };
 use corex_script::run::{Arg, Exec, Halt};
 use corex_script::settings::{RuleKind, RuleList, Settings};
@@ -50,23 +50,6 @@ pub(super) static MODULE: Module = Module {
 };
 
 const SIP: Routes = Routes::REQUEST.or(Routes::REPLY);
-
-const fn function(
-    name: &'static str,
-    forms: &'static [&'static [Param]],
-    routes: Routes,
-    handler: Handler,
-    doc: &'static str,
-) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        forms,
-        routes,
-        doc,
-        handler,
-    }
-}
 
 #[rustfmt::skip]
 const FUNCTIONS: &[Function] = &[

@@ -1,7 +1,7 @@
 //! The module `siputils`: what is often asked of a message.
 
 use super::sl;
-use corex_script::function::{Function, Handler, Module, Param, Routes, value};
+use corex_script::function::{Function, Module, Param, Routes, function, value};
 use corex_script::run::Arg;
 use corex_script::run::Value;
 use corex_script::run::{Exec, Halt};
@@ -14,23 +14,6 @@ pub(super) static MODULE: Module = Module {
     parameters: &[],
     ..Module::NONE
 };
-
-const fn function(
-    name: &'static str,
-    forms: &'static [&'static [Param]],
-    routes: Routes,
-    handler: Handler,
-    doc: &'static str,
-) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        forms,
-        routes,
-        doc,
-        handler,
-    }
-}
 
 const SIP: Routes = Routes::REQUEST.or(Routes::REPLY);
 const TEXT: &[Param] = &[value("text")];

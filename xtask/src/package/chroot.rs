@@ -21,7 +21,7 @@ use corex_lab::{
 };
 
 use crate::{
-    compile,
+    apt, compile,
     ui::{self, Style},
 };
 
@@ -76,7 +76,7 @@ fn debian(folder: &Path) -> Result<PathBuf> {
     if base.exists() {
         return Ok(base);
     }
-    let mirror = mirror()?;
+    let mirror = apt::mirror(SUITE)?;
     ui::step("Fetching a Debian 12 (debootstrap; some minutes)");
     let half = folder.join("half");
     remove(&half)?;
@@ -96,23 +96,6 @@ fn debian(folder: &Path) -> Result<PathBuf> {
     }
     fs::rename(&half, &base).context("keep the fresh Debian")?;
     Ok(base)
-}
-
-/// The mirror that this machine's apt has Debian 12 from.
-fn mirror() -> Result<String> {
-    let text = output_of(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(SITE) $(RELEASE) $(COMPONENT)",
-        "Created-By: Packages",
-    ]))?;
-    let found = text.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let (site, suite, component) = (words.next()?, words.next()?, words.next()?);
-        (suite == SUITE && component == "main").then(|| site.to_owned())
-    });
-    found
-        .with_context(|| format!("apt here has no mirror of Debian's {SUITE}: see sources.list(5)"))
 }
 
 /// The Debian, at work in a network namespace, with a caller on a cable.

@@ -6,7 +6,7 @@ mod contact;
 mod test;
 
 use corex_script::function::{
-    Absent, Function, Handler, Module, Param, Parameter, ParameterKind, Routes, value,
+    Absent, Function, Module, Parameter, ParameterKind, Routes, function, value,
 };
 
 pub(super) static MODULE: Module = Module {
@@ -19,23 +19,6 @@ pub(super) static MODULE: Module = Module {
 };
 
 const SIP: Routes = Routes::REQUEST.or(Routes::REPLY);
-
-const fn function(
-    name: &'static str,
-    forms: &'static [&'static [Param]],
-    routes: Routes,
-    handler: Handler,
-    doc: &'static str,
-) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        forms,
-        routes,
-        doc,
-        handler,
-    }
-}
 
 #[rustfmt::skip]
 const FUNCTIONS: &[Function] = &[

@@ -6,7 +6,7 @@ mod compare;
 mod header;
 mod search;
 
-use corex_script::function::{Effect, Function, Handler, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{Effect, Function, Module, Param, ParamKind, Routes, function, value};
 
 pub(super) static MODULE: Module = Module {
     name: "textops",
@@ -28,23 +28,6 @@ const SUBST: Param = Param {
 };
 const TEXT: Param = value("text");
 const NAME: Param = value("header");
-
-const fn function(
-    name: &'static str,
-    forms: &'static [&'static [Param]],
-    routes: Routes,
-    handler: Handler,
-    doc: &'static str,
-) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        forms,
-        routes,
-        doc,
-        handler,
-    }
-}
 
 #[rustfmt::skip]
 const FUNCTIONS: &[Function] = &[

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use corex_lab::process::output_of;
 
 use super::{Kernel, succeed};
-use crate::ui;
+use crate::{apt, ui};
 
 /// Modules that the guest starts with; what they need comes along. The rest of the machine comes by 9P.
 const MODULES: [&str; 20] = [
@@ -90,22 +90,6 @@ fn release(root: &Path) -> Result<String> {
     Ok(entry.file_name().to_string_lossy().into_owned())
 }
 
-/// The archive of security updates that this machine's apt knows.
-fn archive() -> Result<String> {
-    let text = output_of(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(SITE) $(CODENAME) $(COMPONENT)",
-        "Created-By: Packages",
-    ]))?;
-    let found = text.lines().find_map(|line| {
-        let (site, rest) = line.split_once(' ')?;
-        rest.starts_with("bookworm-security ")
-            .then(|| site.to_owned())
-    });
-    found.context("apt here has no mirror of bookworm-security: see sources.list(5)")
-}
-
 /// apt-get with lists of its own, so that the machine's stay as they are.
 fn apt_get(folder: &Path) -> Command {
     let state = folder.join("apt");
@@ -136,7 +120,8 @@ fn download(kernel: Kernel, folder: &Path, root: &Path) -> Result<()> {
     for below in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(state.join(below)).context("make apt's folders")?;
     }
-    let archive = archive()?;
+    // One archive has the security updates of all suites.
+    let archive = apt::mirror("bookworm-security")?;
     let lines: String = ["bullseye-security", "bookworm-security"]
         .map(|suite| {
             format!(
