@@ -204,6 +204,8 @@ impl Namespace {
         self.enter(|| {
             let socket = UdpSocket::bind(address).with_context(|| format!("bind udp:{address}"))?;
             socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+            // A test that has to wait for a CPU loses nothing here.
+            sys::set_receive_buffer(&socket, 8 << 20)?;
             Ok(socket)
         })
     }

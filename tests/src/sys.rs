@@ -6,7 +6,7 @@ use std::{
     io::{self, Read as _},
     mem,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
     process::{Child, Command, ExitStatus},
@@ -253,6 +253,33 @@ pub fn interface_index(name: &str) -> io::Result<i32> {
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
+fn set(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option is an int, whose address and size are passed.
+    checked(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            ptr::from_ref(&value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Lets a socket hold that many bytes, beyond the limit of the machine.
+///
+/// # Errors
+/// What the kernel says; without CAP_NET_ADMIN: EPERM.
+pub fn set_receive_buffer(socket: &impl AsRawFd, bytes: libc::c_int) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
 /// What a packet socket tells beside the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketInfo {
@@ -297,8 +324,8 @@ impl PacketSocket {
             ))?)
         };
         let socket = Self(fd);
-        socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 32 << 20)?;
-        socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+        set_receive_buffer(&socket.0, 32 << 20)?;
+        set(&socket.0, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
         // SAFETY: all-zero is a valid sockaddr_ll; its address and size are passed.
         unsafe {
             let mut address: libc::sockaddr_ll = mem::zeroed();
@@ -316,20 +343,6 @@ impl PacketSocket {
 
     fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
-    }
-
-    fn set(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-        // SAFETY: the option is an int, whose address and size are passed.
-        checked(unsafe {
-            libc::setsockopt(
-                self.raw(),
-                level,
-                name,
-                ptr::from_ref(&value).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        })
-        .map(drop)
     }
 
     /// Sends one frame as it is.

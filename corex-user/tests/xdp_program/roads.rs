@@ -666,7 +666,8 @@ fn the_road_by_call_id_is_the_one_that_user_space_would_choose() {
             Ok(())
         })
         .unwrap();
-    assert!(taken.get() > 500, "only {} took a road", taken.get());
+    // About 560, give or take 25.
+    assert!(taken.get() > 350, "only {} took a road", taken.get());
 }
 
 #[test]

@@ -34,12 +34,15 @@ struct Job {
     tests: Vec<String>,
 }
 
+/// Lines of what a failed test said that are repeated at the end.
+const REPEATED: usize = 40;
+
 /// Runs the tests that have `filter` in their name, and shows what each process says when it ends.
-/// Whether all passed.
+/// What the tests that failed said, again.
 ///
 /// # Errors
 /// They can't be built or started.
-pub fn run(corex: &Path, filter: Option<&str>) -> Result<bool> {
+pub fn run(corex: &Path, filter: Option<&str>) -> Result<Vec<String>> {
     let mut command = compile::cargo();
     command.args(["test", "--package", PACKAGE, "--no-run"]);
     let mut jobs = Vec::new();
@@ -52,8 +55,9 @@ pub fn run(corex: &Path, filter: Option<&str>) -> Result<bool> {
         ui::say("No end-to-end test has that in its name.");
     }
     let (alone, beside): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_alone);
-    let passed = run_all(&beside, at_once(), corex)?;
-    Ok(run_all(&alone, 1, corex)? && passed)
+    let mut failures = run_all(&beside, at_once(), corex)?;
+    failures.extend(run_all(&alone, 1, corex)?);
+    Ok(failures)
 }
 
 /// How many processes run at a time. Most of their time they wait, for calls to end or for what must
@@ -79,26 +83,52 @@ fn divide(program: &Path, list: &str) -> Vec<Job> {
     jobs
 }
 
-/// Runs jobs in their order, so many at a time. Whether all passed.
-fn run_all(jobs: &[Job], at_once: usize, corex: &Path) -> Result<bool> {
+/// Runs jobs in their order, so many at a time. What the tests that failed said.
+fn run_all(jobs: &[Job], at_once: usize, corex: &Path) -> Result<Vec<String>> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<bool> {
-        let mut passed = true;
+    let work = || -> Result<Vec<String>> {
+        let mut failures = Vec::new();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            passed &= job.run(corex)?;
+            failures.extend(job.run(corex)?);
         }
-        Ok(passed)
+        Ok(failures)
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        let mut passed = true;
+        let mut failures = Vec::new();
         for worker in workers {
-            passed &= worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            failures.extend(
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            );
         }
-        Ok(passed)
+        Ok(failures)
     })
+}
+
+/// The beginning of what each test that failed said, of what the harness says: its first lines, as
+/// far as the stack.
+fn failures(harness: &str) -> Vec<String> {
+    let mut failures: Vec<Vec<&str>> = Vec::new();
+    let mut is_in_one = false;
+    for line in harness.lines() {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            is_in_one = true;
+            failures.push(Vec::new());
+        } else if line == "failures:" || line.eq_ignore_ascii_case("stack backtrace:") {
+            is_in_one = false;
+        }
+        if let Some(lines) = failures.last_mut().filter(|_| is_in_one)
+            && lines.len() < REPEATED
+        {
+            lines.push(line);
+        }
+    }
+    failures
+        .iter()
+        .map(|lines| lines.join("\n").trim_end().to_owned())
+        .collect()
 }
 
 impl Job {
@@ -106,8 +136,8 @@ impl Job {
         self.module.split("::").any(|part| part == ALONE)
     }
 
-    /// Runs the tests and shows at once all that came of them. Whether they passed.
-    fn run(&self, corex: &Path) -> Result<bool> {
+    /// Runs the tests and shows at once all that came of them. What those that failed said.
+    fn run(&self, corex: &Path) -> Result<Vec<String>> {
         let output = Command::new(&self.program)
             // As cargo does.
             .current_dir(compile::workspace().join("tests"))
@@ -123,7 +153,14 @@ impl Job {
             text(&output.stderr),
             text(&output.stdout)
         ));
-        Ok(output.status.success())
+        if output.status.success() {
+            return Ok(Vec::new());
+        }
+        let mut failures = failures(&text(&output.stdout));
+        if failures.is_empty() {
+            failures.push(format!("{}: {}", self.module, output.status));
+        }
+        Ok(failures)
     }
 }
 
@@ -140,5 +177,21 @@ mod tests {
         assert_eq!(modules, ["calls", "top::alone"]);
         assert_eq!(jobs[0].tests, ["calls::pass", "calls::fail"]);
         assert_eq!([jobs[0].is_alone(), jobs[1].is_alone()], [false, true]);
+    }
+
+    #[test]
+    fn what_failed_is_repeated_as_far_as_the_stack() {
+        let harness = "running 2 tests\ntest a::b ... FAILED\ntest a::c ... FAILED\n\nfailures:\n\n\
+                       ---- a::b stdout ----\n2 sent\nError: 1 lost\n\nStack backtrace:\n   0: a\n\n\
+                       ---- a::c stdout ----\n\nthread 'a::c' panicked at a.rs:1:2:\nno\n\
+                       stack backtrace:\n   0: b\n\n\nfailures:\n    a::b\n    a::c\n";
+        assert_eq!(
+            failures(harness),
+            [
+                "---- a::b stdout ----\n2 sent\nError: 1 lost",
+                "---- a::c stdout ----\n\nthread 'a::c' panicked at a.rs:1:2:\nno"
+            ]
+        );
+        assert!(failures("test result: ok. 2 passed\n").is_empty());
     }
 }

@@ -107,8 +107,13 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     }
     if end_to_end {
         ui::step("End-to-end tests");
-        if !lab::run(&binary, args.filter.as_deref())? {
+        let failures = lab::run(&binary, args.filter.as_deref())?;
+        if !failures.is_empty() {
             failed.push("end-to-end tests");
+        }
+        // Those that passed since may have said much.
+        for failure in failures {
+            ui::say(&format!("\n{failure}"));
         }
     }
     let seconds = begin.elapsed().as_secs();

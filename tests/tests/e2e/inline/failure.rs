@@ -92,6 +92,16 @@ impl Bench {
         Ok(command.args(words).output()?)
     }
 
+    /// What the links and the sockets of both hosts lost.
+    fn lost_elsewhere(&self) -> Result<String> {
+        let mut text = String::new();
+        for host in [&self.net.device, &self.net.server] {
+            text += &host.ip("-statistics link show")?;
+            text += &host.exec("nstat", &["-azs", "Udp*"])?;
+        }
+        Ok(text)
+    }
+
     /// What remains of corex on the server's host.
     fn left(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
@@ -360,7 +370,12 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
         println!(
             "{policy}: {sent} sent, {hooked} with the hook, {plain} without, {dropped} dropped"
         );
-        ensure!(hooked + plain + dropped == u64::from(sent), "{:#}", books.0);
+        ensure!(
+            hooked + plain + dropped == u64::from(sent),
+            "{:#}\n{}",
+            books.0,
+            bench.lost_elsewhere()?
+        );
         ensure!(
             plain == passed,
             "{plain} came without the hook: {:#}",
