@@ -1,6 +1,8 @@
 //! The module `kex`: extensions of Kamailio's core. Most of what it brings is built in here.
 
-use corex_script::function::{Absent, Function, Handler, Module, Param, ParamKind, Routes, value};
+use corex_script::function::{
+    self, Absent, Function, Handler, Module, Param, ParamKind, Routes, value,
+};
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt, Value};
 
@@ -24,12 +26,8 @@ const fn function(
     doc: &'static str,
 ) -> Function {
     Function {
-        name,
         aliases,
-        forms,
-        routes: Routes::ANY,
-        doc,
-        handler,
+        ..function::function(name, forms, Routes::ANY, handler, doc)
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) use forward::force_socket;
 
 use super::loops;
 use corex_script::function::{
-    BeforeRoute, CORE, Function, Handler, Module, Param, ParamKind, Routes, value,
+    self, BeforeRoute, CORE, Function, Handler, Module, Param, ParamKind, Routes, value,
 };
 use corex_script::settings::Strict;
 
@@ -40,12 +40,8 @@ const fn function(
     doc: &'static str,
 ) -> Function {
     Function {
-        name,
         aliases,
-        forms,
-        routes,
-        doc,
-        handler,
+        ..function::function(name, forms, routes, handler, doc)
     }
 }
 

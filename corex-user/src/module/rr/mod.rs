@@ -6,7 +6,7 @@ mod record;
 mod route;
 
 use corex_script::function::{
-    Function, Handler, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value,
+    self, Function, Handler, Module, Param, ParamKind, Parameter, ParameterKind, Routes, value,
 };
 use corex_script::settings::DoubleRecordRoute;
 
@@ -34,14 +34,7 @@ const fn function(
     handler: Handler,
     doc: &'static str,
 ) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        forms,
-        routes: Routes::REQUEST,
-        doc,
-        handler,
-    }
+    function::function(name, forms, Routes::REQUEST, handler, doc)
 }
 
 #[rustfmt::skip]

@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use crate::bench::{
-    results::{Attacks, By, Hiccups, LIMIT_AF_XDP, LIMIT_XDP, Latency, Row, Run, Turn},
+    results::{Attacks, By, Hiccups, LIMIT_AF_XDP, LIMIT_XDP, Latency, Machine, Row, Run, Turn},
     statistics::{median, ratios, spread},
 };
 
@@ -267,12 +267,10 @@ pub fn attacks(attacks: &Attacks) -> Table {
     table
 }
 
-/// Where and when attacks were made.
-pub fn circumstances_of_attacks(attacks: &Attacks) -> String {
-    let machine = &attacks.machine;
+/// Where and when results came about, in a sentence.
+fn place(command: &str, machine: &Machine) -> String {
     format!(
-        "`{}`, {}, at {}, {} CPUs ({}), Linux {}, Kamailio {}, load average before: {}.\n",
-        attacks.command,
+        "`{command}`, {}, at {}, {} CPUs ({}), Linux {}, Kamailio {}, load average before: {}.\n",
         machine.date,
         machine.commit,
         machine.cpus,
@@ -283,25 +281,19 @@ pub fn circumstances_of_attacks(attacks: &Attacks) -> String {
     )
 }
 
+/// Where and when attacks were made.
+pub fn circumstances_of_attacks(attacks: &Attacks) -> String {
+    place(&attacks.command, &attacks.machine)
+}
+
 /// Where, when and how, in a sentence or two.
 pub fn circumstances(run: &Run) -> String {
-    let (machine, settings) = (&run.machine, &run.settings);
-    format!(
-        "`{}`, {}, at {}, {} CPUs ({}), Linux {}, Kamailio {}, load average before: {}.\n\
-         {} turns, {} s each for the sustained rate with {} messages on their way, {} bytes.\n",
-        run.command,
-        machine.date,
-        machine.commit,
-        machine.cpus,
-        machine.processor,
-        machine.kernel,
-        machine.kamailio,
-        machine.load,
-        settings.turns,
-        settings.seconds,
-        settings.window,
-        settings.size,
-    )
+    let settings = &run.settings;
+    place(&run.command, &run.machine)
+        + &format!(
+            "{} turns, {} s each for the sustained rate with {} messages on their way, {} bytes.\n",
+            settings.turns, settings.seconds, settings.window, settings.size,
+        )
 }
 
 #[cfg(test)]
