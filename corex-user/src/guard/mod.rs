@@ -19,7 +19,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -29,6 +29,7 @@ use corex_common::{
     guard::{
         Listed, MAX_LISTED, Network, RATES,
         lists::{BLOCKED, BY_CONFIG, BY_OFFENCES, BY_SCRIPT, STEALTHY},
+        rates::{Rates, Source, SourceKey},
         signatures::Automaton,
     },
 };
@@ -61,25 +62,33 @@ pub enum Which {
     Allow,
     /// Who is blocked, or gets no answer.
     Block,
+    /// Who is trusted, by the files of permissions: isn't blocked after offences, and is a known peer under
+    /// load. There is such a list without a guard, too.
+    Trust,
 }
 
-/// The guard. Cloning shares it. The default one lets all in.
+/// The guard, which a reload switches on and off. Cloning shares it. The default one lets all in.
 #[derive(Clone, Default)]
 pub struct Guard(Option<Arc<Shared>>);
 
 /// What the configuration says of the rules.
 #[derive(Default)]
 struct Policy {
+    /// Whether anything is judged at all.
+    is_on: AtomicBool,
     /// Rules that only count.
     dry_run: AtomicU32,
     /// Methods that get no answer, by bit.
     stealth_methods: AtomicU32,
+    /// What is no SIP when it has been decoded is dropped.
+    drops_malformed: AtomicBool,
 }
 
 /// What all share who know the guard.
 struct Shared {
     allow: List,
     block: List,
+    trust: List,
     policy: Policy,
     /// Rates of what no program judges, and what they are called.
     buckets: rates::Buckets,
@@ -91,7 +100,7 @@ struct Shared {
     work: Mutex<Work>,
     has_work: Condvar,
     /// The numbers of the walks through the programs' lists that are under way.
-    walks: [AtomicU32; 2],
+    walks: [AtomicU32; 3],
     refusals: SharedLimiter,
     /// What has changed since a successor has had all, if one has.
     journal: Mutex<Option<HashSet<(Which, Network)>>>,
@@ -110,14 +119,20 @@ impl Shared {
         match which {
             Which::Allow => &self.allow,
             Which::Block => &self.block,
+            Which::Trust => &self.trust,
         }
     }
 
+    fn is_on(&self) -> bool {
+        self.policy.is_on.load(Ordering::Relaxed)
+    }
+
     fn walk(&self, which: Which) -> &AtomicU32 {
-        let [allow, block] = &self.walks;
+        let [allow, block, trust] = &self.walks;
         match which {
             Which::Allow => allow,
             Which::Block => block,
+            Which::Trust => trust,
         }
     }
 
@@ -133,6 +148,10 @@ impl Shared {
         work.changed.insert((which, network));
         self.has_work.notify_one();
         drop(work);
+        // The configuration's alone.
+        if which == Which::Trust {
+            return;
+        }
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         // A successor that asked and never came must not have it grow for ever.
         if let Some(journal) = journal.as_mut()
@@ -144,7 +163,8 @@ impl Shared {
 }
 
 impl Guard {
-    /// A guard for a configuration that wants one; with `maps` the programs in the kernel judge, too.
+    /// The guard of a configuration, which may want none: then it is off. With `maps` the programs in the
+    /// kernel judge, too.
     ///
     /// # Errors
     /// When there can be no thread.
@@ -153,12 +173,10 @@ impl Guard {
         listings: &Listings,
         maps: Option<GuardMaps>,
     ) -> Result<Self, StartError> {
-        if !settings.is_wanted() {
-            return Ok(Self::default());
-        }
         let shared = Arc::new(Shared {
             allow: List::default(),
             block: List::default(),
+            trust: List::default(),
             policy: Policy::default(),
             buckets: rates::Buckets::default(),
             rate_names: ArcSwap::default(),
@@ -166,13 +184,12 @@ impl Guard {
             automaton: ArcSwap::from(Arc::from(automaton::empty())),
             work: Mutex::default(),
             has_work: Condvar::new(),
-            walks: [AtomicU32::new(1), AtomicU32::new(1)],
+            walks: [const { AtomicU32::new(1) }; 3],
             refusals: SharedLimiter::default(),
             journal: Mutex::default(),
         });
         let guard = Self(Some(Arc::clone(&shared)));
         guard.follow(settings, listings);
-        guard.restore(&listings.kept);
         keeper::start(&shared, maps)?;
         Ok(guard)
     }
@@ -256,11 +273,29 @@ impl Guard {
         (set, removed)
     }
 
+    /// The rules of rates, and the buckets that user space has of sources; at most so many.
+    pub fn buckets(&self, most: usize) -> (Rates, Vec<(SourceKey, Source)>) {
+        match self.active() {
+            Some(shared) => (shared.buckets.rates(), shared.buckets.in_use(most, now())),
+            None => Default::default(),
+        }
+    }
+
+    /// Goes on with such buckets.
+    pub fn take_buckets(&self, buckets: impl IntoIterator<Item = (SourceKey, Source)>) {
+        if let Some(shared) = self.active() {
+            shared.buckets.take(buckets);
+        }
+    }
+
     /// What there is beside the configuration's entries.
     pub fn kept(&self) -> Vec<Kept> {
         let clocks = Clocks::now();
+        let Some(shared) = &self.0 else {
+            return Vec::new();
+        };
         let of = |which: Which| {
-            let entries = self.entries(which).into_iter();
+            let entries = shared.list(which).entries().into_iter();
             entries.map(move |(network, listed)| (which, network, listed))
         };
         of(Which::Allow)
@@ -289,9 +324,14 @@ impl Guard {
     }
 
     /// Goes by another configuration: its entries take the places of those of the one before; others
-    /// stay.
+    /// stay, also while there is no guard.
     pub fn follow(&self, settings: &GuardSettings, listings: &Listings) {
         let Some(shared) = &self.0 else { return };
+        let is_on = settings.is_wanted();
+        if !is_on {
+            shared.policy.is_on.store(false, Ordering::Relaxed);
+        }
+        shared.list_as(Which::Trust, &[(&listings.trust, BLOCKED)]);
         shared.list_as(Which::Allow, &[(&listings.allow, BLOCKED)]);
         shared.list_as(
             Which::Block,
@@ -302,20 +342,34 @@ impl Guard {
         policy
             .stealth_methods
             .store(settings.stealth_methods, Ordering::Relaxed);
+        policy
+            .drops_malformed
+            .store(settings.signatures.drops_malformed, Ordering::Relaxed);
         shared.buckets.follow(rates::rules(settings));
         let names = settings.rates.iter().map(|rule| rule.name.clone());
         shared.rate_names.store(Arc::new(names.collect()));
         let automaton = listings.automaton.clone();
         let automaton = automaton.unwrap_or_else(|| Arc::from(automaton::empty()));
         shared.automaton.store(automaton);
+        if !policy.is_on.swap(is_on, Ordering::Relaxed) && is_on {
+            // What has been there all the time is newer than what was kept.
+            let is_new = |kept: &&Kept| shared.list(kept.which).get(&kept.network).is_none();
+            let kept: Vec<Kept> = listings.kept.iter().filter(is_new).copied().collect();
+            self.restore(&kept);
+        }
         let mut work = shared.work.lock().unwrap_or_else(PoisonError::into_inner);
         work.is_record_changed = true;
         shared.has_work.notify_one();
     }
 
+    /// The one that judges; `None`: there is none, or it is switched off.
+    fn active(&self) -> Option<&Arc<Shared>> {
+        self.0.as_ref().filter(|shared| shared.is_on())
+    }
+
     /// What each rate did, by its name, in the programs and here; and whether it only counts.
     pub fn rates(&self) -> Vec<(String, RateCounters, bool)> {
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Vec::new();
         };
         let dry_run = shared.buckets.rates().dry_run;
@@ -333,12 +387,24 @@ impl Guard {
 
     /// Whether there is one.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.active().is_some()
+    }
+
+    /// How many entries of a family a list has, and how many it may have at most.
+    pub fn filled(&self, which: Which, is_v4: bool) -> (usize, usize) {
+        let shared = self.active();
+        shared.map_or((0, 0), |shared| shared.list(which).filled(is_v4))
+    }
+
+    /// Whether a source is trusted; also where there is no guard.
+    pub fn trusts(&self, addr: IpAddr) -> bool {
+        let shared = self.0.as_ref();
+        shared.is_some_and(|shared| shared.trust.find(addr, 0, 0, now()).is_some())
     }
 
     /// Whether who sent a message is allowed. Nothing is counted.
     pub fn allows(&self, subject: &Subject<'_>) -> bool {
-        self.0.as_ref().is_some_and(|shared| {
+        self.active().is_some_and(|shared| {
             let (proto, port) = (subject.proto(), subject.local_port);
             shared
                 .allow
@@ -349,7 +415,7 @@ impl Guard {
 
     /// What becomes of a message. Counts what was found.
     pub fn judge(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> Judgement {
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Judgement::default();
         };
         let judgement = shared.judge(subject, now());
@@ -360,7 +426,9 @@ impl Guard {
     /// Whether a message isn't let in that was encoded, by the rules for what messages say. Who sent it
     /// has been let in.
     pub fn refuses_decoded(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> bool {
-        let Some(shared) = &self.0 else { return false };
+        let Some(shared) = self.active() else {
+            return false;
+        };
         let judgement = shared.judge_decoded(subject, now());
         judgement.count(counters);
         judgement.refused.is_some()
@@ -375,7 +443,9 @@ impl Guard {
             socket: 0,
             message: &[],
         };
-        let Some(shared) = &self.0 else { return false };
+        let Some(shared) = self.active() else {
+            return false;
+        };
         shared.judge_source(&subject, now()).refused.is_some()
     }
 
@@ -390,7 +460,7 @@ impl Guard {
         seconds: Option<u32>,
         (origin, action): (u32, u32),
     ) -> Result<(), GuardError> {
-        let shared = self.0.as_ref().ok_or(GuardError::Off)?;
+        let shared = self.active().ok_or(GuardError::Off)?;
         if which == Which::Block && shared.is_all_allowed(&network) {
             return Err(GuardError::Allowed);
         }
@@ -423,7 +493,7 @@ impl Guard {
     /// The entries of who is blocked, or gets no answer, that most packets were found for: at most so many
     /// that any were found for, with the packets.
     pub fn offenders(&self, most: usize) -> Vec<(Network, u64)> {
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Vec::new();
         };
         let mut worst: Vec<(Network, u64)> = Vec::new();
@@ -439,7 +509,7 @@ impl Guard {
 
     /// The entries of a list, by address.
     pub fn entries(&self, which: Which) -> Vec<(Network, Listed)> {
-        let shared = self.0.as_ref();
+        let shared = self.active();
         shared.map_or_else(Vec::new, |shared| shared.list(which).entries())
     }
 }
@@ -479,9 +549,10 @@ impl Shared {
         }
     }
 
-    /// Blocks a network after offences, until a time, unless all of it is allowed.
+    /// Blocks a network after offences, until a time, unless all of it is allowed, or somebody in it is
+    /// trusted.
     fn block_offender(&self, network: Network, expires: u64) {
-        if self.is_all_allowed(&network) {
+        if self.is_all_allowed(&network) || self.trust.touches(&network) {
             return;
         }
         let listed = Listed {
@@ -517,7 +588,7 @@ impl corex_script::guard::Guard for Guard {
         reason: &'static str,
     ) -> Result<(), GuardError> {
         self.put(Which::Block, network, seconds, (BY_SCRIPT, BLOCKED))?;
-        if let Some(shared) = &self.0
+        if let Some(shared) = self.active()
             && let Some(held_back) = shared.refusals.allow()
         {
             tracing::info!(source = %network.addr, len = network.len, held_back, "guard: blocked: {reason}");
@@ -526,7 +597,7 @@ impl corex_script::guard::Guard for Guard {
     }
 
     fn unblock(&self, network: Network) -> bool {
-        self.remove(Which::Block, network)
+        self.is_on() && self.remove(Which::Block, network)
     }
 
     fn allow(&self, network: Network, seconds: Option<u32>) -> Result<(), GuardError> {
@@ -534,25 +605,31 @@ impl corex_script::guard::Guard for Guard {
     }
 
     fn disallow(&self, network: Network) -> bool {
-        self.remove(Which::Allow, network)
+        self.is_on() && self.remove(Which::Allow, network)
+    }
+
+    fn is_trusted(&self, addr: IpAddr) -> bool {
+        self.trusts(addr)
     }
 
     fn is_allowed(&self, addr: IpAddr) -> bool {
-        let shared = self.0.as_ref();
+        let shared = self.active();
         shared.is_some_and(|shared| shared.allow.find(addr, 0, 0, now()).is_some())
     }
 
     fn is_blocked(&self, addr: IpAddr) -> bool {
-        let Some(shared) = &self.0 else { return false };
+        let Some(shared) = self.active() else {
+            return false;
+        };
         let is_blocked = shared.block.find(addr, 0, 0, now()).is_some();
         is_blocked && !self.is_allowed(addr)
     }
 
     fn offence(&self, addr: IpAddr) -> Offence {
-        if self.is_allowed(addr) {
+        if self.is_allowed(addr) || self.is_trusted(addr) {
             return Offence::Allowed;
         }
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Offence::Noted;
         };
         let now = now();

@@ -19,7 +19,7 @@ fn document(name: &str) -> PathBuf {
 fn promtool_takes_the_rules_for_alerts() -> Result<()> {
     let rules = document("prometheus-alerts.yml");
     let said = output_of(Command::new("promtool").args(["check", "rules"]).arg(rules))?;
-    ensure!(said.contains("5 rules found"), "{said}");
+    ensure!(said.contains("6 rules found"), "{said}");
     Ok(())
 }
 

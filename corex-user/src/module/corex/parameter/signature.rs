@@ -41,8 +41,9 @@ pub(super) const MALFORMED: Parameter = Parameter {
         set: |settings, value| settings.corex.guard.signatures.drops_malformed = value != 0,
     },
     doc: "Whether messages are dropped, and counted as drop_guard_signature, that begin with no method \
-          in capital letters and no SIP/2.0, or have no Via in their first 200 bytes. It has no effect \
-          where codec_in or event_route[network:msg] may decode messages. See guard.md. Default: 0.",
+          in capital letters and no SIP/2.0, or have no Via in their first 200 bytes. Where codec_in or \
+          event_route[network:msg] may decode messages, what they make of one is looked at. See guard.md. \
+          Default: 0.",
 };
 
 /// The list that corex brings along.
