@@ -10,13 +10,13 @@ mod kept;
 mod list;
 mod listings;
 pub mod rates;
+mod script;
 mod signatures;
+mod succession;
 
 use std::{
     collections::HashSet,
-    io,
     net::{IpAddr, SocketAddr},
-    path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -28,22 +28,16 @@ use corex_common::{
     counters::{RateCounters, WorkerCounters},
     guard::{
         Listed, MAX_LISTED, Network, RATES,
-        lists::{BLOCKED, BY_CONFIG, BY_OFFENCES, BY_SCRIPT, STEALTHY},
-        rates::{Rates, Source, SourceKey},
+        lists::{BLOCKED, BY_CONFIG, BY_OFFENCES, STEALTHY},
         signatures::Automaton,
     },
 };
-use corex_script::{
-    guard::{GuardError, Offence},
-    limiter::SharedLimiter,
-    settings::GuardSettings,
-};
+use corex_script::{guard::GuardError, limiter::SharedLimiter, settings::GuardSettings};
 use corex_sip::Transport;
 
 use crate::kernel::{
     cpu_counters::CpuCounters,
-    guard::{GuardMaps, Left, now},
-    root_files,
+    guard::{GuardMaps, now},
 };
 
 pub use self::{
@@ -55,7 +49,7 @@ pub use self::{
     listings::{Listings, Unusable},
 };
 
-/// One of the two lists.
+/// One of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Which {
     /// Who is allowed.
@@ -192,135 +186,6 @@ impl Guard {
         guard.follow(settings, listings);
         keeper::start(&shared, maps)?;
         Ok(guard)
-    }
-
-    /// Puts entries in that were kept, but for those whose time is over. The configuration's entries
-    /// stay as they are. Returns how many there was no room for.
-    pub fn restore(&self, kept: &[Kept]) -> usize {
-        let Some(shared) = &self.0 else { return 0 };
-        let clocks = Clocks::now();
-        let mut refused = 0;
-        for entry in kept {
-            let listed = entry.listed(&clocks);
-            let list = shared.list(entry.which);
-            let is_config = |listed: Listed| listed.origin == BY_CONFIG;
-            if !listed.is_alive(clocks.monotonic) || list.get(&entry.network).is_some_and(is_config)
-            {
-                continue;
-            }
-            let walk = shared.walk(entry.which).load(Ordering::Relaxed);
-            match list.put(entry.network, listed, walk) {
-                Ok(()) => shared.has_changed(entry.which, entry.network),
-                Err(_) => refused += 1,
-            }
-        }
-        refused
-    }
-
-    /// Takes over entries of an instance that has ended, but for those of its configuration.
-    pub fn adopt(&self, left: &[Left]) {
-        let clocks = Clocks::now();
-        let kept: Vec<Kept> = left
-            .iter()
-            .filter(|left| left.listed.origin != BY_CONFIG)
-            .map(|left| {
-                let which = if left.is_allowed {
-                    Which::Allow
-                } else {
-                    Which::Block
-                };
-                Kept::of(which, left.network, &left.listed, &clocks)
-            })
-            .collect();
-        self.restore(&kept);
-    }
-
-    /// Notes from now on which entries change.
-    pub fn note_changes(&self) {
-        if let Some(shared) = &self.0 {
-            let mut journal = shared
-                .journal
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *journal = Some(HashSet::new());
-        }
-    }
-
-    /// Entries that have changed since: as they are now, and those that aren't there any more. Those of
-    /// the configuration are left out.
-    pub fn noted_changes(&self) -> (Vec<Kept>, Vec<Kept>) {
-        let (mut set, mut removed) = (Vec::new(), Vec::new());
-        let Some(shared) = &self.0 else {
-            return (set, removed);
-        };
-        let mut journal = shared
-            .journal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let changed = journal.take().unwrap_or_default();
-        drop(journal);
-        let clocks = Clocks::now();
-        for (which, network) in changed {
-            match shared.list(which).get(&network) {
-                Some(listed) if listed.origin == BY_CONFIG => {}
-                Some(listed) => set.push(Kept::of(which, network, &listed, &clocks)),
-                None => {
-                    let nothing = Listed::default();
-                    removed.push(Kept::of(which, network, &nothing, &clocks));
-                }
-            }
-        }
-        (set, removed)
-    }
-
-    /// The rules of rates, and the buckets that user space has of sources; at most so many.
-    pub fn buckets(&self, most: usize) -> (Rates, Vec<(SourceKey, Source)>) {
-        match self.active() {
-            Some(shared) => (shared.buckets.rates(), shared.buckets.in_use(most, now())),
-            None => Default::default(),
-        }
-    }
-
-    /// Goes on with such buckets.
-    pub fn take_buckets(&self, buckets: impl IntoIterator<Item = (SourceKey, Source)>) {
-        if let Some(shared) = self.active() {
-            shared.buckets.take(buckets);
-        }
-    }
-
-    /// What there is beside the configuration's entries.
-    pub fn kept(&self) -> Vec<Kept> {
-        let clocks = Clocks::now();
-        let Some(shared) = &self.0 else {
-            return Vec::new();
-        };
-        let of = |which: Which| {
-            let entries = shared.list(which).entries().into_iter();
-            entries.map(move |(network, listed)| (which, network, listed))
-        };
-        of(Which::Allow)
-            .chain(of(Which::Block))
-            .filter(|(_, _, listed)| {
-                listed.origin != BY_CONFIG && listed.is_alive(clocks.monotonic)
-            })
-            .map(|(which, network, listed)| Kept::of(which, network, &listed, &clocks))
-            .collect()
-    }
-
-    /// Writes what there is beside the configuration's entries to a file, whole or not at all. Returns
-    /// how many entries.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn save(&self, path: &Path) -> io::Result<usize> {
-        let kept = self.kept();
-        let mut text = kept::HEADER.to_owned();
-        for entry in &kept {
-            text.push_str(&entry.line());
-            text.push('\n');
-        }
-        root_files::replace(path, text.as_bytes())?;
-        Ok(kept.len())
     }
 
     /// Goes by another configuration: its entries take the places of those of the one before; others
@@ -577,67 +442,5 @@ impl Shared {
             .allow
             .find(network.addr, network.proto, network.port, now());
         found.is_some_and(|(allowed, _)| allowed.len <= network.len)
-    }
-}
-
-impl corex_script::guard::Guard for Guard {
-    fn block(
-        &self,
-        network: Network,
-        seconds: Option<u32>,
-        reason: &'static str,
-    ) -> Result<(), GuardError> {
-        self.put(Which::Block, network, seconds, (BY_SCRIPT, BLOCKED))?;
-        if let Some(shared) = self.active()
-            && let Some(held_back) = shared.refusals.allow()
-        {
-            tracing::info!(source = %network.addr, len = network.len, held_back, "guard: blocked: {reason}");
-        }
-        Ok(())
-    }
-
-    fn unblock(&self, network: Network) -> bool {
-        self.is_on() && self.remove(Which::Block, network)
-    }
-
-    fn allow(&self, network: Network, seconds: Option<u32>) -> Result<(), GuardError> {
-        self.put(Which::Allow, network, seconds, (BY_SCRIPT, BLOCKED))
-    }
-
-    fn disallow(&self, network: Network) -> bool {
-        self.is_on() && self.remove(Which::Allow, network)
-    }
-
-    fn is_trusted(&self, addr: IpAddr) -> bool {
-        self.trusts(addr)
-    }
-
-    fn is_allowed(&self, addr: IpAddr) -> bool {
-        let shared = self.active();
-        shared.is_some_and(|shared| shared.allow.find(addr, 0, 0, now()).is_some())
-    }
-
-    fn is_blocked(&self, addr: IpAddr) -> bool {
-        let Some(shared) = self.active() else {
-            return false;
-        };
-        let is_blocked = shared.block.find(addr, 0, 0, now()).is_some();
-        is_blocked && !self.is_allowed(addr)
-    }
-
-    fn offence(&self, addr: IpAddr) -> Offence {
-        if self.is_allowed(addr) || self.is_trusted(addr) {
-            return Offence::Allowed;
-        }
-        let Some(shared) = self.active() else {
-            return Offence::Noted;
-        };
-        let now = now();
-        let Some((network, seconds)) = shared.buckets.offence(addr, now) else {
-            return Offence::Noted;
-        };
-        let expires = now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000));
-        shared.block_offender(network, expires);
-        Offence::Blocked
     }
 }

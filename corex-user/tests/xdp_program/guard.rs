@@ -526,20 +526,26 @@ fn a_list_is_read_as_it_was_written_however_long_it_is() {
 /// What a packet costs, and filling a list, at so many entries: prints only.
 pub fn costs() {
     for road in [Road::Proxy, Road::Inline] {
-        let Some((mut object, maps)) = guarded(road) else {
-            return;
-        };
         let sources = [
             ("IPv4", "198.51.100.7", "10.0.0.1:5060"),
             ("IPv6", "2001:db8::7", "[fd00::1]:5060"),
         ];
-        let mut measure = |what: &str| {
+        let measured = |object: &mut Object, what: &str| {
             for (family, source, to) in sources {
                 let frame = frame_from(source.parse().unwrap(), to, &INVITE.repeat(5));
-                let time = super::cost::nanoseconds(&mut object, &frame);
+                let time = super::cost::nanoseconds(object, &frame);
                 println!("{road:?}: guard, {what}, {family}: {time} ns");
             }
         };
+        let Some(mut bare) = object_with(road, Parts::default()) else {
+            return;
+        };
+        measured(&mut bare, "not in the program");
+        let Some(mut object) = object_with(road, Parts::ALL) else {
+            return;
+        };
+        let maps = object.guard_maps().unwrap();
+        let mut measure = |what: &str| measured(&mut object, what);
         maps.record.write(&Record::default());
         measure("switched off");
         maps.record.write(&on());
