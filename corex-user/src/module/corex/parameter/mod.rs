@@ -39,6 +39,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
     overload::OVERLOAD,
+    overload::OVERLOAD_DRY_RUN,
     overload::OVERLOAD_HIGH,
     overload::OVERLOAD_LOW,
     overload::OVERLOAD_CRITICAL,
