@@ -84,7 +84,7 @@ fn headers_without_an_end_get_one_over_a_stream() {
         let text = format!("{start}{cut}");
         let mut edits = Edits::default();
         let view = SipView::parse(text.as_bytes()).unwrap();
-        edits.insert(end_of_headers(&view), b"X-B: 2\r\n");
+        edits.insert(view.end_of_headers(), b"X-B: 2\r\n");
         let out = forwarded(&text, &edits, |f| f.transport = Transport::Tcp);
         let sent = SipView::parse(out.as_bytes()).unwrap();
         assert!(out.ends_with("\r\n\r\n"), "{out}");
