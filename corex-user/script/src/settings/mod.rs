@@ -249,6 +249,8 @@ pub struct Corex {
     pub options_ping: bool,
     /// Whether workers hand messages over; see [`Self::sharding`].
     pub shard: Sharding,
+    /// Of so many runs of the hook one is measured, where it takes little; 1: each.
+    pub latency_sample: u8,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
     /// Whether the kernel handles what it can: see [`crate::offload`].
@@ -305,6 +307,7 @@ impl Default for Corex {
             stun: false,
             options_ping: false,
             shard: Sharding::Auto,
+            latency_sample: 8,
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,

@@ -35,6 +35,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     hook::ON_HOOK_FAILURE,
     trust::RP_FILTER,
     hook::HOOK_QUARANTINE,
+    hook::LATENCY_SAMPLE,
     trust::STRICT,
     trust::REPLY_CHECK,
     trust::REPLY_KEY_FILE,
