@@ -109,6 +109,12 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     differs(
         Parameters,
         "corex",
+        "busy_poll",
+        "a parameter of corex alone.",
+    ),
+    differs(
+        Parameters,
+        "corex",
         "reattach",
         "a parameter of corex alone.",
     ),

@@ -251,6 +251,8 @@ pub struct Corex {
     pub shard: Sharding,
     /// Of so many runs of the hook one is measured, where it takes little; 1: each.
     pub latency_sample: u8,
+    /// Packets that a worker polls from a queue of the NIC itself, each time; 0: none.
+    pub busy_poll: u16,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
     /// Whether the kernel handles what it can: see [`crate::offload`].
@@ -308,6 +310,7 @@ impl Default for Corex {
             options_ping: false,
             shard: Sharding::Auto,
             latency_sample: 8,
+            busy_poll: 0,
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,

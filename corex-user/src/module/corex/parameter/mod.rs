@@ -49,6 +49,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     overload::KNOWN_PEER_AGE,
     interface::MAX_PEERS,
     interface::SHARD,
+    interface::BUSY_POLL,
     interface::REATTACH,
     interface::OFFLOAD,
     interface::PROBE_LEN,
