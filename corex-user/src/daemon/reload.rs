@@ -231,6 +231,9 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     if old.corex.offload != new.corex.offload {
         bail!("offload has changed, which takes a new start");
     }
+    if old.corex.busy_poll != new.corex.busy_poll {
+        bail!("busy_poll has changed, which takes a new start");
+    }
     if old.corex.max_peers != new.corex.max_peers {
         bail!("max_peers has changed, which takes a new start");
     }

@@ -197,6 +197,7 @@ impl PacketEngine {
         let builder = Builder {
             chunk_size,
             copy: options.copy,
+            busy_poll: settings.corex.busy_poll,
             next_hops: next_hops.clone(),
             cookie: object.cookie(),
             inline: match inline.is_on {

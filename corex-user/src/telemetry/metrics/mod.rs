@@ -162,7 +162,7 @@ impl Collector for Scrape {
         out.histograms(
             "hook_duration_seconds",
             "How long hooks took, by kind and by where they ran; of those in the configuration that take \
-             less than 8 microseconds one in 8 is measured, and stands for the others",
+             less than 8 microseconds one in `latency_sample` (8) is measured, and stands for the others",
             books.latencies.iter().map(|line| {
                 let labels = labels([("kind", line.kind.name()), ("way", line.way)]);
                 (labels, &line.histogram)
