@@ -61,7 +61,6 @@ pub struct Load {
     is_read: Arc<AtomicBool>,
     next: Arc<AtomicU32>,
     arrivals: Arc<Mutex<Arrivals>>,
-    road: Road,
     sender: JoinHandle<Result<()>>,
     receiver: JoinHandle<Result<()>>,
 }
@@ -149,7 +148,6 @@ impl Load {
             is_read,
             next,
             arrivals,
-            road,
             sender,
             receiver,
         })
@@ -186,12 +184,6 @@ impl Load {
         wait::until("messages go through", LIMIT, || {
             Ok((self.arrived() >= before + messages).then_some(()))
         })
-    }
-
-    /// Sends so many more at once.
-    pub fn burst(&self, messages: u32) -> Result<()> {
-        let Road { from, to, user, .. } = &self.road;
-        (0..messages).try_for_each(|_| send(from, *to, user, &self.next))
     }
 
     /// Sends no more, and waits until `is_settled` says that all that was sent is accounted for.
