@@ -445,6 +445,21 @@ impl QueueSocket {
         !self.is_stuck() && self.tx.pending() > 0
     }
 
+    /// Packets queued since the last [`Self::flush_transmit`].
+    pub fn unsubmitted(&self) -> u32 {
+        self.tx.unsubmitted()
+    }
+
+    /// Queued packets that end with the socket: those that the kernel has not taken; with zero copy
+    /// the frame is the NIC's until it is given back.
+    pub fn at_stake(&self) -> u32 {
+        if self.bound.zero_copy {
+            self.flight.count()
+        } else {
+            self.tx.pending()
+        }
+    }
+
     /// Frames handed to the kernel and not given back yet.
     pub fn in_flight(&self) -> u32 {
         self.flight.count()
