@@ -505,6 +505,8 @@ counters! {
         /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
         /// are among `replied`.
         options_answered: plain,
+        /// Messages that would have been shed, but for `overload_dry_run`.
+        overload_dry: plain,
         /// Messages that were shed with 503 (`overload_reply`); they are among `replied`.
         overload_answered: plain,
         /// Times that the worker began to shed.
@@ -526,6 +528,11 @@ counters! {
         tx_faults: plain,
         /// Wake-ups of the transmit side.
         tx_kicks: plain,
+        /// Frames that were put into AF_XDP transmit rings.
+        tx_queued: plain,
+        /// Of these, the ones that the kernel has taken, with zero copy given back: the others would
+        /// be lost if corex died now.
+        tx_taken: plain,
         /// Nanoseconds that the worker didn't sleep.
         busy_ns: plain,
         /// Messages handed over to another worker by their Call-ID (`shard`), which gives them their

@@ -1,4 +1,4 @@
-//! docs/security.md names a test for each threat: they are all there.
+//! docs/security.md names a test for each threat, and docs/faults.md one for each fault: they are all there.
 
 use std::{
     collections::BTreeSet,
@@ -25,10 +25,10 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Functions with an attribute that makes them tests, perhaps among others.
-fn tests() -> io::Result<BTreeSet<String>> {
+/// Functions in these folders with an attribute that makes them tests, perhaps among others.
+fn tests(folders: &[&str]) -> io::Result<BTreeSet<String>> {
     let mut files = Vec::new();
-    for folder in ["corex-user", "tests", "xtask"] {
+    for folder in folders {
         sources(&workspace().join(folder), &mut files)?;
     }
     let mut tests = BTreeSet::new();
@@ -53,26 +53,48 @@ fn tests() -> io::Result<BTreeSet<String>> {
     Ok(tests)
 }
 
-#[test]
-fn every_test_that_the_table_of_threats_names_exists() {
-    let document = fs::read_to_string(workspace().join("docs/security.md")).unwrap();
-    let (_, table) = document.split_once("\n## Who can do what\n").unwrap();
-    let (table, _) = table.split_once("\n## ").unwrap();
-    let tests = tests().unwrap();
-    let mut rows = 0;
+/// The tests that the rows of a document's table name, which are so many cells wide. What corex leaves
+/// to others has no test, and says so.
+fn named(document: &str, heading: &str, cells: usize) -> io::Result<Vec<String>> {
+    let text = fs::read_to_string(workspace().join(document))?;
+    let begin = format!("\n## {heading}\n");
+    let (_, table) = text.split_once(&begin).ok_or(io::ErrorKind::InvalidData)?;
+    let table = table.split_once("\n## ").map_or(table, |(table, _)| table);
+    let tests = tests(&["corex-user", "tests", "xtask"])?;
+    let mut all = Vec::new();
     for row in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-        let [.., named] = cells[..] else {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [.., last] = columns[..] else {
             panic!("{row}");
         };
-        assert_eq!(cells.len(), 4, "{row}");
-        rows += 1;
-        let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
-        // What corex leaves to others has no test, and says so.
+        assert_eq!(columns.len(), cells, "{row}");
+        let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
         assert_eq!(named.is_empty(), row.ends_with("| – |"), "{row}");
-        for name in named {
-            assert!(tests.contains(name), "there is no test {name}: {row}");
+        for name in &named {
+            assert!(tests.contains(*name), "there is no test {name}: {row}");
         }
+        all.push(named.join(" "));
     }
+    Ok(all)
+}
+
+#[test]
+fn every_test_that_the_table_of_threats_names_exists() {
+    let rows = named("docs/security.md", "Who can do what", 4)
+        .unwrap()
+        .len();
     assert!(rows > 20, "{rows}");
+}
+
+#[test]
+fn every_fault_has_its_test_and_every_test_of_a_fault_its_row() {
+    let rows = named("docs/faults.md", "The table", 7).unwrap();
+    assert!(rows.len() >= 12, "{}", rows.len());
+    for row in &rows {
+        assert!(!row.is_empty(), "a fault without a test");
+    }
+    let named: BTreeSet<&str> = rows.iter().flat_map(|row| row.split(' ')).collect();
+    for test in tests(&["tests/tests/e2e/faults"]).unwrap() {
+        assert!(named.contains(test.as_str()), "{test} has no row");
+    }
 }

@@ -14,4 +14,4 @@ pub use self::access::{HttpAccess, HttpRefusals, Token, secret_in};
 pub use self::limits::HttpLimits;
 pub use self::rates::Rates;
 pub use self::router::{Handler, MAX_BODY, Method, Request, Response, Router};
-pub use self::server::Server;
+pub use self::server::{AcceptTrouble, Server};

@@ -31,6 +31,8 @@ use super::router::{MAX_BODY, Method, Request, Response, Router};
 const LIFE: Duration = Duration::from_secs(300);
 /// How long to wait when a connection can't be accepted, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is logged at most.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// The most bytes of a request's line and headers.
 const MAX_HEAD: usize = 16 << 10;
 
@@ -86,6 +88,7 @@ impl Server {
             refusals,
         });
         let mut tasks = JoinSet::new();
+        let mut trouble = AcceptTrouble::default();
         loop {
             tokio::select! {
                 accepted = socket.accept() => match accepted {
@@ -94,11 +97,29 @@ impl Server {
                     Ok((stream, peer)) => {
                         tasks.spawn(connection(stream, peer.ip(), Arc::clone(&state)));
                     }
-                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                    Err(error) => trouble.pause("HTTP", &error).await,
                 },
                 Some(_) = tasks.join_next() => {}
             }
         }
+    }
+}
+
+/// A listener whose connections can't be accepted, as without free file descriptors: it says so now and
+/// then, and makes a pause, as they stay where they are.
+#[derive(Default)]
+pub struct AcceptTrouble {
+    told: Option<Instant>,
+}
+
+impl AcceptTrouble {
+    /// A connection to `whom` couldn't be accepted.
+    pub async fn pause(&mut self, whom: &str, error: &io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.told = Some(Instant::now());
+            tracing::warn!("{whom}: connections can't be accepted, and wait: {error}");
+        }
+        sleep(ACCEPT_PAUSE).await;
     }
 }
 

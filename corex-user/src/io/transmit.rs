@@ -181,6 +181,7 @@ impl TransmitSide {
     /// NIC doesn't send is dropped, and takes its verdict back.
     pub fn flush(&mut self, umem: &Umem, counters: &mut WorkerCounters) {
         for queue in &mut self.queues {
+            counters.tx_queued += u64::from(queue.unsubmitted());
             let kicked = queue.flush_transmit(umem, |mark| {
                 if mark.is_some_and(|mark| take_back(counters, mark)) {
                     counters.drop_send_error += 1;

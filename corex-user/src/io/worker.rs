@@ -514,6 +514,10 @@ impl Worker {
 
     fn publish(&mut self) {
         self.pipeline.peers.publish();
+        let queues = self.xdp.iter().flat_map(|xdp| &xdp.transmit.queues);
+        let at_stake: u64 = queues.map(|queue| u64::from(queue.at_stake())).sum();
+        let counters = &mut self.pipeline.counters;
+        counters.tx_taken = counters.tx_queued.saturating_sub(at_stake);
         self.slots.publish(self.id, &self.pipeline.counters);
         let gauges = &self.link.gauges;
         set(&gauges.inbox, self.inbox.len());

@@ -22,7 +22,7 @@ use std::{
 use cap_std::{ambient_authority, fs::Dir};
 
 use crate::kernel::root_files;
-use corex_script::host::FileError;
+use corex_script::{host::FileError, limiter::Limiter};
 
 /// How long a worker waits for the disk.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -133,6 +133,7 @@ impl Files {
             .collect();
         let state = Arc::new(Mutex::new(State::default()));
         let its_state = Arc::clone(&state);
+        let mut complaints = Limiter::default();
         let mut disk = Disk {
             roots: Arc::clone(&roots),
             guarded,
@@ -157,8 +158,10 @@ impl Files {
                     drop(state);
                     if let (Err(error), Err(_), Some(_)) =
                         (&result, job.done.try_send(result.clone()), &job.content)
+                        && let Some(held_back) = complaints.allow()
                     {
-                        tracing::warn!("{}: not written: {error}", job.place.1.display());
+                        let path = job.place.1.display();
+                        tracing::warn!(held_back, "{path}: not written: {error}");
                     }
                 }
             })?;

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -29,6 +29,7 @@ const CUT: &str = "… (cut)\n";
 /// The running log. Its drop writes what is queued, and ends it.
 pub struct Log {
     dropped: ErrorCounter,
+    unwritten: Arc<AtomicUsize>,
     syslog: Option<Arc<syslog::State>>,
     level: reload::Handle<LevelFilter, Registry>,
     debug: AtomicI64,
@@ -36,10 +37,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Lines that the full queue cost, or that the system's log didn't take.
+    /// Lines that the full queue cost, that couldn't be written, as on a full disk, or that the
+    /// system's log didn't take.
     pub fn dropped(&self) -> usize {
         let lost = self.syslog.as_ref().map_or(0, |state| state.lost());
-        self.dropped.dropped_lines() + lost
+        self.dropped.dropped_lines() + self.unwritten.load(Ordering::Relaxed) + lost
     }
 
     /// Whether lines go to the system's log.
@@ -149,6 +151,42 @@ impl<'a> MakeWriter<'a> for Cutter {
     }
 }
 
+/// Counts lines that can't be written, which the thread behind the queue would lose without a word,
+/// and says so in front of the first one that can be.
+struct Tally<W> {
+    to: W,
+    lost: Arc<AtomicUsize>,
+    /// How many were lost since the last one that was written, and why the last one was.
+    trouble: Option<(usize, io::Error)>,
+}
+
+impl<W: Write> Tally<W> {
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Some((lost, error)) = &self.trouble {
+            // What was lost may have left its begin there.
+            let text = format!("\n ERROR {lost} lines of the log couldn't be written: {error}\n");
+            self.to.write_all(text.as_bytes())?;
+            self.trouble = None;
+        }
+        self.to.write_all(line)
+    }
+}
+
+impl<W: Write> Write for Tally<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.write_line(line) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            let before = self.trouble.take().map_or(0, |(lost, _)| lost);
+            self.trouble = Some((before + 1, error));
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// Puts the severity in front of each line, for [`Syslog`].
 struct Marked {
     severity: Severity,
@@ -196,6 +234,7 @@ pub fn start(debug: i64, settings: &LogSettings) -> Log {
     let (filter, handle) = reload::Layer::new(level(debug));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_target(false);
+    let unwritten = Arc::new(AtomicUsize::new(0));
     let (writer, guard, state) = if settings.is_syslog() {
         let name = settings.name.clone().unwrap_or_else(|| "corex".to_owned());
         let device = PathBuf::from(syslog::DEVICE);
@@ -204,7 +243,11 @@ pub fn start(debug: i64, settings: &LogSettings) -> Log {
         let (writer, guard) = builder.finish(syslog);
         (writer, guard, Some(state))
     } else {
-        let (writer, guard) = builder.finish(io::stderr());
+        let (writer, guard) = builder.finish(Tally {
+            to: io::stderr(),
+            lost: Arc::clone(&unwritten),
+            trouble: None,
+        });
         (writer, guard, None)
     };
     let dropped = writer.error_counter();
@@ -219,6 +262,7 @@ pub fn start(debug: i64, settings: &LogSettings) -> Log {
     };
     Log {
         dropped,
+        unwritten,
         syslog: state,
         level: handle,
         debug: AtomicI64::new(debug),
@@ -283,6 +327,52 @@ mod tests {
         assert_eq!(lines[0].len(), LONGEST + CUT.len());
         assert!(lines[0].ends_with(CUT.as_bytes()));
         assert_eq!(lines[1], b" INFO short\n");
+    }
+
+    /// A disk with room for so many bytes.
+    struct Disk {
+        room: usize,
+        content: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let written = bytes.len().min(self.room);
+            if written == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= written;
+            self.content.extend_from_slice(&bytes[..written]);
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of_when_there_is_room() {
+        let lost = Arc::new(AtomicUsize::new(0));
+        let mut tally = Tally {
+            to: Disk {
+                room: 9,
+                content: Vec::new(),
+            },
+            lost: Arc::clone(&lost),
+            trouble: None,
+        };
+        for line in ["first\n", "second\n", "third\n"] {
+            tally.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(lost.load(Ordering::Relaxed), 2);
+        tally.to.room = 1000;
+        tally.write_all(b"fourth\n").unwrap();
+        let content = String::from_utf8(tally.to.content).unwrap();
+        let lines: Vec<&str> = content.lines().collect();
+        let told = " ERROR 2 lines of the log couldn't be written: no storage space";
+        assert_eq!(lines, ["first", "sec", told, "fourth"]);
+        assert_eq!(lost.load(Ordering::Relaxed), 2);
     }
 
     #[test]

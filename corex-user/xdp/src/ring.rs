@@ -110,6 +110,15 @@ impl<T: Copy> Producer<T> {
         self.next.wrapping_sub(taken)
     }
 
+    /// Entries that were pushed since the last [`Self::submit`].
+    pub fn unsubmitted(&self) -> u32 {
+        let submitted = self
+            .memory
+            .index(self.memory.producer)
+            .load(Ordering::Relaxed);
+        self.next.wrapping_sub(submitted)
+    }
+
     /// The entries that the kernel has not taken, in order.
     pub fn untaken(&self) -> impl Iterator<Item = T> + '_ {
         let pending = self.pending();

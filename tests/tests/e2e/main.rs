@@ -10,6 +10,7 @@ mod codecs;
 mod configurations;
 mod control;
 mod examples;
+mod faults;
 mod files;
 mod guard;
 mod guard_rates;

@@ -119,7 +119,14 @@ impl Offer {
     pub fn serve(&self, steps: mpsc::UnboundedSender<Step>) -> io::Result<()> {
         let listener = self.listener.try_clone()?;
         let run = move || {
+            let mut has_told = false;
             for successor in listener.incoming() {
+                if let Err(error) = &successor
+                    && !has_told
+                {
+                    tracing::warn!("a successor has to wait: {error}");
+                }
+                has_told = successor.is_err();
                 match successor {
                     Ok(successor) => match converse(successor, &steps) {
                         Ok(true) => return,
@@ -191,6 +198,7 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         reply_key: estate.reply_key,
         tables: estate.tables,
         guard: estate.guard,
+        peers: estate.peers,
     };
     connection.send(&words, &descriptors)?;
     drop(descriptors);

@@ -31,11 +31,13 @@ pub struct Left {
 }
 
 impl Left {
-    /// Packets that were steered to it and that it had no verdict about: they were in its hands
-    /// when it died. What its workers hadn't published yet is among them.
+    /// Packets that were in its hands when it died: those that were steered to it and that it had no
+    /// verdict about, and those that it had put into transmit rings, where the kernel hadn't taken
+    /// them. What its workers hadn't published yet is among them.
     pub fn in_hand(&self) -> u64 {
         let steered = self.kernel.steered + self.detour.steered;
-        steered.saturating_sub(self.user.decided())
+        let at_stake = self.user.tx_queued.saturating_sub(self.user.tx_taken);
+        steered.saturating_sub(self.user.decided()) + at_stake
     }
 
     /// Packets that passed, and that were dropped, as nobody served their queue.
@@ -92,4 +94,22 @@ impl Predecessor {
 fn values<V: aya::Pod>(data: MapData) -> Result<Vec<V>, MapError> {
     let array: Array<MapData, V> = Map::Array(data).try_into()?;
     array.iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_in_transmit_rings_is_in_hand_though_it_has_a_verdict() {
+        let mut left = Left::default();
+        left.kernel.steered = 70;
+        left.detour.steered = 30;
+        left.user.delivered = 60;
+        left.user.sent = 30;
+        assert_eq!(left.in_hand(), 10);
+        left.user.tx_queued = 90;
+        left.user.tx_taken = 42;
+        assert_eq!(left.in_hand(), 58);
+    }
 }

@@ -11,14 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::server::Server;
+use crate::http::AcceptTrouble;
 use crate::rpc::binrpc::{self, Frame, Kind, Malformed, Progress};
 use crate::rpc::fronts::End;
 use crate::rpc::limits::Client;
 
 /// Room for bytes to come, also where a client promises more.
 const CHUNK: usize = 16 << 10;
-/// How long to wait when a connection can't be accepted, as without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client has to go once it was told why; until then its bytes are thrown away.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -29,6 +28,7 @@ pub(super) async fn unix(
 ) -> io::Result<()> {
     let socket = UnixListener::from_std(socket)?;
     let mut tasks = JoinSet::new();
+    let mut trouble = AcceptTrouble::default();
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
@@ -40,7 +40,7 @@ pub(super) async fn unix(
                     };
                     tasks.spawn(serve(stream, server.clone(), Client::User(user), end));
                 }
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Err(error) => trouble.pause("remote control", &error).await,
             },
             Some(_) = tasks.join_next() => {}
         }
@@ -51,6 +51,7 @@ pub(super) async fn unix(
 pub(super) async fn tcp(socket: std::net::TcpListener, server: Server) -> io::Result<()> {
     let socket = TcpListener::from_std(socket)?;
     let mut tasks = JoinSet::new();
+    let mut trouble = AcceptTrouble::default();
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
@@ -60,7 +61,7 @@ pub(super) async fn tcp(socket: std::net::TcpListener, server: Server) -> io::Re
                     let end = tcp_end(&server, peer);
                     tasks.spawn(serve(stream, server.clone(), Client::Ip(peer.ip()), end));
                 }
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Err(error) => trouble.pause("remote control", &error).await,
             },
             Some(_) = tasks.join_next() => {}
         }

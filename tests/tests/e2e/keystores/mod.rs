@@ -402,15 +402,22 @@ fn instances_share_devices_through_redis_and_go_on_while_it_is_away() -> Result<
         let mut unknown = stage.device(5063)?;
         unknown.send_enrolment(at(5060), &key(1)?, None)?;
         unknown.send(at(5060))?;
-        for _ in 0..20 {
+        const ASKED: u32 = 200;
+        for _ in 0..ASKED {
             device.ask(at(5060))?;
             device.ask(at(5070))?;
         }
-        wait::until("it has waited in vain", PATIENCE, || {
-            let books = a.books()?;
-            Ok((books.get("user.dropped.key_away") > before).then_some(()))
+        let dropped = wait::until("it has waited in vain", PATIENCE, || {
+            let dropped = a.books()?.get("user.dropped.key_away") - before;
+            Ok((dropped > 0).then_some(dropped))
         })
         .with_context(|| a.log())?;
+        println!(
+            "redis {}: one that is known has asked {} times and got as many answers; of one that \
+             isn't, {dropped} dropped as key_away",
+            if hangs { "hangs" } else { "is dead" },
+            2 * ASKED
+        );
         if hangs {
             redis.signal(libc::SIGCONT)?;
         } else {
