@@ -332,6 +332,7 @@ impl Guard {
     }
 
     /// Whether there is one.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
