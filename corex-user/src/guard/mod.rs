@@ -251,6 +251,7 @@ impl Guard {
     }
 
     /// Whether there is one.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.active().is_some()
     }

@@ -210,11 +210,13 @@ impl Pipeline {
 
     /// Whether the guard doesn't let a message in that no program has judged; that is its verdict
     /// then. Else it is to be [taken through](Self::receive).
+    #[inline]
     pub fn refuses(&mut self, inbound: &Inbound<'_>) -> bool {
+        self.context.guard.is_on() && self.is_refused(inbound)
+    }
+
+    fn is_refused(&mut self, inbound: &Inbound<'_>) -> bool {
         let guard = &self.context.guard;
-        if !guard.is_on() {
-            return false;
-        }
         let judgement = guard.judge(&subject_of(inbound), &mut self.counters);
         if judgement.refused.is_none() {
             self.is_limited = judgement.is_limited;

@@ -264,7 +264,13 @@ impl Pipeline {
     }
 
     /// Sheds a message if it is to go, and counts that.
+    #[inline]
     pub(super) fn sheds(&mut self, inbound: &Inbound<'_>, egress: &mut dyn Egress) -> bool {
+        let is_calm = self.overload.level == CALM && self.overload.replied.is_none();
+        !is_calm && self.is_shed(inbound, egress)
+    }
+
+    fn is_shed(&mut self, inbound: &Inbound<'_>, egress: &mut dyn Egress) -> bool {
         if self.overload.replied.is_some() && self.absorbs_ack(inbound.payload) {
             self.counters.consumed += 1;
             return true;

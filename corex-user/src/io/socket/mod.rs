@@ -368,6 +368,32 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_read_together_have_each_its_own_ttl_and_address() {
+        let receiver = open("0.0.0.0:0");
+        let sender = open("127.0.0.1:0");
+        let sent = [
+            (64, 1),
+            (64, 1),
+            (9, 1),
+            (64, 1),
+            (64, 2),
+            (64, 2),
+            (9, 2),
+            (64, 1),
+        ];
+        for (ttl, host) in sent {
+            let to = SocketAddr::from(([127, 0, 0, host], receiver.address.port()));
+            sender.send(b"x", to, None, ttl, None).unwrap();
+        }
+        let mut got = Vec::new();
+        receiver.receive(&mut ReceiveBuffers::new(), |datagram| {
+            got.push((datagram.ttl, datagram.local.ip()));
+        });
+        let expected = sent.map(|(ttl, host)| (Some(ttl), IpAddr::from([127, 0, 0, host])));
+        assert_eq!(got, expected);
+    }
+
+    #[test]
     fn what_overflows_the_buffer_is_counted_and_the_rest_is_read() {
         const SENT: u64 = 30_000;
         let (a, b) = (loopback(), loopback());
