@@ -3,9 +3,10 @@
 use super::PacketEngine;
 use crate::{
     access::Access,
+    kernel::heap::ProcessHeap,
     pipeline::PipelineContext,
     telemetry::{
-        books::{Books, KeyLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
+        books::{Books, HeapLine, KeyLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
         gauges::SocketTally,
         log::Log,
         peers,
@@ -106,6 +107,10 @@ impl PacketEngine {
             tables: tables(&context.config.program.tables),
             access: Access::of(&context.config.program).counters(),
             log_lines_dropped: log.dropped(),
+            heap: ProcessHeap::now().map(|heap| HeapLine {
+                in_use: heap.in_use,
+                held: heap.held,
+            }),
         }
     }
 }
