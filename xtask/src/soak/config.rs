@@ -5,34 +5,30 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use crate::{compile, random::Random};
+use crate::random::Random;
 
+/// With what is replaced in it. It is part of the program: who changes the sources while a run goes on
+/// changes nothing there.
+const TEMPLATE: &str = include_str!("soak.cfg");
 /// Files beside the configuration.
-const SCRIPTS: [&str; 2] = ["soak.lua", "soak.pl"];
+const SCRIPTS: [(&str, &str); 2] = [
+    ("soak.lua", include_str!("soak.lua")),
+    ("soak.pl", include_str!("soak.pl")),
+];
 
 /// Puts the scripts into the folder.
 ///
 /// # Errors
 /// What the file system says.
 pub fn scripts(folder: &Path) -> Result<()> {
-    for script in SCRIPTS {
-        fs::copy(source().join(script), folder.join(script))
-            .with_context(|| format!("copy {script}"))?;
+    for (name, text) in SCRIPTS {
+        fs::write(folder.join(name), text).with_context(|| format!("write {name}"))?;
     }
     Ok(())
 }
 
-fn source() -> std::path::PathBuf {
-    compile::workspace().join("xtask/src/soak")
-}
-
 /// A configuration that runs, for files in that folder; each number gives another one.
-///
-/// # Errors
-/// It isn't in the workspace.
-pub fn good(folder: &Path, number: u64, random: &mut Random) -> Result<String> {
-    let path = source().join("soak.cfg");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+pub fn good(folder: &Path, number: u64, random: &mut Random) -> String {
     let mut more = format!(
         "modparam(\"corex\", \"min_msg_len\", {})\n",
         random.between(32, 60)
@@ -46,10 +42,10 @@ pub fn good(folder: &Path, number: u64, random: &mut Random) -> Result<String> {
     for network in 0..random.below(5) {
         more += &format!("modparam(\"corex\", \"allow\", \"198.51.100.{network}/32\")\n");
     }
-    Ok(text
+    TEMPLATE
         .replace("FOLDER", &folder.to_string_lossy())
         .replace("VARIANT", &format!("v{number}"))
-        .replace("MORE", more.trim_end()))
+        .replace("MORE", more.trim_end())
 }
 
 /// What makes a good configuration a bad one, by what is wrong.
@@ -75,9 +71,9 @@ const MISTAKES: [(&str, &str); 7] = [
 /// One that must be refused, made of a good one: what is wrong with it, and its text.
 ///
 /// # Errors
-/// As [`good`].
+/// What the file system says.
 pub fn bad(folder: &Path, number: u64, random: &mut Random) -> Result<(&'static str, String)> {
-    let text = good(folder, number, random)?;
+    let text = good(folder, number, random);
     let (what, line) = random.pick(&MISTAKES);
     fs::write(folder.join("bad.lua"), "function look( end\n")?;
     let line = line.replace("FOLDER", &folder.to_string_lossy());
@@ -92,7 +88,7 @@ mod tests {
     fn configurations_differ_and_leave_no_placeholder() {
         let folder = corex_lab::WorkDir::new().unwrap();
         let mut random = Random::new(1);
-        let text = |number, random: &mut Random| good(folder.path(), number, random).unwrap();
+        let text = |number, random: &mut Random| good(folder.path(), number, random);
         let (first, second) = (text(1, &mut random), text(2, &mut random));
         assert_ne!(first, second);
         for text in [&first, &second] {
@@ -109,7 +105,7 @@ mod tests {
     fn a_bad_one_has_a_line_more_than_a_good_one() {
         let folder = corex_lab::WorkDir::new().unwrap();
         for seed in 0..20 {
-            let good = good(folder.path(), 1, &mut Random::new(seed)).unwrap();
+            let good = good(folder.path(), 1, &mut Random::new(seed));
             let (what, bad) = bad(folder.path(), 1, &mut Random::new(seed)).unwrap();
             let mistake = bad.strip_prefix(&good).unwrap().trim();
             assert!(
@@ -123,9 +119,9 @@ mod tests {
     fn the_scripts_are_those_that_the_configuration_names() {
         let folder = corex_lab::WorkDir::new().unwrap();
         scripts(folder.path()).unwrap();
-        let text = good(folder.path(), 1, &mut Random::new(1)).unwrap();
-        for script in SCRIPTS {
-            let path = folder.join(script);
+        let text = good(folder.path(), 1, &mut Random::new(1));
+        for (name, _) in SCRIPTS {
+            let path = folder.join(name);
             assert!(text.contains(&path.display().to_string()) && path.exists());
         }
     }

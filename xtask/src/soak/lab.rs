@@ -102,7 +102,7 @@ impl Lab {
     /// # Errors
     /// With its log.
     pub fn start(&self, random: &mut Random) -> Result<Generation> {
-        self.configure(&config::good(self.work.path(), 0, random)?)?;
+        self.configure(&config::good(self.work.path(), 0, random))?;
         self.begin(0)
     }
 

@@ -44,8 +44,9 @@ const WARM_UP: Duration = Duration::from_secs(12);
 /// How long what was left may take to end by itself: entries of tables, networks that are blocked for
 /// some seconds, connections that nobody closed. With that, on a machine that is busy.
 const RESTS: Duration = Duration::from_secs(90);
-/// Counters that don't move for so long stand still.
-const STILL: Duration = Duration::from_secs(3);
+/// What doesn't move for so long stands still; threads of tokio's that had something to do once are
+/// there for ten seconds more.
+const STILL: Duration = Duration::from_secs(12);
 /// How long a `corex top` is looked at.
 const TOP: Duration = Duration::from_secs(20);
 

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 sub look {
-    my ($message) = @_;
+    my (undef, $message) = @_;
     Kamailio::AVP::add("msg", join("\r\n", split(/\r\n/, $message, -1)));
     return 1;
 }

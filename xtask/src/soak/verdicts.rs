@@ -199,7 +199,7 @@ pub fn at_rest(before: &Sample, after: &Sample, guarded: u64) -> Vec<Verdict> {
 /// What became of what was asked.
 pub fn lost(played: &[Played], asked: &BTreeMap<String, Counts>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for line in played {
+    for line in played.iter().filter(|line| line.is_caller) {
         let mut verdict = Verdict::none(
             &format!("{}: failed", line.name),
             line.report.failed,
@@ -357,6 +357,7 @@ mod tests {
     fn a_failed_call_and_an_answer_that_nothing_explains_are_told_with_their_reasons() {
         let played = |successful, failed| Played {
             name: "calls",
+            is_caller: true,
             report: SippReport {
                 successful,
                 failed,

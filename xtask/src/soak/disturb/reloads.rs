@@ -36,7 +36,7 @@ pub fn once(disturber: &Disturber, is_bad: bool, random: &mut Random) -> Result<
     let _nobody_takes_over = disturber.while_it_stays();
     let (context, number) = (&disturber.context, disturber.next_variant());
     let (lab, folder) = (&context.lab, context.lab.work.path());
-    let good = config::good(folder, number, random)?;
+    let good = config::good(folder, number, random);
     let asked = Instant::now();
     let outcome = if is_bad {
         let (what, text) = config::bad(folder, number, random)?;

@@ -13,7 +13,7 @@ use super::{Context, message};
 use crate::{random::Random, soak::lab::PINGS};
 
 /// How long an answer may take on a machine that is busy with other things.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A kind of ping.
 #[derive(Clone, Copy, Debug)]

@@ -21,9 +21,12 @@ const USERS: usize = 200;
 const CLIENT: &str = "127.0.0.1:5070";
 const PHONE: &str = "127.0.0.1:5075";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long calls may take to end once no more begin: as long as sipp sends a BYE again, 32 s
-/// (RFC 3261 17.1.2.2), and some.
-const ENDS: Duration = Duration::from_secs(60);
+/// A message that comes once more, when a link is up again and all that waited comes at once, ends no
+/// call.
+const BEHAVIOUR: &str = "all,-abortunexp";
+/// How long calls may take to end once no more begin: as long as a BYE is sent again, or waited for,
+/// which is 32 s (RFC 3261 17.1.2.2, 17.2.2), and some.
+const ENDS: Duration = Duration::from_secs(75);
 
 /// Everything by sipp. Callers end before answerers.
 #[derive(Debug)]
@@ -44,22 +47,25 @@ impl Peers {
         let file = |what: &str| format!("{name}-{what}");
         let mut tcp = Relay::UAS.sip();
         tcp.set_port(TCP_PORT);
-        let patient = scenario("uas_patient.xml");
+        let patient = lab.work.write("answerer.xml", patient()?)?;
         let answerers = vec![
             (
                 "answerer, UDP",
                 SippOptions::uas(Relay::UAS.sip())
                     .scenario(&patient)
                     .resending()
+                    .argument("-default_behaviors")
+                    .argument(BEHAVIOUR)
                     .start(&lab.relay.uas, work, &file("uas"))?,
             ),
             (
                 "answerer, TCP",
-                SippOptions::uas(tcp).scenario(&patient).tcp().start(
-                    &lab.relay.uas,
-                    work,
-                    &file("uas-tcp"),
-                )?,
+                SippOptions::uas(tcp)
+                    .scenario(&patient)
+                    .tcp()
+                    .argument("-default_behaviors")
+                    .argument(BEHAVIOUR)
+                    .start(&lab.relay.uas, work, &file("uas-tcp"))?,
             ),
         ];
         let client = client(lab, &file("client"))?;
@@ -141,11 +147,14 @@ impl Peers {
     /// They don't end.
     pub fn stop(self) -> Result<Vec<Played>> {
         let mut played = Vec::new();
-        for (name, sipp) in self.callers.into_iter().chain(self.answerers) {
+        let callers = self.callers.into_iter().map(|one| (one, true));
+        let answerers = self.answerers.into_iter().map(|one| (one, false));
+        for ((name, sipp), is_caller) in callers.chain(answerers) {
             let diagnosis = sipp.diagnosis();
             let report = sipp.stop_within(ENDS)?;
             played.push(Played {
                 name,
+                is_caller,
                 report,
                 diagnosis,
             });
@@ -160,6 +169,8 @@ impl Peers {
 pub struct Played {
     /// What it did.
     pub name: &'static str,
+    /// Whether it began them, and so knows what became of them.
+    pub is_caller: bool,
     /// Its counts.
     pub report: SippReport,
     /// What it said last.
@@ -184,6 +195,15 @@ fn client(lab: &Lab, name: &str) -> Result<Process> {
     )?;
     client.wait_for_output("ready", PATIENCE)?;
     Ok(client)
+}
+
+/// The answering side, which answers what is sent again for as long as that may be: timer J of RFC 3261
+/// 17.2.2.
+fn patient() -> Result<String> {
+    const WAITS: &str = "<timewait milliseconds=\"5000\"/>";
+    let text = fs::read_to_string(scenario("uas_patient.xml"))?;
+    ensure!(text.contains(WAITS), "uas_patient.xml waits otherwise");
+    Ok(text.replace(WAITS, "<timewait milliseconds=\"32000\"/>"))
 }
 
 /// The calling side for a phone whose address others see another one of.
