@@ -24,6 +24,11 @@ const EXPECTED: &[(&str, &str)] = &[
         "a script that waits for a CPU, as others are busy",
     ),
     ("chokes on", "the same: its sender is held for a moment"),
+    ("it took more than 200 ms", "the same, in Perl"),
+    (
+        "no key is known of this device",
+        "a new corex, which phones bring their keys once more",
+    ),
     (
         "a perl process has ended",
         "the same in Perl: the process is replaced",
