@@ -53,6 +53,7 @@ pub struct Lab {
     /// corex.
     pub binary: PathBuf,
     mounts: Mounts,
+    _other_end: Option<Corex>,
     engine: &'static str,
 }
 
@@ -72,19 +73,24 @@ impl Lab {
         for address in [JUNK, PINGS] {
             relay.uac.address("eth0", &format!("{address}/24"))?;
         }
-        // A veth end takes frames that XDP sends only with XDP or GRO of its own.
+        // A veth end takes frames that AF_XDP sends only with XDP or GRO of its own.
         for namespace in [&relay.uac, &relay.uas, &phone] {
             namespace.offload("eth0", "gro", true)?;
         }
         config::scripts(work.path())?;
         make_enrolment_keys(binary, &work)?;
         let mounts = Mounts::new(&relay.corex, work.path())?;
+        let other_end = match engine {
+            "xdp" => Some(other_end(binary, &relay, &work)?),
+            _ => None,
+        };
         Ok(Lab {
             relay,
             phone,
             work,
             binary: binary.to_owned(),
             mounts,
+            _other_end: other_end,
             engine,
         })
     }
@@ -249,6 +255,18 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// The callers' end of the cable is woken for what the XDP program itself sends only if it has an XDP
+/// program, too (veth_xdp_flush()): that of a corex that has nothing else to do.
+fn other_end(binary: &Path, relay: &Relay, work: &WorkDir) -> Result<Corex> {
+    let text = "listen=udp:127.0.0.1:5099\nloadmodule \"sl.so\"\n\
+                request_route { sl_send_reply(\"404\", \"Not here\"); }\n";
+    CorexOptions::new(&work.write("idle.cfg", text)?)
+        .binary(binary)
+        .interface("eth0")
+        .engine("xdp")
+        .start(&relay.uac, work.path(), "idle")
 }
 
 /// A corex that runs.
