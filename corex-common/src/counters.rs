@@ -505,6 +505,8 @@ counters! {
         /// OPTIONS to an address of ours that were answered before the script (`options_ping`); they
         /// are among `replied`.
         options_answered: plain,
+        /// Messages that would have been shed, but for `overload_dry_run`.
+        overload_dry: plain,
         /// Messages that were shed with 503 (`overload_reply`); they are among `replied`.
         overload_answered: plain,
         /// Times that the worker began to shed.

@@ -44,7 +44,7 @@ pub struct Pressure {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KnownPeer {
-    /// [`peer_key`] of its address.
+    /// [`peer_key_v4`] or [`peer_key_v6`] of its address.
     pub key: [u64; 2],
     /// The second of CLOCK_MONOTONIC at which it is forgotten; 0: the entry is empty.
     pub until: u64,

@@ -221,7 +221,7 @@ pub const SHOWN: [Shown; maps::SHOWN.len()] = [
             "block_v4": "The same of GUARD_BLOCK_V4.",
             "block_v6": "The same of GUARD_BLOCK_V6.",
             "stealth_methods": "Methods that get no answer, by bit: 1: INVITE, 2: ACK, 3: BYE, 4: CANCEL, 5: OPTIONS, 6: REGISTER, 7: PRACK, 8: SUBSCRIBE, 9: NOTIFY, 10: PUBLISH, 11: INFO, 12: REFER, 13: MESSAGE, 14: UPDATE, 15: others.",
-            "unused": "0.",
+            "is_on": "1: there is a guard. Without it, 0, nothing is looked at.",
         },
     },
     Shown {

@@ -45,7 +45,7 @@ pub fn corex_roads(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     };
     guard::begin(counters);
-    if guard::is_loaded() && !guard::is_settled() {
+    if guard::is_on() && !guard::is_settled() {
         match steer::gate(&ctx, counters) {
             guard::LET_IN => {}
             guard::UNSETTLED => guard::look_into(&ctx),

@@ -128,6 +128,12 @@ pub static GUARD_BLOCK_V4: List<NetV4> = List::new();
 pub static GUARD_BLOCK_V6: List<NetV6> = List::new();
 
 #[btf_map]
+pub static GUARD_TRUST_V4: List<NetV4> = List::new();
+
+#[btf_map]
+pub static GUARD_TRUST_V6: List<NetV6> = List::new();
+
+#[btf_map]
 pub static GUARD_DESK: PerCpuArray<Desk, 1> = PerCpuArray::new();
 
 #[btf_map]

@@ -8,12 +8,13 @@ use core::ptr::read_volatile;
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_ns, programs::XdpContext};
 use corex_common::{
     ip::UDP_LEN,
+    maps::Config,
     overload::{CALM, SHED_NEW, TO_WINDOW, WAYS, peer_key_v4, peer_key_v6, peer_set},
 };
 
 use crate::{
     guard,
-    maps::{CONFIG, KNOWN_PEERS, PRESSURE, QUEUES},
+    maps::{CONFIG, KNOWN_PEERS, PRESSURE, QUEUES, guard_desk},
     packet::{Datagram, bytes},
     steer::slot,
     words::{first, is_equal},
@@ -24,7 +25,8 @@ const MAX_FIELD: usize = 128;
 /// Offsets that the verifier is told of: what is looked at is nearer.
 const MAX_OFFSET: u32 = 0x3fff;
 
-/// Set by the loader. What the kernel knows to be 0 it takes out, with all that hangs on it.
+/// Set by the loader, which leaves it 0 only where the kernel refuses the programs else. What the kernel
+/// knows to be 0 it takes out, with all that hangs on it.
 #[unsafe(no_mangle)]
 static SHEDS: u32 = 0;
 
@@ -42,13 +44,13 @@ const T_SPACE_MASK: u32 = 0x00f6_ff00;
 
 /// Whether a datagram goes, if it isn't answered or sent on in the kernel.
 #[inline(always)]
-pub fn sheds(ctx: &XdpContext, datagram: &Datagram) -> bool {
+pub fn sheds(ctx: &XdpContext, datagram: &Datagram, config: &Config) -> bool {
     // SAFETY: a constant. Read so that the compiler doesn't take it for the value that stands here.
-    if unsafe { read_volatile(&raw const SHEDS) } == 0 {
+    if unsafe { read_volatile(&raw const SHEDS) } == 0 || config.overload == 0 {
         return false;
     }
     let place = u32::from(datagram.l3) | u32::from(datagram.l4) << 16;
-    corex_sheds(ctx.ctx, place) != 0
+    corex_sheds(ctx.ctx, place) != 0 && corex_trusted(ctx.ctx, place) == 0
 }
 
 /// The same by where the IP header is, the lower half of `place`, and the UDP header, its upper half:
@@ -63,9 +65,6 @@ pub extern "C" fn corex_sheds(ctx: *mut xdp_md, place: u32) -> u32 {
     let Some(config) = CONFIG.get(0) else {
         return 0;
     };
-    if config.overload == 0 {
-        return 0;
-    }
     let Some(worker) = worker(&frame) else {
         return 0;
     };
@@ -94,6 +93,28 @@ pub extern "C" fn corex_sheds(ctx: *mut xdp_md, place: u32) -> u32 {
     // SAFETY: as above. CPUs that take from it at once let a few more through, and what a worker replies
     // to is bounded by itself.
     u32::from(!is_kept && !unsafe { takes_credit(&raw mut (*pressure).credit) })
+}
+
+/// Whether the source is trusted, by where the headers are as in [`corex_sheds`]: then 1.
+///
+/// A function of its own, and not called by that one: a chain of calls has 512 bytes of stack, of which roads
+/// take most.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn corex_trusted(ctx: *mut xdp_md, place: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let l3 = (place & 0xff) as usize;
+    let Ok(version) = bytes::<_, 2>(&ctx, l3) else {
+        return 0;
+    };
+    let is_trusted = if version[0] >> 4 == 4 {
+        let address = bytes::<_, 4>(&ctx, l3 + 12);
+        address.is_ok_and(|address| guard::is_trusted_v4(guard_desk(), *address))
+    } else {
+        let address = bytes::<_, 16>(&ctx, l3 + 8);
+        address.is_ok_and(|address| guard::is_trusted_v6(guard_desk(), *address))
+    };
+    is_trusted.into()
 }
 
 /// The worker that serves the packet's queue.

@@ -129,7 +129,7 @@ pub fn decide<const WITH_ROADS: bool>(
             _ => return xdp_action::XDP_DROP,
         }
     }
-    let sheds = overload::sheds(ctx, datagram);
+    let sheds = overload::sheds(ctx, datagram, config);
     let wish = wish(ctx, datagram, config);
     if wish == Wish::Silence {
         answer::count(wish, counters, socket);

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: what building and testing need.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -164,8 +164,13 @@ const OPENSSL: Tool = tool("openssl", "openssl", "key derivation, to compare wit
 const PYTHON: Tool = tool("python3", "python3", "zlib and base64, to compare with");
 const CRYPTOGRAPHY: Tool = files("python3-cryptography", "ciphers, to compare with");
 
+const CROWDSEC: &str = "crowdsec";
+/// With something in this file, its package doesn't register this machine at CrowdSec's central API
+/// (README.Debian).
+const CROWDSEC_CREDENTIALS: &str = "/etc/crowdsec/online_api_credentials.yaml";
+
 /// What all tests together need.
-pub const PEERS: [Tool; 30] = [
+pub const PEERS: [Tool; 31] = [
     IP,
     SIPP,
     tool("sipsak", "sipsak", "single SIP messages"),
@@ -195,6 +200,7 @@ pub const PEERS: [Tool; 30] = [
         "fail2ban",
         "who reads what the guard says in the log",
     ),
+    tool("crowdsec", CROWDSEC, "who reads it, too"),
     tool(
         "redis-server",
         "redis-server",
@@ -247,7 +253,7 @@ and Prometheus's are switched off.")]
 pub struct SetupArgs {
     /// Install what the tests talk to as well: sipp, sipsak, baresip, Kamailio with kamcmd and its
     /// modules for Perl and Lua, Perl, Python, Prometheus, curl, openssl, zstd, tshark, bpftool, ethtool, iproute2, nftables,
-    /// tmux
+    /// tmux, fail2ban, CrowdSec
     #[arg(long)]
     peers: bool,
 }
@@ -375,9 +381,12 @@ pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
     }
     let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     packages.dedup();
+    if packages.contains(&CROWDSEC) {
+        keep_unregistered().context("keep crowdsec from registering this machine")?;
+    }
     let purposes: Vec<&str> = missing.iter().map(|tool| tool.purpose).collect();
     apt::install(&packages, &purposes.join(", "))?;
-    for service in ["kamailio", "prometheus", "fail2ban"] {
+    for service in ["kamailio", "prometheus", "fail2ban", CROWDSEC] {
         if packages.contains(&service) {
             disable_service(service);
         }
@@ -392,6 +401,17 @@ pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn keep_unregistered() -> std::io::Result<()> {
+    let file = Path::new(CROWDSEC_CREDENTIALS);
+    if file.exists() || !crate::privilege::is_root() {
+        return Ok(());
+    }
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, "# Not registered: the tests speak to nobody.\n")
 }
 
 /// Keeps a service that just came with its package from starting at the next boot.

@@ -15,8 +15,13 @@ pub const GUARD_ALLOW_V6: &str = "GUARD_ALLOW_V6";
 pub const GUARD_BLOCK_V4: &str = "GUARD_BLOCK_V4";
 /// The same for IPv6, by [`NetV6`].
 pub const GUARD_BLOCK_V6: &str = "GUARD_BLOCK_V6";
+/// Longest-prefix-match trie: [`NetV4`] to [`Listed`], of whatever transport and port: who is trusted, so
+/// that it isn't blocked after offences, and counts as a known peer under load.
+pub const GUARD_TRUST_V4: &str = "GUARD_TRUST_V4";
+/// The same for IPv6, by [`NetV6`].
+pub const GUARD_TRUST_V6: &str = "GUARD_TRUST_V6";
 
-/// Entries at most of each of the four tries. They take memory only for what is in them.
+/// Entries at most of each of the six tries. They take memory only for what is in them.
 pub const MAX_LISTED: u32 = 1_000_000;
 
 /// How many shapes entries can have.

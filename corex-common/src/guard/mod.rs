@@ -8,8 +8,8 @@ pub mod rates;
 pub mod signatures;
 
 pub use lists::{
-    GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6, Listed, MAX_LISTED, NetV4,
-    NetV6, Network,
+    GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6, GUARD_TRUST_V4, GUARD_TRUST_V6,
+    Listed, MAX_LISTED, NetV4, NetV6, Network,
 };
 
 /// Memory-mapped array with one [`Guard`].
@@ -25,7 +25,7 @@ pub const ENTRY_PROGRAM: u32 = 1;
 pub const DEEP_PROGRAM: &str = "corex_guard";
 
 /// Name of the constant in the programs that says whether they have the guard in them: one that is 0
-/// has the kernel take it out as code that never runs.
+/// has the kernel take it out as code that never runs. Whether it is switched on says [`Guard::is_on`].
 pub const GUARDED: &str = "GUARDED";
 
 /// Rule: who is on the list of those allowed is let in, and no rule behind this one is looked at.
@@ -67,8 +67,10 @@ pub struct Guard {
     /// Methods that get no answer, by bit: the kinds of [`crate::road::METHODS`], from 1, and
     /// [`crate::road::OTHER`].
     pub stealth_methods: u32,
-    /// Nothing.
-    pub unused: u32,
+    /// Non-zero: there is a guard. Set before [`Self::rules`] become any, and 0 only once they are none
+    /// and all packets have left the programs that came when there were some: a packet that is with the
+    /// program for signatures and rates finds it set when it begins anew.
+    pub is_on: u32,
 }
 
 #[cfg(feature = "user")]

@@ -80,7 +80,12 @@ pub const fn is_refused(active: u32, flags: u16, via: u16, kind: u32) -> bool {
 
 /// Whether a message is refused; `kind` is what [`kind_of`](super::rates::kind_of) says of it.
 pub fn refuses(automaton: &Automaton, message: &[u8], kind: u32) -> bool {
-    if automaton.active == 0 {
+    refuses_by(automaton, automaton.active, message, kind)
+}
+
+/// The same, for something else than the automaton's [`Automaton::active`].
+pub fn refuses_by(automaton: &Automaton, active: u32, message: &[u8], kind: u32) -> bool {
+    if active == 0 {
         return false;
     }
     let mut walk = Walk::default();
@@ -96,7 +101,7 @@ pub fn refuses(automaton: &Automaton, message: &[u8], kind: u32) -> bool {
             via = walk.flags;
         }
     }
-    is_refused(automaton.active, walk.flags, via, kind)
+    is_refused(active, walk.flags, via, kind)
 }
 
 #[cfg(feature = "user")]

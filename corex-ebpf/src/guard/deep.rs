@@ -8,7 +8,6 @@ use corex_common::{
         rates::{OPAQUE, kind_of},
         signatures::SHORTEST,
     },
-    maps::{FAMILY_V4, FAMILY_V6},
 };
 
 use super::{
@@ -64,12 +63,11 @@ pub fn corex_guard(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn judge(ctx: &XdpContext, desk: &Desk, counters: &mut KernelCounters) -> Ruling {
+fn judge(ctx: &XdpContext, desk: &mut Desk, counters: &mut KernelCounters) -> Ruling {
     let (rules, dry_run) = (desk.guard.rules, desk.guard.dry_run);
-    let stage = &desk.stage;
     // Masked, so that the verifier sees the bounds.
     let payload = (desk.payload & MOST_HEADERS) as usize;
-    let len = (stage.len & 0xffff) as usize;
+    let len = (desk.stage.len & 0xffff) as usize;
     let kind = match bytes::<_, SHORTEST>(ctx, payload) {
         Ok(head) if len >= SHORTEST => kind_of(head),
         _ => OPAQUE,
@@ -83,8 +81,7 @@ fn judge(ctx: &XdpContext, desk: &Desk, counters: &mut KernelCounters) -> Ruling
     if rules & RATES == 0 {
         return Ruling::LetIn;
     }
-    let family = if desk.is_v4 { FAMILY_V4 } else { FAMILY_V6 };
-    let (rule, ruling) = match rates::weigh(desk.source, family, stage.socket, kind, desk.now) {
+    let (rule, ruling) = match rates::weigh(desk, kind) {
         Verdict::Pass => return Ruling::LetIn,
         Verdict::Route => {
             if dry_run & RATES != 0 {

@@ -6,7 +6,13 @@ use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_map_lookup_elem};
 use corex_common::guard::lists::{Listed, NetV4, NetV6, OF_PORT, OF_PROTO, SEEN_NS, SHAPES};
 
 use super::Case;
-use crate::maps::{GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6, List};
+use crate::{
+    desk::Desk,
+    maps::{
+        GUARD_ALLOW_V4, GUARD_ALLOW_V6, GUARD_BLOCK_V4, GUARD_BLOCK_V6, GUARD_TRUST_V4,
+        GUARD_TRUST_V6, List,
+    },
+};
 
 /// Whether the source is allowed.
 #[inline(always)]
@@ -30,6 +36,42 @@ pub fn blocked(case: &mut Case<'_>) -> Option<u32> {
         let shapes = case.desk.guard.block_v6;
         find(case, shapes, |case, to| v6(case, &GUARD_BLOCK_V6, to))
     }
+}
+
+/// Whether the source of the packet at hand is trusted.
+#[inline(always)]
+pub fn is_trusted(desk: &mut Desk) -> bool {
+    if desk.is_v4 {
+        let [a, b, c, d, ..] = desk.source;
+        is_trusted_v4(Some(desk), [a, b, c, d])
+    } else {
+        let source = desk.source;
+        is_trusted_v6(Some(desk), source)
+    }
+}
+
+/// The same of an address; what is on the desk for looking up is overwritten.
+#[inline(always)]
+pub fn is_trusted_v4(desk: Option<&mut Desk>, addr: [u8; 4]) -> bool {
+    let Some(desk) = desk else { return false };
+    let net = NetV4 {
+        addr,
+        ..NetV4::default()
+    };
+    desk.key_v4 = Key::new(u8::BITS * size_of::<NetV4>() as u32, net);
+    look_up(&GUARD_TRUST_V4, &desk.key_v4).is_some()
+}
+
+/// As [`is_trusted_v4`].
+#[inline(always)]
+pub fn is_trusted_v6(desk: Option<&mut Desk>, addr: [u8; 16]) -> bool {
+    let Some(desk) = desk else { return false };
+    let net = NetV6 {
+        addr,
+        ..NetV6::default()
+    };
+    desk.key_v6 = Key::new(u8::BITS * size_of::<NetV6>() as u32, net);
+    look_up(&GUARD_TRUST_V6, &desk.key_v6).is_some()
 }
 
 /// Transport and port that an entry names.

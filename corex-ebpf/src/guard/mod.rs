@@ -24,14 +24,18 @@ use corex_common::{
     maps::FAMILY_V4,
 };
 
-pub use self::deep::look_into;
+pub use self::{
+    deep::look_into,
+    lists::{is_trusted_v4, is_trusted_v6},
+};
 use crate::{
     desk::Desk,
     maps::{GUARD, guard_desk},
     packet::Datagram,
 };
 
-/// Set by the loader. What the kernel knows to be 0 it takes out, with all that hangs on it.
+/// Set by the loader, which leaves it 0 only where the kernel refuses the programs else. What the kernel
+/// knows to be 0 it takes out, with all that hangs on it.
 #[unsafe(no_mangle)]
 static GUARDED: u32 = 0;
 
@@ -42,11 +46,12 @@ struct Case<'a> {
     desk: &'a mut Desk,
 }
 
-/// Whether the programs were loaded with the guard in them.
+/// Whether there is a guard: the programs were loaded with it in them, and it is switched on.
 #[inline(always)]
-pub fn is_loaded() -> bool {
+pub fn is_on() -> bool {
     // SAFETY: a constant. Read so that the compiler doesn't take it for the value that stands here.
-    unsafe { read_volatile(&raw const GUARDED) != 0 }
+    let is_loaded = unsafe { read_volatile(&raw const GUARDED) != 0 };
+    is_loaded && GUARD.get(0).is_some_and(|guard| guard.is_on != 0)
 }
 
 /// Counts a packet, unless the program for signatures and rates has let it in and has it begin anew.
@@ -55,7 +60,7 @@ pub fn is_loaded() -> bool {
 /// all that comes behind once for each thing that it may be.
 #[inline(always)]
 pub fn begin(counters: &mut KernelCounters) {
-    if is_loaded()
+    if is_on()
         && let Some(desk) = guard_desk()
         && desk.stage.begin()
     {
@@ -74,7 +79,7 @@ pub fn ask(
     counters: &mut KernelCounters,
     socket: &mut SocketCounters,
 ) -> u32 {
-    if !is_loaded() || is_settled() {
+    if !is_on() || is_settled() {
         return LET_IN;
     }
     let answer = is_refused(ctx, datagram, id, counters);
@@ -87,7 +92,7 @@ pub fn ask(
 /// Whether the packet that was judged last, on this CPU, is from a network that is allowed.
 #[inline(always)]
 pub fn has_allowed() -> bool {
-    is_loaded() && guard_desk().is_some_and(|desk| desk.is_allowed)
+    is_on() && guard_desk().is_some_and(|desk| desk.is_allowed)
 }
 
 /// Whether the program for signatures and rates has let the packet at hand in.
@@ -99,7 +104,7 @@ pub fn is_settled() -> bool {
 /// Whether the packet at hand is above a rate whose messages go to a route.
 #[inline(always)]
 pub fn is_limited() -> bool {
-    is_loaded() && guard_desk().is_some_and(|desk| desk.stage.is_limited())
+    is_on() && guard_desk().is_some_and(|desk| desk.stage.is_limited())
 }
 
 /// A packet is let in.

@@ -7,14 +7,18 @@
 use aya_ebpf::helpers::generated::{bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use corex_common::{
     guard::rates::{
-        BECOMES_BLOCKED, BLOCKED, Judgement, LISTENER, LOCKS, MAX_GROUPS, MAX_RATES, Offender,
-        Outcome, Rates, Source, SourceKey, charge_all, judge, lock_of,
+        ALL_RATES, BECOMES_BLOCKED, BLOCKED, Judgement, LISTENER, LOCKS, MAX_GROUPS, MAX_RATES,
+        Offender, Outcome, Rates, Source, SourceKey, charge_all, judge, lock_of,
     },
-    maps::MAX_SOCKETS,
+    maps::{FAMILY_V4, FAMILY_V6, MAX_SOCKETS},
 };
 
-use crate::maps::{
-    GUARD_LISTENERS, GUARD_LOCKS, GUARD_OFFENDERS, GUARD_RATES, GUARD_SOURCES, rate_counters,
+use super::lists::is_trusted;
+use crate::{
+    desk::Desk,
+    maps::{
+        GUARD_LISTENERS, GUARD_LOCKS, GUARD_OFFENDERS, GUARD_RATES, GUARD_SOURCES, rate_counters,
+    },
 };
 
 /// A judgement in memory that the lock guards: the verifier knows nothing of what is read from it.
@@ -49,7 +53,7 @@ pub enum Verdict {
 
 /// Judges a message of a [kind](corex_common::guard::rates::kind_of).
 #[inline(always)]
-pub fn weigh(source: [u8; 16], family: u8, socket: u32, kind: u32, now: u64) -> Verdict {
+pub fn weigh(desk: &mut Desk, kind: u32) -> Verdict {
     let Some(rates) = GUARD_RATES.get(0) else {
         return Verdict::Pass;
     };
@@ -57,16 +61,18 @@ pub fn weigh(source: [u8; 16], family: u8, socket: u32, kind: u32, now: u64) -> 
     for group in 0..MAX_GROUPS as u32 {
         let rules = rates.of(group, kind);
         if rules != 0 {
-            judgement |= of_source((source, family), rates, group, rules, now);
+            judgement |= of_source(desk, rates, group, rules);
         }
     }
     let rules = rates.of(LISTENER, kind);
     if rules != 0 {
-        judgement |= of_listener(socket, rates, rules, now);
+        judgement |= of_listener(desk.stage.socket, rates, rules, desk.now);
     }
-    if judgement & BLOCKED != 0 {
+    // Whom it shares buckets with may have had too many offences.
+    if judgement & BLOCKED != 0 && !is_trusted(desk) {
         return Verdict::Blocked;
     }
+    judgement &= ALL_RATES;
     if judgement == 0 {
         return Verdict::Pass;
     }
@@ -81,15 +87,10 @@ pub fn weigh(source: [u8; 16], family: u8, socket: u32, kind: u32, now: u64) -> 
 /// The judgement by the buckets of a source in one group. Where the map has no room for new ones, it
 /// is as if the source had sent nothing yet.
 #[inline(always)]
-fn of_source(
-    (source, family): ([u8; 16], u8),
-    rates: &Rates,
-    group: u32,
-    rules: u32,
-    now: u64,
-) -> u32 {
+fn of_source(desk: &mut Desk, rates: &Rates, group: u32, rules: u32) -> u32 {
+    let family = if desk.is_v4 { FAMILY_V4 } else { FAMILY_V6 };
     let prefixes = &rates.groups[group as usize & (MAX_GROUPS - 1)];
-    let key = SourceKey::new(source, family, group, prefixes);
+    let key = SourceKey::new(desk.source, family, group, prefixes);
     let mut found = GUARD_SOURCES.get_ptr_mut(&key);
     if found.is_none() {
         const BPF_NOEXIST: u64 = 1;
@@ -107,13 +108,18 @@ fn of_source(
         lock(&raw mut (*its_lock).inner);
         let mut judgement = InMemory(&raw mut (*buckets).judgement);
         judgement.0.write_volatile(0);
-        judge(&mut *buckets, rates, rules, now, &mut judgement);
+        judge(&mut *buckets, rates, rules, desk.now, &mut judgement);
         let judgement = judgement.bits();
         unlock(&raw mut (*its_lock).inner);
         judgement
     };
     if judgement & BECOMES_BLOCKED != 0 {
-        tell(&key, rates, prefixes.bits(family), judgement, now);
+        if is_trusted(desk) {
+            // SAFETY: a single aligned integer of a map's value.
+            unsafe { (&raw mut (*buckets).blocked_until).write_volatile(0) };
+        } else {
+            tell(&key, rates, prefixes.bits(family), judgement, desk.now);
+        }
     }
     judgement
 }

@@ -60,7 +60,7 @@ pub fn corex_inline(ctx: XdpContext) -> u32 {
         counters.pass_no_socket += 1;
         return xdp_action::XDP_PASS;
     };
-    if guard::is_loaded()
+    if guard::is_on()
         && is_ours(&ctx, &datagram)
         && let Some(socket) = socket_counters(entry.id)
     {
@@ -184,7 +184,7 @@ fn steer(
         Service::None => return by_pair(ctx, inline, counters, datagram, socket),
     };
     if let Some(entry) = socket
-        && overload::sheds(ctx, datagram)
+        && overload::sheds(ctx, datagram, config)
     {
         counters.drop_overload += 1;
         if let Some(socket) = socket_counters(entry.id) {

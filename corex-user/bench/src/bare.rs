@@ -52,7 +52,7 @@ pub fn af_xdp(interface: &str) -> anyhow::Result<()> {
     attach(&mut ebpf, "bench_steer", interface)?;
     let index = Interface::by_name(interface)?.index;
     let (umem, mut pool) = Umem::new(FRAMES, 2048)?;
-    let mut queues = corex_xdp::open(&umem, &mut pool, &[(index, 0)], true)?;
+    let mut queues = corex_xdp::open(&umem, &mut pool, &[(index, 0)], true, 0)?;
     let queue = queues.first_mut().context("no queue")?;
     let mut xsks: XskMap<_> = ebpf.map_mut("XSKS").context("no XSKS")?.try_into()?;
     xsks.set(0, queue.as_raw_fd(), 0)?;

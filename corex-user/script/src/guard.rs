@@ -25,7 +25,7 @@ pub enum Offence {
     Noted,
     /// It was one too many: the source is blocked.
     Blocked,
-    /// The source is allowed: nothing is noted.
+    /// The source is allowed or trusted: nothing is noted.
     Allowed,
 }
 
@@ -60,7 +60,10 @@ pub trait Guard: Send + Sync {
     /// Whether an address is blocked, whatever transport and port, and isn't allowed.
     fn is_blocked(&self, addr: IpAddr) -> bool;
 
+    /// Whether an address is trusted: it isn't to be blocked but by who names it.
+    fn is_trusted(&self, addr: IpAddr) -> bool;
+
     /// Notes that an address did what it shouldn't. Too many offences have it blocked, where the
-    /// configuration says so; never if it is allowed.
+    /// configuration says so; never if it is allowed or trusted.
     fn offence(&self, addr: IpAddr) -> Offence;
 }

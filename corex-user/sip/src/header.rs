@@ -53,7 +53,8 @@ fn full_name(name: &[u8]) -> &[u8] {
     }
 }
 
-/// Headers that [`super::SipView`] remembers the place of.
+/// Headers that [`super::SipView`] remembers the place of: those that a message which is sent on is
+/// asked for.
 #[derive(Clone, Copy)]
 pub(super) enum Known {
     Via,
@@ -63,13 +64,33 @@ pub(super) enum Known {
     CSeq,
     UserAgent,
     ContentLength,
+    MaxForwards,
 }
 
 impl Known {
-    pub(super) const COUNT: usize = 7;
+    pub(super) const COUNT: usize = 8;
 
-    /// Which of them `name` is. The length decides most cases.
+    /// Which of them `name` is.
+    #[inline]
     pub(super) fn of(name: &[u8]) -> Option<Self> {
+        // Nearly all are written like this; comparing with constants takes no call, and comparing without
+        // regard to case many times as long.
+        match name {
+            b"Via" => Some(Self::Via),
+            b"From" => Some(Self::From),
+            b"To" => Some(Self::To),
+            b"Call-ID" => Some(Self::CallId),
+            b"CSeq" => Some(Self::CSeq),
+            b"Contact" => None,
+            b"User-Agent" => Some(Self::UserAgent),
+            b"Max-Forwards" => Some(Self::MaxForwards),
+            b"Content-Length" => Some(Self::ContentLength),
+            _ => Self::of_any_case(name),
+        }
+    }
+
+    /// The length decides most cases.
+    fn of_any_case(name: &[u8]) -> Option<Self> {
         let (known, full): (_, &[u8]) = match name.len() {
             1 => {
                 return match name[0].to_ascii_lowercase() {
@@ -87,6 +108,7 @@ impl Known {
             4 => (Self::CSeq, b"cseq"),
             7 => (Self::CallId, b"call-id"),
             10 => (Self::UserAgent, b"user-agent"),
+            12 => (Self::MaxForwards, b"max-forwards"),
             14 => (Self::ContentLength, b"content-length"),
             _ => return None,
         };

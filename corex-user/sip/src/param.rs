@@ -45,6 +45,26 @@ impl<'a> Params<'a> {
         self.into_iter().find(|p| p.name.eq_ignore_ascii_case(name))
     }
 
+    /// The first parameter of each of these names, in any case, by one pass over the list.
+    pub fn first<const N: usize>(&self, names: [&[u8]; N]) -> [Option<Param<'a>>; N] {
+        let mut found = [None; N];
+        for param in *self {
+            for (place, name) in found.iter_mut().zip(names) {
+                if place.is_none() && param.name.eq_ignore_ascii_case(name) {
+                    *place = Some(param);
+                }
+            }
+        }
+        found
+    }
+
+    /// The unquoted values of the first parameters of these names; `None` in place of one that isn't
+    /// there or has no value.
+    pub fn values<const N: usize>(&self, names: [&[u8]; N]) -> [Option<&'a [u8]>; N] {
+        let value = |param: Param<'a>| param.value.map(|_| param.unquoted());
+        self.first(names).map(|param| param.and_then(value))
+    }
+
     /// The unquoted value of the first parameter of this name; `None` if there is no such
     /// parameter or it has no value.
     pub fn value(&self, name: &[u8]) -> Option<&'a [u8]> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Params, Transport, lex};
+use super::{Param, Params, Transport, lex};
 
 /// One Via value.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,16 @@ pub enum Rport {
     Requested,
     /// `;rport=5060`: the source port, filled in by the server.
     Port(u16),
+}
+
+impl Rport {
+    /// What a parameter of this name says; `None` when its value is no port.
+    pub(super) fn of(param: Param<'_>) -> Option<Self> {
+        match param.value {
+            None | Some([]) => Some(Self::Requested),
+            Some(digits) => lex::port(digits).map(Self::Port),
+        }
+    }
 }
 
 impl<'a> Via<'a> {
@@ -80,10 +90,7 @@ impl<'a> Via<'a> {
 
     /// The `rport` parameter; `None` also when its value is no port.
     pub fn rport(&self) -> Option<Rport> {
-        match self.params.get(b"rport")?.value {
-            None | Some([]) => Some(Rport::Requested),
-            Some(digits) => lex::port(digits).map(Rport::Port),
-        }
+        Rport::of(self.params.get(b"rport")?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The view of a whole message.
 
 use std::cell::OnceCell;
+use std::convert::Infallible;
 
 use super::header::{Header, Headers, Known, line_len};
 use super::{NameAddr, Via, Vias, lex};
@@ -77,6 +78,19 @@ pub struct CSeq<'a> {
     pub method: &'a [u8],
 }
 
+impl<'a> CSeq<'a> {
+    /// Reads the header's value.
+    pub(super) fn parse(value: &'a [u8]) -> Option<Self> {
+        let (number, rest) = lex::split_before(value, lex::is_lws);
+        let method = lex::trim_start(rest);
+        let is_method = !method.is_empty() && method.iter().all(|&b| lex::is_token(b));
+        is_method.then_some(CSeq {
+            number: lex::decimal(number)?,
+            method,
+        })
+    }
+}
+
 /// A SIP message in a buffer. Where headers occur more than once, the accessors take the first.
 #[derive(Clone, Debug)]
 pub struct SipView<'a> {
@@ -92,9 +106,53 @@ pub struct SipView<'a> {
 /// What one pass over the headers found.
 #[derive(Clone, Debug)]
 struct Index {
-    /// Start and end of the values of [`Known`] headers; an end of 0 if there is none.
-    values: [(u32, u32); Known::COUNT],
+    /// The first of each of the [`Known`] headers.
+    first: [Place; Known::COUNT],
+    /// Those of them that occur more than once, as bits.
+    repeated: u16,
+    /// Where further headers go.
+    end_of_headers: usize,
     body: usize,
+}
+
+/// Where a header field stands in a message, as offsets; an end of 0: nowhere.
+#[derive(Clone, Copy, Default, Debug)]
+struct Place {
+    start: u32,
+    name_end: u32,
+    value_start: u32,
+    value_end: u32,
+    end: u32,
+}
+
+impl Place {
+    /// A message beyond 4 GiB, which no transport delivers, has no headers there.
+    fn of(header: &Header<'_>, message: &[u8]) -> Place {
+        let offset = |part: &[u8]| (part.as_ptr().addr() - message.as_ptr().addr()) as u32;
+        if u32::try_from(message.len()).is_err() {
+            return Place::default();
+        }
+        let (start, value_start) = (offset(header.raw), offset(header.value));
+        Place {
+            start,
+            name_end: start + header.name.len() as u32,
+            value_start,
+            value_end: value_start + header.value.len() as u32,
+            end: start + header.raw.len() as u32,
+        }
+    }
+
+    fn header<'m>(&self, message: &'m [u8]) -> Option<Header<'m>> {
+        if self.end == 0 {
+            return None;
+        }
+        let part = |start: u32, end: u32| message.get(start as usize..end as usize);
+        Some(Header {
+            name: part(self.start, self.name_end)?,
+            value: part(self.value_start, self.value_end)?,
+            raw: part(self.start, self.end)?,
+        })
+    }
 }
 
 impl<'a> SipView<'a> {
@@ -219,49 +277,64 @@ impl<'a> SipView<'a> {
         &self,
         name: &'n [u8],
     ) -> impl Iterator<Item = Header<'a>> + use<'a, 'n> {
-        self.headers().filter(move |h| h.is(name))
+        let (first, rest) = match Known::of(name) {
+            Some(known) => {
+                let first = self.known(known);
+                let is_repeated = self.index().repeated & (1 << known as u16) != 0;
+                let rest = is_repeated.then(|| {
+                    let place = &self.index().first[known as usize];
+                    Headers::new(self.message, place.end as usize)
+                });
+                (first, rest)
+            }
+            None => (None, Some(self.headers())),
+        };
+        let rest = rest.into_iter().flatten();
+        first.into_iter().chain(rest.filter(move |h| h.is(name)))
     }
 
     /// The first header field of one name.
     pub fn header(&self, name: &[u8]) -> Option<Header<'a>> {
-        self.headers().find(|h| h.is(name))
+        match Known::of(name) {
+            Some(known) => self.known(known),
+            None => self.headers().find(|h| h.is(name)),
+        }
+    }
+
+    /// Where further headers go: behind the last one. In front of it if its line has no end, as in a
+    /// datagram that was cut off: behind it they would run into it.
+    pub fn end_of_headers(&self) -> usize {
+        self.index().end_of_headers
     }
 
     /// Call-ID.
     pub fn call_id(&self) -> Option<&'a [u8]> {
-        self.known(Known::CallId)
+        self.value(Known::CallId)
     }
 
     /// CSeq; `None` also when it is malformed or its number exceeds 32 bits.
     pub fn cseq(&self) -> Option<CSeq<'a>> {
-        let value = self.known(Known::CSeq)?;
-        let (number, rest) = lex::split_before(value, lex::is_lws);
-        let method = lex::trim_start(rest);
-        let is_method = !method.is_empty() && method.iter().all(|&b| lex::is_token(b));
-        is_method.then_some(CSeq {
-            number: lex::decimal(number)?,
-            method,
-        })
+        CSeq::parse(self.value(Known::CSeq)?)
     }
 
     /// From; `None` also when no URI can be made out.
     pub fn from(&self) -> Option<NameAddr<'a>> {
-        NameAddr::parse(self.known(Known::From)?)
+        NameAddr::parse(self.value(Known::From)?)
     }
 
     /// To; `None` also when no URI can be made out.
     pub fn to(&self) -> Option<NameAddr<'a>> {
-        NameAddr::parse(self.known(Known::To)?)
+        NameAddr::parse(self.value(Known::To)?)
     }
 
     /// User-Agent.
     pub fn user_agent(&self) -> Option<&'a [u8]> {
-        self.known(Known::UserAgent)
+        self.value(Known::UserAgent)
     }
 
     /// The topmost Via; `None` also when it is malformed.
     pub fn top_via(&self) -> Option<Via<'a>> {
-        Vias::new(self.known(Known::Via)?).next().flatten()
+        Vias::new(self.value(Known::Via)?).next().flatten()
     }
 
     /// Every Via of the message from the top down, over all Via header fields. `None` in
@@ -276,7 +349,7 @@ impl<'a> SipView<'a> {
 
     /// Content-Length in bytes; `None` also when it is no number of 32 bits.
     pub fn content_length(&self) -> Option<u32> {
-        lex::decimal(self.known(Known::ContentLength)?)
+        lex::decimal(self.value(Known::ContentLength)?)
     }
 
     /// Everything after the empty line; [`Self::content_length`] is not looked at. Empty if
@@ -285,40 +358,58 @@ impl<'a> SipView<'a> {
         self.message.get(self.index().body..).unwrap_or_default()
     }
 
-    fn known(&self, header: Known) -> Option<&'a [u8]> {
-        let (start, end) = self.index().values[header as usize];
-        (end != 0)
-            .then(|| self.message.get(start as usize..end as usize))
-            .flatten()
+    fn known(&self, header: Known) -> Option<Header<'a>> {
+        self.index().first[header as usize].header(self.message)
+    }
+
+    fn value(&self, header: Known) -> Option<&'a [u8]> {
+        Some(self.known(header)?.value)
     }
 
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
-            let mut values = [(0, 0); Known::COUNT];
-            let mut headers = self.headers();
-            for header in headers.by_ref() {
-                if let Some(known) = Known::of(header.name) {
-                    let place = &mut values[known as usize];
-                    if place.1 == 0 {
-                        *place = place_of(self.message, header.value);
-                    }
-                }
-            }
-            Index {
-                values,
-                body: headers.offset(),
-            }
+            let Ok((index, _)) = self.pass(|_| Ok::<_, Infallible>(()));
+            index
         })
     }
-}
 
-/// Offsets of `part` in `whole`, which it is a subslice of. A message beyond 4 GiB, which no
-/// transport delivers, has none.
-fn place_of(whole: &[u8], part: &[u8]) -> (u32, u32) {
-    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-    match (u32::try_from(start), u32::try_from(start + part.len())) {
-        (Ok(start), Ok(end)) => (start, end),
-        _ => (0, 0),
+    /// Calls `each` with the header fields in order, until it fails; what the accessors go by is found by
+    /// the same pass. Returns what lies behind the fields.
+    pub(super) fn try_headers<E>(
+        &self,
+        each: impl FnMut(&Header<'a>) -> Result<(), E>,
+    ) -> Result<Headers<'a>, E> {
+        let (index, headers) = self.pass(each)?;
+        self.index.get_or_init(|| index);
+        Ok(headers)
+    }
+
+    fn pass<E>(
+        &self,
+        mut each: impl FnMut(&Header<'a>) -> Result<(), E>,
+    ) -> Result<(Index, Headers<'a>), E> {
+        let mut headers = self.headers();
+        let mut index = Index {
+            first: [Place::default(); Known::COUNT],
+            repeated: 0,
+            end_of_headers: headers.offset(),
+            body: 0,
+        };
+        for header in headers.by_ref() {
+            if header.raw.ends_with(b"\n") {
+                let start = header.raw.as_ptr().addr() - self.message.as_ptr().addr();
+                index.end_of_headers = start + header.raw.len();
+            }
+            if let Some(known) = Known::of(header.name) {
+                match index.first.get_mut(known as usize) {
+                    Some(place) if place.end == 0 => *place = Place::of(&header, self.message),
+                    _ => index.repeated |= 1 << known as u16,
+                }
+            }
+            each(&header)?;
+        }
+        index.body = headers.offset();
+        Ok((index, headers))
     }
 }
 

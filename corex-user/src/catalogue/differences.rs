@@ -103,6 +103,18 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     differs(
         Parameters,
         "corex",
+        "latency_sample",
+        "a parameter of corex alone.",
+    ),
+    differs(
+        Parameters,
+        "corex",
+        "busy_poll",
+        "a parameter of corex alone.",
+    ),
+    differs(
+        Parameters,
+        "corex",
         "reattach",
         "a parameter of corex alone.",
     ),

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     access_timer,
     engine::Ending,
-    handover::{self, Estate, Farewell, Frozen, GuardCopy, Halt, Step, TableSnapshot},
+    handover::{self, Estate, Farewell, Frozen, GuardCopy, Halt, PeersCopy, Step, TableSnapshot},
     options::Options,
     reload::Reloader,
     reloads::{self, What},
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     io::worker::Worker,
-    kernel::{root_files, routes::NextHopResolver},
+    kernel::{overload, root_files, routes::NextHopResolver},
 };
 
 /// How often the workers are looked after, and the XDP program's log is read.
@@ -85,6 +85,8 @@ pub struct Control<'a> {
     pub fixtures: Estate,
     /// What scripts kept when a successor was told; `None`: too much to be told.
     pub told: Option<TableSnapshot>,
+    /// The second of CLOCK_MONOTONIC when a successor was told of the peers that are known.
+    pub told_peers: u64,
     /// Connections, and what waits to be sent.
     pub streams: &'a StreamService,
     /// While all stands still for a successor.
@@ -194,11 +196,14 @@ impl Control<'_> {
                 let estate = self.workers.park().and_then(|()| self.estate());
                 self.workers.resume()?;
                 self.told = self.snapshot();
+                self.told_peers = overload::now();
+                let peers = self.remote.engine().overload_maps();
                 let none = TableSnapshot::default();
                 let tables = self.told.as_ref().map(|now| now.since(&none));
                 let estate = estate.map(|estate| Estate {
                     tables: tables.unwrap_or_default(),
                     guard: GuardCopy::all(&self.reloader.current().guard),
+                    peers: PeersCopy::all(peers.peers()),
                     ..estate
                 });
                 // It is gone already when nobody takes it.
@@ -239,10 +244,13 @@ impl Control<'_> {
         let ledgers =
             |workers: &mut [Worker]| workers.iter().filter_map(handover::ledger).collect();
         let changes = |now: TableSnapshot| Some(now.since(self.told.as_ref()?));
+        let peers = self.remote.engine().overload_maps();
+        let age = context.config.settings.corex.overload.peer_age.as_secs();
         let frozen = Frozen {
             workers: self.workers.parked(ledgers),
             tables: self.snapshot().and_then(changes).unwrap_or_default(),
             guard: GuardCopy::changes(&context.guard),
+            peers: PeersCopy::until(peers.peers(), self.told_peers.saturating_add(age)),
             streams,
         };
         Ok(Halt {

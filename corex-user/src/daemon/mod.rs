@@ -29,7 +29,10 @@ mod threads;
 mod workers;
 
 use std::{
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, atomic::AtomicBool},
@@ -256,6 +259,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
             outbox: streams.outbox.clone(),
             keys: keys.clone(),
             roads: kernel_roads,
+            may_be_guarded: engine.may_be_guarded(),
         },
         state_folder,
         keyring,
@@ -306,6 +310,7 @@ pub fn run(config: Config, options: &Options, log: &Arc<Log>) -> anyhow::Result<
         steps,
         fixtures,
         told: None,
+        told_peers: 0,
         streams: &streams,
         held: None,
     };
@@ -435,12 +440,18 @@ fn succeed(
 ) -> anyhow::Result<(StreamEstate, Vec<OwnedFd>)> {
     let mut lost = handover::write_tables(tables, &heir.tables());
     let mut refused = heir.guard().write(guard);
+    let maps = engine.overload_maps();
+    heir.peers().write(maps.peers());
+    if let Some((rates, buckets)) = heir.buckets() {
+        engine.take_buckets(&rates, buckets.as_fd());
+    }
     let (frozen, descriptors) = heir.freeze().context("have it stop")?;
     for (worker, side) in parts.sides() {
         handover::restore(worker, side, &frozen)?;
     }
     lost += handover::write_tables(tables, &frozen.tables);
     refused += frozen.guard.write(guard);
+    frozen.peers.write(maps.peers());
     if refused > 0 {
         tracing::warn!(
             entries = refused,

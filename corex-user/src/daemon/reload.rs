@@ -33,6 +33,8 @@ pub struct Followers {
     pub keys: KeyService,
     /// Messages that the kernel handles.
     pub roads: Option<Arc<Roads>>,
+    /// Whether the programs can have a guard.
+    pub may_be_guarded: bool,
 }
 
 /// Reads the configuration again and gives it to the workers.
@@ -91,6 +93,11 @@ impl Reloader {
         }
         let old = self.current();
         check_changes(&old.config, &config)?;
+        if config.settings.corex.guard.is_wanted() && !self.followers.may_be_guarded {
+            bail!(
+                "there is a guard now, which takes a new start: the kernel took the programs only without it"
+            );
+        }
         let listeners = listen::resolve(&config.settings)?;
         if listeners != old.listeners {
             bail!("the addresses to listen on have changed, which takes a new start");
@@ -162,10 +169,8 @@ impl Reloader {
         let program = Arc::clone(&context.config.program);
         self.loader.reload_scripts(program, module).await??;
         let settings = &context.config.settings;
-        if settings.permissions.guard_group.is_some() {
-            let listings = listings::of(&context.config.program);
-            context.guard.follow(&settings.corex.guard, &listings);
-        }
+        let listings = listings::of(&context.config.program);
+        context.guard.follow(&settings.corex.guard, &listings);
         Ok(())
     }
 }
@@ -220,16 +225,14 @@ fn check_changes(old: &Config, new: &Config) -> anyhow::Result<()> {
     if old.log.is_syslog() != new.log.is_syslog() || old.log.name != new.log.name {
         bail!("log_stderror or log_name have changed, which takes a new start");
     }
-    if old.corex.guard.is_wanted() != new.corex.guard.is_wanted() {
-        bail!(
-            "there is a guard now and was none before, or the other way, which takes a new start"
-        );
-    }
     if old.corex.rp_filter != new.corex.rp_filter {
         bail!("rp_filter has changed, which takes a new start");
     }
     if old.corex.offload != new.corex.offload {
         bail!("offload has changed, which takes a new start");
+    }
+    if old.corex.busy_poll != new.corex.busy_poll {
+        bail!("busy_poll has changed, which takes a new start");
     }
     if old.corex.max_peers != new.corex.max_peers {
         bail!("max_peers has changed, which takes a new start");

@@ -50,7 +50,7 @@ impl Explanation {
 impl Guard {
     /// What would become of a message, without counting it. `None`: there is no guard.
     pub fn explain(&self, subject: &Subject<'_>) -> Option<Explanation> {
-        let shared = self.0.as_ref()?;
+        let shared = self.active()?;
         Some(shared.explain(subject, now()))
     }
 }

@@ -101,7 +101,7 @@ impl Shared {
         if judgement.is_allowed || judgement.refused.is_some() {
             return judgement;
         }
-        if self.is_refused_for_what_it_says(subject, dry_run, &mut judgement) {
+        if self.is_refused_for_what_it_says(subject, false, dry_run, &mut judgement) {
             return judgement;
         }
         match self.weigh(subject, now) {
@@ -144,7 +144,7 @@ impl Shared {
             .find(subject.source, subject.proto(), subject.local_port, now);
         if allowed.is_none() {
             let dry_run = self.policy.dry_run.load(Ordering::Relaxed);
-            self.is_refused_for_what_it_says(subject, dry_run, &mut judgement);
+            self.is_refused_for_what_it_says(subject, true, dry_run, &mut judgement);
         }
         judgement
     }
@@ -153,6 +153,7 @@ impl Shared {
     fn is_refused_for_what_it_says(
         &self,
         subject: &Subject<'_>,
+        is_decoded: bool,
         dry_run: u32,
         judgement: &mut Judgement,
     ) -> bool {
@@ -160,7 +161,8 @@ impl Shared {
         let is_stealthy =
             stealthy != 0 && kind(subject.message).is_some_and(|kind| stealthy >> kind & 1 != 0);
         is_stealthy && judgement.is_refused_by(STEALTH, dry_run)
-            || self.has_signature(subject) && judgement.is_refused_by(SIGNATURES, dry_run)
+            || self.has_signature(subject, is_decoded)
+                && judgement.is_refused_by(SIGNATURES, dry_run)
     }
 }
 

@@ -24,6 +24,8 @@ use crate::kernel::{
 
 /// How often it is looked for what has expired, and for what others did.
 const TICK: Duration = Duration::from_secs(1);
+/// The same while the guard is off.
+const IDLE: Duration = Duration::from_secs(10);
 /// Entries that are written in one system call.
 const BATCH: usize = 1024;
 /// Entries that are written before it is looked for what else has changed: who blocks one doesn't wait
@@ -94,8 +96,9 @@ impl Keeper {
         let mut ticked = Instant::now();
         // Held only while there is something to do: it ends with the last guard.
         while let Some(shared) = shared.upgrade() {
+            let tick = if shared.is_on() { TICK } else { IDLE };
             if self.backlog.is_empty() {
-                wait(&shared, TICK.saturating_sub(ticked.elapsed()));
+                wait(&shared, tick.saturating_sub(ticked.elapsed()));
             }
             if let Err(error) = self.flush(&shared)
                 && let Some(held_back) = shared.refusals.allow()
@@ -105,7 +108,7 @@ impl Keeper {
                     "guard: the programs' lists can't be written: {error}"
                 );
             }
-            if ticked.elapsed() >= TICK {
+            if ticked.elapsed() >= tick {
                 ticked = Instant::now();
                 self.tick(&shared);
             }
@@ -144,6 +147,13 @@ impl Keeper {
         }
         let maps = &*maps;
         let wanted = record(shared);
+        if self.written.is_on != wanted.is_on {
+            maps.switch(wanted.is_on != 0);
+            self.written = Record {
+                is_on: wanted.is_on,
+                ..Record::default()
+            };
+        }
         if self.written != wanted {
             // Until all is written, what was there and what will be is looked for.
             let both = Record {
@@ -159,6 +169,7 @@ impl Keeper {
         let lists = [
             (Which::Allow, &shared.allow, &maps.allow),
             (Which::Block, &shared.block, &maps.block),
+            (Which::Trust, &shared.trust, &maps.trust),
         ];
         let mut outcome = Ok(());
         for (which, list, kernel) in lists {
@@ -311,6 +322,9 @@ fn write(list: &List, kernel: &KernelList, chunk: &[Network]) -> io::Result<()> 
 
 /// What the programs are to go by.
 fn record(shared: &Shared) -> Record {
+    if !shared.is_on() {
+        return Record::default();
+    }
     let stealth_methods = shared.policy.stealth_methods.load(Ordering::Relaxed);
     let mut rules = 0;
     if shared.automaton.load().active != 0 {
@@ -336,7 +350,7 @@ fn record(shared: &Shared) -> Record {
         block_v4: shared.block.shapes(true),
         block_v6: shared.block.shapes(false),
         stealth_methods,
-        unused: 0,
+        is_on: 1,
     }
 }
 

@@ -142,6 +142,7 @@ impl Kept {
             (Which::Allow, _) => "allow",
             (Which::Block, STEALTHY) => "stealth",
             (Which::Block, _) => "block",
+            (Which::Trust, _) => "trust",
         };
         let mut line = format!("{list} by={}", origin_name(self.origin));
         for (name, number) in [("hits", self.hits), ("seen", self.seen)] {

@@ -127,6 +127,15 @@ impl List {
         totals.map(|total| total.load(Ordering::Relaxed)).sum()
     }
 
+    /// How many entries of a family there are, and how many there may be.
+    pub fn filled(&self, is_v4: bool) -> (usize, usize) {
+        let total = self.totals.get(usize::from(!is_v4));
+        (
+            total.map_or(0, |total| total.load(Ordering::Relaxed)),
+            self.most,
+        )
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -261,6 +270,25 @@ impl List {
             }
         }
         None
+    }
+
+    /// Whether an entry is for an address of a network. Entries are for any transport and port.
+    pub fn touches(&self, network: &Network) -> bool {
+        let covers = |wide: &Network, narrow: &Network| {
+            wide.len <= narrow.len
+                && Network::new(narrow.addr, wide.len).is_some_and(|found| found.addr == wide.addr)
+        };
+        if self.find(network.addr, 0, 0, 0).is_some() {
+            return true;
+        }
+        if self.is_empty() || *network == Network::host(network.addr) {
+            return false;
+        }
+        let mut shards = self.shards.iter().map(read);
+        shards.any(|shard| {
+            let mut found = shard.keys();
+            found.any(|found| covers(network, found) || covers(found, network))
+        })
     }
 
     /// Takes in what the programs counted for an entry, by the walk of that number. `false`: there is

@@ -31,6 +31,8 @@ pub struct Listings {
     pub block: Vec<Network>,
     /// Who gets no answer.
     pub stealth: Vec<Network>,
+    /// Who is trusted.
+    pub trust: Vec<Network>,
     /// What `guard_file` has: what was put in while an earlier corex ran.
     pub kept: Vec<Kept>,
     /// What looks for signatures; none: nothing is looked for.
@@ -67,7 +69,8 @@ impl Listings {
             parameter: "signatures",
             at: 0,
         })?;
-        self.automaton = (made.active != 0).then(|| Arc::from(made));
+        let is_needed = made.active != 0 || settings.signatures.drops_malformed;
+        self.automaton = is_needed.then(|| Arc::from(made));
         Ok(())
     }
 

@@ -10,16 +10,16 @@ mod kept;
 mod list;
 mod listings;
 pub mod rates;
+mod script;
 mod signatures;
+mod succession;
 
 use std::{
     collections::HashSet,
-    io,
     net::{IpAddr, SocketAddr},
-    path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -28,21 +28,16 @@ use corex_common::{
     counters::{RateCounters, WorkerCounters},
     guard::{
         Listed, MAX_LISTED, Network, RATES,
-        lists::{BLOCKED, BY_CONFIG, BY_OFFENCES, BY_SCRIPT, STEALTHY},
+        lists::{BLOCKED, BY_CONFIG, BY_OFFENCES, STEALTHY},
         signatures::Automaton,
     },
 };
-use corex_script::{
-    guard::{GuardError, Offence},
-    limiter::SharedLimiter,
-    settings::GuardSettings,
-};
+use corex_script::{guard::GuardError, limiter::SharedLimiter, settings::GuardSettings};
 use corex_sip::Transport;
 
 use crate::kernel::{
     cpu_counters::CpuCounters,
-    guard::{GuardMaps, Left, now},
-    root_files,
+    guard::{GuardMaps, now},
 };
 
 pub use self::{
@@ -54,32 +49,40 @@ pub use self::{
     listings::{Listings, Unusable},
 };
 
-/// One of the two lists.
+/// One of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Which {
     /// Who is allowed.
     Allow,
     /// Who is blocked, or gets no answer.
     Block,
+    /// Who is trusted, by the files of permissions: isn't blocked after offences, and is a known peer under
+    /// load. There is such a list without a guard, too.
+    Trust,
 }
 
-/// The guard. Cloning shares it. The default one lets all in.
+/// The guard, which a reload switches on and off. Cloning shares it. The default one lets all in.
 #[derive(Clone, Default)]
 pub struct Guard(Option<Arc<Shared>>);
 
 /// What the configuration says of the rules.
 #[derive(Default)]
 struct Policy {
+    /// Whether anything is judged at all.
+    is_on: AtomicBool,
     /// Rules that only count.
     dry_run: AtomicU32,
     /// Methods that get no answer, by bit.
     stealth_methods: AtomicU32,
+    /// What is no SIP when it has been decoded is dropped.
+    drops_malformed: AtomicBool,
 }
 
 /// What all share who know the guard.
 struct Shared {
     allow: List,
     block: List,
+    trust: List,
     policy: Policy,
     /// Rates of what no program judges, and what they are called.
     buckets: rates::Buckets,
@@ -91,7 +94,7 @@ struct Shared {
     work: Mutex<Work>,
     has_work: Condvar,
     /// The numbers of the walks through the programs' lists that are under way.
-    walks: [AtomicU32; 2],
+    walks: [AtomicU32; 3],
     refusals: SharedLimiter,
     /// What has changed since a successor has had all, if one has.
     journal: Mutex<Option<HashSet<(Which, Network)>>>,
@@ -110,14 +113,20 @@ impl Shared {
         match which {
             Which::Allow => &self.allow,
             Which::Block => &self.block,
+            Which::Trust => &self.trust,
         }
     }
 
+    fn is_on(&self) -> bool {
+        self.policy.is_on.load(Ordering::Relaxed)
+    }
+
     fn walk(&self, which: Which) -> &AtomicU32 {
-        let [allow, block] = &self.walks;
+        let [allow, block, trust] = &self.walks;
         match which {
             Which::Allow => allow,
             Which::Block => block,
+            Which::Trust => trust,
         }
     }
 
@@ -133,6 +142,10 @@ impl Shared {
         work.changed.insert((which, network));
         self.has_work.notify_one();
         drop(work);
+        // The configuration's alone.
+        if which == Which::Trust {
+            return;
+        }
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         // A successor that asked and never came must not have it grow for ever.
         if let Some(journal) = journal.as_mut()
@@ -144,7 +157,8 @@ impl Shared {
 }
 
 impl Guard {
-    /// A guard for a configuration that wants one; with `maps` the programs in the kernel judge, too.
+    /// The guard of a configuration, which may want none: then it is off. With `maps` the programs in the
+    /// kernel judge, too.
     ///
     /// # Errors
     /// When there can be no thread.
@@ -153,12 +167,10 @@ impl Guard {
         listings: &Listings,
         maps: Option<GuardMaps>,
     ) -> Result<Self, StartError> {
-        if !settings.is_wanted() {
-            return Ok(Self::default());
-        }
         let shared = Arc::new(Shared {
             allow: List::default(),
             block: List::default(),
+            trust: List::default(),
             policy: Policy::default(),
             buckets: rates::Buckets::default(),
             rate_names: ArcSwap::default(),
@@ -166,132 +178,25 @@ impl Guard {
             automaton: ArcSwap::from(Arc::from(automaton::empty())),
             work: Mutex::default(),
             has_work: Condvar::new(),
-            walks: [AtomicU32::new(1), AtomicU32::new(1)],
+            walks: [const { AtomicU32::new(1) }; 3],
             refusals: SharedLimiter::default(),
             journal: Mutex::default(),
         });
         let guard = Self(Some(Arc::clone(&shared)));
         guard.follow(settings, listings);
-        guard.restore(&listings.kept);
         keeper::start(&shared, maps)?;
         Ok(guard)
     }
 
-    /// Puts entries in that were kept, but for those whose time is over. The configuration's entries
-    /// stay as they are. Returns how many there was no room for.
-    pub fn restore(&self, kept: &[Kept]) -> usize {
-        let Some(shared) = &self.0 else { return 0 };
-        let clocks = Clocks::now();
-        let mut refused = 0;
-        for entry in kept {
-            let listed = entry.listed(&clocks);
-            let list = shared.list(entry.which);
-            let is_config = |listed: Listed| listed.origin == BY_CONFIG;
-            if !listed.is_alive(clocks.monotonic) || list.get(&entry.network).is_some_and(is_config)
-            {
-                continue;
-            }
-            let walk = shared.walk(entry.which).load(Ordering::Relaxed);
-            match list.put(entry.network, listed, walk) {
-                Ok(()) => shared.has_changed(entry.which, entry.network),
-                Err(_) => refused += 1,
-            }
-        }
-        refused
-    }
-
-    /// Takes over entries of an instance that has ended, but for those of its configuration.
-    pub fn adopt(&self, left: &[Left]) {
-        let clocks = Clocks::now();
-        let kept: Vec<Kept> = left
-            .iter()
-            .filter(|left| left.listed.origin != BY_CONFIG)
-            .map(|left| {
-                let which = if left.is_allowed {
-                    Which::Allow
-                } else {
-                    Which::Block
-                };
-                Kept::of(which, left.network, &left.listed, &clocks)
-            })
-            .collect();
-        self.restore(&kept);
-    }
-
-    /// Notes from now on which entries change.
-    pub fn note_changes(&self) {
-        if let Some(shared) = &self.0 {
-            let mut journal = shared
-                .journal
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *journal = Some(HashSet::new());
-        }
-    }
-
-    /// Entries that have changed since: as they are now, and those that aren't there any more. Those of
-    /// the configuration are left out.
-    pub fn noted_changes(&self) -> (Vec<Kept>, Vec<Kept>) {
-        let (mut set, mut removed) = (Vec::new(), Vec::new());
-        let Some(shared) = &self.0 else {
-            return (set, removed);
-        };
-        let mut journal = shared
-            .journal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let changed = journal.take().unwrap_or_default();
-        drop(journal);
-        let clocks = Clocks::now();
-        for (which, network) in changed {
-            match shared.list(which).get(&network) {
-                Some(listed) if listed.origin == BY_CONFIG => {}
-                Some(listed) => set.push(Kept::of(which, network, &listed, &clocks)),
-                None => {
-                    let nothing = Listed::default();
-                    removed.push(Kept::of(which, network, &nothing, &clocks));
-                }
-            }
-        }
-        (set, removed)
-    }
-
-    /// What there is beside the configuration's entries.
-    pub fn kept(&self) -> Vec<Kept> {
-        let clocks = Clocks::now();
-        let of = |which: Which| {
-            let entries = self.entries(which).into_iter();
-            entries.map(move |(network, listed)| (which, network, listed))
-        };
-        of(Which::Allow)
-            .chain(of(Which::Block))
-            .filter(|(_, _, listed)| {
-                listed.origin != BY_CONFIG && listed.is_alive(clocks.monotonic)
-            })
-            .map(|(which, network, listed)| Kept::of(which, network, &listed, &clocks))
-            .collect()
-    }
-
-    /// Writes what there is beside the configuration's entries to a file, whole or not at all. Returns
-    /// how many entries.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn save(&self, path: &Path) -> io::Result<usize> {
-        let kept = self.kept();
-        let mut text = kept::HEADER.to_owned();
-        for entry in &kept {
-            text.push_str(&entry.line());
-            text.push('\n');
-        }
-        root_files::replace(path, text.as_bytes())?;
-        Ok(kept.len())
-    }
-
     /// Goes by another configuration: its entries take the places of those of the one before; others
-    /// stay.
+    /// stay, also while there is no guard.
     pub fn follow(&self, settings: &GuardSettings, listings: &Listings) {
         let Some(shared) = &self.0 else { return };
+        let is_on = settings.is_wanted();
+        if !is_on {
+            shared.policy.is_on.store(false, Ordering::Relaxed);
+        }
+        shared.list_as(Which::Trust, &[(&listings.trust, BLOCKED)]);
         shared.list_as(Which::Allow, &[(&listings.allow, BLOCKED)]);
         shared.list_as(
             Which::Block,
@@ -302,20 +207,34 @@ impl Guard {
         policy
             .stealth_methods
             .store(settings.stealth_methods, Ordering::Relaxed);
+        policy
+            .drops_malformed
+            .store(settings.signatures.drops_malformed, Ordering::Relaxed);
         shared.buckets.follow(rates::rules(settings));
         let names = settings.rates.iter().map(|rule| rule.name.clone());
         shared.rate_names.store(Arc::new(names.collect()));
         let automaton = listings.automaton.clone();
         let automaton = automaton.unwrap_or_else(|| Arc::from(automaton::empty()));
         shared.automaton.store(automaton);
+        if !policy.is_on.swap(is_on, Ordering::Relaxed) && is_on {
+            // What has been there all the time is newer than what was kept.
+            let is_new = |kept: &&Kept| shared.list(kept.which).get(&kept.network).is_none();
+            let kept: Vec<Kept> = listings.kept.iter().filter(is_new).copied().collect();
+            self.restore(&kept);
+        }
         let mut work = shared.work.lock().unwrap_or_else(PoisonError::into_inner);
         work.is_record_changed = true;
         shared.has_work.notify_one();
     }
 
+    /// The one that judges; `None`: there is none, or it is switched off.
+    fn active(&self) -> Option<&Arc<Shared>> {
+        self.0.as_ref().filter(|shared| shared.is_on())
+    }
+
     /// What each rate did, by its name, in the programs and here; and whether it only counts.
     pub fn rates(&self) -> Vec<(String, RateCounters, bool)> {
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Vec::new();
         };
         let dry_run = shared.buckets.rates().dry_run;
@@ -333,12 +252,24 @@ impl Guard {
 
     /// Whether there is one.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.active().is_some()
+    }
+
+    /// How many entries of a family a list has, and how many it may have at most.
+    pub fn filled(&self, which: Which, is_v4: bool) -> (usize, usize) {
+        let shared = self.active();
+        shared.map_or((0, 0), |shared| shared.list(which).filled(is_v4))
+    }
+
+    /// Whether a source is trusted; also where there is no guard.
+    pub fn trusts(&self, addr: IpAddr) -> bool {
+        let shared = self.0.as_ref();
+        shared.is_some_and(|shared| shared.trust.find(addr, 0, 0, now()).is_some())
     }
 
     /// Whether who sent a message is allowed. Nothing is counted.
     pub fn allows(&self, subject: &Subject<'_>) -> bool {
-        self.0.as_ref().is_some_and(|shared| {
+        self.active().is_some_and(|shared| {
             let (proto, port) = (subject.proto(), subject.local_port);
             shared
                 .allow
@@ -349,7 +280,7 @@ impl Guard {
 
     /// What becomes of a message. Counts what was found.
     pub fn judge(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> Judgement {
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Judgement::default();
         };
         let judgement = shared.judge(subject, now());
@@ -360,7 +291,9 @@ impl Guard {
     /// Whether a message isn't let in that was encoded, by the rules for what messages say. Who sent it
     /// has been let in.
     pub fn refuses_decoded(&self, subject: &Subject<'_>, counters: &mut WorkerCounters) -> bool {
-        let Some(shared) = &self.0 else { return false };
+        let Some(shared) = self.active() else {
+            return false;
+        };
         let judgement = shared.judge_decoded(subject, now());
         judgement.count(counters);
         judgement.refused.is_some()
@@ -375,7 +308,9 @@ impl Guard {
             socket: 0,
             message: &[],
         };
-        let Some(shared) = &self.0 else { return false };
+        let Some(shared) = self.active() else {
+            return false;
+        };
         shared.judge_source(&subject, now()).refused.is_some()
     }
 
@@ -390,7 +325,7 @@ impl Guard {
         seconds: Option<u32>,
         (origin, action): (u32, u32),
     ) -> Result<(), GuardError> {
-        let shared = self.0.as_ref().ok_or(GuardError::Off)?;
+        let shared = self.active().ok_or(GuardError::Off)?;
         if which == Which::Block && shared.is_all_allowed(&network) {
             return Err(GuardError::Allowed);
         }
@@ -423,7 +358,7 @@ impl Guard {
     /// The entries of who is blocked, or gets no answer, that most packets were found for: at most so many
     /// that any were found for, with the packets.
     pub fn offenders(&self, most: usize) -> Vec<(Network, u64)> {
-        let Some(shared) = &self.0 else {
+        let Some(shared) = self.active() else {
             return Vec::new();
         };
         let mut worst: Vec<(Network, u64)> = Vec::new();
@@ -439,7 +374,7 @@ impl Guard {
 
     /// The entries of a list, by address.
     pub fn entries(&self, which: Which) -> Vec<(Network, Listed)> {
-        let shared = self.0.as_ref();
+        let shared = self.active();
         shared.map_or_else(Vec::new, |shared| shared.list(which).entries())
     }
 }
@@ -479,9 +414,10 @@ impl Shared {
         }
     }
 
-    /// Blocks a network after offences, until a time, unless all of it is allowed.
+    /// Blocks a network after offences, until a time, unless all of it is allowed, or somebody in it is
+    /// trusted.
     fn block_offender(&self, network: Network, expires: u64) {
-        if self.is_all_allowed(&network) {
+        if self.is_all_allowed(&network) || self.trust.touches(&network) {
             return;
         }
         let listed = Listed {
@@ -506,61 +442,5 @@ impl Shared {
             .allow
             .find(network.addr, network.proto, network.port, now());
         found.is_some_and(|(allowed, _)| allowed.len <= network.len)
-    }
-}
-
-impl corex_script::guard::Guard for Guard {
-    fn block(
-        &self,
-        network: Network,
-        seconds: Option<u32>,
-        reason: &'static str,
-    ) -> Result<(), GuardError> {
-        self.put(Which::Block, network, seconds, (BY_SCRIPT, BLOCKED))?;
-        if let Some(shared) = &self.0
-            && let Some(held_back) = shared.refusals.allow()
-        {
-            tracing::info!(source = %network.addr, len = network.len, held_back, "guard: blocked: {reason}");
-        }
-        Ok(())
-    }
-
-    fn unblock(&self, network: Network) -> bool {
-        self.remove(Which::Block, network)
-    }
-
-    fn allow(&self, network: Network, seconds: Option<u32>) -> Result<(), GuardError> {
-        self.put(Which::Allow, network, seconds, (BY_SCRIPT, BLOCKED))
-    }
-
-    fn disallow(&self, network: Network) -> bool {
-        self.remove(Which::Allow, network)
-    }
-
-    fn is_allowed(&self, addr: IpAddr) -> bool {
-        let shared = self.0.as_ref();
-        shared.is_some_and(|shared| shared.allow.find(addr, 0, 0, now()).is_some())
-    }
-
-    fn is_blocked(&self, addr: IpAddr) -> bool {
-        let Some(shared) = &self.0 else { return false };
-        let is_blocked = shared.block.find(addr, 0, 0, now()).is_some();
-        is_blocked && !self.is_allowed(addr)
-    }
-
-    fn offence(&self, addr: IpAddr) -> Offence {
-        if self.is_allowed(addr) {
-            return Offence::Allowed;
-        }
-        let Some(shared) = &self.0 else {
-            return Offence::Noted;
-        };
-        let now = now();
-        let Some((network, seconds)) = shared.buckets.offence(addr, now) else {
-            return Offence::Noted;
-        };
-        let expires = now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000));
-        shared.block_offender(network, expires);
-        Offence::Blocked
     }
 }

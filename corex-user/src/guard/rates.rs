@@ -190,6 +190,31 @@ impl Buckets {
         }
     }
 
+    /// The buckets of sources that aren't full, or that have offended: at most so many.
+    pub fn in_use(&self, most: usize, now: u64) -> Vec<(SourceKey, Source)> {
+        let mut all = Vec::new();
+        for part in &self.sources {
+            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            let used = part.iter().filter(|(_, source)| {
+                source.offences > 0 || source.full_at.iter().any(|at| *at > now)
+            });
+            all.extend(used.map(|(key, source)| (*key, *source)));
+        }
+        // Those first that it takes longest to fill.
+        all.sort_unstable_by_key(|(_, source)| {
+            std::cmp::Reverse(source.full_at.iter().max().copied().unwrap_or(0))
+        });
+        all.truncate(most);
+        all
+    }
+
+    /// Goes on with such buckets.
+    pub fn take(&self, buckets: impl IntoIterator<Item = (SourceKey, Source)>) {
+        for (key, source) in buckets {
+            self.part(&key).put(key, source);
+        }
+    }
+
     /// What a rule did here.
     pub fn counters(&self, rule: usize) -> RateCounters {
         let value = |counters: &[AtomicU64; MAX_RATES]| {

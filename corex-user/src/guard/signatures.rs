@@ -1,8 +1,10 @@
 //! What scanners send, and what is no SIP.
 
+use std::sync::atomic::Ordering;
+
 use corex_common::guard::{
     rates::{OPAQUE, kind_of},
-    signatures::refuses,
+    signatures::{MALFORMED, refuses_by},
 };
 
 use super::{Shared, Subject};
@@ -13,18 +15,20 @@ pub fn kind(message: &[u8]) -> u32 {
 }
 
 impl Shared {
-    /// Whether the message has a signature, or is no SIP.
-    pub(super) fn has_signature(&self, subject: &Subject<'_>) -> bool {
-        refuses(
-            &self.automaton.load(),
-            subject.message,
-            kind(subject.message),
-        )
+    /// Whether the message has a signature, or is no SIP. `is_decoded`: no chain and no hook is to make
+    /// SIP of it.
+    pub(super) fn has_signature(&self, subject: &Subject<'_>, is_decoded: bool) -> bool {
+        let automaton = self.automaton.load();
+        let mut active = automaton.active;
+        if is_decoded && self.policy.drops_malformed.load(Ordering::Relaxed) {
+            active |= MALFORMED;
+        }
+        refuses_by(&automaton, active, subject.message, kind(subject.message))
     }
 
     /// What signatures say of a message, and whether they fit.
     pub(super) fn explain_signature(&self, subject: &Subject<'_>) -> (String, bool) {
-        let fits = self.has_signature(subject);
+        let fits = self.has_signature(subject, false);
         let text = if fits {
             "it has a signature, or is no SIP"
         } else if self.automaton.load().active == 0 {

@@ -12,7 +12,10 @@ use corex_common::guard::{
     NetV4, NetV6, Network,
 };
 
-use super::{bpf_call, guard_rates::RateMaps, memory::Memory, pins::Pins};
+use super::{
+    bpf_call, guard_rates::RateMaps, memory::Memory, pins::Pins,
+    xdp_link::wait_for_running_programs,
+};
 
 /// Entries that are read at a time.
 const STEP: usize = 32_768;
@@ -26,8 +29,24 @@ pub struct GuardMaps {
     pub allow: KernelList,
     /// Who is blocked.
     pub block: KernelList,
+    /// Who is trusted.
+    pub trust: KernelList,
     /// Rates and signatures.
     pub rates: RateMaps,
+}
+
+impl GuardMaps {
+    /// Has the programs look at the guard's rules, or at none; these are to be none when it begins, and
+    /// are none when it ends. In between it waits for packets that came before.
+    pub fn switch(&self, is_on: bool) {
+        let no_rules = |is_on: bool| Guard {
+            is_on: is_on.into(),
+            ..Guard::default()
+        };
+        self.record.write(&no_rules(true));
+        wait_for_running_programs();
+        self.record.write(&no_rules(is_on));
+    }
 }
 
 /// The map GUARD, mapped into memory.

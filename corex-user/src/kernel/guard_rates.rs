@@ -1,19 +1,19 @@
 //! The maps of rates and signatures, in the programs' memory.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, os::fd::BorrowedFd, sync::Arc};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use corex_common::{
     counters::RateCounters,
     guard::{
         Network,
-        rates::{Offender, Rates, Source, SourceKey},
+        rates::{MAX_SOURCES, Offender, Rates, Source, SourceKey},
         signatures::Automaton,
     },
     maps::FAMILY_V4,
 };
 
-use super::cpu_counters::CpuCounters;
+use super::{bpf_call, cpu_counters::CpuCounters};
 
 /// The maps, as the loaded object has them.
 pub struct RateMaps {
@@ -82,4 +82,40 @@ impl RateMaps {
         let _ = self.offenders.remove(&blocked.key);
         let _ = self.sources.remove(&blocked.key);
     }
+}
+
+/// Entries that are copied at a time.
+const STEP: usize = 4096;
+
+/// Puts the buckets of one map GUARD_SOURCES into another one. Who is blocked by them is on a list, or has
+/// to offend once more. Returns how many.
+///
+/// # Errors
+/// What the kernel says.
+pub fn copy_buckets(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut last: Option<SourceKey> = None;
+    let mut copied = 0;
+    // The programs change it meanwhile: it may not end.
+    while copied < 2 * MAX_SOURCES as usize {
+        let mut keys = vec![SourceKey::default(); STEP];
+        let mut sources = vec![Source::default(); STEP];
+        // Where the kernel has come to; of a hash it is a number shorter than a key.
+        let mut next = SourceKey::default();
+        let (count, is_more) =
+            bpf_call::map_lookup_batch(from, last.as_ref(), &mut next, &mut keys, &mut sources)?;
+        keys.truncate(count);
+        sources.truncate(count);
+        for source in &mut sources {
+            source.blocked_until = 0;
+        }
+        if count > 0 {
+            bpf_call::map_update_batch(to, &keys, &sources)?;
+        }
+        copied += count;
+        if !is_more {
+            break;
+        }
+        last = Some(next);
+    }
+    Ok(copied)
 }

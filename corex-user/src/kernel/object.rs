@@ -3,7 +3,7 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
 
@@ -94,7 +94,7 @@ pub enum Road {
     Inline,
 }
 
-/// What the programs have beside what they always have.
+/// What the programs have beside what they always have; the maps GUARD and CONFIG switch it on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     /// The guard.
@@ -103,11 +103,20 @@ pub struct Parts {
     pub sheds: bool,
 }
 
+impl Parts {
+    /// All of them.
+    pub const ALL: Parts = Parts {
+        is_guarded: true,
+        sheds: true,
+    };
+}
+
 /// The loaded object.
 pub struct Object {
     ebpf: Ebpf,
     cookie: u32,
     road: Road,
+    parts: Parts,
     counters: CpuCounters<KernelCounters>,
     socket_counters: CpuCounters<SocketCounters>,
     inline_counters: (CpuCounters<EgressCounters>, CpuCounters<DetourCounters>),
@@ -156,7 +165,7 @@ impl Object {
         Self::load_with(road, Parts::default())
     }
 
-    /// The same with these parts in the programs, which else cost nothing.
+    /// The same with these parts in the programs.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -179,6 +188,7 @@ impl Object {
         let mut object = Self {
             cookie,
             road,
+            parts,
             counters: cpu_counters(&ebpf, maps::COUNTERS, cpus, 1)?,
             socket_counters: cpu_counters(&ebpf, maps::SOCKET_COUNTS, cpus, maps::MAX_SOCKETS)?,
             inline_counters: (
@@ -270,6 +280,11 @@ impl Object {
     /// Which of the programs it was loaded for.
     pub fn road(&self) -> Road {
         self.road
+    }
+
+    /// What the programs have in them.
+    pub fn parts(&self) -> Parts {
+        self.parts
     }
 
     /// Marks the records of this load, [`corex_common::meta::FrameMeta::cookie`].
@@ -522,8 +537,26 @@ impl Object {
             record: GuardRecord::of_map(record.fd().as_fd()).map_err(ObjectError::Mapping)?,
             allow: KernelList::new(list(guard::GUARD_ALLOW_V4)?, list(guard::GUARD_ALLOW_V6)?),
             block: KernelList::new(list(guard::GUARD_BLOCK_V4)?, list(guard::GUARD_BLOCK_V6)?),
+            trust: KernelList::new(list(guard::GUARD_TRUST_V4)?, list(guard::GUARD_TRUST_V6)?),
             rates: self.rate_maps()?,
         })
+    }
+
+    /// The rules of rates, and the map with the buckets of sources.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn buckets(&self) -> Result<(guard::rates::Rates, OwnedFd)> {
+        let name = guard::rates::GUARD_RATES;
+        let rates = Array::try_from(self.own_map(name)?);
+        let rates: Array<MapData, guard::rates::Rates> = at(name, rates)?;
+        let name = guard::rates::GUARD_SOURCES;
+        let Some(Map::LruHashMap(sources)) = self.ebpf.map(name) else {
+            return Err(ObjectError::Missing(name));
+        };
+        let sources = sources.fd().as_fd().try_clone_to_owned();
+        let rates = at(guard::rates::GUARD_RATES, rates.get(&0, 0))?;
+        Ok((rates, sources.map_err(ObjectError::Descriptor)?))
     }
 
     fn rate_maps(&self) -> Result<RateMaps> {

@@ -133,6 +133,25 @@ impl KnownPeers {
         }
     }
 
+    /// Those that are known at this second, and until when.
+    pub fn entries(&self, now: u64) -> Vec<(IpAddr, u64)> {
+        let entries = self.memory.words().chunks_exact(PEER_WORDS);
+        let known = entries.filter_map(|entry| {
+            let [high, low, until] = entry else {
+                return None;
+            };
+            let until = until.load(Relaxed);
+            let words = [high, low].map(|word| word.load(Relaxed).to_ne_bytes());
+            let mut octets = [0; 16];
+            for (to, from) in octets.iter_mut().zip(words.as_flattened()) {
+                *to = *from;
+            }
+            let ip = IpAddr::from(octets).to_canonical();
+            (until > now).then_some((ip, until))
+        });
+        known.collect()
+    }
+
     /// How many are known at this second.
     pub fn count(&self, now: u64) -> usize {
         let entries = self.memory.words().chunks_exact(PEER_WORDS);

@@ -5,7 +5,7 @@ use corex_script::function::{Function, Module, Parameter, ParameterKind, Routes,
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt, StrRef};
 use corex_script::settings::{PathSettings, Settings};
-use corex_sip::compose::{OwnLines, When, Which, end_of_headers};
+use corex_sip::compose::{OwnLines, When, Which};
 use corex_sip::{Params, Transport, Uri};
 
 pub(super) static MODULE: Module = Module {
@@ -145,7 +145,7 @@ fn add(exec: &mut Exec<'_>, args: &[Arg], with_source: bool) -> Result<i64, Halt
     }
     let above = view.header(b"Path");
     let at = above.map_or_else(
-        || end_of_headers(view),
+        || view.end_of_headers(),
         |header| place(view, header.raw).start,
     );
     let lines = &mut exec.changes.routing.lines;

@@ -81,7 +81,7 @@ fn check(exec: &mut Exec<'_>, ip: IpAddr) -> i64 {
             // In Kamailio's words, which people's filters look for.
             log::write(pike.settings.level, format_args!("PIKE - BLOCKing ip {ip}"));
             let seconds = pike.settings.block_seconds();
-            if let Some(guard) = guard
+            if let Some(guard) = guard.filter(|guard| !guard.is_trusted(ip))
                 && seconds > 0
                 && let Err(error) = guard.block(Network::host(ip), Some(seconds), "pike")
                 && error != GuardError::Off

@@ -95,7 +95,8 @@ pub fn set_knobs(knobs: &Knobs, corex: &Corex) {
         Keepalive::Pong => KEEPALIVE_PONG,
     });
     knobs.set_stun(corex.stun);
-    knobs.set_overload(corex.overload.is_on);
+    // On dry run all comes to the workers, which count.
+    knobs.set_overload(corex.overload.is_on && !corex.overload.is_dry);
     knobs.set_min_msg_len(if corex.intercepts() {
         corex.min_msg_len
     } else {

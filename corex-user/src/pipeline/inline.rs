@@ -3,8 +3,10 @@
 use super::{
     Egress, Inbound, Outbound, Pipeline, TransmitError,
     pass::{Pass, Returned},
+    subject_of,
 };
 use crate::chain::{Passed, Wait};
+use crate::guard::Subject;
 use crate::hook;
 use corex_common::counters::WorkerCounters;
 use corex_script::{Direction, Env, HookOutcome};
@@ -54,7 +56,13 @@ impl Pipeline {
         direction: Direction,
         replacement: &mut Vec<u8>,
     ) -> Intercepted {
-        let intercepted = self.transform(packet, direction, replacement);
+        let mut intercepted = self.transform(packet, direction, replacement);
+        if direction == Direction::Incoming
+            && intercepted == Intercepted::Replaced
+            && self.refuses_decoded(packet, replacement)
+        {
+            intercepted = Intercepted::Dropped;
+        }
         let plain = match (direction, &intercepted) {
             // What waits comes again.
             (_, Intercepted::Dropped | Intercepted::Waits(_)) => return intercepted,
@@ -163,6 +171,17 @@ impl Pipeline {
         } else {
             Intercepted::Unchanged
         }
+    }
+
+    /// Whether the guard doesn't let a message in for what it says, which the program couldn't read; that
+    /// is counted.
+    fn refuses_decoded(&mut self, packet: Inbound<'_>, message: &[u8]) -> bool {
+        let subject = Subject {
+            message,
+            ..subject_of(&packet)
+        };
+        let guard = &self.context.guard;
+        guard.refuses_decoded(&subject, &mut self.counters)
     }
 
     /// Runs the chain of `codec_in`.

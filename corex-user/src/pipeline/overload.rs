@@ -198,7 +198,12 @@ impl Pipeline {
                     fill = self.overload.fill,
                     shed = self.counters.drop_overload,
                     held_back,
-                    "overload: requests outside dialogs from unknown sources are shed"
+                    "overload: requests outside dialogs from unknown sources are {}",
+                    if settings.is_dry {
+                        "counted, on dry run"
+                    } else {
+                        "shed"
+                    }
                 );
             }
         }
@@ -208,6 +213,7 @@ impl Pipeline {
     pub fn shed(&mut self, inbound: &Inbound<'_>) -> Shed {
         if self.overload.level == CALM
             || self.overload.is_known(inbound.source.ip())
+            || self.context.guard.trusts(inbound.source.ip())
             || self.context.guard.allows(&subject_of(inbound))
         {
             return Shed::No;
@@ -218,7 +224,9 @@ impl Pipeline {
         }
         let request = view.filter(|view| view.method().is_some_and(|method| method != b"ACK"));
         match request {
-            Some(request) if self.settings().replies => self.refuse(inbound, &request),
+            Some(request) if self.settings().replies && !self.settings().is_dry => {
+                self.refuse(inbound, &request)
+            }
             _ => Shed::Silently,
         }
     }
@@ -263,6 +271,10 @@ impl Pipeline {
         }
         match self.shed(inbound) {
             Shed::No => return false,
+            _ if self.settings().is_dry => {
+                self.counters.overload_dry += 1;
+                return false;
+            }
             Shed::Silently => self.counters.drop_overload += 1,
             Shed::Replied(to) => {
                 let reply = std::mem::take(&mut self.overload.reply);

@@ -198,6 +198,8 @@ pub struct Books {
     pub peers: peers::Summary,
     /// The networks that the guard blocks which send most: packets by network.
     pub offenders: Vec<(String, u64)>,
+    /// How full the guard's lists are; none where there is no guard.
+    pub guard: Vec<GuardLine>,
     /// When corex started, in seconds since 1970.
     pub started: i64,
     /// Streams and looked-up names: counters by name.
@@ -220,6 +222,19 @@ pub struct Books {
     pub log_lines_dropped: usize,
     /// The heap; `None` where the C library doesn't tell.
     pub heap: Option<HeapLine>,
+}
+
+/// A list of the guard, and a family of addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardLine {
+    /// `allow`, `block` or `trust`.
+    pub list: &'static str,
+    /// `ipv4` or `ipv6`.
+    pub family: &'static str,
+    /// How many entries it has.
+    pub entries: usize,
+    /// How many it may have at most.
+    pub most: usize,
 }
 
 /// Counters by name; those whose names tell a reason, by reason in the groups `passed` and
@@ -410,6 +425,12 @@ impl Books {
                 let used = used.map(|(name, value)| (name.to_owned(), json!(value)));
                 (table.clone(), Value::Object(used.collect()))
             }).collect()),
+            "guard": self.guard.iter().map(|line| json!({
+                "list": line.list,
+                "family": line.family,
+                "entries": line.entries,
+                "most": line.most,
+            })).collect::<Vec<_>>(),
             "access": self.access.iter().map(|(module, name, value)| json!({
                 "module": module,
                 "name": name,
@@ -522,6 +543,7 @@ mod tests {
             latencies: Vec::new(),
             peers: peers::Summary::default(),
             offenders: Vec::new(),
+            guard: Vec::new(),
             started: 0,
             streams: Vec::new(),
             streams_imbalance: 0,

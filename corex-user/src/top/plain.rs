@@ -76,5 +76,19 @@ pub fn text(model: &Model) -> String {
             counters.dropped
         );
     }
+    if !latest.guard.is_empty() {
+        let _ = writeln!(
+            out,
+            "\n{:<40} {:>10} {:>8}",
+            "guard's lists", "entries", "full"
+        );
+    }
+    for list in &latest.guard {
+        let _ = writeln!(
+            out,
+            "{:<40} {:>10} {:>7}%",
+            list.name, list.entries, list.percent
+        );
+    }
     out
 }

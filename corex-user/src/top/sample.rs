@@ -30,6 +30,8 @@ pub struct Sample {
     pub sessions: u64,
     /// Packets dropped, by where and why; only reasons that occurred.
     pub drops: Vec<Series>,
+    /// How full the guard's lists are.
+    pub guard: Vec<Fill>,
     /// The workers, in order.
     pub workers: Vec<Worker>,
     /// How long hooks took, by kind and way.
@@ -53,6 +55,17 @@ pub struct Series {
     pub name: String,
     /// What was counted since corex started.
     pub total: u64,
+}
+
+/// How full a list is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Fill {
+    /// Its name.
+    pub name: String,
+    /// Its entries.
+    pub entries: u64,
+    /// How full it is for the family of addresses that it has most of, in percent.
+    pub percent: u64,
 }
 
 /// What one worker did.
@@ -147,6 +160,7 @@ impl Sample {
             wire: wire(&books),
             sessions: number(&books, &["keys", "sessions"]),
             drops: drops(&books),
+            guard: fills(&books),
             workers: list(&books, "workers").iter().map(worker).collect(),
             hooks: list(&books, "hooks").iter().map(hook).collect(),
         })
@@ -252,6 +266,30 @@ fn drops(books: &Value) -> Vec<Series> {
         }
     }
     drops
+}
+
+/// The guard's lists, each with both families.
+fn fills(books: &Value) -> Vec<Fill> {
+    let mut fills: Vec<Fill> = Vec::new();
+    for line in list(books, "guard") {
+        let name = text(line, "list");
+        let entries = number(line, &["entries"]);
+        let most = number(line, &["most"]).max(1);
+        let percent = u128::from(entries) * 100 / u128::from(most);
+        let percent = u64::try_from(percent).unwrap_or(u64::MAX);
+        match fills.iter_mut().find(|fill| fill.name == name) {
+            Some(fill) => {
+                fill.entries = fill.entries.saturating_add(entries);
+                fill.percent = fill.percent.max(percent);
+            }
+            None => fills.push(Fill {
+                name: name.to_owned(),
+                entries,
+                percent,
+            }),
+        }
+    }
+    fills
 }
 
 fn worker(line: &Value) -> Worker {

@@ -13,6 +13,7 @@ use ratatui::{
 
 use super::{
     model::{Action, HookRow, Link, Model, Row, WorkerRow},
+    sample::Fill,
     split::{self, Part},
     units::{amount, span, time},
 };
@@ -108,12 +109,17 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
         0 => 0,
         lines => (lines + 1).min(height / 4),
     };
-    let [first, second, third, last] = split::rows(
+    let of_guard = match model.latest().guard.len() as u16 {
+        0 => 0,
+        lines => (lines + 1).min(height / 5),
+    };
+    let [first, second, third, fourth, last] = split::rows(
         right,
         [
             Part::Fixed(of_hooks),
             Part::Fixed(of_codecs),
             Part::Rest,
+            Part::Fixed(of_guard),
             Part::Fixed(of_workers),
         ],
     );
@@ -126,6 +132,9 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
         rows(frame, second, &title, &codecs, look);
     }
     rows(frame, third, "drops by reason", &model.drops(), look);
+    if of_guard > 0 {
+        draw_fills(frame, fourth, &model.latest().guard, look);
+    }
     draw_workers(frame, last, &workers, look);
 }
 
@@ -291,17 +300,32 @@ fn draw_hooks(frame: &mut Frame<'_>, area: Rect, hooks: &[HookRow], look: Look) 
     });
 }
 
+fn draw_fills(frame: &mut Frame<'_>, area: Rect, lists: &[Fill], look: Look) {
+    let room = titled(frame, area, "guard's lists", "entries  full", look);
+    each(frame, room, lists, |frame, line, list| {
+        let [name, numbers] = split::columns(line, [Part::Rest, Part::Fixed(15)]);
+        frame.render_widget(Paragraph::new(cut(&list.name, name.width, look)), name);
+        let text = format!(
+            "{:>9} {:>4}%",
+            amount(list.entries as f64),
+            list.percent.min(9_999)
+        );
+        frame.render_widget(Paragraph::new(text), numbers);
+    });
+}
+
 fn draw_workers(frame: &mut Frame<'_>, area: Rect, workers: &[WorkerRow], look: Look) {
-    let columns = "load   in/s  out/s  drops";
+    let columns = "load full   in/s  out/s  drops";
     let room = titled(frame, area, "workers", columns, look);
     each(frame, room, workers, |frame, line, worker| {
         let [name, curve, numbers] =
-            split::columns(line, [Part::Fixed(4), Part::Rest, Part::Fixed(26)]);
+            split::columns(line, [Part::Fixed(4), Part::Rest, Part::Fixed(31)]);
         frame.render_widget(Paragraph::new(worker.worker.to_string()), name);
         draw_curve(frame, curve, &worker.curve, Some(1_000), look);
         let text = format!(
-            "{:>4.0}% {:>6} {:>6} {:>6}",
+            "{:>4.0}% {:>3}% {:>6} {:>6} {:>6}",
             worker.load * 100.0,
+            worker.pressure.min(999),
             amount(worker.received),
             amount(worker.sent),
             amount(worker.dropped as f64)

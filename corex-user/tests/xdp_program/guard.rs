@@ -4,15 +4,18 @@
 use std::{
     cell::RefCell,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use aya::programs::{TestRun as _, TestRunOptions};
 use corex_common::{
     answer::KEEPALIVE_PONG,
     counters::KernelCounters,
     guard::{
-        ALLOW, BLOCK, Guard as Record, Listed, Network, STEALTH,
+        ALLOW, BLOCK, Guard as Record, Listed, Network, RATES, STEALTH,
         lists::{BLOCKED, BY_BPFTOOL, BY_RPC, STEALTHY},
+        rates::{ANY, MAX_BURST, MAX_PER_SECOND},
     },
     ip::PROTOCOL_UDP,
     maps::Interface,
@@ -20,7 +23,7 @@ use corex_common::{
 };
 use corex_packet as packet;
 use corex_packet::Envelope;
-use corex_script::settings::{GuardSettings, guard::network};
+use corex_script::settings::{GuardSettings, RateRule, RateScope, guard::network};
 use corex_user::{
     guard::{Guard, List, Listings, Which},
     kernel::{
@@ -63,6 +66,14 @@ fn guarded(road: Road) -> Option<(Object, GuardMaps)> {
     Some((object, maps))
 }
 
+/// A guard that is on, with no rule.
+pub fn on() -> Record {
+    Record {
+        is_on: 1,
+        ..Record::default()
+    }
+}
+
 /// All shapes, so that whatever is in the tries is found.
 fn all_shapes(rules: u32) -> Record {
     Record {
@@ -71,7 +82,7 @@ fn all_shapes(rules: u32) -> Record {
         allow_v6: 15,
         block_v4: 15,
         block_v6: 15,
-        ..Record::default()
+        ..on()
     }
 }
 
@@ -222,7 +233,13 @@ fn rules_are_tried_in_order(road: Road) {
     };
     maps.allow.put(&[(net("198.51.100.7"), over)]).unwrap();
     assert_eq!(of(run(&mut object, &invite).1), [0, 0, 0, 1, 0, 0]);
-    maps.record.write(&Record::default());
+    maps.record.write(&on());
+    assert_eq!(of(run(&mut object, &invite).1), [0, 0, 0, 0, 0, 1]);
+    // Off, whatever rules there are.
+    maps.record.write(&Record {
+        is_on: 0,
+        ..all_shapes(BLOCK | STEALTH)
+    });
     assert_eq!(of(run(&mut object, &invite).1), [0, 0, 0, 0, 0, 1]);
 }
 
@@ -274,7 +291,7 @@ fn a_method_that_gets_no_answer_is_told_by_its_first_word_alone() {
             maps.record.write(&Record {
                 rules: STEALTH,
                 stealth_methods: 1 << bit,
-                ..Record::default()
+                ..on()
             });
             let (_, counters) = run(&mut object, &frame);
             let expected = u64::from(bit == at + 1);
@@ -284,7 +301,7 @@ fn a_method_that_gets_no_answer_is_told_by_its_first_word_alone() {
     maps.record.write(&Record {
         rules: STEALTH,
         stealth_methods: u32::MAX,
-        ..Record::default()
+        ..on()
     });
     for (message, is_dropped) in [
         (
@@ -340,6 +357,72 @@ fn a_program_without_the_guard_looks_at_no_list() {
         .unwrap();
     let frame = frame_from("198.51.100.7".parse().unwrap(), "10.0.0.1:5060", INVITE);
     assert_eq!(run(&mut object, &frame).1.drop_guard_block, 0);
+}
+
+/// Frames that the kernel runs a program on in one call.
+const IN_A_ROW: u32 = 1000;
+/// How often a guard is switched on.
+const SWITCHES: usize = 20;
+
+#[test]
+fn every_packet_is_counted_once_while_the_guard_is_switched_on_and_off() {
+    for road in [Road::Proxy, Road::Offload, Road::Inline] {
+        let Some((mut object, maps)) = guarded(road) else {
+            return;
+        };
+        let off = GuardSettings::default();
+        // One that all packets stay below, so that all go by the other program.
+        let rate = RateRule {
+            name: "src".to_owned(),
+            scope: RateScope::Listener,
+            methods: ANY,
+            count: MAX_PER_SECOND,
+            period: Duration::from_secs(1),
+            burst: MAX_BURST,
+            is_to_route: false,
+            is_dry: true,
+        };
+        let wanted = GuardSettings {
+            rates: vec![rate],
+            ..GuardSettings::default()
+        };
+        let nothing = Listings::default();
+        let guard = Guard::start(&off, &nothing, Some(object.guard_maps().unwrap())).unwrap();
+        let frame = frame_from("198.51.100.7".parse().unwrap(), "10.0.0.1:5060", INVITE);
+        let before = object.counters();
+        let is_over = AtomicBool::new(false);
+        let program = &*object.program().unwrap();
+        let runs = std::thread::scope(|scope| {
+            let packets = scope.spawn(|| {
+                let mut runs = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let options = TestRunOptions {
+                        data_in: Some(&frame),
+                        repeat: IN_A_ROW,
+                        ..TestRunOptions::new()
+                    };
+                    program.test_run(options).unwrap();
+                    runs += u64::from(IN_A_ROW);
+                }
+                runs
+            });
+            for _ in 0..SWITCHES {
+                for (settings, rules) in [(&wanted, RATES), (&off, 0)] {
+                    guard.follow(settings, &nothing);
+                    until("the programs follow", || {
+                        let found = maps.record.read();
+                        (found.is_on != 0) == (rules != 0) && found.rules == rules
+                    });
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            packets.join().unwrap()
+        });
+        let gained = super::counted(&before, &object.counters());
+        assert_eq!(gained.seen, runs, "{road:?}");
+        assert_eq!(gained.decided(), runs, "{road:?} {gained:?}");
+        assert_eq!(gained.pass_no_xsk, runs, "{road:?} {gained:?}");
+    }
 }
 
 /// Waits until something is so.
@@ -443,21 +526,29 @@ fn a_list_is_read_as_it_was_written_however_long_it_is() {
 /// What a packet costs, and filling a list, at so many entries: prints only.
 pub fn costs() {
     for road in [Road::Proxy, Road::Inline] {
-        let Some((mut object, maps)) = guarded(road) else {
-            return;
-        };
         let sources = [
             ("IPv4", "198.51.100.7", "10.0.0.1:5060"),
             ("IPv6", "2001:db8::7", "[fd00::1]:5060"),
         ];
-        let mut measure = |what: &str| {
+        let measured = |object: &mut Object, what: &str| {
             for (family, source, to) in sources {
                 let frame = frame_from(source.parse().unwrap(), to, &INVITE.repeat(5));
-                let time = super::cost::nanoseconds(&mut object, &frame);
+                let time = super::cost::nanoseconds(object, &frame);
                 println!("{road:?}: guard, {what}, {family}: {time} ns");
             }
         };
+        let Some(mut bare) = object_with(road, Parts::default()) else {
+            return;
+        };
+        measured(&mut bare, "not in the program");
+        let Some(mut object) = object_with(road, Parts::ALL) else {
+            return;
+        };
+        let maps = object.guard_maps().unwrap();
+        let mut measure = |what: &str| measured(&mut object, what);
         maps.record.write(&Record::default());
+        measure("switched off");
+        maps.record.write(&on());
         measure("no rule");
         let mut there = 0_u32;
         for entries in [0_u32, 1_000, 999_999] {
@@ -485,7 +576,7 @@ pub fn costs() {
                 rules: BLOCK,
                 block_v4: 1,
                 block_v6: 1,
-                ..Record::default()
+                ..on()
             });
             measure(&format!("{entries} entries, none of them the source"));
         }

@@ -8,7 +8,7 @@ use std::{
 
 use aya::programs::{TestRun as _, TestRunOptions};
 use corex_common::guard::{
-    Guard as Record, RATES, SIGNATURES,
+    Guard as Record, Listed, Network, RATES, SIGNATURES,
     rates::{ANY, INVITE, OPAQUE, OTHER, Outcome, REGISTER, kind_of},
     signatures::refuses,
 };
@@ -30,7 +30,7 @@ use nix::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{GUARDED, LISTENERS, cost::nanoseconds, object_with, run, with_vlan_tags};
+use super::{GUARDED, LISTENERS, cost::nanoseconds, guard::on, object_with, run, with_vlan_tags};
 
 struct Bed {
     object: Object,
@@ -45,7 +45,7 @@ fn bed(settings: &GuardSettings) -> Option<Bed> {
     maps.rates.write_automaton(&automaton).unwrap();
     maps.record.write(&Record {
         rules: RATES | SIGNATURES,
-        ..Record::default()
+        ..on()
     });
     Some(Bed { object, maps })
 }
@@ -281,6 +281,46 @@ fn a_source_with_enough_offences_is_blocked_at_once_and_told_of() {
             (counters.drop_guard_rate, counters.drop_guard_block),
             (0, 0)
         );
+    }
+}
+
+#[test]
+fn who_is_trusted_is_above_a_rate_as_others_and_never_blocked_for_it() {
+    let settings = GuardSettings {
+        rate_block: Some(RateBlock {
+            offences: 3,
+            within: Duration::from_secs(DAY),
+            time: Duration::from_secs(DAY),
+            is_dry: false,
+        }),
+        ..rates_only(vec![rule("src/24,48", WIDER, ANY, 1, DAY, 2)])
+    };
+    let Some(mut bed) = bed(&settings) else {
+        return;
+    };
+    let payload = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\n\r\n";
+    for (to, sources) in [
+        (LISTENERS[0], ["192.0.2.7:1", "192.0.2.8:2"]),
+        (LISTENERS[1], ["[2001:db8::7]:1", "[2001:db8:0:9::8]:2"]),
+    ] {
+        let trusted: SocketAddr = sources[0].parse().unwrap();
+        let entry = (Network::host(trusted.ip()), Listed::default());
+        bed.maps.trust.put(&[entry]).unwrap();
+        let mut sent = |n: usize| {
+            let source = sources[n % 2].parse().unwrap();
+            let frame = frame_from(source, to.parse().unwrap(), payload);
+            let (_, counters) = run(&mut bed.object, &frame);
+            (counters.drop_guard_rate, counters.drop_guard_block)
+        };
+        // The third offence is the trusted one's; the third after that, its neighbour's, has both blocked
+        // by the program, but for the one that is trusted.
+        let mut expected = [(1, 0); 10];
+        expected[..2].fill((0, 0));
+        expected[8..].copy_from_slice(&[(0, 0), (0, 1)]);
+        assert_eq!(std::array::from_fn(&mut sent), expected, "{to}");
+        let blocked = bed.maps.rates.blocked();
+        assert_eq!(blocked.len(), 1, "{to}");
+        bed.maps.rates.settle(&blocked[0]);
     }
 }
 

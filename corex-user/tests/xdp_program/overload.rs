@@ -17,7 +17,7 @@ use corex_user::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{XDP_DROP, agreement::Program, frame, run, with_vlan_tags};
+use super::{XDP_DROP, agreement::Program, frame, guard::on, run, with_vlan_tags};
 
 const LISTENERS: [&str; 2] = ["10.0.0.1:5060", "[fd00::1]:5060"];
 /// Whom [`frame`] sends from.
@@ -277,7 +277,7 @@ fn what_the_guard_lets_in_is_asked_about_once_and_who_is_allowed_is_not_shed() {
         let mut record = Record {
             rules: ALLOW | RATES,
             allow_v4: 15,
-            ..Record::default()
+            ..on()
         };
         guard.record.write(&record);
         // As many as can be replied to; none of these for what a rate is over.
@@ -301,5 +301,37 @@ fn what_the_guard_lets_in_is_asked_about_once_and_who_is_allowed_is_not_shed() {
         guard.record.write(&record);
         let other = super::frame(LISTENERS[1], &message(NEW[0].0, NEW[0].1));
         assert!(is_shed(&mut program, &other), "{road:?}");
+    }
+}
+
+#[test]
+fn who_is_trusted_is_known_with_a_guard_and_without() {
+    for road in [Road::Proxy, Road::Offload, Road::Inline] {
+        let Some((mut program, maps)) = load_with(road, Parts::ALL) else {
+            return;
+        };
+        let guard = program.object.guard_maps().unwrap();
+        let frames = LISTENERS.map(|to| frame(to, &message(NEW[0].0, NEW[0].1)));
+        press(&maps, SHED_UNKNOWN, 0);
+        for (frame, trusted) in frames.iter().zip(["10.0.0.0/28", "fd00::/64"]) {
+            assert!(is_shed(&mut program, frame), "{road:?}");
+            let trusted = network(trusted).unwrap();
+            guard.trust.put(&[(trusted, Listed::default())]).unwrap();
+            assert!(!is_shed(&mut program, frame), "{road:?}");
+        }
+    }
+}
+
+#[test]
+fn without_overload_in_config_nothing_is_shed() {
+    for road in [Road::Proxy, Road::Inline] {
+        let Some((mut program, maps)) = load_with(road, Parts::ALL) else {
+            return;
+        };
+        let frame = frame(LISTENERS[0], &message(NEW[0].0, NEW[0].1));
+        press(&maps, SHED_UNKNOWN, 0);
+        assert!(is_shed(&mut program, &frame), "{road:?}");
+        program.object.knobs().unwrap().set_overload(false);
+        assert!(!is_shed(&mut program, &frame), "{road:?}");
     }
 }

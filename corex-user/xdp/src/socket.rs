@@ -80,6 +80,8 @@ pub struct QueueSocket {
     flight: Flight,
     progress: Progress,
     bound: Bound,
+    /// Whether the queue is driven from here: see [`UnboundSocket::new`].
+    is_polled: bool,
     /// What the kernel had counted when this process got the socket.
     before: Statistics,
     fd: OwnedFd,
@@ -87,6 +89,8 @@ pub struct QueueSocket {
     _mappings: [Mapping; 4],
 }
 
+/// Microseconds for which a call may poll a queue. Ours don't wait, so that it is only to be more than 0.
+const BUSY_POLL_TIME: libc::c_int = 20;
 /// How long a queue may stay busy. The kernel lets go of the queue of a process that has ended some
 /// time after it has closed the process's descriptors.
 const RELEASE: Duration = Duration::from_secs(5);
@@ -113,11 +117,13 @@ fn when_released(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
 pub struct UnboundSocket(OwnedFd);
 
 impl UnboundSocket {
-    /// Makes one; needs CAP_NET_RAW.
+    /// Makes one; needs CAP_NET_RAW. With `busy_poll` other than 0, which needs CAP_NET_ADMIN and Linux
+    /// 5.11, whoever has it takes so many packets from the NIC itself each time that it looks for some,
+    /// and interrupts are put off (kernel: Documentation/networking/napi.rst).
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn new() -> Result<Self, XskError> {
+    pub fn new(busy_poll: u16) -> Result<Self, XskError> {
         let fd = step("AF_XDP socket", sys::xsk_socket())?;
         // In copy mode the socket's send buffer bounds what is in flight. FORCE needs
         // CAP_NET_ADMIN; without it the system's limit holds, which costs speed only.
@@ -125,6 +131,17 @@ impl UnboundSocket {
         let set = |name| sys::set_option(fd.as_fd(), libc::SOL_SOCKET, name, &size);
         if set(libc::SO_SNDBUFFORCE).is_err() {
             step("send buffer", set(libc::SO_SNDBUF))?;
+        }
+        if busy_poll > 0 {
+            let options = [
+                (libc::SO_PREFER_BUSY_POLL, 1),
+                (libc::SO_BUSY_POLL, BUSY_POLL_TIME),
+                (libc::SO_BUSY_POLL_BUDGET, busy_poll.into()),
+            ];
+            for (name, value) in options {
+                let set = sys::set_option(fd.as_fd(), libc::SOL_SOCKET, name, &value);
+                step("busy polling", set)?;
+            }
         }
         Ok(Self(fd))
     }
@@ -135,7 +152,7 @@ impl UnboundSocket {
 /// filled from `pool` before the bind, evenly.
 ///
 /// `copy` forces copy mode; otherwise zero copy is asked for, and what the kernel answers is in
-/// [`Bound`].
+/// [`Bound`]. For `busy_poll` see [`UnboundSocket::new`].
 ///
 /// # Errors
 /// The first step that failed, with the kernel's reason.
@@ -144,12 +161,13 @@ pub fn open(
     pool: &mut FramePool,
     queues: &[(u32, u32)],
     copy: bool,
+    busy_poll: u16,
 ) -> Result<Vec<QueueSocket>, XskError> {
     let share = (pool.len() / 2 / queues.len().max(1)).min(RING_SIZE as usize);
     let mut sockets: Vec<QueueSocket> = Vec::with_capacity(queues.len());
     for &(ifindex, queue) in queues {
         let owner = sockets.first().map(|first| first.fd.as_raw_fd());
-        let unbound = UnboundSocket::new()?;
+        let unbound = UnboundSocket::new(busy_poll)?;
         let mut socket =
             QueueSocket::bind(unbound, umem, pool, share, (ifindex, queue), copy, owner)?;
         if let Some(first) = sockets.first() {
@@ -279,6 +297,7 @@ impl QueueSocket {
                 flight: Flight::new(umem.chunks()),
                 progress: Progress::default(),
                 bound,
+                is_polled: sys::prefers_busy_poll(fd.as_fd()),
                 before: Statistics::default(),
                 fd,
                 _mappings: [fill_memory, completion_memory, rx_memory, tx_memory],
@@ -326,7 +345,7 @@ impl QueueSocket {
             self.refill(umem, pool, frame);
         }
         self.fill.submit();
-        if self.fill.needs_wakeup() {
+        if self.is_polled || self.fill.needs_wakeup() {
             sys::kick_rx(self.fd.as_fd());
         }
     }
@@ -496,7 +515,19 @@ mod tests {
 
     fn opened() -> Result<Vec<QueueSocket>, XskError> {
         let (umem, mut pool) = Umem::new(16, 2048).unwrap();
-        open(&umem, &mut pool, &[(LOOPBACK, 0)], true)
+        open(&umem, &mut pool, &[(LOOPBACK, 0)], true, 0)
+    }
+
+    /// Needs privileges, as below.
+    #[test]
+    fn a_queue_is_driven_from_here_where_that_is_asked_for() {
+        for busy_poll in [0, 64] {
+            let Ok(socket) = UnboundSocket::new(busy_poll) else {
+                eprintln!("skipped: AF_XDP needs CAP_NET_RAW and CAP_NET_ADMIN");
+                return;
+            };
+            assert_eq!(sys::prefers_busy_poll(socket.0.as_fd()), busy_poll > 0);
+        }
     }
 
     /// Needs privileges: without them no socket opens, and there is nothing to see.

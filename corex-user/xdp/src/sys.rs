@@ -89,6 +89,23 @@ fn xdp_option<T: Copy>(fd: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> {
     Ok(value)
 }
 
+/// SO_PREFER_BUSY_POLL: whether the socket's owner drives its queue.
+pub fn prefers_busy_poll(fd: BorrowedFd<'_>) -> bool {
+    let mut value: libc::c_int = 0;
+    let mut len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: pointer and length describe `value`, which we own.
+    let outcome = check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PREFER_BUSY_POLL,
+            ptr::from_mut(&mut value).cast(),
+            &mut len,
+        )
+    });
+    outcome.is_ok() && value != 0
+}
+
 /// XDP_MMAP_OFFSETS: where the rings' fields are in their mappings.
 pub fn mmap_offsets(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_mmap_offsets> {
     xdp_option(fd, libc::XDP_MMAP_OFFSETS)
@@ -149,7 +166,8 @@ pub fn kick_tx(fd: BorrowedFd<'_>) -> bool {
     ret < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EBUSY)
 }
 
-/// Wakes the receive side, when the fill ring's flag asks for it.
+/// Wakes the receive side, when the fill ring's flag asks for it; or polls it, where the socket prefers
+/// that.
 pub fn kick_rx(fd: BorrowedFd<'_>) {
     // SAFETY: as in `kick_tx`.
     unsafe {

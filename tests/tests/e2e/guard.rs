@@ -4,8 +4,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -66,30 +68,12 @@ impl Stage {
     }
 
     fn rpc(&self, words: &[&str]) -> Result<String> {
-        let socket = self.work.path().join("ctl");
-        let output = Command::new(corex::binary()?)
-            .arg("rpc")
-            .arg("-s")
-            .arg(&socket)
-            .args(words)
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(
-            output.status.success(),
-            "{words:?}: {text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(text)
+        ask(&self.work.path().join("ctl"), words)
     }
 
     fn request(&mut self) -> String {
         self.sent += 1;
-        format!(
-            "OPTIONS sip:10.0.1.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.1.2;branch=z9hG4bK{0}\r\n\
-             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: {0}\r\nCSeq: 1 OPTIONS\r\n\
-             Content-Length: 0\r\n\r\n",
-            self.sent
-        )
+        request(u64::from(self.sent))
     }
 
     /// Whether a request gets a reply within that time.
@@ -132,6 +116,200 @@ impl Stage {
     fn stop(&mut self) -> Result<ObservedBooks> {
         self.corex.take().context("corex runs")?.stop()
     }
+}
+
+/// By remote control.
+fn ask(socket: &Path, words: &[&str]) -> Result<String> {
+    let output = Command::new(corex::binary()?)
+        .arg("rpc")
+        .arg("-s")
+        .arg(socket)
+        .args(words)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{words:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(text)
+}
+
+fn request(number: u64) -> String {
+    format!(
+        "OPTIONS sip:10.0.1.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.1.2;branch=z9hG4bK{number}\r\n\
+         From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// Sends requests one by one, each once the one before has its reply, until it is told to end: none may
+/// be lost. Returns how many.
+fn all_are_answered(socket: &UdpSocket, to: SocketAddr, is_over: &AtomicBool) -> Result<u64> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let (mut buffer, mut number) = ([0; 4096], 0);
+    while !is_over.load(Relaxed) {
+        number += 1;
+        socket.send_to(request(number).as_bytes(), to)?;
+        let call_id = format!("Call-ID: {number}\r\n");
+        loop {
+            let len = socket
+                .recv(&mut buffer)
+                .with_context(|| format!("request {number} is lost"))?;
+            if String::from_utf8_lossy(&buffer[..len]).contains(&call_id) {
+                break;
+            }
+        }
+    }
+    Ok(number)
+}
+
+/// What the guard is switched on with: everybody but the stranger is let in, by whichever program.
+const GUARDS: [&str; 3] = [
+    "modparam(\"corex\", \"block\", \"10.0.1.66\")\n",
+    "modparam(\"corex\", \"block\", \"10.0.1.66\")\n\
+     modparam(\"corex\", \"rate\", \"listener: 1000000/s burst 1000000\")\n",
+    "modparam(\"corex\", \"signatures\", \"default\")\n\
+     modparam(\"corex\", \"stealth\", \"10.0.1.66\")\n",
+];
+
+/// Does `switch` with each of [`GUARDS`] and with none in turn, while a caller has all requests answered;
+/// `is_answered` tells whether a stranger's is.
+fn switched_under_load(
+    caller: &UdpSocket,
+    to: SocketAddr,
+    mut switch: impl FnMut(&str) -> Result<()>,
+    mut is_answered: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let is_over = AtomicBool::new(false);
+    let asked = thread::scope(|scope| {
+        let calls = scope.spawn(|| all_are_answered(caller, to, &is_over));
+        let outcome = (|| {
+            for parameters in GUARDS.into_iter().chain(GUARDS) {
+                for (parameters, is_wanted) in [(parameters, false), ("", true)] {
+                    switch(parameters)?;
+                    wait::until("the stranger is answered, or not", PATIENCE, || {
+                        Ok((is_answered()? == is_wanted).then_some(()))
+                    })?;
+                }
+            }
+            anyhow::Ok(())
+        })();
+        is_over.store(true, Relaxed);
+        let asked = calls.join().map_err(|_| anyhow::anyhow!("panicked"));
+        outcome.and(asked)?
+    })?;
+    ensure!(asked > 0);
+    Ok(())
+}
+
+#[test]
+fn a_reload_switches_the_guard_on_and_off_and_nothing_is_lost() -> Result<()> {
+    for engine in ENGINES {
+        let mut stage = Stage::new(engine, "")?;
+        let refused = stage.rpc(&["guard.block", "10.0.1.66"]).err();
+        let refused = refused.context("there is no guard")?.to_string();
+        ensure!(refused.contains("there is no guard"), "{refused}");
+        stage.relay.uac.address("eth0", "10.0.1.66/24")?;
+        let stranger = stage.relay.uac.udp("10.0.1.66:5060".parse()?)?;
+        let caller = std::mem::replace(&mut stage.caller, stranger);
+        let ctl = stage.work.path().join("ctl");
+        let file = stage.work.path().join("corex.cfg");
+        let config = |parameters: &str| Stage::config(&stage.work, parameters);
+        let texts: Vec<(String, String)> = GUARDS
+            .into_iter()
+            .chain([""])
+            .map(|parameters| (parameters.to_owned(), config(parameters)))
+            .collect();
+        let switch = |parameters: &str| {
+            let text = texts.iter().find(|(of, _)| of == parameters);
+            std::fs::write(&file, &text.context("a configuration")?.1)?;
+            ask(&ctl, &["corex.reload"]).map(drop)
+        };
+        switched_under_load(&caller, Relay::USER_SIDE.sip(), switch, || {
+            stage.is_answered(SILENCE)
+        })?;
+        let books = stage.stop()?;
+        books.check_balance()?;
+        for rule in ["guard_block", "guard_stealth"] {
+            ensure!(dropped(&books, rule) > 0, "{engine} {rule}: {books:?}");
+        }
+        if engine == "xdp" {
+            ensure!(books.get("kernel.dropped.guard_block") > 0, "{books:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reload_switches_the_guard_of_inline_mode_on_and_off_and_nothing_is_lost() -> Result<()> {
+    let net = Inline::new()?;
+    let work = WorkDir::new()?;
+    let ctl = work.path().join("ctl");
+    let protected = [Inline::SERVER.sip()];
+    let config = |parameters: &str| {
+        let parameters = format!(
+            "loadmodule \"ctl.so\"\nmodparam(\"ctl\", \"binrpc\", \"unix:{}\")\n{parameters}",
+            ctl.display()
+        );
+        config::inline(&protected, &parameters, config::COPY)
+    };
+    let file = work.write("edge.cfg", config(""))?;
+    let corex =
+        CorexOptions::new(&file)
+            .interface("eth0")
+            .start(&net.server, work.path(), "edge")?;
+    let server = net.server.udp(Inline::SERVER.sip())?;
+    let device = net.device.udp(Inline::DEVICE.sip())?;
+    net.device.address("eth0", "10.0.1.66/24")?;
+    let stranger = net.device.udp("10.0.1.66:5060".parse()?)?;
+    stranger.set_read_timeout(Some(SILENCE))?;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // A server that sends back what it gets.
+        let served = scope.spawn(|| -> Result<()> {
+            server.set_read_timeout(Some(SILENCE))?;
+            let mut buffer = [0; 65536];
+            while !is_over.load(Relaxed) {
+                if let Ok((len, from)) = server.recv_from(&mut buffer) {
+                    server.send_to(&buffer[..len], from)?;
+                }
+            }
+            Ok(())
+        });
+        let mut sent = 0;
+        let switched = switched_under_load(
+            &device,
+            Inline::SERVER.sip(),
+            |parameters| {
+                std::fs::write(&file, config(parameters))?;
+                ask(&ctl, &["corex.reload"]).map(drop)
+            },
+            || {
+                sent += 1;
+                stranger.send_to(request(sent).as_bytes(), Inline::SERVER.sip())?;
+                let call_id = format!("Call-ID: {sent}\r\n");
+                let mut buffer = [0; 4096];
+                while let Ok(len) = stranger.recv(&mut buffer) {
+                    if String::from_utf8_lossy(&buffer[..len]).contains(&call_id) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            },
+        );
+        is_over.store(true, Relaxed);
+        let served = served.join();
+        switched?;
+        served.map_err(|_| anyhow::anyhow!("the server panicked"))?
+    })?;
+    let books = corex.stop()?;
+    books.check_balance()?;
+    for rule in ["guard_block", "guard_stealth"] {
+        let counter = format!("kernel.dropped.{rule}");
+        ensure!(books.get(&counter) > 0, "{rule}: {books:?}");
+    }
+    Ok(())
 }
 
 /// What the guard dropped by a rule, by whichever road.

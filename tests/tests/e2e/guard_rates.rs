@@ -239,3 +239,37 @@ fn a_scanner_finds_nobody_where_signatures_are_on_and_somebody_where_they_are_no
     }
     Ok(())
 }
+
+/// How many of so many requests are answered, sent one by one until one isn't.
+fn answered(socket: &UdpSocket, first: u32, most: u32) -> Result<u32> {
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    for number in first..first + most {
+        socket.send(&message(socket, "OPTIONS", number)?)?;
+        if socket.recv(&mut [0; 2048]).is_err() {
+            return Ok(number - first);
+        }
+    }
+    Ok(most)
+}
+
+#[test]
+fn a_take_over_gives_nobody_another_burst() -> Result<()> {
+    for engine in ["socket", "xdp"] {
+        let bench = Bench::new(engine, &parameter("rate", "src: 1/h burst 5"))?;
+        let (spent, saved) = (bench.caller(81)?, bench.caller(82)?);
+        ensure!(answered(&spent, 1, 9)? == 5, "{engine}");
+        ensure!(answered(&saved, 1, 2)? == 2, "{engine}");
+        let successor = CorexOptions::new(&bench.work.path().join("corex.cfg"))
+            .interface("user")
+            .engine(engine)
+            .argument("--take-over")
+            .start(&bench.relay.corex, bench.work.path(), "heir")?;
+        bench.corex.succeeded()?;
+        ensure!(answered(&spent, 21, 1)? == 0, "{engine}");
+        ensure!(answered(&saved, 21, 9)? == 3, "{engine}");
+        let books = successor.stop()?;
+        books.check_balance()?;
+        ensure!(dropped(&books, "guard_rate") == 2, "{engine}: {books:?}");
+    }
+    Ok(())
+}

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use corex_lab::{WorkDir, corex::CorexOptions, process::output_of, topology::Relay, wait};
+use corex_lab::{
+    WorkDir, corex::CorexOptions, crowdsec::Crowdsec, process::output_of, topology::Relay, wait,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -17,13 +19,14 @@ fn document(name: &str) -> PathBuf {
 fn promtool_takes_the_rules_for_alerts() -> Result<()> {
     let rules = document("prometheus-alerts.yml");
     let said = output_of(Command::new("promtool").args(["check", "rules"]).arg(rules))?;
-    ensure!(said.contains("5 rules found"), "{said}");
+    ensure!(said.contains("6 rules found"), "{said}");
     Ok(())
 }
 
-#[test]
-fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> Result<()> {
-    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+/// What corex logs when a script blocks 10.0.1.2, which has written into its User-Agent what corex
+/// would write if it blocked 198.51.100.7.
+fn log_of_who_was_blocked(work: &WorkDir) -> Result<String> {
+    let relay = Relay::new()?;
     let text = format!(
         "listen=udp:{}\nloadmodule \"corex.so\"\nloadmodule \"xlog.so\"\n\
          modparam(\"corex\", \"guard\", 1)\n\
@@ -46,7 +49,15 @@ fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> 
         let log = corex.log();
         Ok((log.contains("source=10.0.1.2 ") && log.contains(forged)).then_some(()))
     })?;
-    let log = work.write("corex.log.copy", corex.log())?;
+    let log = corex.log();
+    corex.stop()?.check_balance()?;
+    Ok(log)
+}
+
+#[test]
+fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> Result<()> {
+    let work = WorkDir::new()?;
+    let log = work.write("corex.log.copy", log_of_who_was_blocked(&work)?)?;
     let filter = document("fail2ban/filter.conf");
     let said = output_of(
         Command::new("fail2ban-regex")
@@ -57,5 +68,25 @@ fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> 
     let mut found: Vec<&str> = said.split_whitespace().collect();
     found.dedup();
     ensure!(found == ["10.0.1.2"], "{said}");
-    corex.stop()?.check_balance()
+    Ok(())
+}
+
+#[test]
+fn crowdsec_bans_whom_the_guard_has_blocked_and_nobody_of_whom_others_wrote() -> Result<()> {
+    let work = WorkDir::new()?;
+    let log = log_of_who_was_blocked(&work)?;
+    // As it is, and as the journal has it beside what other programs say.
+    let line = |program: &str, line: &str| format!("Nov 30 12:00:00 edge {program}[42]: {line}\n");
+    let mut journal: String = log.lines().map(|text| line("corex", text)).collect();
+    let foreign = "guard: blocked: script source=198.51.100.8 len=32 held_back=0";
+    journal.push_str(&line("other", foreign));
+    for (kind, text) in [("corex", log), ("syslog", journal)] {
+        let crowdsec = Crowdsec::new(
+            &document("crowdsec/parser.yaml"),
+            &document("crowdsec/scenario.yaml"),
+        )?;
+        let banned = crowdsec.banned_after(&text, kind)?;
+        ensure!(banned == ["10.0.1.2"], "{kind}: {banned:?}");
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
+    process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -13,7 +14,7 @@ use std::{
 use anyhow::{Result, ensure};
 use corex_lab::{
     Corex, WorkDir, config,
-    corex::CorexOptions,
+    corex::{self, CorexOptions},
     sipp::SippOptions,
     topology::{Inline, Relay},
     wait,
@@ -38,9 +39,9 @@ fn parameters(more: &str) -> String {
     )
 }
 
-/// A corex that forwards what comes to the answering side.
-fn proxy(relay: &Relay, work: &WorkDir, engine: &str, more: &str) -> Result<Corex> {
-    let text = format!(
+/// Of a corex that forwards what comes to the answering side.
+fn proxy_config(more: &str) -> String {
+    format!(
         "#!KAMAILIO\nlisten=udp:{}\nlisten=udp:{}\nmhomed=1\nloadmodule \"corex.so\"\n\
          modparam(\"corex\", \"network_io_intercept\", 1)\nmodparam(\"corex\", \"msg_avp\", \"$avp(msg)\")\n\
          {}\nevent_route[network:msg] {{ {SLOW} }}\n\
@@ -49,8 +50,11 @@ fn proxy(relay: &Relay, work: &WorkDir, engine: &str, more: &str) -> Result<Core
         Relay::CORE_SIDE.sip(),
         parameters(more),
         Relay::UAS.sip(),
-    );
-    CorexOptions::new(&work.write("corex.cfg", text)?)
+    )
+}
+
+fn proxy(relay: &Relay, work: &WorkDir, engine: &str, more: &str) -> Result<Corex> {
+    CorexOptions::new(&work.write("corex.cfg", proxy_config(more))?)
         .interface("user")
         .interface("core")
         .engine(engine)
@@ -172,6 +176,33 @@ fn known_peers_call_through_a_flood_by_af_xdp() -> Result<()> {
 #[test]
 fn known_peers_call_through_a_flood_by_kernel_sockets() -> Result<()> {
     calls_through_a_flood("socket", "user.dropped.overload")
+}
+
+#[test]
+fn a_reload_has_the_program_shed() -> Result<()> {
+    let (work, relay) = (WorkDir::new()?, Relay::new()?);
+    let socket = work.path().join("ctl");
+    let ctl = format!(
+        "loadmodule \"ctl.so\"\nmodparam(\"ctl\", \"binrpc\", \"unix:{}\")\n",
+        socket.display()
+    );
+    let off = format!("{ctl}modparam(\"corex\", \"overload\", 0)\n");
+    let corex = proxy(&relay, &work, "xdp", &off)?;
+    work.write("corex.cfg", proxy_config(&ctl))?;
+    let reloaded = Command::new(corex::binary()?)
+        .args(["rpc", "-s"])
+        .arg(&socket)
+        .arg("corex.reload")
+        .status()?;
+    ensure!(reloaded.success());
+    let stranger = stranger(&relay)?;
+    Flood::new(&stranger).during(&corex, || {
+        wait::until("the program sheds", LIMIT, || {
+            let books = corex.books()?;
+            Ok((books.get("kernel.dropped.overload") > 0).then_some(()))
+        })
+    })?;
+    corex.stop()?.check_balance()
 }
 
 #[test]

@@ -55,8 +55,14 @@ impl Pair {
     }
 
     fn options(&self, arguments: &[&str]) -> Result<CorexOptions> {
+        self.options_with("", arguments)
+    }
+
+    /// `parameters`: lines for the configuration.
+    fn options_with(&self, parameters: &str, arguments: &[&str]) -> Result<CorexOptions> {
         let text = format!(
-            "listen=udp:{}\nloadmodule \"corex.so\"\nrequest_route {{ send(\"{}\"); }}\n",
+            "listen=udp:{}\nloadmodule \"corex.so\"\n{parameters}\n\
+             request_route {{ send(\"{}\"); }}\n",
             Self::COREX,
             Self::PEER
         );
@@ -139,6 +145,24 @@ fn what_comes_by_a_queue_that_only_receives_leaves_by_one_that_transmits() -> Re
             books.0
         );
     }
+    Ok(())
+}
+
+#[test]
+fn messages_come_through_queues_that_workers_poll_themselves() -> Result<()> {
+    let pair = Pair::new(4)?;
+    let budget = "modparam(\"corex\", \"busy_poll\", 64)";
+    let options = pair.options_with(budget, &["--workers", "2"])?;
+    let corex = options.start(&pair.corex, pair.work.path(), "corex")?;
+    pair.send(20_000)?;
+    handled(&corex, MESSAGES)?;
+    pair.expect(MESSAGES).with_context(|| corex.log())?;
+    pair.send(21_000)?;
+    pair.expect(MESSAGES).with_context(|| corex.log())?;
+    let books = corex.stop()?;
+    books.check_balance()?;
+    ensure!(books.get("user.sent") == 2 * MESSAGES);
+    ensure!(books.get("user.xdp_in") == 2 * MESSAGES, "{:#}", books.0);
     Ok(())
 }
 

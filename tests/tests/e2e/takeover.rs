@@ -301,7 +301,7 @@ pub fn hear(socket: &mut UnixStream) -> Result<String> {
     Ok(String::from_utf8(text)?)
 }
 
-pub const HELLO: &str = r#"{"Hello":{"version":2,"corex":"a test"}}"#;
+pub const HELLO: &str = r#"{"Hello":{"version":3,"corex":"a test"}}"#;
 
 #[test]
 fn a_successor_that_is_gone_once_all_has_stopped_lets_the_old_one_go_on() -> Result<()> {

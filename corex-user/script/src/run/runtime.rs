@@ -143,7 +143,7 @@ impl Runtime {
             composed: Vec::new(),
             scratch: Edits::default(),
             spare: Vec::new(),
-            sampling: Sampling::default(),
+            sampling: Sampling::new(program.settings.corex.latency_sample),
             codec_error: None,
             depth: 0,
             sender: None,

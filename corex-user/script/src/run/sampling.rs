@@ -1,17 +1,19 @@
-//! Which runs of the hook are measured: reading the clock twice takes as long as a short hook.
+//! Which runs of the hook are measured: reading the clock twice takes as long as a short hook
+//! (`latency_sample`).
 
 use std::time::{Duration, Instant};
 
 use crate::Direction;
 
-/// What takes less is measured only once in [`EVERY`] times.
+/// What takes less is measured only once in so many times.
 const SHORT: Duration = Duration::from_micros(8);
-/// Short runs for which one measurement stands.
-const EVERY: u8 = 8;
 
 /// The last measurement, for each direction.
-#[derive(Default)]
-pub struct Sampling([Last; 2]);
+pub struct Sampling {
+    last: [Last; 2],
+    /// Short runs for which one measurement stands.
+    every: u8,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Last {
@@ -21,8 +23,16 @@ struct Last {
 }
 
 impl Sampling {
+    /// One of so many short runs is measured; 1: each.
+    pub fn new(every: u8) -> Sampling {
+        Sampling {
+            last: Default::default(),
+            every,
+        }
+    }
+
     fn last(&mut self, direction: Direction) -> &mut Last {
-        let [incoming, outgoing] = &mut self.0;
+        let [incoming, outgoing] = &mut self.last;
         match direction {
             Direction::Incoming => incoming,
             Direction::Outgoing => outgoing,
@@ -36,11 +46,15 @@ impl Sampling {
 
     /// It ends: how long it took, or the last that was measured.
     pub fn end(&mut self, direction: Direction, began: Option<Instant>) -> Duration {
+        let every = self.every;
         let last = self.last(direction);
         match began {
             Some(began) => {
                 last.took = began.elapsed();
-                last.left = if last.took < SHORT { EVERY - 1 } else { 0 };
+                last.left = match last.took < SHORT {
+                    true => every.saturating_sub(1),
+                    false => 0,
+                };
             }
             None => last.left = last.left.saturating_sub(1),
         }
@@ -54,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_short_run_stands_for_those_that_follow_and_a_long_one_for_itself() {
-        let mut sampling = Sampling::default();
+        let mut sampling = Sampling::new(8);
         let way = Direction::Incoming;
         let mut measured = Vec::new();
         // A clock that a loaded machine can't make run: what it measures is in the past or not.
@@ -75,5 +89,15 @@ mod tests {
         assert_eq!(measured[..4], [true, true, true, false]);
         assert_eq!(measured.iter().rposition(|measured| *measured), Some(10));
         assert!(sampling.begin(Direction::Outgoing).is_some());
+    }
+
+    #[test]
+    fn each_run_is_measured_where_that_is_asked_for() {
+        let mut sampling = Sampling::new(1);
+        for _ in 0..20 {
+            let began = sampling.begin(Direction::Incoming);
+            assert!(began.is_some());
+            sampling.end(Direction::Incoming, began);
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct Permissions {
     pub tag_avp: Option<String>,
     /// `guard_group`: the group of address_file that the guard lets in.
     pub guard_group: Option<u32>,
+    /// `trusted_group`: the group of address_file that is trusted; 0: none.
+    pub trusted_group: u32,
     /// `peer_tag_mode`: allow_trusted() goes on to all peers that match.
     pub finds_all_peers: bool,
 }
@@ -67,6 +69,7 @@ impl Default for Permissions {
             reload_delta: Duration::from_secs(5),
             tag_avp: None,
             guard_group: None,
+            trusted_group: 1,
             finds_all_peers: false,
         }
     }

@@ -249,6 +249,10 @@ pub struct Corex {
     pub options_ping: bool,
     /// Whether workers hand messages over; see [`Self::sharding`].
     pub shard: Sharding,
+    /// Of so many runs of the hook one is measured, where it takes little; 1: each.
+    pub latency_sample: u8,
+    /// Packets that a worker polls from a queue of the NIC itself, each time; 0: none.
+    pub busy_poll: u16,
     /// Whether a NIC that is made anew, or has more queues than before, gets programs and sockets.
     pub reattach: bool,
     /// Whether the kernel handles what it can: see [`crate::offload`].
@@ -305,6 +309,8 @@ impl Default for Corex {
             stun: false,
             options_ping: false,
             shard: Sharding::Auto,
+            latency_sample: 8,
+            busy_poll: 0,
             reattach: true,
             offload: false,
             rp_filter: RpFilter::Kernel,

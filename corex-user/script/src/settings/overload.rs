@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Overload {
     /// `overload`: whether anything is shed by priority.
     pub is_on: bool,
+    /// `overload_dry_run`: what would be shed is only counted.
+    pub is_dry: bool,
     /// `overload_high`: a worker sheds requests outside dialogs from unknown sources once one of its
     /// queues is so full, in percent.
     pub high: u32,
@@ -28,6 +30,7 @@ impl Default for Overload {
     fn default() -> Self {
         Self {
             is_on: false,
+            is_dry: false,
             high: 50,
             low: 25,
             critical: 90,

@@ -1,32 +1,34 @@
 //! What a stateless proxy computes from a request instead of remembering it.
 
-use std::io::Write as _;
+use std::hash::Hasher as _;
 
-use sha2::{Digest as _, Sha256};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use super::digits::{hex, write_decimal};
 use crate::SipView;
 
 /// The magic cookie (RFC 3261 §8.1.1.7).
 const COOKIE: &[u8] = b"z9hG4bK";
-/// Half of SHA-256 leaves no collisions to speak of.
+/// 128 bits leave no collisions by chance to speak of.
 const LEN: usize = 16;
 
 /// Computed from a request, the same for its retransmissions, its CANCEL, and the ACK to a
 /// non-2xx reply; another one for every other transaction (RFC 3261 §16.11).
 ///
 /// It has to be the same in every worker and after a restart, so there is no secret in it: who
-/// sends a request can compute it, as anybody who sees the Via can read it.
+/// sends a request can compute it, as anybody who sees the Via can read it. So it need not withstand
+/// one who looks for another request with the same: who knows what it is made of can send just that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint([u8; LEN]);
 
 impl Fingerprint {
     /// The fingerprint of a request.
     pub fn of(request: &SipView<'_>) -> Fingerprint {
-        let mut hash = Sha256::new();
+        let mut hash = SipHasher13::new();
         // Each part with its length, so that parts can't run into each other.
         let mut add = |part: &[u8]| {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
+            hash.write(&(part.len() as u64).to_le_bytes());
+            hash.write(part);
         };
         let via = request.top_via();
         let branch = via.as_ref().and_then(|via| via.branch());
@@ -49,18 +51,13 @@ impl Fingerprint {
                 add(via.map_or(&[][..], |via| via.text));
             }
         }
-        let mut half = [0; LEN];
-        for (to, from) in half.iter_mut().zip(hash.finalize()) {
-            *to = from;
-        }
-        Fingerprint(half)
+        Fingerprint(hash.finish128().as_bytes())
     }
 
     fn write(self, out: &mut Vec<u8>) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        for byte in self.0 {
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 15)]);
+        let (halves, _) = self.0.as_chunks::<8>();
+        for half in halves {
+            out.extend_from_slice(&hex(u64::from_be_bytes(*half)));
         }
     }
 }
@@ -75,8 +72,8 @@ fn is_unique(branch: &[u8]) -> bool {
 pub fn branch(of: Fingerprint, index: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(COOKIE);
     of.write(out);
-    // Writing to memory can't fail.
-    let _ = write!(out, ".{index}");
+    out.push(b'.');
+    write_decimal(index as u32, out);
 }
 
 /// Writes the To tag of our reply to a request: the same for its retransmissions (RFC 3261

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use rustc_hash::FxHasher;
 
+use super::digits::hex;
 use crate::Via;
 
 /// A digest of all that decides where a request goes: if it comes again with the same, it goes the
@@ -40,12 +41,9 @@ impl Circle {
 
     /// Appends the parameter.
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         out.push(b';');
         out.extend_from_slice(Self::NAME);
         out.push(b'=');
-        let digits: [u8; 16] =
-            std::array::from_fn(|at| HEX[(self.0 >> (60 - 4 * at)) as usize & 15]);
-        out.extend_from_slice(&digits);
+        out.extend_from_slice(&hex(self.0));
     }
 }

@@ -1,14 +1,12 @@
 //! A request on its way to the next hop (RFC 3261 §16.6, RFC 3581).
 
-use std::fmt::Display;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use super::digits::{write_decimal, write_ip};
 use super::received::Notes;
 use super::seal::write_room;
-use super::{
-    Circle, Edits, Fingerprint, OwnLines, Side, branch, end_of_headers, fix_content_length, write,
-};
+use super::{Circle, Edits, Fingerprint, OwnLines, Side, branch, fix_content_length, write};
 use crate::{SipView, Transport, lex};
 
 /// Max-Forwards where there is none (RFC 3261 §16.6 step 3).
@@ -107,7 +105,7 @@ pub fn write_request(
     if let (Some(new), Some(old)) = (forward.request_uri, request.request_uri()) {
         own.replace(place(old), new);
     }
-    let end_of_headers = end_of_headers(request);
+    let end_of_headers = request.end_of_headers();
     let above = request
         .header(b"Via")
         .or_else(|| request.headers().next())
@@ -125,11 +123,15 @@ pub fn write_request(
         let notes = Notes::new(&via, forward.source, forward.force_rport);
         let start = offset(via.text);
         for (range, note) in notes.replaced() {
-            put(own, start + range.start..start + range.end, note);
+            let range = start + range.start..start + range.end;
+            own.replace_with(range, |out| note.write(out));
         }
         let behind = start + notes.behind_sent_by();
         for note in notes.added() {
-            put(own, behind..behind, format_args!(";{note}"));
+            own.replace_with(behind..behind, |out| {
+                out.push(b';');
+                note.write(out);
+            });
         }
     }
     if !forward.routes.is_empty() {
@@ -137,45 +139,46 @@ pub fn write_request(
         own.insert(route.unwrap_or(end_of_headers), forward.routes);
     }
     if forward.hop_limit == HopLimit::CountDown {
-        match (request.header(b"Max-Forwards"), max_forwards(request)) {
-            (Some(header), Ok(Some(hops))) => {
-                put(own, place(header.value), hops.saturating_sub(1).min(MOST));
+        match request.header(b"Max-Forwards") {
+            Some(header) => {
+                // One that can't be read would let a loop run for ever.
+                let hops = lex::decimal(header.value)
+                    .map_or(INITIAL, |hops| hops.saturating_sub(1).min(MOST));
+                own.replace_with(place(header.value), |out| write_decimal(hops, out));
             }
-            // One that can't be read would let a loop run for ever.
-            (Some(header), _) => put(own, place(header.value), INITIAL),
-            (None, _) => put(
-                own,
-                end_of_headers..end_of_headers,
-                format_args!("Max-Forwards: {INITIAL}\r\n"),
-            ),
+            None => own.replace_with(end_of_headers..end_of_headers, |out| {
+                out.extend_from_slice(b"Max-Forwards: ");
+                write_decimal(INITIAL, out);
+                out.extend_from_slice(b"\r\n");
+            }),
         }
     }
     fix_content_length(request, edits, forward.transport != Transport::Udp, own);
     write(message, edits, own, out);
 }
 
-pub(super) fn put(edits: &mut Edits, range: std::ops::Range<usize>, what: impl Display) {
-    edits.replace_with(range, |out| {
-        // Writing to memory can't fail.
-        let _ = write!(out, "{what}");
-    });
-}
-
 fn write_via(forward: &Forward<'_>, out: &mut Vec<u8>) {
     let SentBy { host, ip, port } = forward.sent_by;
-    // Writing to memory can't fail.
-    let _ = write!(out, "Via: SIP/2.0/{} ", forward.transport.as_via());
-    let _ = match (host, ip) {
-        (Some(host), _) => write!(out, "{host}"),
-        (None, IpAddr::V4(ip)) => write!(out, "{ip}"),
-        (None, IpAddr::V6(ip)) => write!(out, "[{ip}]"),
-    };
+    out.extend_from_slice(b"Via: SIP/2.0/");
+    out.extend_from_slice(forward.transport.as_via().as_bytes());
+    out.push(b' ');
+    match (host, ip) {
+        (Some(host), _) => out.extend_from_slice(host.as_bytes()),
+        (None, IpAddr::V4(_)) => write_ip(ip, out),
+        (None, IpAddr::V6(_)) => {
+            out.push(b'[');
+            write_ip(ip, out);
+            out.push(b']');
+        }
+    }
     if port != forward.transport.default_port() {
-        let _ = write!(out, ":{port}");
+        out.push(b':');
+        write_decimal(port.into(), out);
     }
     out.extend_from_slice(b";branch=");
     branch(forward.fingerprint, forward.index, out);
     if let Some(connection) = forward.connection {
+        // Writing to memory can't fail.
         let _ = write!(out, ";i={connection:x}");
     }
     if let Some(circle) = forward.circle {

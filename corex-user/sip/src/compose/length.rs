@@ -1,22 +1,8 @@
 //! The end of the headers, and the length of what follows.
 
 use super::Edits;
-use super::forward::put;
+use super::digits::write_decimal;
 use crate::{SipView, lex};
-
-/// Where further headers go: behind the last one. In front of it if its line has no end, as in a
-/// datagram that was cut off: behind it they would run into it.
-pub fn end_of_headers(message: &SipView<'_>) -> usize {
-    let mut headers = message.headers();
-    let mut end = headers.offset();
-    for header in headers
-        .by_ref()
-        .filter(|header| header.raw.ends_with(b"\n"))
-    {
-        end = header.raw.as_ptr().addr() - message.message().as_ptr().addr() + header.raw.len();
-    }
-    end
-}
 
 fn has_empty_line(message: &SipView<'_>) -> bool {
     let whole = message.message();
@@ -38,6 +24,8 @@ pub fn fix_content_length(message: &SipView<'_>, edits: &Edits, is_stream: bool,
     let before = body.len();
     // Without an empty line, whatever is inserted at the end is part of the headers.
     let after = if ends { edits.len_of(body) } else { before };
+    // No transport has messages of 4 GiB.
+    let length = after as u32;
     let mut found = false;
     for header in message.headers_named(NAME) {
         let start = header.value.as_ptr().addr() - whole.as_ptr().addr();
@@ -47,15 +35,20 @@ pub fn fix_content_length(message: &SipView<'_>, edits: &Edits, is_stream: bool,
         found = true;
         let is_right = lex::decimal(header.value).is_some_and(|len| len as usize == after);
         if after != before || (is_stream && !is_right) {
-            put(own, start..start + header.value.len(), after);
+            let place = start..start + header.value.len();
+            own.replace_with(place, |out| write_decimal(length, out));
         }
     }
     if !is_stream {
         return;
     }
-    let end = end_of_headers(message);
+    let end = message.end_of_headers();
     if !found && !edits.inserts_header(NAME, end) {
-        put(own, end..end, format_args!("Content-Length: {after}\r\n"));
+        own.replace_with(end..end, |out| {
+            out.extend_from_slice(b"Content-Length: ");
+            write_decimal(length, out);
+            out.extend_from_slice(b"\r\n");
+        });
     }
     if !ends {
         let rest: &[u8] = if whole.ends_with(b"\n") {

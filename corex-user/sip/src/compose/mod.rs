@@ -3,6 +3,7 @@
 
 mod branch;
 mod circle;
+mod digits;
 mod edit;
 mod forward;
 mod length;
@@ -19,7 +20,7 @@ pub use branch::{Fingerprint, branch, to_tag};
 pub use circle::Circle;
 pub use edit::{Edits, write};
 pub use forward::{Forward, HopLimit, Own, SentBy, max_forwards, write_request};
-pub use length::{end_of_headers, fix_content_length};
+pub use length::fix_content_length;
 pub use own::{OwnLines, Side, When, Which};
 pub use received::reply_address;
 pub use reply::{Reply, write_reply};

@@ -1,13 +1,13 @@
 //! Where a request came from: noted in its sender's Via (RFC 3261 §18.2.1, RFC 3581 §4), and
 //! where our own reply goes (§18.2.2).
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use super::digits::{write_decimal, write_ip};
 use crate::{Transport, Via};
 
-/// A parameter of the sender's Via that we fill in. Displays as its value.
+/// A parameter of the sender's Via that we fill in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Note {
     Rport(u16),
@@ -15,20 +15,17 @@ pub(super) enum Note {
 }
 
 impl Note {
-    const fn name(self) -> &'static str {
+    /// Appends name and value.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
-            Self::Rport(_) => "rport",
-            Self::Received(_) => "received",
-        }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name();
-        match self {
-            Self::Rport(port) => write!(f, "{name}={port}"),
-            Self::Received(ip) => write!(f, "{name}={ip}"),
+            Self::Rport(port) => {
+                out.extend_from_slice(b"rport=");
+                write_decimal(port.into(), out);
+            }
+            Self::Received(ip) => {
+                out.extend_from_slice(b"received=");
+                write_ip(ip, out);
+            }
         }
     }
 }
@@ -72,11 +69,11 @@ impl<'a> Notes<'a> {
 
     /// What comes in addition, in the order in which Kamailio writes it.
     pub(super) fn added(&self) -> impl Iterator<Item = Note> {
-        let has = |name: &[u8]| self.via.params.get(name).is_some();
-        let has_rport = has(b"rport");
+        let found = self.via.params.first([b"rport", b"received"]);
+        let [has_rport, has_received] = found.map(|param| param.is_some());
         let is_elsewhere = self.via.host_ip() != Some(self.source.ip().to_canonical());
         let rport = (self.force_rport && !has_rport).then(|| self.rport());
-        let received = ((has_rport || is_elsewhere) && !has(b"received")).then(|| self.received());
+        let received = ((has_rport || is_elsewhere) && !has_received).then(|| self.received());
         rport.into_iter().chain(received)
     }
 

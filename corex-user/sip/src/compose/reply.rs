@@ -1,8 +1,8 @@
 //! A reply of our own (RFC 3261 §8.2.6, and §8.2.7 for one without state).
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
+use super::digits::write_decimal;
 use super::received::Notes;
 use super::{Fingerprint, to_tag};
 use crate::{Header, SipView, Vias};
@@ -28,8 +28,9 @@ pub struct Reply<'a> {
 
 /// Appends the reply to a request to `out`.
 pub fn write_reply(request: &SipView<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) {
-    // Writing to memory can't fail.
-    let _ = write!(out, "SIP/2.0 {} ", reply.code);
+    out.extend_from_slice(b"SIP/2.0 ");
+    write_decimal(reply.code.into(), out);
+    out.push(b' ');
     out.extend_from_slice(reply.reason);
     out.extend_from_slice(b"\r\n");
     let mut is_top = true;
@@ -99,7 +100,6 @@ fn top_via(header: &Header<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) {
     let end = start + via.text.len();
     let value_end = around_value(header).0.len() + header.value.len();
     let mut cursor = 0;
-    // Writing to memory can't fail.
     for (range, note) in notes.replaced() {
         out.extend_from_slice(
             header
@@ -107,12 +107,13 @@ fn top_via(header: &Header<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) {
                 .get(cursor..start + range.start)
                 .unwrap_or_default(),
         );
-        let _ = write!(out, "{note}");
+        note.write(out);
         cursor = start + range.end;
     }
     out.extend_from_slice(header.raw.get(cursor..end).unwrap_or_default());
     for note in notes.added() {
-        let _ = write!(out, ";{note}");
+        out.push(b';');
+        note.write(out);
     }
     out.extend_from_slice(header.raw.get(end..value_end).unwrap_or_default());
     out.extend_from_slice(b"\r\n");

@@ -1,7 +1,7 @@
 //! Via on the way back (RFC 3261 §18.2.2, RFC 3581).
 
 use super::Edits;
-use crate::{Rport, SipView, Transport, Via, Vias};
+use crate::{Param, Rport, SipView, Transport, Via, Vias};
 
 /// Where a reply goes by the Via that is on top of it then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,13 +18,14 @@ pub struct ReturnPath<'a> {
 /// The way back by a Via.
 pub fn return_path<'a>(via: &Via<'a>) -> Option<ReturnPath<'a>> {
     let transport = via.transport()?;
-    let received = via.received().filter(|host| !host.is_empty());
-    let maddr = via.params.value(b"maddr").filter(|host| !host.is_empty());
+    let [received, maddr, rport] = via.params.first([b"received", b"maddr", b"rport"]);
+    let host = |param: Param<'a>| Some(param.unquoted()).filter(|host| !host.is_empty());
+    let (received, maddr) = (received.and_then(host), maddr.and_then(host));
     // maddr goes before what was noted on receipt, with the port of sent-by (§18.2.2).
     let maddr = maddr.filter(|_| transport == Transport::Udp);
     // A port that was noted counts without `received` too: force_rport() adds none where sent-by
     // is the address that the request came from.
-    let rport = match via.rport() {
+    let rport = match rport.and_then(Rport::of) {
         Some(Rport::Port(port)) if maddr.is_none() => Some(port),
         _ => None,
     };

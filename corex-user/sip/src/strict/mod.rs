@@ -18,7 +18,7 @@ use rustc_hash::FxHasher;
 
 use self::field::{Field, Seen};
 use crate::compose::Circle;
-use crate::{NotSip, SipView, Via, lex};
+use crate::{CSeq, Header, NotSip, SipView, Via, lex};
 
 pub use self::uri::MAX_URI_LEN;
 
@@ -133,8 +133,11 @@ pub fn check(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Passed, Fault> 
             return Err(Fault::bad(FaultKind::RequestUri, "Malformed Request-Line"));
         }
     }
+    // First the fields, by the pass that finds where the body begins; what is said first is what
+    // comes first.
+    let found = fields(message, rules);
     head::check_bytes(message)?;
-    let found = fields(message, rules)?;
+    let found = found?;
     let passed = Passed {
         digest: found.hash.finish(),
         is_marked: found.is_marked,
@@ -181,12 +184,12 @@ fn fields(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Found, Fault> {
     message.method().hash(&mut found.hash);
     message.request_uri().hash(&mut found.hash);
     let mut seen = Seen::default();
-    let mut headers = message.headers();
-    let mut lines = head::Lines::new(message, &headers);
-    for header in headers.by_ref() {
-        lines.next(&header)?;
+    let mut length = None;
+    let mut lines = head::Lines::new(message, &message.headers());
+    let walk = message.try_headers(|header| {
+        lines.next(header)?;
         let Some(field) = Field::of(header.name) else {
-            continue;
+            return Ok(());
         };
         let is_first = seen.insert(field);
         if !is_first && field.is_single() {
@@ -208,13 +211,13 @@ fn fields(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Found, Fault> {
                 return Err(Fault::malformed("Bad Call-ID"));
             }
             Field::CallId => value.hash(&mut found.hash),
-            Field::CSeq => check_cseq(message)?.hash(&mut found.hash),
+            Field::CSeq => check_cseq(message, value)?.hash(&mut found.hash),
             Field::MaxForwards => match lex::decimal(value) {
                 Some(hops @ 0..=255) => found.hops = Some(hops),
                 _ if message.is_request() => return Err(Fault::malformed("Bad Max-Forwards")),
                 _ => {}
             },
-            Field::ContentLength => check_length(message, rules, header.raw, value)?,
+            Field::ContentLength => length = Some(*header),
             Field::ProxyRequire => found.requires = true,
             Field::Addresses if !address::is_balanced(value) => {
                 return Err(Fault::malformed("A quote or bracket that is not closed"));
@@ -222,8 +225,14 @@ fn fields(message: &SipView<'_>, rules: &Rules<'_>) -> Result<Found, Fault> {
             Field::Addresses if header.is(b"Route") => value.hash(&mut found.hash),
             _ => {}
         }
+        Ok(())
+    });
+    // It stands in front of whatever was found behind it, and is asked about behind the pass that finds
+    // the body.
+    if let Some(header) = length {
+        check_length(message, rules, &header)?;
     }
-    lines.end(&headers)?;
+    lines.end(&walk?)?;
     for (field, reason) in [
         (Field::Via, "Missing Via"),
         (Field::From, "Missing From"),
@@ -244,10 +253,10 @@ const fn is_call_id(byte: u8) -> bool {
 }
 
 /// The number.
-fn check_cseq(message: &SipView<'_>) -> Result<u32, Fault> {
+fn check_cseq(message: &SipView<'_>, value: &[u8]) -> Result<u32, Fault> {
     // Less than 2^31 (§8.1.1.5).
     const MOST: u32 = i32::MAX as u32;
-    let Some(cseq) = message.cseq().filter(|cseq| cseq.number <= MOST) else {
+    let Some(cseq) = CSeq::parse(value).filter(|cseq| cseq.number <= MOST) else {
         return Err(Fault::malformed("Bad CSeq"));
     };
     if message.method().is_some_and(|method| method != cseq.method) {
@@ -259,9 +268,9 @@ fn check_cseq(message: &SipView<'_>) -> Result<u32, Fault> {
 fn check_length(
     message: &SipView<'_>,
     rules: &Rules<'_>,
-    raw: &[u8],
-    value: &[u8],
+    header: &Header<'_>,
 ) -> Result<(), Fault> {
+    let Header { raw, value, .. } = *header;
     const KIND: FaultKind = FaultKind::Length;
     // Who reads line by line sees another value, or none.
     let is_folded = memchr::memchr(b'\n', raw).is_some_and(|at| at + 1 < raw.len());

@@ -51,6 +51,33 @@ fn ask_all(message: &[u8]) -> Result<(), TestCaseError> {
             ask_uri(address.uri)?;
         }
     }
+    let names = view.headers().map(|header| header.name);
+    let known: [&[u8]; 10] = [
+        b"Via",
+        b"v",
+        b"from",
+        b"To",
+        b"i",
+        b"CSeq",
+        b"User-Agent",
+        b"Content-Length",
+        b"MAX-FORWARDS",
+        b"Route",
+    ];
+    for name in names.chain(known) {
+        let expected: Vec<_> = view.headers().filter(|header| header.is(name)).collect();
+        prop_assert_eq!(view.header(name), expected.first().copied());
+        prop_assert_eq!(view.headers_named(name).collect::<Vec<_>>(), expected);
+    }
+    let whole = view
+        .headers()
+        .filter(|header| header.raw.ends_with(b"\n"))
+        .last();
+    let behind = |header: Header<'_>| {
+        header.raw.as_ptr().addr() - message.as_ptr().addr() + header.raw.len()
+    };
+    let start = view.headers().offset();
+    prop_assert_eq!(view.end_of_headers(), whole.map_or(start, behind));
     check(view.body())?;
     prop_assert!(end + view.body().len() <= message.len());
     check(view.call_id().unwrap_or_default())?;

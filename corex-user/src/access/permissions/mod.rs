@@ -227,7 +227,26 @@ impl Permissions {
     /// The networks that the guard is to let in: those of `guard_group` that are for any port. A port of
     /// address_file is the sender's, which the guard doesn't look at.
     pub fn allowed(&self) -> Vec<guard::Network> {
-        let Some((group, addresses)) = self.settings.guard_group.zip(self.addresses()) else {
+        let group = self.settings.guard_group;
+        group.map_or_else(Vec::new, |group| self.group(group))
+    }
+
+    /// Who is trusted: the networks of `trusted_group` that are for any port, and all peers of
+    /// trusted_file, as what they send must be read before their patterns can be asked.
+    pub fn trusts(&self) -> Vec<guard::Network> {
+        let mut all = match self.settings.trusted_group {
+            0 => Vec::new(),
+            group => self.group(group),
+        };
+        if let Some(trusted) = self.trusted() {
+            all.extend(trusted.addresses().map(guard::Network::host));
+        }
+        all
+    }
+
+    /// The networks of a group that are for any port.
+    fn group(&self, group: u32) -> Vec<guard::Network> {
+        let Some(addresses) = self.addresses() else {
             return Vec::new();
         };
         let is_in = |entry: &Entry| entry.group == group && entry.port == 0;

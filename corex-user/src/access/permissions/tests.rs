@@ -263,6 +263,39 @@ fn a_reload_soon_after_another_one_is_refused() {
 }
 
 #[test]
+fn a_group_and_all_of_trusted_file_are_trusted() {
+    let folder = std::env::temp_dir().join(format!("corex-trusted-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = "1 10.0.0.1\n2 10.0.0.2\n1 10.1.7.7 16\n1 10.0.0.3 32 5060\n";
+    std::fs::write(folder.join(FILE), file).unwrap();
+    let peers = "192.0.2.1 udp ^sip:a\n192.0.2.1 tcp -\n2001:db8::1 any -\n192.0.2.2 none -\n";
+    std::fs::write(folder.join("trusted"), peers).unwrap();
+    let trusts = |trusted_group| {
+        let settings = settings::Permissions {
+            address_file: Some(FILE.to_owned()),
+            trusted_file: Some("trusted".to_owned()),
+            trusted_group,
+            ..settings::Permissions::default()
+        };
+        let permissions = Permissions::load(&settings, &folder, &[]).unwrap();
+        let all = permissions.trusts().into_iter();
+        let mut all: Vec<_> = all.map(|it| format!("{}/{}", it.addr, it.len)).collect();
+        all.sort();
+        all
+    };
+    let groups = [1, 2, 0].map(trusts);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let peers = ["192.0.2.1/32", "2001:db8::1/128"];
+    assert_eq!(
+        groups[0],
+        ["10.0.0.1/32", "10.1.0.0/16", peers[0], peers[1]]
+    );
+    assert_eq!(groups[1], ["10.0.0.2/32", peers[0], peers[1]]);
+    assert_eq!(groups[2], peers);
+    assert_eq!(settings::Permissions::default().trusted_group, 1);
+}
+
+#[test]
 fn the_guard_gets_the_group_that_it_is_to_let_in() {
     let folder = std::env::temp_dir().join(format!("corex-guard-group-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -1,9 +1,10 @@
 //! What trusted_file has: peers that need no authentication, as in Kamailio's table `trusted`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 
-use corex_sip::Transport;
+use corex_sip::{Transport, host_ip};
 use regex::bytes::Regex;
 
 use super::address::SLOTS;
@@ -126,6 +127,11 @@ impl Trusted {
             list.sort_by_key(|peer| std::cmp::Reverse(peer.priority));
         }
         Ok(Trusted(peers))
+    }
+
+    /// The addresses that there are peers at.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.keys().filter_map(|address| host_ip(address))
     }
 
     /// The peers that fit, in order. `from` and `request_uri` are those of the message.

@@ -3,10 +3,14 @@
 use super::PacketEngine;
 use crate::{
     access::Access,
+    guard::{Guard, Which},
     kernel::heap::ProcessHeap,
     pipeline::PipelineContext,
     telemetry::{
-        books::{Books, HeapLine, KeyLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
+        books::{
+            Books, GuardLine, HeapLine, KeyLine, LatencyLine, PredecessorLine, SocketLine,
+            WorkerLine,
+        },
         gauges::SocketTally,
         log::Log,
         peers,
@@ -17,6 +21,13 @@ use corex_script::{
     latency,
     run::tables::{Tables, Use},
 };
+
+/// The guard's lists, by the names that people have for them.
+const LISTS: [(&str, Which); 3] = [
+    ("allow", Which::Allow),
+    ("block", Which::Block),
+    ("trust", Which::Trust),
+];
 
 impl PacketEngine {
     /// All counters as they are now.
@@ -86,6 +97,7 @@ impl PacketEngine {
             latencies: latencies.filter(|l| l.histogram.count() > 0).collect(),
             peers: self.peers(context),
             offenders: Vec::new(),
+            guard: guard_lines(&context.guard),
             started: context.config.program.started,
             engine: self.name(),
             interfaces,
@@ -133,6 +145,24 @@ impl PacketEngine {
 }
 
 /// How much of each table is used, by name.
+fn guard_lines(guard: &Guard) -> Vec<GuardLine> {
+    let lines = |(list, which)| {
+        [("ipv4", true), ("ipv6", false)].map(|(family, is_v4)| {
+            let (entries, most) = guard.filled(which, is_v4);
+            GuardLine {
+                list,
+                family,
+                entries,
+                most,
+            }
+        })
+    };
+    match guard.is_on() {
+        true => LISTS.into_iter().flat_map(lines).collect(),
+        false => Vec::new(),
+    }
+}
+
 fn tables(tables: &Tables) -> Vec<(String, Use)> {
     let lines = tables
         .all()

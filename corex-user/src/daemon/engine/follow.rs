@@ -391,7 +391,10 @@ impl Xdp {
         }
         let new: Vec<NewQueue> = queues
             .iter()
-            .map(|queue| units::another_queue(&self.nics, number, *queue, &lines))
+            .map(|queue| {
+                let busy_poll = self.builder.busy_poll;
+                units::another_queue(&self.nics, number, *queue, &lines, busy_poll)
+            })
             .collect::<anyhow::Result<_>>()?;
         let (answer, joined) = mpsc::channel();
         let queues = new;

@@ -1,13 +1,16 @@
 //! What an engine takes from the one before it, and gives to the one behind it.
 
-use std::{io, os::fd::AsFd as _};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
 use anyhow::Context as _;
 
 use super::PacketEngine;
 use crate::{
     daemon::handover::{Estate, Item},
-    kernel::{attach::Mode, pins::Pins, xdp_link},
+    kernel::{attach::Mode, guard_rates, pins::Pins, xdp_link},
 };
 
 impl PacketEngine {
@@ -27,10 +30,33 @@ impl PacketEngine {
             };
             estate.add(item, link.as_fd().try_clone_to_owned()?);
         }
+        match xdp.object.buckets() {
+            Ok((rates, buckets)) => {
+                let rates = format!("{rates:?}");
+                estate.add(Item::Buckets { rates }, buckets);
+            }
+            Err(error) => tracing::warn!("buckets of rates aren't handed over: {error}"),
+        }
         if let Some(pins) = &xdp.pins {
             estate.add(Item::Name, pins.lock()?);
         }
         Ok(())
+    }
+
+    /// Goes on with the buckets of the predecessor's programs, if they are of the same rules. What its
+    /// programs let through from now on until these are in their places, they may once more.
+    pub fn take_buckets(&self, rates: &str, buckets: BorrowedFd<'_>) {
+        let Some(xdp) = &self.xdp else { return };
+        let taken = match xdp.object.buckets() {
+            Ok((own, _)) if format!("{own:?}") != rates => return,
+            Ok((_, own)) => guard_rates::copy_buckets(buckets, own.as_fd()),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        match taken {
+            Ok(0) => {}
+            Ok(sources) => tracing::info!(sources, "guard: buckets of rates are taken over"),
+            Err(error) => tracing::warn!("guard: buckets of rates begin anew: {error}"),
+        }
     }
 
     /// Nothing is changed any more, as a successor is about to have it; or that may be done again.

@@ -204,6 +204,12 @@ impl PacketEngine {
         Ok(maps.transpose()?)
     }
 
+    /// Whether all that judges can have a guard.
+    pub fn may_be_guarded(&self) -> bool {
+        let object = self.xdp.as_ref().map(|xdp| &xdp.object);
+        object.is_none_or(|object| object.parts().is_guarded)
+    }
+
     /// Whom the guard's lists had of an instance that has ended.
     pub fn take_guard_left(&mut self) -> Vec<Left> {
         let xdp = self.xdp.as_mut();

@@ -197,6 +197,7 @@ impl PacketEngine {
         let builder = Builder {
             chunk_size,
             copy: options.copy,
+            busy_poll: settings.corex.busy_poll,
             next_hops: next_hops.clone(),
             cookie: object.cookie(),
             inline: match inline.is_on {
@@ -265,24 +266,40 @@ impl PacketEngine {
 /// Loads the programs that the configuration asks for. A kernel that refuses those with roads gets
 /// those without.
 fn load(settings: &Settings) -> anyhow::Result<Object> {
-    let parts = Parts {
-        is_guarded: settings.corex.guard.is_wanted(),
-        sheds: settings.corex.overload.is_on,
-    };
     if settings.corex.inline.is_on {
-        return Ok(Object::load_with(Road::Inline, parts)?);
+        return load_on(Road::Inline, settings);
     }
     if settings.corex.offload {
-        match Object::load_with(Road::Offload, parts) {
+        match load_on(Road::Offload, settings) {
             Ok(object) => return Ok(object),
             Err(error) => tracing::warn!(
                 "offload: the kernel refuses the program with roads, so all messages go by user \
-                 space: {:#}",
-                anyhow::Error::from(error)
+                 space: {error:#}"
             ),
         }
     }
-    Ok(Object::load_with(Road::Proxy, parts)?)
+    load_on(Road::Proxy, settings)
+}
+
+/// Loads the programs with all parts, so that a reload can switch them on. A kernel that refuses these
+/// gets those with the parts that are wanted now.
+fn load_on(road: Road, settings: &Settings) -> anyhow::Result<Object> {
+    let wanted = Parts {
+        is_guarded: settings.corex.guard.is_wanted(),
+        sheds: settings.corex.overload.is_on,
+    };
+    match Object::load_with(road, Parts::ALL) {
+        Err(error) if wanted != Parts::ALL => {
+            let object = Object::load_with(road, wanted)?;
+            tracing::warn!(
+                "the kernel refuses the programs with the guard and with overload, so that a reload can't \
+                 switch them on: {:#}",
+                anyhow::Error::from(error)
+            );
+            Ok(object)
+        }
+        loaded => Ok(loaded?),
+    }
 }
 
 /// What is asked of the way back to sources.

@@ -46,6 +46,8 @@ pub struct Builder {
     pub chunk_size: u32,
     /// Never bind for zero copy.
     pub copy: bool,
+    /// Packets that a worker polls from a queue itself, each time; 0: none.
+    pub busy_poll: u16,
     /// Where the next hops are.
     pub next_hops: NextHops,
     /// Marks the XDP program's records.
@@ -205,7 +207,7 @@ impl Builder {
         let attempt = |copy| -> anyhow::Result<_> {
             let frames = FRAMES_PER_QUEUE * queues.len() as u32 + FRAMES_TO_SEND;
             let (umem, mut pool) = Umem::new(frames, self.chunk_size).context("packet memory")?;
-            let sockets = corex_xdp::open(&umem, &mut pool, queues, copy)?;
+            let sockets = corex_xdp::open(&umem, &mut pool, queues, copy, self.busy_poll)?;
             Ok((umem, pool, sockets))
         };
         match attempt(copy) {
@@ -228,6 +230,7 @@ pub fn another_queue(
     number: usize,
     queue: u32,
     lines: &[&BoundQueue],
+    busy_poll: u16,
 ) -> anyhow::Result<NewQueue> {
     let on = nics.all.get(number).and_then(|nic| nic.on.as_ref());
     let ifindex = on.context("the NIC is gone")?.interface.index;
@@ -237,7 +240,7 @@ pub fn another_queue(
         .collect();
     queues.push((ifindex, queue));
     Ok(NewQueue {
-        socket: UnboundSocket::new()?,
+        socket: UnboundSocket::new(busy_poll)?,
         ifindex,
         queue,
         mtu: nics.mtu(ifindex),

@@ -4,14 +4,14 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use super::{guard::GuardCopy, tables::TableCopy};
+use super::{guard::GuardCopy, peers::PeersCopy, tables::TableCopy};
 use crate::{
     daemon::reply_keys,
     io::{outbox::WaitingCopy, stream::StreamsCopy},
 };
 
 /// Goes up with every change that an older or newer corex would take for something else.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,11 @@ pub enum Item {
         /// In the driver; else generic XDP.
         is_native: bool,
     },
+    /// The map with the buckets of sources that the programs judge rates by.
+    Buckets {
+        /// The rules that they are of, as text.
+        rates: String,
+    },
     /// The lock of the instance's name.
     Name,
     /// The socket that successors connect to.
@@ -77,6 +82,8 @@ pub struct Estate {
     pub tables: Vec<TableCopy>,
     /// The guard's entries, as they are now.
     pub guard: GuardCopy,
+    /// The peers that are known now.
+    pub peers: PeersCopy,
 }
 
 impl Estate {
@@ -97,6 +104,7 @@ impl Estate {
             reply_key: self.reply_key,
             tables: Vec::new(),
             guard: GuardCopy::default(),
+            peers: PeersCopy::default(),
         })
     }
 
@@ -145,6 +153,9 @@ pub enum Tell {
         /// [`Estate::guard`].
         #[serde(default)]
         guard: GuardCopy,
+        /// [`Estate::peers`].
+        #[serde(default)]
+        peers: PeersCopy,
     },
     /// Nothing is handed over.
     Refused {
@@ -169,6 +180,9 @@ pub struct Frozen {
     /// What has changed of [`Estate::guard`] since.
     #[serde(default)]
     pub guard: GuardCopy,
+    /// Those that have become known, or were heard of again, since.
+    #[serde(default)]
+    pub peers: PeersCopy,
     /// TCP connections, and what waits to be sent.
     pub streams: StreamEstate,
 }

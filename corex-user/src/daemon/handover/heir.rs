@@ -18,6 +18,7 @@ use nix::{
 use super::{
     estate::{Ask, Estate, Farewell, Frozen, Item, Tell, VERSION},
     guard::GuardCopy,
+    peers::PeersCopy,
     place,
     tables::TableCopy,
     wire::Connection,
@@ -81,6 +82,7 @@ impl Heir {
                     reply_key,
                     tables,
                     guard,
+                    peers,
                 },
                 descriptors,
             ) => {
@@ -100,6 +102,7 @@ impl Heir {
                         reply_key,
                         tables,
                         guard,
+                        peers,
                     },
                 })
             }
@@ -148,6 +151,19 @@ impl Heir {
     /// The guard's entries when the predecessor was asked.
     pub fn guard(&mut self) -> GuardCopy {
         std::mem::take(&mut self.estate.guard)
+    }
+
+    /// The peers that were known when the predecessor was asked.
+    pub fn peers(&mut self) -> PeersCopy {
+        std::mem::take(&mut self.estate.peers)
+    }
+
+    /// The map with the buckets of sources, and the rules that they are of.
+    pub fn buckets(&mut self) -> Option<(String, OwnedFd)> {
+        self.estate.take(|item| match item {
+            Item::Buckets { rates } => Some(rates.clone()),
+            _ => None,
+        })
     }
 
     /// The lock of the instance's name.

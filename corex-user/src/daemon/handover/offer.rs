@@ -191,6 +191,7 @@ fn converse(successor: UnixStream, steps: &mpsc::UnboundedSender<Step>) -> anyho
         reply_key: estate.reply_key,
         tables: estate.tables,
         guard: estate.guard,
+        peers: estate.peers,
     };
     connection.send(&words, &descriptors)?;
     drop(descriptors);

@@ -99,6 +99,7 @@ mod tests {
             reply_key: [7; 32],
             tables: Vec::new(),
             guard: Default::default(),
+            peers: Default::default(),
         };
         std::thread::scope(|scope| {
             scope.spawn(|| {

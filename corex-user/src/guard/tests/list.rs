@@ -148,3 +148,26 @@ fn a_full_list_takes_no_more_and_goes_on() {
             .is_some()
     );
 }
+
+#[test]
+fn a_list_touches_a_network_that_it_has_some_address_of() {
+    let list = List::default();
+    assert!(!list.touches(&network("0.0.0.0/0")));
+    for text in ["192.0.2.7", "198.51.100.0/24", "2001:db8::/64"] {
+        list.put(network(text), Listed::default(), 0).unwrap();
+    }
+    for (text, touches) in [
+        ("192.0.2.7", true),
+        ("192.0.2.8", false),
+        ("192.0.2.0/24", true),
+        ("192.0.3.0/24", false),
+        ("198.51.100.9", true),
+        ("198.51.100.128/25", true),
+        ("198.51.0.0/16", true),
+        ("2001:db8::1", true),
+        ("2001:db8:0:1::/64", false),
+        ("2001:db8::/32", true),
+    ] {
+        assert_eq!(list.touches(&network(text)), touches, "{text}");
+    }
+}

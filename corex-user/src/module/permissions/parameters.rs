@@ -167,6 +167,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
          on the guard's list of those allowed: nothing that it has blocks them, pike neither. The guard must \
          be on. Default: none.",
     ),
+    number(
+        "trusted_group",
+        u32::MAX as i64,
+        |settings, value| settings.permissions.trusted_group = value as u32,
+        "Not in Kamailio. The addresses and networks of this group of address_file that are for any port, and \
+         the addresses of trusted_file, are trusted: neither rates nor pike have the guard block them, and \
+         with `overload` they are known peers. 0: those of trusted_file only. Default: 1.",
+    ),
     ignored("db_url"),
     ignored("db_mode"),
     ignored("trusted_table"),

@@ -6,7 +6,6 @@ use corex_script::run::Arg;
 use corex_script::run::Value;
 use corex_script::run::{Exec, Halt, part_of};
 use corex_script::settings::DoubleRecordRoute;
-use corex_sip::compose::end_of_headers;
 use corex_sip::{SipView, Transport, Uri};
 
 /// What loose_route() returns: Kamailio's numbers.
@@ -210,7 +209,7 @@ fn save_request_uri(exec: &mut Exec<'_>, view: &SipView<'_>) {
         return;
     };
     let line = [b"Route: <", uri, b">\r\n"].concat();
-    exec.changes.edits.insert(end_of_headers(view), &line);
+    exec.changes.edits.insert(view.end_of_headers(), &line);
 }
 
 /// Sets `$fs` to the listen socket that a Route of ours names.

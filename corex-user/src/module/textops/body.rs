@@ -49,7 +49,7 @@ fn replace(exec: &mut Exec<'_>, text: &[u8], media: Option<&[u8]>) -> Result<i64
         let mut line = b"Content-Type: ".to_vec();
         line.extend_from_slice(media);
         line.extend_from_slice(b"\r\n");
-        edits.insert(corex_sip::compose::end_of_headers(view), &line);
+        edits.insert(view.end_of_headers(), &line);
     }
     if view.header(b"Content-Length").is_none() && !text.is_empty() {
         add_length(view, text.len(), edits);
@@ -59,5 +59,5 @@ fn replace(exec: &mut Exec<'_>, text: &[u8], media: Option<&[u8]>) -> Result<i64
 
 fn add_length(view: &SipView<'_>, len: usize, edits: &mut corex_sip::compose::Edits) {
     let line = format!("Content-Length: {len}\r\n");
-    edits.insert(corex_sip::compose::end_of_headers(view), line.as_bytes());
+    edits.insert(view.end_of_headers(), line.as_bytes());
 }

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use crate::module::place::place;
 use corex_script::run::Arg;
 use corex_script::run::{Exec, Halt};
-use corex_sip::compose::end_of_headers;
 use corex_sip::{Header, SipView};
 
 /// Header lines as the script gives them, with a line break at the end.
@@ -44,7 +43,7 @@ fn add(
 pub(super) fn append(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     add(exec, args, |view, header| match header {
         Some(header) => place(view, header.raw).end,
-        None => end_of_headers(view),
+        None => view.end_of_headers(),
     })
 }
 
@@ -52,7 +51,7 @@ pub(super) fn insert(exec: &mut Exec<'_>, args: &[Arg]) -> Result<i64, Halt> {
     add(exec, args, |view, header| {
         match header.or_else(|| view.headers().next()) {
             Some(header) => place(view, header.raw).start,
-            None => end_of_headers(view),
+            None => view.end_of_headers(),
         }
     })
 }

@@ -1,17 +1,23 @@
 //! Who isn't let in, before anything answers.
 
-use corex_script::guard::Guard as _;
+use corex_script::guard::{Guard as _, GuardError, Offence};
+use corex_script::{Direction, settings::GuardSettings};
 use corex_sip::Transport;
 
 use super::{FULL_REQUEST, HEAD, Recorder, WorkerCounters, inbound, pipeline};
 use crate::{
     guard::{Guard, Listings, Which},
-    pipeline::{Inbound, Pipeline},
+    pipeline::{Inbound, Intercepted, Pipeline},
 };
 
 /// A pipeline with the guard that its configuration asks for.
 pub(super) fn guarded(text: &str) -> Pipeline {
-    let mut pipeline = pipeline(&format!("{HEAD}{text}"));
+    guarded_by(&format!("{HEAD}{text}"))
+}
+
+/// The same of a whole configuration.
+fn guarded_by(text: &str) -> Pipeline {
+    let mut pipeline = pipeline(text);
     let mut context = std::sync::Arc::into_inner(std::mem::replace(
         &mut pipeline.context,
         super::pipeline(HEAD).context,
@@ -173,5 +179,117 @@ fn without_a_guard_functions_are_false_and_all_is_let_in() {
     for _ in 0..2 {
         let (left, counters) = admitted(&mut pipeline, inbound(FULL_REQUEST));
         assert_eq!((left, counters.guard_allowed), (1, 0));
+    }
+}
+
+#[test]
+fn a_guard_is_switched_on_and_off_and_keeps_what_was_put_in() {
+    let mut pipeline = guarded("request_route { send(\"10.0.0.8\"); }");
+    let guard = pipeline.context.guard.clone();
+    let source = corex_script::settings::guard::network("10.0.0.9").unwrap();
+    assert_eq!(guard.block(source, None, "test"), Err(GuardError::Off));
+    let (on, off) = (
+        GuardSettings {
+            is_on: true,
+            ..GuardSettings::default()
+        },
+        GuardSettings::default(),
+    );
+    let nothing = Listings::default();
+    guard.follow(&on, &nothing);
+    guard.block(source, None, "test").unwrap();
+    for (settings, left) in [(&on, 0), (&off, 1), (&on, 0)] {
+        guard.follow(settings, &nothing);
+        assert_eq!(guard.is_on(), left == 0);
+        assert_eq!(guard.entries(Which::Block).len(), 1 - left);
+        let (found, counters) = admitted(&mut pipeline, inbound(FULL_REQUEST));
+        assert_eq!((found, counters.drop_guard_block), (left, 1 - left as u64));
+    }
+    // What was kept is read when the guard is switched on for the first time, too.
+    let kept = Listings {
+        kept: vec![crate::guard::kept_line("block by=rpc 10.0.0.0/8").unwrap()],
+        ..Listings::default()
+    };
+    let guard = Guard::start(&off, &nothing, None).unwrap();
+    guard.follow(&on, &kept);
+    assert!(guard.is_blocked("10.0.0.9".parse().unwrap()));
+}
+
+#[test]
+fn who_is_trusted_is_not_blocked_after_offences() {
+    let mut pipeline = guarded(
+        "modparam(\"corex\", \"rate\", \"src: 1/h burst 1\")\n\
+         modparam(\"corex\", \"rate_block\", \"2 in 1h for 1h\")\n\
+         request_route { send(\"10.0.0.8\"); }",
+    );
+    let guard = pipeline.context.guard.clone();
+    let settings = pipeline.context.config.settings.corex.guard.clone();
+    let source = "10.0.0.9".parse().unwrap();
+    let trusting = Listings {
+        trust: vec![corex_script::settings::guard::network("10.0.0.0/28").unwrap()],
+        ..Listings::default()
+    };
+    guard.follow(&settings, &trusting);
+    for left in [1, 0, 0, 0] {
+        let (found, counters) = admitted(&mut pipeline, inbound(FULL_REQUEST));
+        assert_eq!((found, counters.drop_guard_rate), (left, 1 - left as u64));
+        assert_eq!(guard.offence(source), Offence::Allowed);
+    }
+    assert!(!guard.is_blocked(source));
+    // Who names it blocks it nevertheless.
+    guard
+        .block(corex_common::guard::Network::host(source), None, "test")
+        .unwrap();
+    let (found, counters) = admitted(&mut pipeline, inbound(FULL_REQUEST));
+    assert_eq!((found, counters.drop_guard_block), (0, 1));
+    assert!(guard.unblock(corex_common::guard::Network::host(source)));
+    guard.follow(&settings, &Listings::default());
+    for _ in 0..2 {
+        admitted(&mut pipeline, inbound(FULL_REQUEST));
+    }
+    assert!(guard.is_blocked(source), "as one that nobody trusts");
+}
+
+#[test]
+fn what_inline_mode_decodes_is_judged_for_what_it_says() {
+    const INLINE: &str = "loadmodule \"corex.so\"\nloadmodule \"codec.so\"\n\
+         modparam(\"corex\", \"mode\", \"inline\")\n\
+         modparam(\"corex\", \"protect\", \"udp:10.0.0.1:5060\")\n\
+         modparam(\"codec\", \"chain\", \"edge=base64\")\n\
+         modparam(\"corex\", \"codec_in\", \"edge\")\n";
+    let scanner = String::from_utf8_lossy(FULL_REQUEST)
+        .replace("Call-ID:", "User-Agent: friendly-scanner\r\nCall-ID:");
+    assert!(scanner.contains("friendly"));
+    let junk = "no SIP at all, as long as it may be";
+    for (parameter, dropped, passed) in [
+        ("\"stealth\", \"OPTIONS\"", FULL_REQUEST, junk.as_bytes()),
+        (
+            "\"signatures\", \"default\"",
+            scanner.as_bytes(),
+            FULL_REQUEST,
+        ),
+        ("\"malformed\", 1", junk.as_bytes(), FULL_REQUEST),
+    ] {
+        for (dry, refused) in [("", 1), ("all", 0)] {
+            let dry = match dry {
+                "" => String::new(),
+                rules => format!("modparam(\"corex\", \"guard_dry_run\", \"{rules}\")\n"),
+            };
+            let mut pipeline =
+                guarded_by(&format!("{INLINE}modparam(\"corex\", {parameter})\n{dry}"));
+            let mut seen = |message: &[u8]| {
+                pipeline.counters = WorkerCounters::default();
+                let encoded = base64(message);
+                let packet = inbound(encoded.as_bytes());
+                let outcome = pipeline.intercept(packet, Direction::Incoming, &mut Vec::new());
+                let counters = pipeline.counters;
+                let drops = counters.drop_guard_stealth + counters.drop_guard_signature;
+                let would = counters.guard_dry_stealth + counters.guard_dry_signature;
+                assert_eq!(outcome == Intercepted::Dropped, drops == 1, "{parameter}");
+                (drops, would)
+            };
+            assert_eq!(seen(dropped), (refused, 1 - refused), "{parameter}");
+            assert_eq!(seen(passed), (0, 0), "{parameter}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::{
+    guard::Listings,
     kernel::overload::{OverloadMaps, now},
     pipeline::Overload,
 };
@@ -79,6 +80,38 @@ fn within_a_batch_it_only_gets_worse() {
     assert_eq!(received(&mut pipeline, FULL_REQUEST).0.drop_overload, 1);
     pipeline.feel_pressure(95);
     assert_eq!(received(&mut pipeline, &in_dialog()).0.drop_overload, 1);
+}
+
+#[test]
+fn who_is_trusted_gets_through_without_a_guard() {
+    let mut pipeline = super::guard::guarded(&format!("{ON}{FORWARDS}"));
+    pipeline.overload = Overload::new(Some(OverloadMaps::on_heap(7)), 0);
+    pipeline.look_at_pressure(100);
+    assert_eq!(received(&mut pipeline, FULL_REQUEST).0.drop_overload, 1);
+    let trusting = Listings {
+        trust: vec![corex_script::settings::guard::network("10.0.0.0/28").unwrap()],
+        ..Listings::default()
+    };
+    let settings = &pipeline.context.config.settings.corex.guard;
+    pipeline.context.guard.follow(settings, &trusting);
+    assert!(!pipeline.context.guard.is_on());
+    assert_eq!(received(&mut pipeline, FULL_REQUEST).0.sent, 1);
+}
+
+#[test]
+fn on_dry_run_nothing_goes_and_what_would_have_gone_is_counted() {
+    let dry = "modparam(\"corex\", \"overload_dry_run\", 1)\n\
+        modparam(\"corex\", \"overload_reply\", \"503\")\n";
+    let (mut pipeline, maps) = pressed(dry, 100);
+    pipeline.overload.earn_of_a_second(100);
+    let counted = |pipeline: &mut Pipeline| {
+        let (counters, left) = received(pipeline, FULL_REQUEST);
+        assert_eq!(left[0].to, "10.0.0.8:5060".parse().unwrap(), "no 503");
+        (counters.overload_dry, counters.drop_overload)
+    };
+    assert_eq!(counted(&mut pipeline), (1, 0));
+    maps.peers().learn(source(), now() + 1000);
+    assert_eq!(counted(&mut pipeline), (0, 0));
 }
 
 #[test]

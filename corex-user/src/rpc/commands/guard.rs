@@ -89,8 +89,8 @@ const ALL: &[RpcCommand] = &[
         name: "guard.list",
         doc: &[
             "Shows entries of the lists, by address.",
-            "Its parameters are the list (allow or block; all: both) and how many entries are shown \
-             (1 to 100000); without these, both, and 1000.",
+            "Its parameters are the list (allow or block; all: both; trust: whom the files of permissions \
+             trust) and how many entries are shown (1 to 100000); without these, both, and 1000.",
         ],
         params: &[optional("list", Kind::Str), optional("most", Kind::Int)],
         result: Answer::Many(Kind::Struct),
@@ -203,7 +203,8 @@ fn list(call: Call<'_>) -> Later<'_, Outcome> {
             None | Some("all") => &[Which::Allow, Which::Block],
             Some("allow") => &[Which::Allow],
             Some("block") => &[Which::Block],
-            Some(_) => return Err(Fault::bad("expected allow, block or all")),
+            Some("trust") => &[Which::Trust],
+            Some(_) => return Err(Fault::bad("expected allow, block, trust or all")),
         };
         let most = call.params.opt_int(1).unwrap_or(SHOWN);
         if !(1..=MOST).contains(&most) {
@@ -232,6 +233,7 @@ fn row(which: Which, network: &Network, listed: &Listed, clocks: &Clocks) -> Val
         (Which::Allow, _) => "allow",
         (Which::Block, STEALTHY) => "stealth",
         (Which::Block, _) => "block",
+        (Which::Trust, _) => "trust",
     };
     let proto = match network.proto {
         0 => "any",

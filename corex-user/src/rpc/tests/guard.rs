@@ -163,7 +163,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (
             "guard.list",
             &["others"],
-            "400 - expected allow, block or all",
+            "400 - expected allow, block, trust or all",
         ),
         (
             "guard.explain",

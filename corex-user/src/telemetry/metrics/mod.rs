@@ -18,7 +18,7 @@ use prometheus_client::{
 
 use self::writer::{Counted, Labels, Writer, labels, plain, seconds};
 use super::{
-    books::Books,
+    books::{Books, GuardLine},
     gauges::{QueueGauges, SocketTally, WorkerGauges},
     peers::Counts,
 };
@@ -146,6 +146,7 @@ impl Collector for Scrape {
                 .map(|(event, value)| (labels([("event", event)]), *value)),
         )?;
         self.tables(&mut out)?;
+        self.guard(&mut out)?;
         out.counters(
             "access_events",
             "What the modules pike and secfilter counted, by module and by what it was",
@@ -169,7 +170,7 @@ impl Collector for Scrape {
         out.histograms(
             "hook_duration_seconds",
             "How long hooks took, by kind and by where they ran; of those in the configuration that take \
-             less than 8 microseconds one in 8 is measured, and stands for the others",
+             less than 8 microseconds one in `latency_sample` (8) is measured, and stands for the others",
             books.latencies.iter().map(|line| {
                 let labels = labels([("kind", line.kind.name()), ("way", line.way)]);
                 (labels, &line.histogram)
@@ -179,6 +180,27 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
+    fn guard(&self, out: &mut Writer<'_>) -> fmt::Result {
+        for (name, help, value) in [
+            (
+                "guard_entries",
+                "Entries of a list of the guard, by family of addresses",
+                (|line| line.entries) as fn(&GuardLine) -> usize,
+            ),
+            ("guard_entries_limit", "The most that it may have", |line| {
+                line.most
+            }),
+        ] {
+            let lines = self.0.guard.iter();
+            let values = lines.map(|line| {
+                let labels = labels([("list", line.list), ("family", line.family)]);
+                (labels, value(line) as f64)
+            });
+            out.gauges(name, help, values)?;
+        }
+        Ok(())
+    }
+
     fn tables(&self, out: &mut Writer<'_>) -> fmt::Result {
         let tables = &self.0.tables;
         let of = |table: &str| labels([("table", table)]);

@@ -1,7 +1,7 @@
 //! The OpenMetrics text.
 
 use super::super::{
-    books::{InterfaceLine, LatencyLine, QueueLine, SocketLine, WorkerLine},
+    books::{GuardLine, InterfaceLine, LatencyLine, QueueLine, SocketLine, WorkerLine},
     peers::Summary,
 };
 use super::*;
@@ -64,6 +64,12 @@ fn books() -> Books {
             histogram: latencies.total(Kind::Route, 0),
         }],
         offenders: vec![("203.0.113.0/24".to_owned(), 9)],
+        guard: vec![GuardLine {
+            list: "block",
+            family: "ipv4",
+            entries: 4,
+            most: 1_000_000,
+        }],
         peers: Summary {
             peers: vec![("192.0.2.7".parse().unwrap(), counts(5))],
             others: counts(1),
@@ -98,8 +104,8 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
     let text = render(books()).unwrap();
     for line in [
         "corex_kernel_seen_total 5",
-        "corex_heap_bytes{state=\"in_use\"} 5000",
-        "corex_heap_bytes{state=\"held\"} 8000",
+        "corex_heap_bytes{state=\"in_use\"} 5000.0",
+        "corex_heap_bytes{state=\"held\"} 8000.0",
         "corex_kernel_packets_total{verdict=\"steered\",reason=\"\"} 3",
         "corex_kernel_packets_total{verdict=\"passed\",reason=\"not_udp\"} 1",
         "corex_kernel_packets_total{verdict=\"dropped\",reason=\"probe\"} 1",
@@ -122,6 +128,8 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
         "corex_peer_packets_total{peer=\"192.0.2.7\",direction=\"in\"} 5",
         "corex_peer_bytes_total{peer=\"192.0.2.7\",direction=\"out\"} 1000",
         "corex_guard_offender_packets_total{network=\"203.0.113.0/24\"} 9",
+        "corex_guard_entries{list=\"block\",family=\"ipv4\"} 4.0",
+        "corex_guard_entries_limit{list=\"block\",family=\"ipv4\"} 1000000.0",
         "corex_peer_packets_total{peer=\"other\",direction=\"out\"} 2",
     ] {
         assert!(text.lines().any(|seen| seen == line), "{line}\n{text}");

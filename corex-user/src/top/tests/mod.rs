@@ -12,7 +12,7 @@ use super::{
     view::{self, Look},
 };
 use crate::telemetry::{
-    books::{Books, LatencyLine, SocketLine, WorkerLine},
+    books::{Books, GuardLine, LatencyLine, SocketLine, WorkerLine},
     peers::{Peers, Summary, Table},
 };
 use corex_script::Direction;
@@ -80,6 +80,19 @@ fn books(n: u64) -> Books {
         }],
         peers: peers(n),
         offenders: Vec::new(),
+        guard: [
+            ("allow", "ipv4", 7),
+            ("allow", "ipv6", 0),
+            ("block", "ipv4", 750_000),
+            ("block", "ipv6", 500_000),
+        ]
+        .map(|(list, family, entries)| GuardLine {
+            list,
+            family,
+            entries,
+            most: 1_000_000,
+        })
+        .into(),
         started: 1_000,
         streams: vec![("queued", n), ("delivered", 0), ("drop_unresolved", n)],
         streams_imbalance: 0,
@@ -290,8 +303,11 @@ fn all_of_it_fits_on_the_smallest_screen() {
         &["route in", "2", "32.0us"],
         &["192.0.2.7", "4       4"],
         &["worker not_sip", "10"],
-        &["workers", "load"],
-        &["50%", "222", "212"],
+        &["workers", "load", "full"],
+        &["50%", "0%", "222", "212"],
+        &["guard's lists", "entries", "full"],
+        &["allow", "7", "0%"],
+        &["block", "1.25M", "75%"],
         &["sorted by list; counts of 0:00:01"],
     ] {
         assert!(has(&lines, parts), "no {parts:?} in\n{text}");
@@ -400,9 +416,22 @@ fn plain_text_has_rates_and_all_that_was_ever_counted() {
         ],
         &["route in", "2", "32.0us"],
         &["0", "50%", "222", "212", "15"],
+        &["guard's lists", "entries", "full"],
+        &["allow", "7", "0%"],
+        &["block", "1250000", "75%"],
     ] {
         assert!(has(&lines, parts), "no {parts:?} in\n{text}");
     }
+}
+
+#[test]
+fn without_a_guard_nothing_is_said_of_its_lists() {
+    let mut without = books(3);
+    without.guard.clear();
+    let model = model([without]);
+    let lines = drawn(&model, 80, 24, PLAIN);
+    assert!(!has(&lines, &["guard's lists"]), "{}", lines.join("\n"));
+    assert!(!plain::text(&model).contains("guard's lists"));
 }
 
 #[test]

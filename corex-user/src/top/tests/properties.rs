@@ -5,7 +5,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::top::sample::{Hook, Series, Worker};
+use crate::top::sample::{Fill, Hook, Series, Worker};
 use corex_script::latency::Histogram;
 
 /// What happens to a model.
@@ -69,6 +69,14 @@ fn hook() -> impl Strategy<Value = Hook> {
     })
 }
 
+fn fill() -> impl Strategy<Value = Fill> {
+    (name(), number(), number()).prop_map(|(name, entries, percent)| Fill {
+        name,
+        entries,
+        percent,
+    })
+}
+
 fn reading() -> impl Strategy<Value = Sample> {
     let time = prop_oneof![
         4 => (0..10_000u64).prop_map(Duration::from_millis),
@@ -80,10 +88,10 @@ fn reading() -> impl Strategy<Value = Sample> {
         (time, started, name()),
         (list(), list(), list(), list(), list()),
         (any::<u64>(), any::<u64>(), any::<u64>()),
-        (vec(worker(), 0..20), vec(hook(), 0..6)),
+        (vec(fill(), 0..5), vec(worker(), 0..20), vec(hook(), 0..6)),
     )
         .prop_map(
-            |((at, started, engine), lists, (plain, wire, sessions), (workers, hooks))| {
+            |((at, started, engine), lists, (plain, wire, sessions), (guard, workers, hooks))| {
                 let (roads, sockets, peers, drops, codecs) = lists;
                 Sample {
                     codecs,
@@ -96,6 +104,7 @@ fn reading() -> impl Strategy<Value = Sample> {
                     sockets,
                     peers,
                     drops,
+                    guard,
                     workers,
                     hooks,
                 }
@@ -137,6 +146,9 @@ fn books() -> impl Strategy<Value = Value> {
         "offloaded",
         "busy_ns",
         "out_xdp",
+        "guard",
+        "entries",
+        "most",
     ];
     let leaf = prop_oneof![
         number().prop_map(|number| json!(number)),

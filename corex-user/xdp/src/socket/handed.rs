@@ -64,7 +64,7 @@ mod tests {
     fn a_socket_that_is_attached_again_has_the_rings_that_it_had() {
         let (umem, mut pool) = Umem::new(64, 2048).unwrap();
         // `lo` has index 1 in every network namespace.
-        let Ok(mut sockets) = open(&umem, &mut pool, &[(1, 0)], true) else {
+        let Ok(mut sockets) = open(&umem, &mut pool, &[(1, 0)], true, 0) else {
             eprintln!("skipped: AF_XDP needs CAP_NET_RAW");
             return;
         };

@@ -84,7 +84,7 @@ fn headers_without_an_end_get_one_over_a_stream() {
         let text = format!("{start}{cut}");
         let mut edits = Edits::default();
         let view = SipView::parse(text.as_bytes()).unwrap();
-        edits.insert(end_of_headers(&view), b"X-B: 2\r\n");
+        edits.insert(view.end_of_headers(), b"X-B: 2\r\n");
         let out = forwarded(&text, &edits, |f| f.transport = Transport::Tcp);
         let sent = SipView::parse(out.as_bytes()).unwrap();
         assert!(out.ends_with("\r\n\r\n"), "{out}");
@@ -136,8 +136,9 @@ proptest! {
         let view = SipView::parse(out.as_bytes()).unwrap();
         prop_assert!(out.contains("\n\r\n") || out.contains("\n\n"));
         for header in view.headers_named(b"Content-Length") {
-            let len = view.body().len().to_string();
-            prop_assert_eq!(header.value, len.as_bytes());
+            // One with zeros in front is right, too, and stays.
+            let len = std::str::from_utf8(header.value).ok().and_then(|len| len.parse().ok());
+            prop_assert_eq!(len, Some(view.body().len()));
         }
         prop_assert_eq!(view.content_length(), Some(view.body().len() as u32));
     }

@@ -87,6 +87,20 @@ pub(super) const HOOK_QUARANTINE: Parameter = Parameter {
           shows who is held. Default: 10.",
 };
 
+pub(super) const LATENCY_SAMPLE: Parameter = Parameter {
+    name: "latency_sample",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 1,
+        max: 255,
+        set: |settings, value| settings.corex.latency_sample = value as u8,
+    },
+    doc: "Of so many runs of the hook one is measured while it takes less than 8 microseconds, and stands \
+          for the others in the histograms of how long hooks take; of one that takes longer each run is. \
+          How many there were is exact in any case. 1: each is measured, which costs a short hook \
+          as much as it takes itself. Default: 8.",
+};
+
 pub(super) const INTERCEPT_SEND: Parameter = Parameter {
     name: "intercept_send",
     aliases: &[],

@@ -41,6 +41,20 @@ pub(super) const SHARD: Parameter = Parameter {
           Proxy mode only. See performance.md. Default: \"auto\".",
 };
 
+pub(super) const BUSY_POLL: Parameter = Parameter {
+    name: "busy_poll",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 1024,
+        set: |settings, value| settings.corex.busy_poll = value as u16,
+    },
+    doc: "Packets that a worker takes from the NIC itself each time that it looks for some (SO_PREFER_BUSY_POLL, \
+          SO_BUSY_POLL_BUDGET; Linux 5.11), rather than interrupts when they come: then set the NIC's \
+          napi_defer_hard_irqs and gro_flush_timeout, too, see performance.md. 64 is as many as the kernel takes \
+          at a time. AF_XDP only; read at the start. 0: it doesn't. Default: 0.",
+};
+
 pub(super) const REATTACH: Parameter = Parameter {
     name: "reattach",
     aliases: &[],

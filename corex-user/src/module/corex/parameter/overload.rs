@@ -21,6 +21,18 @@ pub(super) const OVERLOAD: Parameter = Parameter {
           overload.md. Default: 0.",
 };
 
+pub(super) const OVERLOAD_DRY_RUN: Parameter = Parameter {
+    name: "overload_dry_run",
+    aliases: &[],
+    kind: ParameterKind::Int {
+        min: 0,
+        max: 1,
+        set: |settings, value| settings.corex.overload.is_dry = value != 0,
+    },
+    doc: "With overload: nothing is shed, and nobody gets a 503; workers count as overload_dry what would \
+          have gone. Default: 0.",
+};
+
 pub(super) const OVERLOAD_HIGH: Parameter = Parameter {
     name: "overload_high",
     aliases: &[],

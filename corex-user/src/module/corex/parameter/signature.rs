@@ -41,8 +41,9 @@ pub(super) const MALFORMED: Parameter = Parameter {
         set: |settings, value| settings.corex.guard.signatures.drops_malformed = value != 0,
     },
     doc: "Whether messages are dropped, and counted as drop_guard_signature, that begin with no method \
-          in capital letters and no SIP/2.0, or have no Via in their first 200 bytes. It has no effect \
-          where codec_in or event_route[network:msg] may decode messages. See guard.md. Default: 0.",
+          in capital letters and no SIP/2.0, or have no Via in their first 200 bytes. Where codec_in or \
+          event_route[network:msg] may decode messages, what they make of one is looked at. See guard.md. \
+          Default: 0.",
 };
 
 /// The list that corex brings along.
@@ -154,6 +155,9 @@ fn lines(text: &str) -> Result<Vec<SignaturePattern>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::automaton;
+    use corex_common::guard::signatures::refuses;
+    use corex_script::settings::SignatureSettings;
 
     #[test]
     fn a_list_has_a_text_in_each_line() {
@@ -219,5 +223,104 @@ mod tests {
             let mistake = parse(text, Path::new("/nonexistent")).unwrap_err();
             assert_eq!(text.get(mistake.part.clone()), Some(at), "{text}");
         }
+    }
+
+    /// What the shipped list says of a message.
+    fn is_found(message: &str) -> bool {
+        let settings = SignatureSettings {
+            patterns: parse("default", Path::new("/")).unwrap().0,
+            ..SignatureSettings::default()
+        };
+        let automaton = automaton::compile(&settings, true).unwrap();
+        refuses(&automaton, message.replace('\n', "\r\n").as_bytes(), 0)
+    }
+
+    fn from_agent(agent: &str) -> String {
+        format!(
+            "REGISTER sip:example.com SIP/2.0\nUser-Agent: {agent}\nVia: SIP/2.0/UDP 192.0.2.1\n\n"
+        )
+    }
+
+    #[test]
+    fn what_tools_and_probes_send_is_found() {
+        for agent in [
+            "friendly-scanner",
+            "friendly-request",
+            "sipvicious",
+            "sundayddr",
+            "sip-scan",
+            "SIPScan",
+            "sipcli/v1.8",
+            "VaxSIPUserAgent/3.1",
+            "VaxIPUserAgent",
+            "pplsip",
+            "iWar",
+            "smap 0.6.0",
+            "SIVuS",
+            "siparmyknife",
+            "Gulp",
+            "Viproy Penetration Testing Kit - Test Agent",
+        ] {
+            assert!(is_found(&from_agent(agent)), "{agent}");
+        }
+        for to in [
+            "000000972595183136@192.0.2.1",
+            "999900972595183136@192.0.2.1",
+            "+00972595183136@192.0.2.1",
+        ] {
+            assert!(is_found(&format!("INVITE sip:{to} SIP/2.0\nVia: x\n\n")));
+        }
+        assert!(is_found("OPTIONS sip:nm SIP/2.0\nVia: x\n\n"));
+    }
+
+    #[test]
+    fn what_phones_and_servers_send_is_not() {
+        for agent in [
+            "Asterisk PBX 18.9.0",
+            "FPBX-16.0.40(18.9.0)",
+            "FreeSWITCH-mod_sofia/1.10",
+            "kamailio (5.6.3 (x86_64/linux))",
+            "Yealink SIP-T46S 66.86.0.15",
+            "Grandstream GXP2170 1.0.11.64",
+            "LinphoneAndroid/5.0 (belle-sip/5.0)",
+            "Zoiper rv2.10.15",
+            "baresip v1.0.0 (x86_64/Linux)",
+            "Cisco/SPA504G-7.6.2",
+            "PolycomVVX-VVX_411-UA/5.9.5",
+            "snomD785/10.1.54",
+            "MicroSIP/3.21.3",
+            "PortSIP UC Client",
+            "eyeBeam release 3006o",
+            "SIPp",
+            "sipsak 0.9.8",
+        ] {
+            assert!(!is_found(&from_agent(agent)), "{agent}");
+        }
+        // Emergency calls, calls abroad, and by way of a line out of the house.
+        for to in [
+            "000",
+            "999",
+            "9999",
+            "9000",
+            "112",
+            "0011972",
+            "900972595",
+            "+972595",
+            "9011972",
+        ] {
+            let invite = format!("INVITE sip:{to}@example.com SIP/2.0\nVia: x\n\n");
+            assert!(!is_found(&invite), "{to}");
+        }
+        let mut messages = 0;
+        for file in ["rfc4475", "rfc5118", "reported"] {
+            let path = format!("{}/../tests/torture/{file}.txt", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            for message in text.split("=== ").skip(1) {
+                let (name, message) = message.split_once('\n').unwrap();
+                assert!(!is_found(message), "{name}");
+                messages += 1;
+            }
+        }
+        assert!(messages > 60, "{messages}");
     }
 }
