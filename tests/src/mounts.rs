@@ -27,7 +27,7 @@ impl Mounts {
     /// What `mount` says.
     pub fn new(namespace: &Namespace, directory: &Path) -> Result<Self> {
         let log = directory.join(format!("{}.mounts.log", namespace.name()));
-        let holder = namespace.spawn("sleep", &["3600"], &log)?;
+        let holder = namespace.spawn("sleep", &["infinity"], &log)?;
         let mounts = Self { holder };
         let limit = Duration::from_secs(5);
         // Before that, what is mounted may be mounted outside.

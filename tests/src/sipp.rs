@@ -262,8 +262,16 @@ impl Sipp {
     /// # Errors
     /// As [`finish`](Self::finish).
     pub fn stop(self) -> Result<SippReport> {
+        self.stop_within(Duration::from_secs(10))
+    }
+
+    /// As [`stop`](Self::stop), where calls may take longer to end.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn stop_within(self, limit: Duration) -> Result<SippReport> {
         self.process.signal(libc::SIGUSR1)?;
-        self.finish(Duration::from_secs(10))
+        self.finish(limit)
     }
 
     /// What it complained about.

@@ -10,7 +10,9 @@ mod dictionary;
 mod fuzz;
 mod package;
 mod privilege;
+mod random;
 mod setup;
+mod soak;
 mod test;
 mod toolchain;
 mod ui;
@@ -42,6 +44,7 @@ enum Task {
     Bench(bench::BenchArgs),
     Test(test::TestArgs),
     Fuzz(fuzz::FuzzArgs),
+    Soak(soak::SoakArgs),
     Dictionary(dictionary::DictionaryArgs),
     Deny(deny::DenyArgs),
     Package(package::PackageArgs),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Dictionary(args) => dictionary::run(&args),
         Task::Deny(args) => deny::run(&args),
         Task::Package(args) => package::run(&args),

@@ -112,6 +112,16 @@ pub const FOR_INSTRUCTIONS: [Tool; 3] = [
 /// What fuzzing needs.
 pub const FOR_FUZZ: [Tool; 1] = [tool("c++", "g++", "libFuzzer, which is written in C++")];
 
+/// What the soak test needs.
+pub const FOR_SOAK: [Tool; 6] = [
+    IP,
+    SIPP,
+    tool("ethtool", "ethtool", "offloads of interfaces"),
+    tool("kamcmd", "kamailio", "Kamailio's control program"),
+    tool("perl", "perl", "scripts in Perl"),
+    tool("tmux", "tmux", "a terminal for `corex top`"),
+];
+
 /// What making a Debian package needs.
 pub const FOR_PACKAGE: [Tool; 3] = [
     tool("dh", "debhelper", "the package's parts"),
@@ -432,6 +442,7 @@ mod tests {
             .chain(&FOR_INLINE_DEMO)
             .chain(&FOR_SECURE_DEMO)
             .chain(&FOR_UNIT_TESTS)
+            .chain(&FOR_SOAK)
         {
             assert!(PEERS.iter().any(|peer| peer.command == tool.command));
         }

@@ -88,6 +88,34 @@ unsafe impl GlobalAlloc for CountingHeap {
     }
 }
 
+/// What the whole process has on the heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProcessHeap {
+    /// Bytes that are in use, with what threads keep at hand of what was given back.
+    pub in_use: u64,
+    /// Bytes that the allocator has from the kernel.
+    pub held: u64,
+}
+
+impl ProcessHeap {
+    /// As it is now, by mallinfo2(3). It locks one arena after the other for some microseconds: for
+    /// who asks now and then. `None` where the C library doesn't tell (musl).
+    pub fn now() -> Option<ProcessHeap> {
+        #[cfg(target_env = "gnu")]
+        {
+            // SAFETY: it takes nothing, and returns a structure of numbers.
+            let info = unsafe { libc::mallinfo2() };
+            // What is mapped by itself, being large, is in no arena.
+            Some(ProcessHeap {
+                in_use: (info.uordblks + info.hblkhd) as u64,
+                held: (info.arena + info.hblkhd) as u64,
+            })
+        }
+        #[cfg(not(target_env = "gnu"))]
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +128,21 @@ mod tests {
         used.freed += 100;
         used.add(20);
         assert_eq!((used.in_use(), used.allocations, used.peak), (70, 3, 150));
+    }
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn the_process_has_what_its_threads_allocated_in_arenas_and_beside() {
+        // Small enough for an arena, and large enough for a mapping of its own; other tests' memory
+        // comes and goes, but not as much.
+        for (pieces, size) in [(20_000, 1 << 10), (1, 32 << 20)] {
+            let before = ProcessHeap::now().unwrap();
+            let held: Vec<Vec<u8>> = (0..pieces).map(|_| vec![1; size]).collect();
+            let after = ProcessHeap::now().unwrap();
+            let least = before.in_use + (pieces * size) as u64 / 2;
+            assert!(after.in_use > least, "{before:?} {after:?}");
+            assert!(after.held >= after.in_use, "{after:?}");
+            drop(held);
+        }
     }
 }

@@ -152,6 +152,22 @@ impl KeyLine {
     }
 }
 
+/// What the process has on the heap, as the books show it.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapLine {
+    /// Bytes in use.
+    pub in_use: u64,
+    /// Bytes that the allocator has from the kernel.
+    pub held: u64,
+}
+
+impl HeapLine {
+    /// Names and values.
+    pub fn gauges(&self) -> [(&'static str, u64); 2] {
+        [("in_use", self.in_use), ("held", self.held)]
+    }
+}
+
 /// A snapshot of all counters.
 #[derive(Clone, Debug)]
 pub struct Books {
@@ -204,6 +220,8 @@ pub struct Books {
     pub access: Vec<(&'static str, &'static str, u64)>,
     /// Log lines that a full queue cost.
     pub log_lines_dropped: usize,
+    /// The heap; `None` where the C library doesn't tell.
+    pub heap: Option<HeapLine>,
 }
 
 /// A list of the guard, and a family of addresses.
@@ -426,6 +444,9 @@ impl Books {
                 "hep": self.hep_imbalance,
             },
             "log_lines_dropped": self.log_lines_dropped,
+            "heap": self.heap.map(|heap| Value::Object(
+                heap.gauges().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect(),
+            )),
         })
     }
 
@@ -533,6 +554,7 @@ mod tests {
             tables: Vec::new(),
             access: Vec::new(),
             log_lines_dropped: 0,
+            heap: None,
         }
     }
 

@@ -8,10 +8,10 @@ mod instructions;
 mod lab;
 mod micro;
 mod protocol;
-mod report;
-mod results;
-mod statistics;
-mod suite;
+pub mod report;
+pub mod results;
+pub mod statistics;
+pub mod suite;
 mod usage;
 
 use std::process::ExitCode;

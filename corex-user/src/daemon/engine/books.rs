@@ -4,9 +4,13 @@ use super::PacketEngine;
 use crate::{
     access::Access,
     guard::{Guard, Which},
+    kernel::heap::ProcessHeap,
     pipeline::PipelineContext,
     telemetry::{
-        books::{Books, GuardLine, KeyLine, LatencyLine, PredecessorLine, SocketLine, WorkerLine},
+        books::{
+            Books, GuardLine, HeapLine, KeyLine, LatencyLine, PredecessorLine, SocketLine,
+            WorkerLine,
+        },
         gauges::SocketTally,
         log::Log,
         peers,
@@ -115,6 +119,10 @@ impl PacketEngine {
             tables: tables(&context.config.program.tables),
             access: Access::of(&context.config.program).counters(),
             log_lines_dropped: log.dropped(),
+            heap: ProcessHeap::now().map(|heap| HeapLine {
+                in_use: heap.in_use,
+                held: heap.held,
+            }),
         }
     }
 }

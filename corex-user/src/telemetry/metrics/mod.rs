@@ -159,6 +159,14 @@ impl Collector for Scrape {
             "Log lines that a full queue cost",
             [(Labels::new(), books.log_lines_dropped as u64)],
         )?;
+        out.gauges(
+            "heap_bytes",
+            "What the process has on the heap; held: what its allocator has from the kernel",
+            books.heap.iter().flat_map(|heap| {
+                let gauges = heap.gauges().into_iter();
+                gauges.map(|(state, value)| (labels([("state", state)]), value as f64))
+            }),
+        )?;
         out.histograms(
             "hook_duration_seconds",
             "How long hooks took, by kind and by where they ran; of those in the configuration that take \

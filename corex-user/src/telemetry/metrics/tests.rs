@@ -92,6 +92,10 @@ fn books() -> Books {
             },
         )],
         log_lines_dropped: 0,
+        heap: Some(crate::telemetry::books::HeapLine {
+            in_use: 5000,
+            held: 8000,
+        }),
     }
 }
 
@@ -100,6 +104,8 @@ fn every_counter_is_there_with_its_verdict_and_reason() {
     let text = render(books()).unwrap();
     for line in [
         "corex_kernel_seen_total 5",
+        "corex_heap_bytes{state=\"in_use\"} 5000.0",
+        "corex_heap_bytes{state=\"held\"} 8000.0",
         "corex_kernel_packets_total{verdict=\"steered\",reason=\"\"} 3",
         "corex_kernel_packets_total{verdict=\"passed\",reason=\"not_udp\"} 1",
         "corex_kernel_packets_total{verdict=\"dropped\",reason=\"probe\"} 1",

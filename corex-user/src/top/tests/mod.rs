@@ -103,6 +103,7 @@ fn books(n: u64) -> Books {
         tables: Vec::new(),
         access: Vec::new(),
         log_lines_dropped: 0,
+        heap: None,
     }
 }
 

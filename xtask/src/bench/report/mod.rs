@@ -3,7 +3,7 @@
 mod documents;
 pub mod figures;
 mod plots;
-mod table;
+pub mod table;
 
 use std::{path::PathBuf, process::ExitCode};
 

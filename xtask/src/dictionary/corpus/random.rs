@@ -1,40 +1,8 @@
-//! Numbers that look random and are the same each time, and what is made of them.
+//! What names, numbers and headers are made of.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the corpus must not change with a crate's version.
-pub(super) struct Random(u64);
+pub(super) use crate::random::Random;
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to one less than this.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.below(to - from)
-    }
-
-    /// Once in so many times.
-    pub fn once_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        let at = self.below(all.len() as u64) as usize;
-        all[at]
-    }
-
     fn text(&mut self, alphabet: &str, len: usize) -> String {
         let letters = alphabet.as_bytes();
         (0..len).map(|_| char::from(self.pick(letters))).collect()
