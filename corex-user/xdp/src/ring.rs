@@ -4,10 +4,9 @@
 //! an index stores it with release after the entries, and the other loads it with acquire
 //! before them.
 
-use std::{
-    ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::ptr::NonNull;
+
+use crate::sync::{AtomicU32, Entry, Ordering};
 
 /// Where a ring's fields are. The memory is owned elsewhere and outlives the ring.
 pub struct RingMemory<T> {
@@ -18,7 +17,7 @@ pub struct RingMemory<T> {
     /// XDP_RING_NEED_WAKEUP.
     pub flags: NonNull<AtomicU32>,
     /// The first entry.
-    pub entries: NonNull<T>,
+    pub entries: NonNull<Entry<T>>,
     /// How many; a power of two.
     pub size: u32,
 }
@@ -32,9 +31,13 @@ impl<T> RingMemory<T> {
     }
 
     #[inline]
-    fn entry(&self, index: u32) -> NonNull<T> {
-        // SAFETY: masked, so within `size` entries.
-        unsafe { self.entries.add((index & (self.size - 1)) as usize) }
+    fn entry(&self, index: u32) -> &Entry<T> {
+        // SAFETY: masked, so within `size` entries, which the constructor's caller vouched for.
+        unsafe {
+            self.entries
+                .add((index & (self.size - 1)) as usize)
+                .as_ref()
+        }
     }
 
     /// Whether the kernel asks to be woken for this ring.
@@ -95,8 +98,10 @@ impl<T: Copy> Producer<T> {
         if self.free(1) == 0 {
             return Err(entry);
         }
-        // SAFETY: the entry is free, so the kernel doesn't read it.
-        unsafe { self.memory.entry(self.next).write(entry) };
+        self.memory.entry(self.next).with_mut(|place| {
+            // SAFETY: the entry is free, so the kernel doesn't read it.
+            unsafe { place.write(entry) };
+        });
         self.next = self.next.wrapping_add(1);
         Ok(())
     }
@@ -124,8 +129,10 @@ impl<T: Copy> Producer<T> {
     }
 
     fn look(&self, index: u32) -> T {
-        // SAFETY: an entry of this ring, written by us or zero; the kernel doesn't write it.
-        unsafe { self.memory.entry(index).read() }
+        self.memory.entry(index).with(|place| {
+            // SAFETY: an entry of this ring, written by us or zero; the kernel doesn't write it.
+            unsafe { place.read() }
+        })
     }
 
     /// Publishes what was pushed.
@@ -184,8 +191,10 @@ impl<T: Copy> Consumer<T> {
                 return None;
             }
         }
-        // SAFETY: published by the producer and not yet released by us.
-        let entry = unsafe { self.memory.entry(self.next).read() };
+        let entry = self.memory.entry(self.next).with(|place| {
+            // SAFETY: published by the producer and not yet released by us.
+            unsafe { place.read() }
+        });
         self.next = self.next.wrapping_add(1);
         Some(entry)
     }
@@ -204,7 +213,10 @@ impl<T: Copy> Consumer<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "loom"))]
+mod models;
+
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
 
@@ -228,7 +240,7 @@ mod tests {
 
         fn ends(&mut self) -> (Producer<u64>, Consumer<u64>) {
             let size = self.entries.len() as u32;
-            let entries = NonNull::new(self.entries.as_mut_ptr()).unwrap();
+            let entries = NonNull::new(self.entries.as_mut_ptr()).unwrap().cast();
             let memory = || RingMemory {
                 producer: NonNull::from(&self.indices[0]),
                 consumer: NonNull::from(&self.indices[1]),
