@@ -205,6 +205,44 @@ pub struct Endured {
     pub latency: Latency,
 }
 
+/// What `cargo xtask bench guard` found: calls through attacks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attacks {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The command that made it.
+    pub command: String,
+    /// Where and with what.
+    pub machine: Machine,
+    /// Each device under each attack.
+    pub rows: Vec<Attacked>,
+}
+
+/// What became of one device under one attack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attacked {
+    /// Its name.
+    pub device: String,
+    /// Who attacked.
+    pub attack: String,
+    /// How long the calls took.
+    pub seconds: f64,
+    /// Datagrams that the attacker sent.
+    pub offered: u64,
+    /// Datagrams that the XDP program dropped, of whomever.
+    pub dropped_in_xdp: u64,
+    /// Datagrams that came to the device's processes.
+    pub reached_user_space: u64,
+    /// CPU time of the device's processes, in percent of the time that the calls took.
+    pub cpu_percent: f64,
+    /// Calls that were begun.
+    pub calls: u64,
+    /// Calls that came to their end.
+    pub completed: u64,
+    /// Messages that the callers sent again.
+    pub retransmissions: u64,
+}
+
 /// A result that is kept in a file.
 pub trait Kept: Serialize + DeserializeOwned {
     /// The command that makes one, up to the file's name.
@@ -248,6 +286,10 @@ impl Kept for Run {
 
 impl Kept for Hiccups {
     const COMMAND: &str = "cargo xtask bench hiccups --json";
+}
+
+impl Kept for Attacks {
+    const COMMAND: &str = "cargo xtask bench guard --json";
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
@@ -380,6 +422,25 @@ pub mod tests {
         }
     }
 
+    /// One attack on two devices.
+    pub fn attacks() -> Attacks {
+        let attacked = |device: &str, completed| Attacked {
+            device: device.to_owned(),
+            attack: "forged sources".to_owned(),
+            seconds: 20.0,
+            offered: 1_000_000,
+            calls: 100,
+            completed,
+            ..Attacked::default()
+        };
+        Attacks {
+            schema: SCHEMA,
+            command: "cargo xtask bench guard --json guard.json".to_owned(),
+            machine: Machine::default(),
+            rows: vec![attacked("corex", 100), attacked("Kamailio, pike", 3)],
+        }
+    }
+
     #[test]
     fn results_are_read_as_they_were_written() {
         let folder = corex_lab::WorkDir::new().unwrap();
@@ -391,6 +452,9 @@ pub mod tests {
         hiccups.write(&path).unwrap();
         assert_eq!(Hiccups::read(&path).unwrap(), hiccups);
         assert!(Run::read(&path).is_err());
+        let attacks = attacks();
+        attacks.write(&path).unwrap();
+        assert_eq!(Attacks::read(&path).unwrap(), attacks);
     }
 
     #[test]

@@ -4,7 +4,6 @@ mod attack;
 mod device;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -15,11 +14,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 use corex_lab::{WorkDir, sipp::SippOptions, topology::Relay};
-use serde::Serialize;
 
 use self::{
     attack::{Attack, STRANGER},
     device::Device,
+};
+use super::{
+    report::figures,
+    results::{Attacked, Attacks, Kept as _, SCHEMA},
+    suite::machine,
 };
 use crate::{
     compile::{self, Profile},
@@ -38,7 +41,7 @@ among them. CPU: time of the device's processes, in percent of the time that the
 XDP costs on a veth is the sender's. Completed: calls, of 100.
 
 Example:
-  cargo xtask bench guard --json docs/performance/guard.json
+  cargo xtask bench guard --json docs/performance/guard.json; cargo xtask bench report
 
 Needs root, two CPUs, sipp, svwar, nft and kamailio.")]
 pub struct GuardArgs {
@@ -53,56 +56,43 @@ const RATE: u64 = 10;
 /// The calls' own time, retransmissions of all messages, and what a busy machine makes of it.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What became of one device under one attack.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    device: &'static str,
-    attack: &'static str,
-    seconds: f64,
-    offered: u64,
-    dropped_in_xdp: u64,
-    reached_user_space: u64,
-    cpu_percent: f64,
-    calls: u64,
-    completed: u64,
-    retransmissions: u64,
-}
-
-/// A run.
-#[derive(Debug, Serialize)]
-struct Run {
-    command: &'static str,
-    rows: Vec<Row>,
-}
-
 /// `cargo xtask bench guard`
 pub fn run(args: &GuardArgs) -> Result<ExitCode> {
     setup::ensure_tools(&setup::FOR_GUARD_BENCH)?;
     privilege::require_root("the benchmark, which makes network namespaces,")?;
     let corex = compile::corex_to_run(Profile::Release)?;
+    let machine = machine::describe();
     let mut rows = Vec::new();
-    println!("{}", header());
     for attack in attack::ALL {
         for device in device::ALL {
             let row = measure(device, attack, &corex)
                 .with_context(|| format!("{}, {}", device.name(), attack.name()))?;
-            println!("{}", line(&row));
+            ui::say(&format!(
+                "{}, {}: {} of {} calls",
+                row.attack, row.device, row.completed, row.calls
+            ));
             rows.push(row);
         }
     }
-    if let Some(path) = &args.json {
-        let run = Run {
-            command: "cargo xtask bench guard --json",
-            rows,
-        };
-        fs::write(path, serde_json::to_string_pretty(&run)? + "\n")
-            .with_context(|| format!("write {}", path.display()))?;
+    let path = args.json.as_deref();
+    let found = Attacks {
+        schema: SCHEMA,
+        command: path.map_or_else(
+            || "cargo xtask bench guard".to_owned(),
+            |path| format!("{} {}", Attacks::COMMAND, path.display()),
+        ),
+        machine,
+        rows,
+    };
+    ui::say(&format!("\n{}", figures::attacks(&found).text()));
+    if let Some(path) = path {
+        found.write(path)?;
         ui::say(&format!("written to {}", path.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Row> {
+fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Attacked> {
     let (work, relay) = (WorkDir::new()?, Relay::new()?);
     relay.uac.address("eth0", &format!("{STRANGER}/24"))?;
     // The way back to forged sources.
@@ -137,9 +127,9 @@ fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Row> {
     let after = running.spent(&relay)?;
     drop(answering);
     running.stop()?;
-    Ok(Row {
-        device: device.name(),
-        attack: attack.name(),
+    Ok(Attacked {
+        device: device.name().to_owned(),
+        attack: attack.name().to_owned(),
         seconds,
         offered,
         dropped_in_xdp: after.dropped_in_kernel - before.dropped_in_kernel,
@@ -149,32 +139,4 @@ fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Row> {
         completed: report.successful,
         retransmissions: report.retransmissions,
     })
-}
-
-fn header() -> String {
-    format!(
-        "{:<15}{:<18}{:>11}{:>15}{:>20}{:>8}{:>11}{:>9}",
-        "Attack",
-        "Device",
-        "Offered",
-        "Dropped in XDP",
-        "Reached user space",
-        "CPU",
-        "Completed",
-        "Resent"
-    )
-}
-
-fn line(row: &Row) -> String {
-    format!(
-        "{:<15}{:<18}{:>11}{:>15}{:>20}{:>6.1} %{:>11}{:>9}",
-        row.attack,
-        row.device,
-        row.offered,
-        row.dropped_in_xdp,
-        row.reached_user_space,
-        row.cpu_percent,
-        row.completed,
-        row.retransmissions
-    )
 }

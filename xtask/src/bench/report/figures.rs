@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use crate::bench::{
-    results::{By, Hiccups, LIMIT_AF_XDP, LIMIT_XDP, Latency, Row, Run, Turn},
+    results::{Attacks, By, Hiccups, LIMIT_AF_XDP, LIMIT_XDP, Latency, Row, Run, Turn},
     statistics::{median, ratios, spread},
 };
 
@@ -240,6 +240,47 @@ pub fn hiccups(hiccups: &Hiccups) -> String {
             hiccups.commands,
             hiccups.reloads,
         )
+}
+
+/// Calls through attacks.
+pub fn attacks(attacks: &Attacks) -> Table {
+    let mut table = Table::new(&[
+        "Attack, device",
+        "offered",
+        "dropped in XDP",
+        "reached user space",
+        "CPU",
+        "calls completed",
+        "resent",
+    ]);
+    for row in &attacks.rows {
+        table.push(vec![
+            format!("{}, {}", row.attack, row.device),
+            row.offered.to_string(),
+            row.dropped_in_xdp.to_string(),
+            row.reached_user_space.to_string(),
+            format!("{:.1} %", row.cpu_percent),
+            format!("{} of {}", row.completed, row.calls),
+            row.retransmissions.to_string(),
+        ]);
+    }
+    table
+}
+
+/// Where and when attacks were made.
+pub fn circumstances_of_attacks(attacks: &Attacks) -> String {
+    let machine = &attacks.machine;
+    format!(
+        "`{}`, {}, at {}, {} CPUs ({}), Linux {}, Kamailio {}, load average before: {}.\n",
+        attacks.command,
+        machine.date,
+        machine.commit,
+        machine.cpus,
+        machine.processor,
+        machine.kernel,
+        machine.kamailio,
+        machine.load,
+    )
 }
 
 /// Where, when and how, in a sentence or two.

@@ -1,7 +1,7 @@
 //! What a run found, for people: at a terminal, in documents.
 
 mod documents;
-mod figures;
+pub mod figures;
 mod plots;
 mod table;
 
@@ -10,18 +10,20 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use self::documents::Results;
 use super::results::{Kept as _, Run};
 use crate::ui;
 
-/// Make the figures in README.md and docs/performance.md, and the plots, of a run's file.
+/// Make the figures in README.md, docs/performance.md and docs/guard.md, and the plots, of runs' files.
 ///
 /// They are made of docs/performance/run.json, so that they come from one run, in the repository, and
-/// of docs/performance/hiccups.json, if that is there; a test compares them.
+/// of hiccups.json and guard.json beside it, if these are there; a test compares them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cargo xtask bench --json docs/performance/run.json && cargo xtask bench report
   cargo xtask bench hiccups --json docs/performance/hiccups.json; cargo xtask bench report
+  cargo xtask bench guard --json docs/performance/guard.json; cargo xtask bench report
   cargo xtask bench report --show /tmp/run.json       another one, at the terminal")]
 pub struct ReportArgs {
     /// Show this run's tables instead, and write nothing
@@ -38,15 +40,15 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
         ui::say(&terminal(&Run::read(path)?));
         return Ok(ExitCode::SUCCESS);
     }
-    let run = documents::kept_run()?.with_context(|| {
+    let results = Results::kept()?;
+    results.run.as_ref().with_context(|| {
         format!(
             "{} isn't there: `cargo xtask bench --json {}` makes it",
             documents::RUN,
             documents::RUN
         )
     })?;
-    let hiccups = documents::kept_hiccups()?;
-    for path in documents::write(Some(&run), hiccups.as_ref())? {
+    for path in documents::write(&results)? {
         ui::say(&format!("wrote {}", path.display()));
     }
     Ok(ExitCode::SUCCESS)
