@@ -1,6 +1,7 @@
 //! Devices with keys of their own: what is sealed with them, and how they bring them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use corex_codec::enrol::{Answer, Enroller, Enrolment, EnrolmentKey, ServerKey, UnknownNotice};
@@ -127,6 +128,13 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     }
 });
 
+/// The time, which goes on with each input: a process remembers so many enrolments, and refuses what is as
+/// old as one that it has forgotten.
+fn clock() -> u64 {
+    static INPUTS: AtomicU64 = AtomicU64::new(0);
+    NOW + INPUTS.fetch_add(1, Ordering::Relaxed) / 1_000
+}
+
 /// Enrolments that nobody made, and those that were changed; and what a device takes for an answer.
 ///
 /// # Panics
@@ -137,9 +145,10 @@ pub fn enrol(data: &[u8]) {
         stranger,
         enrolment,
     } = &*SERVER;
-    assert!(stranger.open(data, NOW).is_err());
+    let now = clock();
+    assert!(stranger.open(data, now).is_err());
     let key = (ID, 1, &[9; 32]);
-    let made = Enrolment::new(enrolment, key, None, false, NOW).expect("random numbers");
+    let made = Enrolment::new(enrolment, key, None, false, now).expect("random numbers");
     assert!(made.read_answer(data).is_err());
     let _ = UnknownNotice::parse(data);
     let mut changed = made.packet().to_vec();
@@ -147,10 +156,10 @@ pub fn enrol(data: &[u8]) {
         *byte ^= change;
     }
     if changed != made.packet() {
-        assert!(enroller.open(&changed, NOW).is_err());
+        assert!(enroller.open(&changed, now).is_err());
     }
     let packet = [made.packet(), data].concat();
-    let enrolled = enroller.open(&packet, NOW).expect("it is good");
+    let enrolled = enroller.open(&packet, now).expect("it is good");
     assert_eq!(enrolled.message(&packet), data);
     let answer = enrolled.answer(true).expect("there is memory");
     assert_eq!(
