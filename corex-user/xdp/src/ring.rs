@@ -218,12 +218,14 @@ mod models;
 
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
+    use std::cell::UnsafeCell;
+
     use super::*;
 
     /// A ring in plain memory; the test plays the kernel through the other end.
     struct Fake {
         indices: Box<[AtomicU32; 3]>,
-        entries: Box<[u64]>,
+        entries: Box<[UnsafeCell<u64>]>,
     }
 
     impl Fake {
@@ -234,13 +236,13 @@ mod tests {
                     AtomicU32::new(start),
                     AtomicU32::new(0),
                 ]),
-                entries: vec![0; size].into_boxed_slice(),
+                entries: (0..size).map(|_| UnsafeCell::new(0)).collect(),
             }
         }
 
-        fn ends(&mut self) -> (Producer<u64>, Consumer<u64>) {
+        fn ends(&self) -> (Producer<u64>, Consumer<u64>) {
             let size = self.entries.len() as u32;
-            let entries = NonNull::new(self.entries.as_mut_ptr()).unwrap().cast();
+            let entries = NonNull::from(&*self.entries).cast();
             let memory = || RingMemory {
                 producer: NonNull::from(&self.indices[0]),
                 consumer: NonNull::from(&self.indices[1]),
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn entries_come_out_in_order_across_the_wrap_of_the_index() {
-        let mut fake = Fake::new(8, u32::MAX - 3);
+        let fake = Fake::new(8, u32::MAX - 3);
         let (mut producer, mut consumer) = fake.ends();
         let mut expected = 0;
         for round in 0..10u64 {
@@ -274,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_gives_the_entry_back_and_takes_it_after_release() {
-        let mut fake = Fake::new(4, 7);
+        let fake = Fake::new(4, 7);
         let (mut producer, mut consumer) = fake.ends();
         for i in 0..4 {
             producer.push(i).unwrap();
@@ -289,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_and_what_is_not_can_be_looked_at() {
-        let mut fake = Fake::new(4, u32::MAX - 1);
+        let fake = Fake::new(4, u32::MAX - 1);
         let (mut producer, mut consumer) = fake.ends();
         for entry in 1..=4 {
             producer.push(entry).unwrap();
@@ -306,7 +308,7 @@ mod tests {
 
     #[test]
     fn nothing_is_seen_before_submit() {
-        let mut fake = Fake::new(4, 0);
+        let fake = Fake::new(4, 0);
         let (mut producer, mut consumer) = fake.ends();
         producer.push(1).unwrap();
         assert_eq!(consumer.pop(), None);
@@ -316,7 +318,7 @@ mod tests {
 
     #[test]
     fn another_end_goes_on_where_the_first_one_stopped() {
-        let mut fake = Fake::new(8, u32::MAX - 1);
+        let fake = Fake::new(8, u32::MAX - 1);
         let (mut late_producer, mut late_consumer) = fake.ends();
         let (mut producer, mut consumer) = fake.ends();
         for i in 0..5 {
@@ -336,7 +338,7 @@ mod tests {
 
     #[test]
     fn two_threads_exchange_every_entry_once() {
-        let mut fake = Fake::new(16, u32::MAX - 100);
+        let fake = Fake::new(16, u32::MAX - 100);
         let (mut producer, mut consumer) = fake.ends();
         const COUNT: u64 = if cfg!(miri) { 300 } else { 100_000 };
         std::thread::scope(|scope| {
