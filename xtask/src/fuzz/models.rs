@@ -13,10 +13,7 @@ use crate::{
 const MODELLED: [&str; 2] = ["corex-lockfree", "corex-xdp"];
 
 /// Unit tests that Miri can run: what they test makes no system calls. With what is in their names.
-const INTERPRETED: [(&str, &str); 2] = [
-    ("corex-lockfree", ""),
-    ("corex-xdp", "ring::"),
-];
+const INTERPRETED: [(&str, &str); 2] = [("corex-lockfree", ""), ("corex-xdp", "ring::")];
 
 /// Runs the models. Whether all passed.
 ///
