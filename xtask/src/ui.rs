@@ -3,7 +3,16 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+/// Whether standard output is for something else now.
+static IS_HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said, or said again: standard output is for a program that reads JSON.
+pub fn hush(is_hushed: bool) {
+    IS_HUSHED.store(is_hushed, Ordering::Relaxed);
+}
 
 /// How a piece of text is shown, on a terminal.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +52,9 @@ fn paint_if(colour: bool, style: Style, text: &str) -> String {
 
 /// Prints a line at once. A closed pipe is the reader's choice.
 pub fn say(line: &str) {
+    if IS_HUSHED.load(Ordering::Relaxed) {
+        return;
+    }
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
@@ -55,7 +67,7 @@ pub fn step(line: &str) {
 /// Shows progress: one line that changes on a terminal, nothing elsewhere.
 pub fn progress(line: &str) {
     let mut out = io::stdout().lock();
-    if out.is_terminal() {
+    if out.is_terminal() && !IS_HUSHED.load(Ordering::Relaxed) {
         let _ = write!(out, "\r\x1b[K{line}").and_then(|()| out.flush());
     }
 }

@@ -1,6 +1,7 @@
 //! Devices with keys of their own: what is sealed with them, and how they bring them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use corex_codec::enrol::{Answer, Enroller, Enrolment, EnrolmentKey, ServerKey, UnknownNotice};
@@ -65,10 +66,12 @@ pub fn device(data: &[u8]) {
     let cipher = ["aes-256-gcm", "chacha20-poly1305"][usize::from(which & 1)];
     let by = ["id", "address"][usize::from(which >> 1 & 1)];
     let codec = format!("aead({cipher}, key=device, by={by})");
-    let key = Arc::new(DeviceKey::new(ID, 1, &[7; 32], NOW + 1));
+    // Nobody seals with the first: libFuzzer finds what is sealed here in memory, and puts it into inputs.
+    let [unused, key] = [8, 7].map(|byte| Arc::new(DeviceKey::new(ID, 1, &[byte; 32], NOW + 1)));
+    let mut strangers = ["server", "client"].map(|role| chain(role, &codec, &unused));
     let [mut server, mut client] = ["server", "client"].map(|role| chain(role, &codec, &key));
     let mut out = b"kept".to_vec();
-    for side in [&mut server, &mut client] {
+    for side in &mut strangers {
         let result = side.decode_from(Some(PEER), data, &mut out, MAX);
         assert!(result.is_err());
         assert_eq!(side.stopped_at(data), data);
@@ -97,24 +100,40 @@ pub fn device(data: &[u8]) {
     assert_eq!(opens(&sealed), Err(Fault::Replayed));
 }
 
-/// 32 bytes that are shared, and a key pair.
+/// 32 bytes that are shared, and a key pair; the same with others, which no enrolment is for.
 struct Server {
     enroller: Enroller,
+    stranger: Enroller,
     enrolment: EnrolmentKey,
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
-    let private = "-----BEGIN PRIVATE KEY-----\n\
-                   MC4CAQAwBQYDK2VuBCIEIFBRUlNUVVZXWFlaW1xdXl9gYWJjZGVmZ2hpamtsbW5v\n\
-                   -----END PRIVATE KEY-----\n";
+    let private = |last| {
+        format!(
+            "-----BEGIN PRIVATE KEY-----\n\
+             MC4CAQAwBQYDK2VuBCIEIFBRUlNUVVZXWFlaW1xdXl9gYWJjZGVmZ2hpamtsbW5{last}\n\
+             -----END PRIVATE KEY-----\n"
+        )
+    };
+    let enroller = |psk: &Secret, private: String| {
+        let keys = [psk, &Secret::new(8, private.as_bytes())];
+        let keys = keys.map(|secret| ServerKey::new(secret).expect("a key"));
+        Enroller::new(keys.into(), 300, 60).expect("two ids")
+    };
     let psk = Secret::new(7, &[7; 32]);
-    let keys = [&psk, &Secret::new(8, private.as_bytes())];
-    let keys = keys.map(|secret| ServerKey::new(secret).expect("a key"));
     Server {
-        enroller: Enroller::new(keys.into(), 300, 60).expect("two ids"),
+        enroller: enroller(&psk, private('v')),
+        stranger: enroller(&Secret::new(7, &[6; 32]), private('w')),
         enrolment: EnrolmentKey::new(&psk).expect("a key"),
     }
 });
+
+/// The time, which goes on with each input: a process remembers so many enrolments, and refuses what is as
+/// old as one that it has forgotten.
+fn clock() -> u64 {
+    static INPUTS: AtomicU64 = AtomicU64::new(0);
+    NOW + INPUTS.fetch_add(1, Ordering::Relaxed) / 1_000
+}
 
 /// Enrolments that nobody made, and those that were changed; and what a device takes for an answer.
 ///
@@ -123,11 +142,13 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 pub fn enrol(data: &[u8]) {
     let Server {
         enroller,
+        stranger,
         enrolment,
     } = &*SERVER;
-    assert!(enroller.open(data, NOW).is_err());
+    let now = clock();
+    assert!(stranger.open(data, now).is_err());
     let key = (ID, 1, &[9; 32]);
-    let made = Enrolment::new(enrolment, key, None, false, NOW).expect("random numbers");
+    let made = Enrolment::new(enrolment, key, None, false, now).expect("random numbers");
     assert!(made.read_answer(data).is_err());
     let _ = UnknownNotice::parse(data);
     let mut changed = made.packet().to_vec();
@@ -135,10 +156,10 @@ pub fn enrol(data: &[u8]) {
         *byte ^= change;
     }
     if changed != made.packet() {
-        assert!(enroller.open(&changed, NOW).is_err());
+        assert!(enroller.open(&changed, now).is_err());
     }
     let packet = [made.packet(), data].concat();
-    let enrolled = enroller.open(&packet, NOW).expect("it is good");
+    let enrolled = enroller.open(&packet, now).expect("it is good");
     assert_eq!(enrolled.message(&packet), data);
     let answer = enrolled.answer(true).expect("there is memory");
     assert_eq!(

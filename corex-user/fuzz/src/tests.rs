@@ -83,10 +83,22 @@ fn inline_survives_its_seeds() {
     }
 }
 
+type Target = (&'static str, fn(&[u8]));
+
+/// Runs each target on the files of its folder.
+fn survive(targets: &[Target]) {
+    for (name, target) in targets {
+        let files = files(&[&format!("corex-user/fuzz/seeds/{name}")]);
+        assert!(files.len() > 2, "{name}: {files:?}");
+        for file in files {
+            target(&fs::read(&file).unwrap());
+        }
+    }
+}
+
 #[test]
 fn codecs_survive_their_seeds() {
-    type Target = (&'static str, fn(&[u8]));
-    let targets: [Target; 10] = [
+    survive(&[
         ("deflate", crate::deflate),
         ("zstd", crate::zstd),
         ("text", crate::text),
@@ -97,12 +109,30 @@ fn codecs_survive_their_seeds() {
         ("itv", crate::itv),
         ("chain_text", crate::chain_text),
         ("decode_lines", crate::decode_lines),
-    ];
-    for (name, target) in targets {
-        let files = files(&[&format!("corex-user/fuzz/seeds/{name}")]);
-        assert!(files.len() > 2, "{files:?}");
-        for file in files {
-            target(&fs::read(&file).unwrap());
-        }
-    }
+    ]);
+}
+
+#[test]
+fn scripts_and_their_files_survive_their_seeds() {
+    survive(&[
+        ("route", crate::route),
+        ("pattern", crate::pattern),
+        ("transform", crate::transform),
+        ("lua_pattern", crate::lua_pattern),
+        ("perl", crate::perl),
+        ("lists", crate::lists),
+        ("signature", crate::signature),
+    ]);
+}
+
+#[test]
+fn what_comes_from_others_than_phones_survives_its_seeds() {
+    survive(&[
+        ("answer", crate::answer),
+        ("stream", crate::stream),
+        ("record", crate::record),
+        ("netlink", crate::netlink),
+        ("capture", crate::capture),
+        ("dns", crate::dns),
+    ]);
 }

@@ -11,8 +11,11 @@ use super::samples::Samples;
 /// The most bytes of one packet in a file, and what is read at a time.
 const BUFFER: usize = 1 << 20;
 
+/// A block of pcapng has its type and length in front, and the length again behind.
+const LEAST_BLOCK: u32 = 12;
+
 /// Whether a file begins so: pcap in either byte order, with micro- or nanoseconds, or pcapng.
-pub(super) fn is_magic(first: [u8; 4]) -> bool {
+pub fn is_magic(first: [u8; 4]) -> bool {
     matches!(
         u32::from_be_bytes(first),
         0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1 | 0x0a0d_0d0a
@@ -23,15 +26,21 @@ pub(super) fn is_magic(first: [u8; 4]) -> bool {
 ///
 /// # Errors
 /// When it is damaged. One that ends in the middle of a packet is as good as a whole one.
-pub(super) fn read(file: impl Read + Send + 'static, samples: &mut Samples) -> anyhow::Result<()> {
+pub fn read(file: impl Read + Send + 'static, samples: &mut Samples) -> anyhow::Result<()> {
     let mut reader = create_reader(BUFFER, file)
         .map_err(|error| anyhow::anyhow!("{error:?}"))
         .context("it is no capture")?;
     // Those of interfaces, in order; a pcap file has one.
     let mut links: Vec<Linktype> = Vec::new();
+    let mut has_blocks = false;
     loop {
+        // The reader takes a length for granted that some blocks can't have.
+        if has_blocks && is_too_short(reader.data()) {
+            bail!("it is damaged: a block says that it has less than {LEAST_BLOCK} bytes");
+        }
         match reader.next() {
             Ok((len, block)) => {
+                has_blocks = matches!(block, PcapBlockOwned::NG(_));
                 match block {
                     PcapBlockOwned::LegacyHeader(header) => links = vec![header.network],
                     PcapBlockOwned::Legacy(packet) => take(&links, 0, packet.data, samples),
@@ -64,6 +73,15 @@ pub(super) fn read(file: impl Read + Send + 'static, samples: &mut Samples) -> a
             Err(error) => bail!("it is damaged: {error:?}"),
         }
     }
+}
+
+/// Whether a block of pcapng says that it is shorter than one can be. In either byte order: a length that is
+/// possible is a large number in the other one.
+fn is_too_short(block: &[u8]) -> bool {
+    let length = block.get(4..8).and_then(|length| length.try_into().ok());
+    length.is_some_and(|length: [u8; 4]| {
+        u32::from_le_bytes(length).min(u32::from_be_bytes(length)) < LEAST_BLOCK
+    })
 }
 
 fn take(links: &[Linktype], interface: usize, packet: &[u8], samples: &mut Samples) {

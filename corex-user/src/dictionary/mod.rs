@@ -1,8 +1,8 @@
 //! `corex dictionary`: trains dictionaries for zstd from messages of one's own, and shows what they
 //! are.
 
-mod capture;
-mod samples;
+pub mod capture;
+pub mod samples;
 
 #[cfg(test)]
 mod tests;

@@ -15,8 +15,9 @@ const MAX_MESSAGES: usize = 100_000;
 const MAX_TEXT: u64 = 64 << 20;
 
 /// What files hold.
-#[derive(Default)]
-pub(super) struct Samples {
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// The messages, in order.
     pub messages: Vec<Vec<u8>>,
     /// Packets of captures that hold no message.
     pub skipped: usize,
@@ -32,7 +33,10 @@ impl Samples {
 }
 
 /// Reads all files: captures, and files with one or more whole messages.
-pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Samples> {
+///
+/// # Errors
+/// When one can't be read, or has no message.
+pub fn read(files: &[PathBuf]) -> anyhow::Result<Samples> {
     let mut samples = Samples::default();
     for path in files {
         let before = samples.messages.len();

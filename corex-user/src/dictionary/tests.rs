@@ -199,3 +199,26 @@ fn those_that_come_with_corex_are_shown() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_block_that_says_it_is_shorter_than_its_own_head_is_damage_in_either_byte_order() {
+    type Order = fn(u32) -> [u8; 4];
+    let orders: [(Order, u32); 2] = [
+        (u32::to_le_bytes, 0x0000_0001),
+        (u32::to_be_bytes, 0x0001_0000),
+    ];
+    for (order, version) in orders {
+        // Type and length, the byte order mark, the version, no length of the section, the length.
+        let (mark, none) = (0x1a2b_3c4d, u32::MAX);
+        let section = [0x0a0d_0d0a, 28, mark, version, none, none, 28];
+        for length in [0, 9, 11] {
+            // A block with information of a process.
+            let block = [0x8000_0001, length, 0, 0];
+            let words = section.iter().chain(&block);
+            let file: Vec<u8> = words.flat_map(|word| order(*word)).collect();
+            let file = std::io::Cursor::new(file);
+            let error = capture::read(file, &mut Samples::default()).unwrap_err();
+            assert!(error.to_string().contains("damaged"), "{error:#}");
+        }
+    }
+}

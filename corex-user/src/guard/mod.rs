@@ -6,7 +6,7 @@ pub mod automaton;
 mod explain;
 mod judge;
 mod keeper;
-mod kept;
+pub mod kept;
 mod list;
 mod listings;
 pub mod rates;

@@ -6,7 +6,7 @@
 
 pub(crate) mod backoff;
 pub mod lua;
-pub(crate) mod perl;
+pub mod perl;
 
 use corex_script::{Direction, Env, HookOutcome, Host, NetworkHook};
 

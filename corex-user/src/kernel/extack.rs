@@ -77,8 +77,8 @@ fn request(ifindex: u32, fd: i32, flags: u32) -> Vec<u8> {
     message
 }
 
-/// The text attribute of an NLMSG_ERROR.
-fn message(reply: &[u8]) -> Option<String> {
+/// The text attribute of an NLMSG_ERROR; `None`: it is none, or has no text.
+pub fn message(reply: &[u8]) -> Option<String> {
     let u16_at = |i: usize| Some(u16::from_ne_bytes(reply.get(i..i + 2)?.try_into().ok()?));
     if u16_at(4)? != NLMSG_ERROR {
         return None;

@@ -8,7 +8,7 @@ pub mod confine;
 pub mod cpu_counters;
 pub mod datagrams;
 pub mod descriptors;
-mod extack;
+pub mod extack;
 pub mod guard;
 pub mod guard_rates;
 pub mod heap;

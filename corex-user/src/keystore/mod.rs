@@ -13,7 +13,7 @@ mod limits;
 mod memcached;
 mod place;
 mod policy;
-mod record;
+pub mod record;
 mod redis;
 mod service;
 mod sessions;

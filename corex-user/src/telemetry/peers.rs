@@ -9,15 +9,16 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    hint,
     mem::take,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use corex_lockfree::Versioned;
 
 /// A peer that is silent for so long may lose its place.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -41,6 +42,24 @@ impl Counts {
         self.packets_in.wrapping_add(self.packets_out)
     }
 
+    fn of([packets_in, bytes_in, packets_out, bytes_out]: [u64; 4]) -> Counts {
+        Counts {
+            packets_in,
+            bytes_in,
+            packets_out,
+            bytes_out,
+        }
+    }
+
+    fn words(&self) -> [u64; 4] {
+        [
+            self.packets_in,
+            self.bytes_in,
+            self.packets_out,
+            self.bytes_out,
+        ]
+    }
+
     fn add(&mut self, more: &Counts) {
         self.packets_in = self.packets_in.wrapping_add(more.packets_in);
         self.bytes_in = self.bytes_in.wrapping_add(more.bytes_in);
@@ -54,26 +73,7 @@ struct Cells([AtomicU64; 4]);
 
 impl Cells {
     fn read(&self) -> Counts {
-        let [packets_in, bytes_in, packets_out, bytes_out] =
-            self.0.each_ref().map(|cell| cell.load(Ordering::Relaxed));
-        Counts {
-            packets_in,
-            bytes_in,
-            packets_out,
-            bytes_out,
-        }
-    }
-
-    fn write(&self, counts: &Counts) {
-        let values = [
-            counts.packets_in,
-            counts.bytes_in,
-            counts.packets_out,
-            counts.bytes_out,
-        ];
-        for (cell, value) in self.0.iter().zip(values) {
-            cell.store(value, Ordering::Relaxed);
-        }
+        Counts::of(self.0.each_ref().map(|cell| cell.load(Ordering::Relaxed)))
     }
 
     /// Counts messages. There is one writer, so no exchange is needed.
@@ -98,30 +98,16 @@ enum Way {
     Out = 1,
 }
 
-/// A place. Its version is odd while another peer moves in.
+/// A place: both halves of its peer's address, and what is counted for that.
 #[derive(Debug, Default)]
-struct Place {
-    version: AtomicU64,
-    address: [AtomicU64; 2],
-    cells: Cells,
-}
+struct Place(Versioned<6>);
 
 impl Place {
     fn read(&self) -> (IpAddr, Counts) {
-        loop {
-            let before = self.version.load(Ordering::Acquire);
-            let [high, low] = self
-                .address
-                .each_ref()
-                .map(|half| half.load(Ordering::Relaxed));
-            let counts = self.cells.read();
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                let bits = (u128::from(high) << 64) | u128::from(low);
-                return (IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical(), counts);
-            }
-            hint::spin_loop();
-        }
+        let [high, low, counts @ ..] = self.0.read();
+        let bits = (u128::from(high) << 64) | u128::from(low);
+        let address = IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical();
+        (address, Counts::of(counts))
     }
 
     /// Another peer moves in, with nothing counted.
@@ -130,14 +116,15 @@ impl Place {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits(),
         };
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        let [high, low] = &self.address;
-        high.store((bits >> 64) as u64, Ordering::Relaxed);
-        low.store(bits as u64, Ordering::Relaxed);
-        self.cells.write(&Counts::default());
-        self.version.store(version + 2, Ordering::Release);
+        let [high, low] = [(bits >> 64) as u64, bits as u64];
+        self.0.replace([high, low, 0, 0, 0, 0]);
+    }
+
+    /// Counts messages.
+    fn count(&self, way: Way, count: u64, sum: u64) {
+        let at = 2 + 2 * way as usize;
+        self.0.add(at, count);
+        self.0.add(at + 1, sum);
     }
 }
 
@@ -148,7 +135,8 @@ pub struct Table {
     /// Places that have a peer: the first ones.
     taken: AtomicUsize,
     others: Cells,
-    former: Cells,
+    /// Of peers that lost their place.
+    former: Versioned<4>,
 }
 
 impl Table {
@@ -225,7 +213,7 @@ impl Peers {
         if packets > 0
             && let (Some(place), Some(heard)) = (place, self.heard.get_mut(row.at))
         {
-            place.cells.count(way, packets, bytes);
+            place.count(way, packets, bytes);
             *heard = self.now;
         }
     }
@@ -287,19 +275,25 @@ impl Peers {
     fn settle(&mut self, address: IpAddr) -> Option<usize> {
         let taken = self.heard.len();
         let at = if taken < self.table.places.len() {
+            self.table.places.get(taken)?.settle(address);
             self.heard.push(self.now);
+            self.table.taken.store(self.heard.len(), Ordering::Release);
             taken
         } else {
-            self.vacate()?
+            let (at, former) = self.vacate()?;
+            let place = self.table.places.get(at)?;
+            // Who reads finds what moves in one of both, and not in both.
+            let settle = || place.settle(address);
+            self.table.former.replace_with(former.words(), settle);
+            at
         };
-        self.table.places.get(at)?.settle(address);
-        self.table.taken.store(self.heard.len(), Ordering::Release);
         self.index.insert(address, at);
         Some(at)
     }
 
-    /// Takes the place of the peer that was silent for longest, if it was for long enough.
-    fn vacate(&mut self) -> Option<usize> {
+    /// The place of the peer that was silent for longest, if it was for long enough; and what peers that
+    /// lost their place have counted, this one too.
+    fn vacate(&mut self) -> Option<(usize, Counts)> {
         if self.now < self.full_until {
             return None;
         }
@@ -315,12 +309,11 @@ impl Peers {
             return None;
         }
         let (address, counts) = self.table.places.get(at)?.read();
-        let mut former = self.table.former.read();
+        let mut former = Counts::of(self.table.former.read());
         former.add(&counts);
-        self.table.former.write(&former);
         self.index.remove(&address);
         self.last = [None; 2];
-        Some(at)
+        Some((at, former))
     }
 }
 
@@ -349,13 +342,17 @@ impl Summary {
         let mut summary = Summary::default();
         let mut by_address: HashMap<IpAddr, Counts> = HashMap::new();
         for table in tables {
-            let taken = table.taken.load(Ordering::Acquire);
-            for place in table.places.iter().take(taken) {
-                let (address, counts) = place.read();
+            // Only who was silent for long loses its place, so that this hardly ever has to begin anew.
+            let (former, peers) = table.former.read_with(|| {
+                let taken = table.taken.load(Ordering::Acquire);
+                let places = table.places.iter().take(taken);
+                places.map(Place::read).collect::<Vec<_>>()
+            });
+            for (address, counts) in peers {
                 by_address.entry(address).or_default().add(&counts);
             }
             summary.others.add(&table.others.read());
-            summary.former.add(&table.former.read());
+            summary.former.add(&Counts::of(former));
         }
         summary.peers = by_address.into_iter().collect();
         summary.peers.sort_by_key(rank);
@@ -463,6 +460,38 @@ mod tests {
 
     fn row(name: &str, packets_in: u64, packets_out: u64) -> (String, u64, u64) {
         (name.to_owned(), packets_in, packets_out)
+    }
+
+    #[test]
+    fn who_reads_while_peers_lose_their_places_counts_no_message_twice_and_misses_none() {
+        const PEERS: u32 = 20_000;
+        let table = Arc::new(Table::new(2));
+        let mut peers = Peers::new(Arc::clone(&table));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                let begin = peers.now;
+                for number in 0..PEERS {
+                    peers.tick(begin + number * SILENCE);
+                    peers.received(IpAddr::from(number.to_be_bytes()), 1);
+                }
+                peers.publish();
+            });
+            let mut last = 0;
+            loop {
+                let is_over = writer.is_finished();
+                let summary = Summary::of([&*table]);
+                let counts = summary.peers.iter().map(|(_, counts)| counts.packets_in);
+                let sum = counts.sum::<u64>() + summary.former.packets_in;
+                assert!(
+                    (last..=u64::from(PEERS)).contains(&sum),
+                    "{sum} behind {last}"
+                );
+                last = sum;
+                if is_over {
+                    return assert_eq!(sum, u64::from(PEERS));
+                }
+            }
+        });
     }
 
     #[test]

@@ -17,7 +17,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    LOOPBACK, XDP_DROP, XDP_PASS, counted,
+    LOOPBACK, XDP_DROP, XDP_PASS, config, counted,
     frames::{Extension, Network, PEER_V6, Packet, frames},
     mapping::{
         Verdict::{self, Counted, Steered},
@@ -168,12 +168,8 @@ fn kernel_and_user_space_judge_every_frame_alike() {
     let Some(mut bench) = Bench::load() else {
         return;
     };
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(6_000)
-    };
     let shared = RefCell::new(&mut bench);
-    TestRunner::new(config)
+    TestRunner::new(config(6_000))
         .run(&frames(), |frame| shared.borrow_mut().compare(&frame))
         .unwrap();
     println!("verdicts compared: {:#?}", bench.seen);

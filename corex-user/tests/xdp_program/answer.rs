@@ -16,7 +16,9 @@ use corex_user::{
 };
 use proptest::{prelude::*, test_runner::TestCaseError, test_runner::TestRunner};
 
-use super::{LOOPBACK, OWN_MACS, XDP_DROP, agreement::Program, counted, frame, with_vlan_tags};
+use super::{
+    LOOPBACK, OWN_MACS, XDP_DROP, agreement::Program, config, counted, frame, with_vlan_tags,
+};
 
 const XDP_TX: u32 = 3;
 const REQUEST: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42transaction!";
@@ -414,10 +416,6 @@ fn nothing_is_answered_wrongly() {
         };
         let program = RefCell::new(program);
         let answered = RefCell::new([0u32; 3]);
-        let config = ProptestConfig {
-            failure_persistence: None,
-            ..ProptestConfig::with_cases(6_000)
-        };
         let strategy = (
             payloads(),
             prop_oneof![3 => Just(Flawless), 2 => prop::sample::select(Flaw::ALL.to_vec())],
@@ -425,7 +423,7 @@ fn nothing_is_answered_wrongly() {
             (KEEPALIVE_PASS..=KEEPALIVE_PONG, any::<bool>()),
             0usize..60,
         );
-        let result = TestRunner::new(config).run(
+        let result = TestRunner::new(config(6_000)).run(
             &strategy,
             |((payload, is_simple), flaw, is_v4, (keepalive, stun), padding)| {
                 let mut program = program.borrow_mut();

@@ -33,7 +33,7 @@ use corex_user::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{GUARDED, LOOPBACK, XDP_DROP, XDP_PASS, object_with, run};
+use super::{GUARDED, LOOPBACK, XDP_DROP, XDP_PASS, config, object_with, run};
 
 /// Something that a machine under load may take its time for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,7 +120,7 @@ fn the_programs_find_in_a_trie_what_user_space_finds_in_a_list() {
         proptest::collection::vec(entry(), 0..30),
         proptest::collection::vec((source(), any::<bool>()), 1..20),
     );
-    let mut runner = TestRunner::default();
+    let mut runner = TestRunner::new(config(256));
     runner
         .run(&cases, |(entries, sources)| {
             let (object, there) = &mut *bed.borrow_mut();

@@ -30,7 +30,9 @@ use nix::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{GUARDED, LISTENERS, cost::nanoseconds, guard::on, object_with, run, with_vlan_tags};
+use super::{
+    GUARDED, LISTENERS, config, cost::nanoseconds, guard::on, object_with, run, with_vlan_tags,
+};
 
 struct Bed {
     object: Object,
@@ -363,7 +365,9 @@ fn the_program_finds_the_signatures_that_user_space_does() {
         let parts = proptest::collection::vec(part, 1..24);
         let found = std::cell::Cell::new(0);
         let case = (parts, any::<bool>(), 0_usize..3);
-        let mut runner = TestRunner::new(ProptestConfig::with_cases(1_000));
+        let config = config(1_000);
+        let inputs = config.cases;
+        let mut runner = TestRunner::new(config);
         let outcome = runner.run(&case, |(parts, is_v4, tags)| {
             // Longer than a probe, whatever is in it.
             let payload = (parts.concat() + "\r\nX: 0123456789012345678901234567890").into_bytes();
@@ -382,7 +386,7 @@ fn the_program_finds_the_signatures_that_user_space_does() {
             Ok(())
         });
         outcome.unwrap();
-        assert!((20..1_000).contains(&found.get()), "{}", found.get());
+        assert!((20..inputs).contains(&found.get()), "{}", found.get());
     }
 }
 

@@ -29,6 +29,7 @@ use corex_user::kernel::{
     host::HostTables,
     object::{Filter, Object, Parts, Road},
 };
+use proptest::test_runner::Config as ProptestConfig;
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -57,6 +58,22 @@ const GUARDED: Parts = Parts {
     is_guarded: true,
     sheds: false,
 };
+
+/// How a property is tried: with so many inputs, or with as many times more as COREX_XDP_TIMES says, which
+/// `cargo xtask fuzz xdp` sets. It adds up what is printed here.
+fn config(inputs: u32) -> ProptestConfig {
+    let times = std::env::var("COREX_XDP_TIMES").ok();
+    let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(inputs.saturating_mul(times))
+    };
+    println!("inputs: {}", config.cases);
+    ProptestConfig {
+        max_global_rejects: config.max_global_rejects.saturating_mul(times),
+        ..config
+    }
+}
 
 /// The loaded programs with the listen sockets, or nothing without the privileges.
 fn object(road: Road) -> Option<Object> {

@@ -17,7 +17,7 @@ use corex_user::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{XDP_DROP, agreement::Program, frame, guard::on, run, with_vlan_tags};
+use super::{XDP_DROP, agreement::Program, config, frame, guard::on, run, with_vlan_tags};
 
 const LISTENERS: [&str; 2] = ["10.0.0.1:5060", "[fd00::1]:5060"];
 /// Whom [`frame`] sends from.
@@ -230,11 +230,7 @@ fn what_is_shed_in_the_kernel_would_be_shed_in_user_space() {
     };
     press(&maps, SHED_NEW, 0);
     let program = std::cell::RefCell::new(program);
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(4_000)
-    };
-    TestRunner::new(config)
+    TestRunner::new(config(4_000))
         .run(&messages(), |message| {
             let frame = frame(LISTENERS[0], &message);
             if is_shed(&mut program.borrow_mut(), &frame) {

@@ -26,7 +26,7 @@ use corex_user::kernel::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{LISTENERS, LOOPBACK, MIN_MSG_LEN, counted, frame, object, with_vlan_tags};
+use super::{LISTENERS, LOOPBACK, MIN_MSG_LEN, config, counted, frame, object, with_vlan_tags};
 
 const XDP_TX: u32 = 3;
 const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -641,10 +641,7 @@ fn the_road_by_call_id_is_the_one_that_user_space_would_choose() {
     let end = prop::sample::select(&["\r\n", "\r\n", "\r\n", "\n", "\r\n ", "\r", "\r\n\r\n"][..]);
     let header = (name, colon, value, end)
         .prop_map(|(name, colon, value, end)| format!("{name}{colon}{value}{end}"));
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases: 6000,
-        ..ProptestConfig::default()
-    });
+    let mut runner = TestRunner::new(config(6_000));
     let taken = std::cell::Cell::new(0);
     runner
         .run(&prop::collection::vec(header, 0..8), |headers| {
@@ -770,10 +767,7 @@ fn only_messages_whose_kind_user_space_sees_too_take_its_road() {
     });
     let Some(bed) = bed(layout) else { return };
     let bed = RefCell::new(bed);
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases: 4000,
-        ..ProptestConfig::default()
-    });
+    let mut runner = TestRunner::new(config(4_000));
     let strategy = (
         prop::sample::select(&["", "", "", "\r\n", "\0"][..]),
         start_line(),

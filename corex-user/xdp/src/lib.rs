@@ -11,6 +11,7 @@ mod flight;
 mod progress;
 mod ring;
 mod socket;
+mod sync;
 mod sys;
 mod umem;
 

@@ -4,10 +4,9 @@
 //! an index stores it with release after the entries, and the other loads it with acquire
 //! before them.
 
-use std::{
-    ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::ptr::NonNull;
+
+use crate::sync::{AtomicU32, Entry, Ordering};
 
 /// Where a ring's fields are. The memory is owned elsewhere and outlives the ring.
 pub struct RingMemory<T> {
@@ -18,7 +17,7 @@ pub struct RingMemory<T> {
     /// XDP_RING_NEED_WAKEUP.
     pub flags: NonNull<AtomicU32>,
     /// The first entry.
-    pub entries: NonNull<T>,
+    pub entries: NonNull<Entry<T>>,
     /// How many; a power of two.
     pub size: u32,
 }
@@ -32,9 +31,13 @@ impl<T> RingMemory<T> {
     }
 
     #[inline]
-    fn entry(&self, index: u32) -> NonNull<T> {
-        // SAFETY: masked, so within `size` entries.
-        unsafe { self.entries.add((index & (self.size - 1)) as usize) }
+    fn entry(&self, index: u32) -> &Entry<T> {
+        // SAFETY: masked, so within `size` entries, which the constructor's caller vouched for.
+        unsafe {
+            self.entries
+                .add((index & (self.size - 1)) as usize)
+                .as_ref()
+        }
     }
 
     /// Whether the kernel asks to be woken for this ring.
@@ -95,8 +98,10 @@ impl<T: Copy> Producer<T> {
         if self.free(1) == 0 {
             return Err(entry);
         }
-        // SAFETY: the entry is free, so the kernel doesn't read it.
-        unsafe { self.memory.entry(self.next).write(entry) };
+        self.memory.entry(self.next).with_mut(|place| {
+            // SAFETY: the entry is free, so the kernel doesn't read it.
+            unsafe { place.write(entry) };
+        });
         self.next = self.next.wrapping_add(1);
         Ok(())
     }
@@ -133,8 +138,10 @@ impl<T: Copy> Producer<T> {
     }
 
     fn look(&self, index: u32) -> T {
-        // SAFETY: an entry of this ring, written by us or zero; the kernel doesn't write it.
-        unsafe { self.memory.entry(index).read() }
+        self.memory.entry(index).with(|place| {
+            // SAFETY: an entry of this ring, written by us or zero; the kernel doesn't write it.
+            unsafe { place.read() }
+        })
     }
 
     /// Publishes what was pushed.
@@ -193,8 +200,10 @@ impl<T: Copy> Consumer<T> {
                 return None;
             }
         }
-        // SAFETY: published by the producer and not yet released by us.
-        let entry = unsafe { self.memory.entry(self.next).read() };
+        let entry = self.memory.entry(self.next).with(|place| {
+            // SAFETY: published by the producer and not yet released by us.
+            unsafe { place.read() }
+        });
         self.next = self.next.wrapping_add(1);
         Some(entry)
     }
@@ -213,14 +222,19 @@ impl<T: Copy> Consumer<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "loom"))]
+mod models;
+
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
+    use std::cell::UnsafeCell;
+
     use super::*;
 
     /// A ring in plain memory; the test plays the kernel through the other end.
     struct Fake {
         indices: Box<[AtomicU32; 3]>,
-        entries: Box<[u64]>,
+        entries: Box<[UnsafeCell<u64>]>,
     }
 
     impl Fake {
@@ -231,13 +245,13 @@ mod tests {
                     AtomicU32::new(start),
                     AtomicU32::new(0),
                 ]),
-                entries: vec![0; size].into_boxed_slice(),
+                entries: (0..size).map(|_| UnsafeCell::new(0)).collect(),
             }
         }
 
-        fn ends(&mut self) -> (Producer<u64>, Consumer<u64>) {
+        fn ends(&self) -> (Producer<u64>, Consumer<u64>) {
             let size = self.entries.len() as u32;
-            let entries = NonNull::new(self.entries.as_mut_ptr()).unwrap();
+            let entries = NonNull::from(&*self.entries).cast();
             let memory = || RingMemory {
                 producer: NonNull::from(&self.indices[0]),
                 consumer: NonNull::from(&self.indices[1]),
@@ -252,7 +266,7 @@ mod tests {
 
     #[test]
     fn entries_come_out_in_order_across_the_wrap_of_the_index() {
-        let mut fake = Fake::new(8, u32::MAX - 3);
+        let fake = Fake::new(8, u32::MAX - 3);
         let (mut producer, mut consumer) = fake.ends();
         let mut expected = 0;
         for round in 0..10u64 {
@@ -271,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_gives_the_entry_back_and_takes_it_after_release() {
-        let mut fake = Fake::new(4, 7);
+        let fake = Fake::new(4, 7);
         let (mut producer, mut consumer) = fake.ends();
         for i in 0..4 {
             producer.push(i).unwrap();
@@ -286,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_and_what_is_not_can_be_looked_at() {
-        let mut fake = Fake::new(4, u32::MAX - 1);
+        let fake = Fake::new(4, u32::MAX - 1);
         let (mut producer, mut consumer) = fake.ends();
         for entry in 1..=4 {
             producer.push(entry).unwrap();
@@ -303,7 +317,7 @@ mod tests {
 
     #[test]
     fn nothing_is_seen_before_submit() {
-        let mut fake = Fake::new(4, 0);
+        let fake = Fake::new(4, 0);
         let (mut producer, mut consumer) = fake.ends();
         producer.push(1).unwrap();
         assert_eq!(consumer.pop(), None);
@@ -313,7 +327,7 @@ mod tests {
 
     #[test]
     fn another_end_goes_on_where_the_first_one_stopped() {
-        let mut fake = Fake::new(8, u32::MAX - 1);
+        let fake = Fake::new(8, u32::MAX - 1);
         let (mut late_producer, mut late_consumer) = fake.ends();
         let (mut producer, mut consumer) = fake.ends();
         for i in 0..5 {
@@ -333,7 +347,7 @@ mod tests {
 
     #[test]
     fn two_threads_exchange_every_entry_once() {
-        let mut fake = Fake::new(16, u32::MAX - 100);
+        let fake = Fake::new(16, u32::MAX - 100);
         let (mut producer, mut consumer) = fake.ends();
         const COUNT: u64 = if cfg!(miri) { 300 } else { 100_000 };
         std::thread::scope(|scope| {

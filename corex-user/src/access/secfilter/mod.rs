@@ -1,6 +1,6 @@
 //! The module secfilter: lists of what is refused and what is let through, and how often each was met.
 
-mod file;
+pub mod file;
 
 #[cfg(test)]
 mod tests;

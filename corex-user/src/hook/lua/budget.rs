@@ -95,7 +95,7 @@ impl Budget {
 /// A call has taken all that it may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("it takes too long (max_instructions, max_time)")]
-pub(super) struct Spent;
+pub struct Spent;
 
 /// Lets the state end calls whose budget is spent.
 pub(super) fn watch(lua: &Lua, budget: &std::sync::Arc<Budget>) -> mlua::Result<()> {

@@ -8,7 +8,7 @@ mod budget;
 mod dispatch;
 mod log;
 mod names;
-mod pattern;
+pub mod pattern;
 mod shared;
 mod source;
 mod state;

@@ -10,10 +10,10 @@
 //! | string | 2 | length in 4, then the bytes |
 
 /// The most bytes of a frame behind its header.
-pub(super) const MAX_LEN: usize = 1 << 20;
+pub const MAX_LEN: usize = 1 << 20;
 
 /// Bytes of a header.
-pub(super) const HEADER_LEN: usize = 10;
+pub const HEADER_LEN: usize = 10;
 
 /// The first byte of every frame: what a script writes to the socket by mistake begins otherwise
 /// as a rule.
@@ -26,7 +26,7 @@ macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
         /// What a frame means.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub(super) enum Kind {
+        pub enum Kind {
             $($(#[$doc])* $name = $number,)*
         }
 
@@ -90,7 +90,8 @@ kinds! {
 
 /// The header of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Header {
+pub struct Header {
+    /// What the frame means.
     pub kind: Kind,
     /// Which call it is about, or which question.
     pub sequence: u32,
@@ -100,19 +101,26 @@ pub(super) struct Header {
 
 /// Bytes that are no frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum Malformed {
+    /// It begins otherwise.
     #[error("something that is no frame")]
     Magic,
+    /// Nothing is known of its kind.
     #[error("a frame of an unknown kind")]
     Kind,
+    /// It says that it has more bytes than [`MAX_LEN`].
     #[error("a frame of more than {MAX_LEN} bytes")]
     TooLong,
+    /// Its values exceed it, are of no known type, or too many.
     #[error("a frame that is cut off or has wrong values")]
     Values,
 }
 
 impl Header {
     /// Reads the header at the start of `bytes`; `None` if there isn't all of it yet.
+    ///
+    /// # Errors
+    /// When no frame begins so.
     pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         // Each byte is looked at as soon as it is there.
         match bytes {
@@ -138,9 +146,12 @@ impl Header {
 
 /// A value in a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Item<'a> {
+pub enum Item<'a> {
+    /// Undefined.
     Null,
+    /// An integer.
     Int(i64),
+    /// A string.
     Str(&'a [u8]),
 }
 
@@ -155,7 +166,10 @@ impl<'a> Item<'a> {
 }
 
 /// Reads all values of a frame.
-pub(super) fn items(mut bytes: &[u8]) -> Result<Vec<Item<'_>>, Malformed> {
+///
+/// # Errors
+/// When they are no values.
+pub fn items(mut bytes: &[u8]) -> Result<Vec<Item<'_>>, Malformed> {
     let mut items = Vec::new();
     while let Some((tag, rest)) = bytes.split_first() {
         if items.len() == MAX_ITEMS {
@@ -183,7 +197,7 @@ pub(super) fn items(mut bytes: &[u8]) -> Result<Vec<Item<'_>>, Malformed> {
 
 /// A frame that is being written.
 #[derive(Default, Debug)]
-pub(super) struct Writer(Vec<u8>);
+pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// Begins another frame.

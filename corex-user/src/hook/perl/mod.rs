@@ -7,11 +7,11 @@
 //! A process has `/` as its directory, `PATH` and `LANG=C` as its environment, /dev/null as
 //! standard input; what it prints goes to the log. It is named `corex-perl worker N`, leads a
 //! process group of its own, and ends with corex, however that ends. It is corex's user, without
-//! privileges, and reaches the files that [`confinement`] lists.
+//! privileges, and reaches the files that `confinement.rs` lists.
 
 mod channel;
 mod confinement;
-mod frame;
+pub mod frame;
 mod output;
 mod process;
 mod serve;

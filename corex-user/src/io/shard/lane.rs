@@ -6,9 +6,11 @@ use std::{
     os::unix::net::UnixStream,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
+        atomic::{AtomicUsize, Ordering},
     },
 };
+
+use corex_lockfree::Doze;
 
 use super::{balance::Load, parcel::Parcel};
 
@@ -33,7 +35,8 @@ pub struct Lane {
     waiting: AtomicUsize,
     /// Messages in the queue, or being handled, by the worker that they are from.
     in_hand: Box<[AtomicUsize]>,
-    is_asleep: AtomicBool,
+    /// Its worker.
+    doze: Doze,
     waker: UnixStream,
     /// What the worker did.
     pub load: Load,
@@ -55,7 +58,7 @@ impl Lane {
             queue: Mutex::default(),
             waiting: AtomicUsize::new(0),
             in_hand: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-            is_asleep: AtomicBool::new(false),
+            doze: Doze::default(),
             waker,
             load: Load::default(),
         }
@@ -85,9 +88,7 @@ impl Lane {
             queue.parcels.push_back(parcel);
             self.waiting.store(queue.messages, Ordering::Release);
         }
-        // Either the worker sees what waits before it sleeps, or this sees that it sleeps.
-        fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
+        if self.doze.must_be_woken() {
             // Full means that it has been woken often enough.
             let _ = (&self.waker).write(&[1]);
         }
@@ -129,13 +130,12 @@ impl Lane {
 
     /// Whether nothing waits; the worker is woken by what comes from then on.
     pub fn may_sleep(&self) -> bool {
-        self.is_asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.doze.lie_down();
         self.waiting() == 0
     }
 
     /// The worker doesn't sleep any more.
     pub fn wake_up(&self) {
-        self.is_asleep.store(false, Ordering::Relaxed);
+        self.doze.get_up();
     }
 }

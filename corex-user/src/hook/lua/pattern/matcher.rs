@@ -11,19 +11,22 @@ const MAX_DEPTH: u32 = 200;
 
 /// What a capture holds: places in the subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Capture {
+pub enum Capture {
     /// Its end is not reached.
     Open(usize),
     /// `()`.
     Position(usize),
+    /// What stands between two places.
     Closed {
+        /// The first byte's place.
         start: usize,
+        /// The place behind the last byte.
         end: usize,
     },
 }
 
 /// A pattern on a subject, and how far it has got.
-pub(super) struct Matcher<'a> {
+pub struct Matcher<'a> {
     subject: &'a [u8],
     pattern: &'a [u8],
     captures: Vec<Capture>,
@@ -52,6 +55,10 @@ impl<'a> Matcher<'a> {
         self.steps
     }
 
+    /// The first match at or behind `from`; with `anchored` only there.
+    ///
+    /// # Errors
+    /// When the pattern is none, or the steps are spent.
     pub fn search(&mut self, from: usize, anchored: bool) -> Result<Option<Found>, PatternError> {
         for start in from..=self.subject.len() {
             self.captures.clear();

@@ -3,7 +3,7 @@
 //! LuaJIT's own matching can't be interrupted, and backtracks: `("a-"):rep(9)` on a few kilobytes
 //! takes longer than anybody waits. The language is that of the Lua 5.1 reference manual, §5.4.1.
 
-mod matcher;
+pub mod matcher;
 #[cfg(test)]
 mod tests;
 
@@ -16,19 +16,26 @@ use super::budget::{Budget, Spent};
 
 /// Why there is no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-enum PatternError {
+pub enum PatternError {
+    /// An item of the pattern is none.
     #[error("malformed pattern ({0})")]
     Malformed(&'static str),
+    /// `)` where no capture is open.
     #[error("invalid pattern capture")]
     Capture,
+    /// `%1` and its like for a capture that isn't closed.
     #[error("invalid capture index")]
     Index,
+    /// The pattern ends while a capture is open.
     #[error("unfinished capture")]
     Unfinished,
+    /// More captures than Lua has.
     #[error("too many captures")]
     Captures,
+    /// Items nest deeper than in LuaJIT.
     #[error("pattern too complex")]
     TooComplex,
+    /// The budget of steps is spent.
     #[error(transparent)]
     Spent(#[from] Spent),
 }
@@ -44,10 +51,13 @@ impl From<PatternError> for mlua::Error {
 
 /// A match: where it begins and ends, and what its captures hold.
 #[derive(PartialEq, Eq, Debug)]
-struct Found {
-    start: usize,
-    end: usize,
-    captures: Vec<Capture>,
+pub struct Found {
+    /// The first byte's place.
+    pub start: usize,
+    /// The place behind the last byte.
+    pub end: usize,
+    /// What captures hold, in order.
+    pub captures: Vec<Capture>,
 }
 
 /// The first match at or behind `from`; with `anchored` only there.

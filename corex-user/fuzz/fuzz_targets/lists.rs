@@ -1,0 +1,5 @@
+//! libFuzzer's way into [`corex_fuzz::lists`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| corex_fuzz::lists(data));
