@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cleanup;
 pub mod config;
 pub mod corex;
+pub mod far_end;
 pub mod frame;
 pub mod kamailio;
 pub mod mounts;
