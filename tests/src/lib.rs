@@ -13,6 +13,7 @@ pub mod cleanup;
 pub mod config;
 pub mod corex;
 pub mod crowdsec;
+pub mod far_end;
 pub mod frame;
 pub mod kamailio;
 pub mod losses;

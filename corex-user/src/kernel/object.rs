@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader,
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{
         Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, ProgramArray,
         XskMap,
@@ -170,33 +170,7 @@ impl Object {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(road: Road, parts: Parts) -> Result<Self> {
-        let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
-        let mut loader = EbpfLoader::new();
-        loader.map_max_entries(maps::SOCKET_COUNTS, cpus * maps::MAX_SOCKETS);
-        for counters in [maps::COUNTERS, inline::EGRESS_COUNTS, inline::DETOUR_COUNTS] {
-            loader.map_max_entries(counters, cpus);
-        }
-        loader.map_max_entries(road::ROAD_COUNTS, cpus * road::MAX_ROADS);
-        let rate_counts = cpus * guard::rates::MAX_RATES as u32;
-        loader.map_max_entries(guard::rates::GUARD_RATE_COUNTS, rate_counts);
-        let (is_guarded, sheds) = (u32::from(parts.is_guarded), u32::from(parts.sheds));
-        loader.override_global(guard::GUARDED, &is_guarded, true);
-        loader.override_global(overload::SHEDS, &sheds, true);
-        let ebpf = loader.load(OBJECT)?;
-        // Any number will do that an older load's leftovers don't have by chance.
-        let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
-        let mut object = Self {
-            cookie,
-            road,
-            parts,
-            counters: cpu_counters(&ebpf, maps::COUNTERS, cpus, 1)?,
-            socket_counters: cpu_counters(&ebpf, maps::SOCKET_COUNTS, cpus, maps::MAX_SOCKETS)?,
-            inline_counters: (
-                cpu_counters(&ebpf, inline::EGRESS_COUNTS, cpus, 1)?,
-                cpu_counters(&ebpf, inline::DETOUR_COUNTS, cpus, 1)?,
-            ),
-            ebpf,
-        };
+        let mut object = Self::open(road, parts, VerifierLogLevel::default())?;
         object.program()?.load()?;
         if parts.is_guarded {
             object.load_guard()?;
@@ -212,6 +186,42 @@ impl Object {
             }
         }
         Ok(object)
+    }
+
+    /// The same without loading a program: maps alone. `log` is what the verifier says of a program that
+    /// can't be loaded then.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn open(road: Road, parts: Parts, log: VerifierLogLevel) -> Result<Self> {
+        let cpus = cpu_counters::cpu_numbers().map_err(ObjectError::Cpus)?;
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(log);
+        loader.map_max_entries(maps::SOCKET_COUNTS, cpus * maps::MAX_SOCKETS);
+        for counters in [maps::COUNTERS, inline::EGRESS_COUNTS, inline::DETOUR_COUNTS] {
+            loader.map_max_entries(counters, cpus);
+        }
+        loader.map_max_entries(road::ROAD_COUNTS, cpus * road::MAX_ROADS);
+        let rate_counts = cpus * guard::rates::MAX_RATES as u32;
+        loader.map_max_entries(guard::rates::GUARD_RATE_COUNTS, rate_counts);
+        let (is_guarded, sheds) = (u32::from(parts.is_guarded), u32::from(parts.sheds));
+        loader.override_global(guard::GUARDED, &is_guarded, true);
+        loader.override_global(overload::SHEDS, &sheds, true);
+        let ebpf = loader.load(OBJECT)?;
+        // Any number will do that an older load's leftovers don't have by chance.
+        let cookie = RandomState::new().hash_one(std::process::id()) as u32 | 1;
+        Ok(Self {
+            cookie,
+            road,
+            parts,
+            counters: cpu_counters(&ebpf, maps::COUNTERS, cpus, 1)?,
+            socket_counters: cpu_counters(&ebpf, maps::SOCKET_COUNTS, cpus, maps::MAX_SOCKETS)?,
+            inline_counters: (
+                cpu_counters(&ebpf, inline::EGRESS_COUNTS, cpus, 1)?,
+                cpu_counters(&ebpf, inline::DETOUR_COUNTS, cpus, 1)?,
+            ),
+            ebpf,
+        })
     }
 
     /// The XDP program for interfaces.

@@ -13,6 +13,7 @@ mod mapping;
 mod overload;
 mod reverse;
 mod roads;
+mod verifier;
 
 use std::net::{IpAddr, SocketAddr};
 

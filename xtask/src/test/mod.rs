@@ -31,8 +31,8 @@ Examples:
   cargo xtask test                 everything; needs root
   cargo xtask test --unit          no namespaces, no root, once set up
   cargo xtask test --e2e vlan      end-to-end tests with `vlan` in their name
-  cargo xtask test --kernels       the end-to-end tests that matter, on Debian's kernels 5.10, 6.1
-                                   and 6.12, emulated by QEMU; see docs/kernels.md
+  cargo xtask test --kernels       the end-to-end tests that matter, on Debian's kernels 5.10, 6.1,
+                                   6.12 and 7, emulated by QEMU; see docs/kernels.md
   cargo xtask test --kernels=6.1   on one of them
 
 With COREX_LAB_KEEP=1 the end-to-end tests leave their logs and captures in the temporary

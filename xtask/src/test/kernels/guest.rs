@@ -10,11 +10,15 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use corex_lab::{process::Process, wait};
 
-use super::image::Image;
+use super::{
+    image::Image,
+    nics::{self, Outside},
+};
 use crate::{compile, ui};
 
 /// Emulated, a test takes ten times as long.
 const LIMIT: Duration = Duration::from_secs(1800);
+const QEMU: &str = "qemu-system-x86_64";
 /// MiB of memory.
 const MEMORY: &str = "4096";
 
@@ -26,6 +30,8 @@ pub struct Guest<'a> {
     pub corex: &'a Path,
     /// Where scripts and logs go.
     pub folder: &'a Path,
+    /// Where its NICs' cables go, if it has any.
+    pub outside: Option<&'a Outside>,
 }
 
 /// What a guest said.
@@ -41,14 +47,28 @@ impl Ran {
     /// Whether a test passed, by what the harness said.
     pub fn passed(&self, test: &str) -> bool {
         // What a test prints may stand between the two.
+        let after = self.after(test);
+        after.is_some_and(|after| after.lines().any(|line| line.trim_end().ends_with("ok")))
+    }
+
+    /// All from where the harness names a test to the next one.
+    fn after(&self, test: &str) -> Option<&str> {
         let line = format!("test {test} ... ");
-        let mut rest = self.text.split(line.as_str());
-        rest.nth(1).is_some_and(|after| {
-            let until = after.find("\ntest ").unwrap_or(after.len());
-            after[..until]
-                .lines()
-                .any(|line| line.trim_end().ends_with("ok"))
-        })
+        let after = self.text.split(line.as_str()).nth(1)?;
+        Some(after.split("\ntest ").next().unwrap_or(after))
+    }
+
+    /// Whether all tests passed, by what the program returned.
+    pub fn all_passed(&self) -> bool {
+        self.text.contains("GUEST END 0")
+    }
+
+    /// What a test said behind `word`, on a line of its own or behind the harness's.
+    pub fn said(&self, test: &str, word: &str) -> Option<&str> {
+        let after = self.after(test)?;
+        after
+            .lines()
+            .find_map(|line| line.split_once(word).map(|(_, rest)| rest.trim()))
     }
 
     /// Its lines.
@@ -74,7 +94,7 @@ impl Guest<'_> {
                  mount -t bpf bpf /sys/fs/bpf\n\
                  echo \"GUEST RELEASE $(uname -r)\"\n\
                  cd '{tests_folder}'\n\
-                 COREX_BIN='{corex}' '{program}' --nocapture --test-threads=1{exact} {tests} 2>&1\n\
+                 COREX_BIN='{corex}' '{program}' --nocapture --include-ignored --test-threads=1{exact} {tests} 2>&1\n\
                  echo \"GUEST END $?\"\n\
                  echo o > /proc/sysrq-trigger\n\
                  sleep 10\n",
@@ -86,7 +106,7 @@ impl Guest<'_> {
         )
         .with_context(|| format!("write {}", script.display()))?;
         let log = self.folder.join(format!("{name}.log"));
-        let mut command = Command::new("qemu-system-x86_64");
+        let mut command = self.qemu();
         command
             .args([
                 "-accel",
@@ -102,8 +122,6 @@ impl Guest<'_> {
                 "-nographic",
                 "-nodefaults",
                 "-no-reboot",
-                "-nic",
-                "none",
                 "-serial",
                 "stdio",
             ])
@@ -156,6 +174,19 @@ impl Guest<'_> {
     }
 }
 
+impl Guest<'_> {
+    fn qemu(&self) -> Command {
+        let Some(outside) = self.outside else {
+            let mut command = Command::new(QEMU);
+            command.args(["-nic", "none"]);
+            return command;
+        };
+        let mut command = outside.namespace().command(QEMU);
+        command.args(nics::arguments());
+        command
+    }
+}
+
 /// What came by the serial line.
 fn read(log: &Path) -> Result<String> {
     let mut bytes = Vec::new();
@@ -170,14 +201,33 @@ fn read(log: &Path) -> Result<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_test_passed_where_the_harness_says_so_behind_what_it_printed() {
-        let ran = Ran {
-            text: "test a::b ... noise\nok\ntest a::c ... FAILED\ntest a::d ... ok\n".to_owned(),
+    fn ran(text: &str) -> Ran {
+        Ran {
+            text: text.to_owned(),
             log: PathBuf::new(),
             release: String::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_test_passed_where_the_harness_says_so_behind_what_it_printed() {
+        let ran = ran("test a::b ... noise\nok\ntest a::c ... FAILED\ntest a::d ... ok\n");
         let passed = ["a::b", "a::c", "a::d", "a::e"].map(|test| ran.passed(test));
         assert_eq!(passed, [true, false, true, false]);
+    }
+
+    #[test]
+    fn what_a_test_says_isnt_taken_for_another_ones() {
+        let ran =
+            ran("test a ... ROAD skb\nok\ntest b ... ok\ntest c ... noise\nROAD native\nok\n");
+        let said = ["a", "b", "c", "d"].map(|test| ran.said(test, "ROAD "));
+        assert_eq!(said, [Some("skb"), None, Some("native"), None]);
+    }
+
+    #[test]
+    fn all_passed_only_if_the_program_returned_nothing_else() {
+        assert!(ran("GUEST END 0\n").all_passed());
+        assert!(!ran("GUEST END 101\n").all_passed());
+        assert!(!ran("").all_passed());
     }
 }

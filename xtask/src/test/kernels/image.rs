@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -45,13 +46,19 @@ pub struct Image {
 }
 
 impl Kernel {
-    /// Where Debian has it, and under which name: a package that depends on the newest one, or the
-    /// beginning of that one's name.
-    fn source(self) -> (&'static str, &'static str) {
+    /// Where Debian has it, and the parts that it is in: packages whose names begin so, with the version
+    /// behind. The newest version of the first part is taken.
+    fn source(self) -> (&'static str, &'static [&'static str], &'static str) {
+        const ONE: &[&str] = &["linux-image-"];
         match self {
-            Kernel::V5_10 => ("bullseye-security", "linux-image-5.10.0-"),
-            Kernel::V6_1 => ("bookworm-security", "linux-image-6.1.0-"),
-            Kernel::V6_12 => ("bookworm-security", "linux-image-6.12."),
+            Kernel::V5_10 => ("bullseye-security", ONE, "5.10.0-"),
+            Kernel::V6_1 => ("bookworm-security", ONE, "6.1.0-"),
+            Kernel::V6_12 => ("bookworm-security", ONE, "6.12."),
+            Kernel::V7 => (
+                "trixie-backports",
+                &["linux-binary-", "linux-modules-"],
+                "7.",
+            ),
         }
     }
 }
@@ -73,8 +80,14 @@ pub fn fetch(kernel: Kernel, folder: &Path) -> Result<Image> {
     let release = release(&root)?;
     let initrd = root.join("initrd.img");
     make_initrd(&root, &release, &initrd)?;
+    let places = [
+        format!("boot/vmlinuz-{release}"),
+        format!("lib/modules/{release}/vmlinuz"),
+    ];
+    let mut places = places.map(|place| root.join(place)).into_iter();
+    let kernel = places.find(|place| place.exists());
     Ok(Image {
-        kernel: root.join(format!("boot/vmlinuz-{release}")),
+        kernel: kernel.with_context(|| format!("{} has no kernel", root.display()))?,
         initrd,
     })
 }
@@ -120,19 +133,23 @@ fn download(kernel: Kernel, folder: &Path, root: &Path) -> Result<()> {
     for below in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(state.join(below)).context("make apt's folders")?;
     }
-    // One archive has the security updates of all suites.
-    let archive = apt::mirror("bookworm-security")?;
-    let lines: String = ["bullseye-security", "bookworm-security"]
-        .map(|suite| {
-            format!(
-                "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {archive} {suite} main\n"
-            )
-        })
-        .concat();
+    // One archive has the security updates of all suites, another one all else.
+    let suites = [
+        ("bullseye-security", "bookworm-security"),
+        ("bookworm-security", "bookworm-security"),
+        ("trixie-backports", "bookworm"),
+    ];
+    let mut lines = String::new();
+    for (suite, of_archive) in suites {
+        let archive = apt::mirror(of_archive)?;
+        lines += &format!(
+            "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {archive} {suite} main\n"
+        );
+    }
     fs::write(state.join("sources.list"), lines).context("write apt's sources")?;
     ui::say("Fetching it from Debian.");
     succeed(apt_get(folder).arg("update"))?;
-    let package = newest(kernel, folder)?;
+    let packages = newest(kernel, folder)?;
     let fetched = folder.join("fetched");
     if fetched.exists() {
         fs::remove_dir_all(&fetched).context("remove what was fetched before")?;
@@ -140,20 +157,22 @@ fn download(kernel: Kernel, folder: &Path, root: &Path) -> Result<()> {
     fs::create_dir_all(&fetched).context("make a folder")?;
     succeed(
         apt_get(folder)
-            .args(["download", &package])
+            .arg("download")
+            .args(&packages)
             .current_dir(&fetched),
     )?;
-    let file = fs::read_dir(&fetched)?
-        .flatten()
-        .next()
-        .with_context(|| format!("apt-get fetched no {package}"))?
-        .path();
-    succeed(
-        Command::new("dpkg-deb")
-            .arg("--extract")
-            .arg(&file)
-            .arg(root),
-    )?;
+    for file in fs::read_dir(&fetched)?.flatten() {
+        succeed(
+            Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(file.path())
+                .arg(root),
+        )?;
+    }
+    // From Debian 13 on, packages have nothing in /lib, which is a link there.
+    if !root.join("lib").exists() {
+        symlink("usr/lib", root.join("lib")).context("make a link for /lib")?;
+    }
     fs::remove_dir_all(&fetched).context("remove what was fetched")?;
     let release = release(root)?;
     succeed(
@@ -164,9 +183,10 @@ fn download(kernel: Kernel, folder: &Path, root: &Path) -> Result<()> {
     )
 }
 
-/// The package with the newest kernel of a version.
-fn newest(kernel: Kernel, folder: &Path) -> Result<String> {
-    let (suite, beginning) = kernel.source();
+/// The packages with the newest kernel of a version.
+fn newest(kernel: Kernel, folder: &Path) -> Result<Vec<String>> {
+    let (suite, parts, version) = kernel.source();
+    let beginning = format!("{}{version}", parts[0]);
     let lists = folder.join("apt/state/lists");
     let mut names: Vec<(Vec<u64>, String)> = Vec::new();
     for entry in fs::read_dir(&lists)?.flatten() {
@@ -183,7 +203,7 @@ fn newest(kernel: Kernel, folder: &Path) -> Result<String> {
         )?;
         names.extend(text.lines().filter_map(|line| {
             let package = line.strip_prefix("Package: ")?;
-            let rest = package.strip_prefix(beginning)?.strip_suffix("-amd64")?;
+            let rest = package.strip_prefix(&beginning)?.strip_suffix("-amd64")?;
             // No -rt, no -cloud, none without a signature.
             let numbers: Vec<u64> = rest
                 .split(|c: char| !c.is_ascii_digit())
@@ -192,12 +212,15 @@ fn newest(kernel: Kernel, folder: &Path) -> Result<String> {
             let is_plain = !["rt", "cloud", "dbg", "unsigned"]
                 .iter()
                 .any(|word| rest.contains(word));
-            is_plain.then(|| (numbers, package.to_owned()))
+            is_plain.then(|| (numbers, format!("{version}{rest}-amd64")))
         }));
     }
     names.sort();
     match names.pop() {
-        Some((_, package)) => Ok(package),
+        Some((_, version)) => Ok(parts
+            .iter()
+            .map(|part| format!("{part}{version}"))
+            .collect()),
         None => bail!("{suite} has no {beginning}*-amd64"),
     }
 }

@@ -2,6 +2,7 @@
 
 mod guest;
 mod image;
+mod nics;
 mod table;
 
 use std::{
@@ -13,8 +14,9 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use self::{
-    guest::{Guest, Ran},
-    table::{Row, Table},
+    guest::Guest,
+    nics::Outside,
+    table::{Row, Table, Walk},
 };
 use crate::{
     compile::{self, Profile},
@@ -34,17 +36,21 @@ pub enum Kernel {
     /// Debian 13's, in Debian 12
     #[value(name = "6.12")]
     V6_12,
+    /// The newest one, from Debian 13's backports
+    #[value(name = "7")]
+    V7,
 }
 
 impl Kernel {
     /// All, the oldest first.
-    pub const ALL: [Kernel; 3] = [Kernel::V5_10, Kernel::V6_1, Kernel::V6_12];
+    pub const ALL: [Kernel; 4] = [Kernel::V5_10, Kernel::V6_1, Kernel::V6_12, Kernel::V7];
 
     fn name(self) -> &'static str {
         match self {
             Kernel::V5_10 => "5.10",
             Kernel::V6_1 => "6.1",
             Kernel::V6_12 => "6.12",
+            Kernel::V7 => "7",
         }
     }
 }
@@ -121,6 +127,7 @@ pub fn run(kernels: &[Kernel]) -> Result<ExitCode> {
     };
     let end_to_end = program(&["--package", "corex-lab", "--test", "e2e"])?;
     let programs = program(&["--package", "corex-user", "--test", "xdp_program"])?;
+    let drivers = program(&["--package", "corex-lab", "--test", "guest"])?;
     let folder = compile::workspace().join("target/kernels");
     let mut table = Table::default();
     for kernel in kernels {
@@ -130,10 +137,11 @@ pub fn run(kernels: &[Kernel]) -> Result<ExitCode> {
             image: &image,
             corex: &corex,
             folder: &folder,
+            outside: None,
         };
-        table
-            .rows
-            .push(on(*kernel, &guest, &end_to_end, &programs)?);
+        let mut row = on(*kernel, &guest, &end_to_end, &programs)?;
+        row.nics = with_nics(*kernel, &guest, &drivers)?;
+        table.rows.push(row);
     }
     let fine = table.rows.iter().all(Row::is_fine);
     let compared = table.keep()?;
@@ -175,42 +183,89 @@ fn on(kernel: Kernel, guest: &Guest<'_>, end_to_end: &Path, programs: &Path) -> 
     for (subject, tests) in SUBJECTS {
         let passed = tests.iter().all(|test| ran.passed(test));
         row.subjects.push((subject.to_owned(), passed));
-        ui::say(&format!(
-            "{}  {subject}",
-            if passed {
-                ui::paint(Style::Good, "ok")
-            } else {
-                ui::paint(Style::Bad, "failed")
-            }
-        ));
+        tell(subject, passed);
     }
     let verifier = guest.run(
         programs,
         &["the_verifier_"],
         &format!("{}-verifier", kernel.name()),
     )?;
-    row.verifier = verified(&verifier);
+    if verifier.all_passed() {
+        row.verifier = verifier.lines().filter_map(walk).collect();
+    }
+    tell("verifier", !row.verifier.is_empty());
     if !row.is_fine() {
         ui::say(&format!("What the guest said is in {}", ran.log.display()));
     }
     Ok(row)
 }
 
-/// What the tests print of the verifier's walks: a program's name, and instructions.
-fn verified(ran: &Ran) -> Vec<(String, u64)> {
-    ran.lines()
-        .filter_map(|line| {
-            let (name, rest) = line.split_once("verified instructions: ")?;
-            let count = rest.split_whitespace().next()?.parse().ok()?;
-            let name = name.trim().trim_end_matches(':');
-            // Behind the harness's "test NAME ... ".
-            let name = name.rsplit(" ... ").next().unwrap_or(name);
-            Some((name.to_owned(), count))
-        })
-        .collect()
+/// All NICs on one kernel: subjects, and the roads that packets took.
+fn with_nics(
+    kernel: Kernel,
+    guest: &Guest<'_>,
+    drivers: &Path,
+) -> Result<Vec<(String, Option<String>)>> {
+    let outside = Outside::new()?;
+    let guest = Guest {
+        outside: Some(&outside),
+        ..*guest
+    };
+    let tests: Vec<&str> = nics::subjects().map(|(_, test)| test).collect();
+    let ran = guest.run(drivers, &tests, &format!("{}-nics", kernel.name()))?;
+    let mut lines = Vec::new();
+    for (subject, test) in nics::subjects() {
+        let road = ran.said(test, "ROAD ").filter(|_| ran.passed(test));
+        tell(&subject, road.is_some());
+        lines.push((subject, road.map(str::to_owned)));
+    }
+    if lines.iter().any(|(_, road)| road.is_none()) {
+        ui::say(&format!("What the guest said is in {}", ran.log.display()));
+    }
+    Ok(lines)
+}
+
+/// Says what came of a subject.
+fn tell(subject: &str, passed: bool) {
+    let outcome = if passed {
+        ui::paint(Style::Good, "ok")
+    } else {
+        ui::paint(Style::Bad, "failed")
+    };
+    ui::say(&format!("{outcome}  {subject}"));
+}
+
+/// What a test prints of one of the verifier's walks: a program's name, instructions, and states.
+fn walk(line: &str) -> Option<Walk> {
+    // Perhaps behind the harness's "test NAME ... ".
+    let (_, said) = line.split_once("VERIFIED ")?;
+    let (program, numbers) = said.split_once(": ")?;
+    let (instructions, states) = numbers.trim().split_once(' ')?;
+    Some(Walk {
+        program: program.to_owned(),
+        instructions: instructions.parse().ok()?,
+        states: states.parse().ok()?,
+    })
 }
 
 /// Runs a command to its end, and says what it was if it fails.
 fn succeed(command: &mut Command) -> Result<()> {
     corex_lab::process::output_of(command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_verifier_did_is_read_behind_what_the_harness_says() {
+        let line = "test verifier::it_tells ... VERIFIED Proxy with guard: 158081 9000";
+        let expected = Walk {
+            program: "Proxy with guard".to_owned(),
+            instructions: 158_081,
+            states: 9000,
+        };
+        assert_eq!(walk(line), Some(expected));
+        assert_eq!(walk("VERIFIED Proxy: many"), None);
+    }
 }

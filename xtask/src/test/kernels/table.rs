@@ -27,9 +27,29 @@ pub struct Row {
     pub date: String,
     /// What was tried, and whether it works.
     pub subjects: Vec<(String, bool)>,
-    /// Programs, and how many instructions the verifier walked; none before Linux 5.16, which
-    /// doesn't tell.
-    pub verifier: Vec<(String, u64)>,
+    /// NICs, and the roads by which their packets came; none for one that fails.
+    #[serde(default)]
+    pub nics: Vec<(String, Option<String>)>,
+    /// How the verifier went through the programs; nothing if it refused one, or went too far.
+    pub verifier: Vec<Walk>,
+}
+
+/// What the verifier did to accept a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walk {
+    /// The program, and what it is loaded with.
+    pub program: String,
+    /// Instructions that it walked.
+    pub instructions: u64,
+    /// States that it kept, to compare others with.
+    pub states: u64,
+}
+
+impl Walk {
+    /// Both numbers, and what they are called.
+    fn numbers(&self) -> [(&'static str, u64); 2] {
+        [("instructions", self.instructions), ("states", self.states)]
+    }
 }
 
 impl Row {
@@ -44,6 +64,8 @@ impl Row {
     /// Whether all works.
     pub fn is_fine(&self) -> bool {
         self.subjects.iter().all(|(_, passed)| *passed)
+            && self.nics.iter().all(|(_, road)| road.is_some())
+            && !self.verifier.is_empty()
     }
 }
 
@@ -89,19 +111,31 @@ impl Table {
                 .collect();
             let _ = writeln!(text, "| {subject} |{cells}");
         }
+        for (at, (subject, _)) in first.nics.iter().enumerate() {
+            let cells: String = self
+                .rows
+                .iter()
+                .map(|row| match row.nics.get(at) {
+                    Some((_, Some(road))) => format!(" {road} |"),
+                    Some((_, None)) => " **fails** |".to_owned(),
+                    None => " – |".to_owned(),
+                })
+                .collect();
+            let _ = writeln!(text, "| {subject} |{cells}");
+        }
         let mut programs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (at, row) in self.rows.iter().enumerate() {
-            for (program, count) in &row.verifier {
+            for walk in &row.verifier {
                 let cells = programs
-                    .entry(program)
+                    .entry(&walk.program)
                     .or_insert_with(|| vec!["–".to_owned(); self.rows.len()]);
-                cells[at] = count.to_string();
+                cells[at] = format!("{} / {}", walk.instructions, walk.states);
             }
         }
         for (program, cells) in programs {
             let _ = writeln!(
                 text,
-                "| verifier's instructions: {program} | {} |",
+                "| verifier, instructions / states: {program} | {} |",
                 cells.join(" | ")
             );
         }
@@ -167,15 +201,18 @@ impl Table {
             let Some(before) = earlier.rows.iter().find(|one| one.kernel == row.kernel) else {
                 continue;
             };
-            for (program, count) in &row.verifier {
-                let was = before.verifier.iter().find(|(name, _)| name == program);
-                if let Some((_, was)) = was
-                    && *count > was + was * GROWTH / 100
-                {
-                    lines.push(format!(
-                        "Linux {}: the verifier walks {count} instructions of {program:?}, {was} in docs/kernels.json",
-                        row.kernel
-                    ));
+            for walk in &row.verifier {
+                let mut kept = before.verifier.iter();
+                let Some(kept) = kept.find(|one| one.program == walk.program) else {
+                    continue;
+                };
+                for ((what, count), (_, was)) in walk.numbers().into_iter().zip(kept.numbers()) {
+                    if count > was + was * GROWTH / 100 {
+                        lines.push(format!(
+                            "Linux {}: the verifier has {count} {what} of {:?}, {was} in docs/kernels.json",
+                            row.kernel, walk.program
+                        ));
+                    }
                 }
             }
         }
@@ -187,29 +224,50 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table(count: u64) -> Table {
+    fn table(count: u64, states: u64) -> Table {
         Table {
             rows: vec![Row {
                 kernel: "6.1".to_owned(),
                 release: "6.1.0-1-amd64".to_owned(),
                 date: "2026-01-01".to_owned(),
                 subjects: vec![("proxy".to_owned(), true), ("inline".to_owned(), false)],
-                verifier: vec![("Proxy".to_owned(), count)],
+                nics: vec![("e1000e".to_owned(), Some("skb, 1 queue".to_owned()))],
+                verifier: vec![Walk {
+                    program: "Proxy".to_owned(),
+                    instructions: count,
+                    states,
+                }],
             }],
         }
     }
 
     #[test]
     fn what_fails_stands_out_and_what_grew_by_more_than_a_fifth_is_named() {
-        let text = table(100).markdown();
+        let text = table(100, 10).markdown();
         assert!(text.contains("| inline | **fails** |"), "{text}");
+        assert!(text.contains("| e1000e | skb, 1 queue |"), "{text}");
         assert!(
-            text.contains("| verifier's instructions: Proxy | 100 |"),
+            text.contains("| verifier, instructions / states: Proxy | 100 / 10 |"),
             "{text}"
         );
-        assert!(!table(100).rows[0].is_fine());
-        assert_eq!(table(120).grown(&table(100)), Vec::<String>::new());
-        assert_eq!(table(121).grown(&table(100)).len(), 1);
+        assert!(!table(100, 10).rows[0].is_fine());
+        for (instructions, states, lines) in
+            [(120, 12, 0), (121, 12, 1), (120, 13, 1), (121, 13, 2)]
+        {
+            let grown = table(instructions, states).grown(&table(100, 10));
+            assert_eq!(grown.len(), lines, "{grown:?}");
+        }
+    }
+
+    #[test]
+    fn a_nic_that_fails_is_no_fine_run_and_stands_out() {
+        let mut row = table(1, 1).rows.remove(0);
+        row.subjects.clear();
+        assert!(row.is_fine());
+        row.nics[0].1 = None;
+        assert!(!row.is_fine());
+        let text = Table { rows: vec![row] }.markdown();
+        assert!(text.contains("| e1000e | **fails** |"), "{text}");
     }
 
     #[test]
