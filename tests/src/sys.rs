@@ -7,8 +7,9 @@ use std::{
     mem,
     os::{
         fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd},
-        unix::{net::UnixStream, process::CommandExt as _},
+        unix::{ffi::OsStrExt as _, net::UnixStream, process::CommandExt as _},
     },
+    path::Path,
     process::{Child, Command, ExitStatus},
     ptr,
     sync::atomic::{AtomicI32, Ordering},
@@ -105,6 +106,19 @@ pub fn tc_choices() -> &'static [&'static str] {
     } else {
         &["clsact"]
     }
+}
+
+/// Bytes that this process may still write on the file system of `path` (statvfs(3)).
+///
+/// # Errors
+/// What the kernel says, e.g. that there is no such path.
+pub fn space_left(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all-zero bytes are a valid statvfs; only integers are in it.
+    let mut file_system: libc::statvfs = unsafe { mem::zeroed() };
+    // SAFETY: both point to what is alive during the call; the path ends with NUL.
+    checked(unsafe { libc::statvfs(path.as_ptr(), &mut file_system) })?;
+    Ok(file_system.f_bavail.saturating_mul(file_system.f_frsize))
 }
 
 /// The effective user id of this process (geteuid(2)); 0 is root.

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use corex_lab::sys;
 use serde_json::Value;
 
 use crate::{toolchain::Toolchain, ui};
@@ -130,9 +131,25 @@ fn messages_of(mut command: Command) -> Result<String> {
         .output()
         .context("run cargo")?;
     if !output.status.success() {
-        bail!("the build failed; the reason is above");
+        bail!("{}", why_it_failed(sys::space_left(workspace()).ok()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A full disk: with less free space, in bytes, compiler and linker fail in words of their own.
+const TOO_LITTLE_SPACE: u64 = 256 << 20;
+
+/// What to say of a build that failed where `left` bytes are free.
+fn why_it_failed(left: Option<u64>) -> String {
+    match left {
+        Some(left) if left < TOO_LITTLE_SPACE => format!(
+            "the build failed, and the disk is full: {} MB are left at {}; free some (`cargo clean` \
+             removes what was built), or set CARGO_TARGET_DIR to a directory on another disk",
+            left >> 20,
+            workspace().display()
+        ),
+        _ => "the build failed; the reason is above".to_owned(),
+    }
 }
 
 /// The binary to run: `$COREX_BIN` if that is set, else one built with this profile.
@@ -188,6 +205,18 @@ mod tests {
             assert!(removed.iter().any(|one| one == name), "{name}: {removed:?}");
         }
         assert!(!describes_a_package("CARGO_TARGET_DIR"));
+    }
+
+    #[test]
+    fn a_build_that_fails_on_a_full_disk_says_so_and_what_to_do() {
+        let full = why_it_failed(Some(3 << 20));
+        assert!(
+            full.contains("3 MB are left") && full.contains("cargo clean"),
+            "{full}"
+        );
+        for left in [Some(10 << 30), None] {
+            assert!(why_it_failed(left).ends_with("the reason is above"));
+        }
     }
 
     #[test]

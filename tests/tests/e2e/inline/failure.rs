@@ -98,16 +98,6 @@ impl Bench {
         KernelLosses::of(&[&self.net.device, &self.net.internet, &self.net.server])
     }
 
-    /// What the links and the sockets of both hosts lost.
-    fn lost_elsewhere(&self) -> Result<String> {
-        let mut text = String::new();
-        for host in [&self.net.device, &self.net.server] {
-            text += &host.ip("-statistics link show")?;
-            text += &host.exec("nstat", &["-azs", "Udp*"])?;
-        }
-        Ok(text)
-    }
-
     /// What remains of corex on the server's host.
     fn left(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
@@ -365,6 +355,7 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
         let new = bench.work.join("corex-new");
         corex_lab::corex::copy_binary(&new)?;
         let old = bench.start("old")?;
+        let before = bench.kernel_losses()?;
         let load = Load::start(&bench)?;
         pause();
         let successor = bench
@@ -375,6 +366,7 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
         let old = old.succeeded()?;
         pause();
         let (sent, received) = load.stop()?;
+        let kernel = bench.kernel_losses()?.since(&before);
         bench.check(Some(IN), Some(OUT))?;
         let books = successor.stop()?;
         old.check_balance()?;
@@ -382,13 +374,15 @@ fn an_upgrade_under_load_loses_nothing_that_is_not_counted() -> Result<()> {
         let (hooked, plain) = (received.hooked.len() as u64, received.plain.len() as u64);
         let (passed, dropped) = (unserved(&books, "passed"), unserved(&books, "dropped"));
         println!(
-            "{policy}: {sent} sent, {hooked} with the hook, {plain} without, {dropped} dropped"
+            "{policy}: {sent} sent, {hooked} with the hook, {plain} without, {dropped} dropped; \
+             {kernel}"
         );
+        // The links in front of the server's hold 256 frames, less than comes while a busy machine
+        // lets nobody take them.
         ensure!(
-            hooked + plain + dropped == u64::from(sent),
-            "{:#}\n{}",
-            books.0,
-            bench.lost_elsewhere()?
+            hooked + plain + dropped + kernel.sum() == u64::from(sent),
+            "{:#}",
+            books.0
         );
         ensure!(
             plain == passed,
