@@ -64,7 +64,7 @@ impl Attack {
 fn counted(relay: &Relay, what: impl FnOnce() -> Result<()>) -> Result<u64> {
     let rules = format!(
         "table inet offered {{ chain out {{ type filter hook output priority 0; \
-         ip saddr {STRANGER} udp dport 5060 counter; }} }}"
+         ip saddr {STRANGER} udp dport 5060 counter; }}; }}"
     );
     relay.uac.exec("nft", &[&rules])?;
     what()?;
@@ -83,11 +83,15 @@ fn counted(relay: &Relay, what: impl FnOnce() -> Result<()>) -> Result<u64> {
 
 fn scan(relay: &Relay, work: &WorkDir, is_over: &AtomicBool) -> Result<()> {
     let (from, to) = (STRANGER.to_string(), Relay::USER_SIDE.v4.to_string());
+    // svwar of sipvicious 0.3.3 has an option for the address to bind to, and doesn't.
+    relay
+        .uac
+        .ip(&format!("route replace {to}/32 dev eth0 src {from}"))?;
     let mut methods = ["REGISTER", "INVITE", "OPTIONS"].into_iter().cycle();
     while !is_over.load(Relaxed) {
         let method = methods.next().unwrap_or("OPTIONS");
         let arguments = [
-            "--force", "-e", "100-9999", "-m", method, "-t", "0", "-b", &from, "-x", &from, &to,
+            "--force", "-e", "100-9999", "-m", method, "-t", "0", "-x", &from, &to,
         ];
         let log = work.join("svwar.log");
         let scanner = relay.uac.spawn("svwar", &arguments, &log)?;
