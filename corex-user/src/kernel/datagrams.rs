@@ -130,6 +130,7 @@ impl ReceiveBatch {
     }
 
     /// One of those that the last call has read; `None` also where its sender's address is none of IP.
+    #[inline]
     pub fn get(&self, at: usize) -> Option<Received<'_>> {
         let header = self.headers.get(at).filter(|_| at < self.used)?;
         let message = &header.msg_hdr;
@@ -155,6 +156,7 @@ impl ReceiveBatch {
 ///
 /// # Safety
 /// `name` leads to a `sockaddr_storage`, of which `len` bytes are set.
+#[inline]
 unsafe fn address(name: *const libc::c_void, len: libc::socklen_t) -> Option<SocketAddr> {
     let len = len as usize;
     let is = |family: libc::c_int, size| {
@@ -179,6 +181,7 @@ unsafe fn address(name: *const libc::c_void, len: libc::socklen_t) -> Option<Soc
 }
 
 /// Reads the control messages of a header that the kernel has filled.
+#[inline]
 fn beside(message: &libc::msghdr) -> Beside {
     let mut beside = Beside::default();
     // SAFETY: control data and its length are what the kernel has written; the macros stay within

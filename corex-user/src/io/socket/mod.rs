@@ -255,6 +255,7 @@ impl KernelSocket {
     }
 
     /// Calls `each` for every datagram of what was read at once.
+    #[inline]
     fn divide(&self, received: &Received<'_>, each: &mut impl FnMut(Datagram<'_>)) {
         let Received {
             data,
