@@ -85,14 +85,14 @@ impl Fixed {
         socket: SocketId,
         source: IpAddr,
         message: &StartLine<'_>,
-    ) -> Option<Outcome> {
+    ) -> Option<&Outcome> {
         let classes = self.0.get(usize::from(socket.0))?;
         let class = match &classes[..] {
             [] => return None,
             [all] => all,
             several => several.iter().find(|class| class.has(source))?,
         };
-        *class.outcomes.get(kind_of(message)?)?
+        class.outcomes.get(kind_of(message)?)?.as_ref()
     }
 }
 
@@ -125,7 +125,7 @@ impl Pipeline {
             },
             Some(Outcome::Send(to)) => {
                 let udp = Some(Transport::Udp);
-                let hop = self.ways.hop_to(context, inbound, &to, udp, None);
+                let hop = self.ways.hop_to(context, inbound, to, udp, None);
                 let (Some(ttl), Ok((socket, local))) = (inbound.ttl_left(), hop) else {
                     return false;
                 };
@@ -133,7 +133,7 @@ impl Pipeline {
                     payload: inbound.payload,
                     socket,
                     local,
-                    to,
+                    to: *to,
                     ttl,
                 };
                 if egress.transmit(out, counters).is_err() {
@@ -178,7 +178,7 @@ impl Pass<'_, '_> {
             .fixed
             .outcome(inbound.socket, source, &view.start_line())?
         {
-            Outcome::Send(to) => to,
+            Outcome::Send(to) => *to,
             Outcome::Drop => return Some(RouteEnd::Drop),
             Outcome::Unrouted => return Some(RouteEnd::Finished),
         };

@@ -74,17 +74,25 @@ pub struct Ways {
 impl Ways {
     /// What `find` says of a question, or what it said when the same one was asked last. `find` is
     /// given what the kernel says; what it learns from there, which may change, isn't remembered.
-    #[inline]
+    #[inline(always)]
     pub fn answer<E>(
         &mut self,
         question: Question<'_>,
         find: impl FnOnce(&mut Sources) -> Result<(SocketId, SocketAddr), E>,
     ) -> Result<(SocketId, SocketAddr), E> {
-        if let Some(known) = &self.last
-            && known.answers(&question)
-        {
-            return Ok(known.answer);
+        match &self.last {
+            Some(known) if known.answers(&question) => Ok(known.answer),
+            _ => self.ask(question, find),
         }
+    }
+
+    /// Not a part of those who ask what was asked before.
+    #[inline(never)]
+    fn ask<E>(
+        &mut self,
+        question: Question<'_>,
+        find: impl FnOnce(&mut Sources) -> Result<(SocketId, SocketAddr), E>,
+    ) -> Result<(SocketId, SocketAddr), E> {
         let asked = self.sources.asked();
         let answer = find(&mut self.sources)?;
         if self.sources.asked() == asked {
