@@ -6,8 +6,10 @@ use std::{
     ptr,
 };
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_PROG_QUERY: libc::c_long = 16;
@@ -169,6 +171,43 @@ pub(super) fn map_delete<K>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     };
     // SAFETY: a key, which is only read.
     unsafe { call(BPF_MAP_DELETE_ELEM, &mut element) }
+}
+
+/// Reads an element of a map.
+///
+/// # Errors
+/// What the kernel says; ENOENT if there is none.
+pub(super) fn map_lookup<K, V>(map: BorrowedFd<'_>, key: &K, value: &mut V) -> io::Result<()> {
+    let mut element = Element {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: ptr::from_ref(key) as u64,
+        value: ptr::from_mut(value) as u64,
+        flags: 0,
+    };
+    // SAFETY: a key, which is only read, and room for a value.
+    unsafe { call(BPF_MAP_LOOKUP_ELEM, &mut element) }
+}
+
+/// Finds the key behind `from` in a map, or the first one, also where `from` isn't there any more.
+///
+/// # Errors
+/// What the kernel says; ENOENT if there is none.
+pub(super) fn map_next_key<K>(
+    map: BorrowedFd<'_>,
+    from: Option<&K>,
+    next: &mut K,
+) -> io::Result<()> {
+    let mut element = Element {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: from.map_or(0, |from| ptr::from_ref(from) as u64),
+        // In this place it takes the next key.
+        value: ptr::from_mut(next) as u64,
+        flags: 0,
+    };
+    // SAFETY: a key or none, which is only read, and room for another one.
+    unsafe { call(BPF_MAP_GET_NEXT_KEY, &mut element) }
 }
 
 /// Sets elements of a map, as many as there are both keys and values.

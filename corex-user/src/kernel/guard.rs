@@ -89,6 +89,23 @@ struct Key<K> {
     data: K,
 }
 
+/// Whether it says that a trie has no batches: kernels before 5.13 do (EINVAL or ENOTSUPP, 524).
+fn has_no_batches(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | 524))
+}
+
+/// How entries are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Many with a call.
+    Batches,
+    /// Two calls for each: what every kernel can.
+    OneByOne,
+}
+
+/// Entries of a list, and whether there may be more.
+pub type Entries = (Vec<(Network, Listed)>, bool);
+
 /// Where reading a trie has come to.
 #[derive(Clone, Copy, Default)]
 pub struct Cursor {
@@ -151,20 +168,32 @@ impl KernelList {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn read(
+    pub fn read(&self, cursor: &mut Cursor, most: usize) -> io::Result<Entries> {
+        match self.read_by(Reading::Batches, cursor, most) {
+            Err(error) if has_no_batches(&error) => self.read_by(Reading::OneByOne, cursor, most),
+            other => other,
+        }
+    }
+
+    /// The same, in this way.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_by(
         &self,
+        reading: Reading,
         cursor: &mut Cursor,
         most: usize,
-    ) -> io::Result<(Vec<(Network, Listed)>, bool)> {
+    ) -> io::Result<Entries> {
         if !cursor.is_v4_done {
-            let (found, is_more) = read(self.v4.as_fd(), &mut cursor.v4, most)?;
+            let (found, is_more) = read(reading, self.v4.as_fd(), &mut cursor.v4, most)?;
             cursor.is_v4_done = !is_more;
             let of = |(key, listed): (Key<NetV4>, Listed)| {
                 Some((Network::from_v4(key.prefix_len, key.data)?, listed))
             };
             return Ok((found.into_iter().filter_map(of).collect(), true));
         }
-        let (found, is_more) = read(self.v6.as_fd(), &mut cursor.v6, most)?;
+        let (found, is_more) = read(reading, self.v6.as_fd(), &mut cursor.v6, most)?;
         if !is_more {
             *cursor = Cursor::default();
         }
@@ -201,8 +230,7 @@ impl<K: Copy> Batch<K> {
             return Ok(());
         }
         match bpf_call::map_update_batch(map, &self.keys, &self.values) {
-            // Kernels before 5.13 have no batches for tries (EINVAL or ENOTSUPP, 524).
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | 524)) => {
+            Err(error) if has_no_batches(&error) => {
                 let pairs = self.keys.iter().zip(&self.values);
                 for (key, value) in pairs {
                     bpf_call::map_update(map, key, value)?;
@@ -218,6 +246,18 @@ impl<K: Copy> Batch<K> {
 type Read<K> = (Vec<(Key<K>, Listed)>, bool);
 
 fn read<K: Copy + Default>(
+    reading: Reading,
+    map: BorrowedFd<'_>,
+    last: &mut Option<Key<K>>,
+    most: usize,
+) -> io::Result<Read<K>> {
+    match reading {
+        Reading::Batches => read_batch(map, last, most),
+        Reading::OneByOne => read_one_by_one(map, last, most),
+    }
+}
+
+fn read_batch<K: Copy + Default>(
     map: BorrowedFd<'_>,
     last: &mut Option<Key<K>>,
     most: usize,
@@ -230,6 +270,33 @@ fn read<K: Copy + Default>(
     *last = is_more.then_some(next);
     keys.truncate(count);
     Ok((keys.into_iter().zip(values).collect(), is_more))
+}
+
+fn read_one_by_one<K: Copy + Default>(
+    map: BorrowedFd<'_>,
+    last: &mut Option<Key<K>>,
+    most: usize,
+) -> io::Result<Read<K>> {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut found = Vec::new();
+    for _ in 0..most {
+        let mut key = Key::<K>::default();
+        match bpf_call::map_next_key(map, last.as_ref(), &mut key) {
+            Ok(()) => *last = Some(key),
+            Err(error) if is_missing(&error) => {
+                *last = None;
+                return Ok((found, false));
+            }
+            Err(error) => return Err(error),
+        }
+        let mut listed = Listed::default();
+        match bpf_call::map_lookup(map, &key, &mut listed) {
+            Ok(()) => found.push((key, listed)),
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((found, true))
 }
 
 /// An entry of an instance that has ended.

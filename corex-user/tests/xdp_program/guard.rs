@@ -3,6 +3,7 @@
 
 use std::{
     cell::RefCell,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -27,7 +28,7 @@ use corex_script::settings::{GuardSettings, RateRule, RateScope, guard::network}
 use corex_user::{
     guard::{Guard, List, Listings, Which},
     kernel::{
-        guard::{GuardMaps, now},
+        guard::{Cursor, Entries, GuardMaps, Reading, now},
         object::{Object, Parts, Road},
     },
 };
@@ -507,20 +508,27 @@ fn a_list_is_read_as_it_was_written_however_long_it_is() {
         .map(|addr| (Network::host(addr), Listed::default()))
         .collect();
     maps.allow.put(&entries).unwrap();
-    let mut cursor = Default::default();
-    let mut found = Vec::new();
-    loop {
-        let (some, is_more) = maps.allow.read(&mut cursor, 700).unwrap();
-        assert!(some.len() <= 700);
-        found.extend(some.into_iter().map(|(network, _)| network));
-        if !is_more {
-            break;
-        }
-    }
     let mut expected: Vec<Network> = entries.iter().map(|(network, _)| *network).collect();
     expected.sort_unstable();
-    found.sort_unstable();
-    assert_eq!(found, expected);
+    let mut cursor = Cursor::default();
+    let mut read = |one: &mut dyn FnMut(&mut Cursor) -> io::Result<Entries>| {
+        let mut found = Vec::new();
+        loop {
+            let (some, is_more) = one(&mut cursor).unwrap();
+            assert!(some.len() <= 700);
+            found.extend(some.into_iter().map(|(network, _)| network));
+            if !is_more {
+                break;
+            }
+        }
+        found.sort_unstable();
+        found
+    };
+    let allow = &maps.allow;
+    assert_eq!(read(&mut |cursor| allow.read(cursor, 700)), expected);
+    // As kernels have it whose tries have no batches.
+    let mut one_by_one = |cursor: &mut _| allow.read_by(Reading::OneByOne, cursor, 700);
+    assert_eq!(read(&mut one_by_one), expected);
 }
 
 /// What a packet costs, and filling a list, at so many entries: prints only.
