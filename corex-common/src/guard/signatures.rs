@@ -70,12 +70,20 @@ impl Walk {
     }
 }
 
-/// Whether a message is refused, of which a walk over its first [`WINDOW`] bytes found `flags`, and
-/// over its first [`VIA_WITHIN`] `via`.
+/// Whether what begins with this byte may be something else than SIP that comes to its port: line breaks
+/// and NULs that keep a binding open (RFC 5626 §4.4.1), STUN, whose first two bits are zero and whose
+/// methods leave the next four so (RFC 8489 §5), or a message behind line breaks (RFC 3261 §7.5).
 #[inline(always)]
-pub const fn is_refused(active: u32, flags: u16, via: u16, kind: u32) -> bool {
+pub const fn is_beside_sip(first: u8) -> bool {
+    (first <= 3) | (first == b'\r') | (first == b'\n')
+}
+
+/// Whether a message is refused that begins with the byte `first`, of which a walk over its first
+/// [`WINDOW`] bytes found `flags`, and over its first [`VIA_WITHIN`] `via`.
+#[inline(always)]
+pub const fn is_refused(active: u32, flags: u16, via: u16, kind: u32, first: u8) -> bool {
     active & PATTERNS != 0 && flags & FOUND != 0
-        || active & MALFORMED != 0 && (kind == OPAQUE || via & VIA == 0)
+        || active & MALFORMED != 0 && !is_beside_sip(first) && (kind == OPAQUE || via & VIA == 0)
 }
 
 /// Whether a message is refused; `kind` is what [`kind_of`](super::rates::kind_of) says of it.
@@ -90,6 +98,8 @@ pub fn refuses_by(automaton: &Automaton, active: u32, message: &[u8], kind: u32)
     }
     let mut walk = Walk::default();
     let mut via = 0;
+    // Less than two bytes keep a binding open, too.
+    let first = if message.len() < 2 { 0 } else { message[0] };
     let message = if message.len() < SHORTEST {
         &[]
     } else {
@@ -101,7 +111,7 @@ pub fn refuses_by(automaton: &Automaton, active: u32, message: &[u8], kind: u32)
             via = walk.flags;
         }
     }
-    is_refused(active, walk.flags, via, kind)
+    is_refused(active, walk.flags, via, kind, first)
 }
 
 #[cfg(feature = "user")]

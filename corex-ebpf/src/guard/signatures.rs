@@ -18,6 +18,11 @@ pub fn matches(ctx: &XdpContext, at: usize, len: usize, kind: u32) -> bool {
     if automaton.active == 0 {
         return false;
     }
+    // Two bytes: of a single one the verifier loses the bound.
+    let first = match bytes::<_, 2>(ctx, at) {
+        Ok([first, _]) if len >= 2 => *first,
+        _ => 0,
+    };
     let len = if len < SHORTEST {
         0
     } else if len < WINDOW {
@@ -58,7 +63,7 @@ pub fn matches(ctx: &XdpContext, at: usize, len: usize, kind: u32) -> bool {
             via = walk.flags;
         }
     }
-    is_refused(automaton.active, walk.flags, via, kind)
+    is_refused(automaton.active, walk.flags, via, kind, first)
 }
 
 const _: () =

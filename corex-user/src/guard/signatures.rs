@@ -26,15 +26,18 @@ impl Shared {
         refuses_by(&automaton, active, subject.message, kind(subject.message))
     }
 
-    /// What signatures say of a message, and whether they fit.
+    /// What signatures say of a message, and whether they fit. Whether it is SIP isn't asked: who wants to
+    /// know what becomes of a source's messages has none at hand.
     pub(super) fn explain_signature(&self, subject: &Subject<'_>) -> (String, bool) {
-        let fits = self.has_signature(subject, false);
-        let text = if fits {
-            "it has a signature, or is no SIP"
-        } else if self.automaton.load().active == 0 {
-            "none are set"
-        } else {
-            "nothing found"
+        let automaton = self.automaton.load();
+        let patterns = automaton.active & !MALFORMED;
+        let fits = refuses_by(&automaton, patterns, subject.message, kind(subject.message));
+        let drops_malformed = self.policy.drops_malformed.load(Ordering::Relaxed);
+        let text = match (fits, drops_malformed) {
+            (true, _) => "it has a signature",
+            (false, true) => "nothing found; what is no SIP is dropped",
+            (false, false) if automaton.active == 0 => "none are set",
+            (false, false) => "nothing found",
         };
         (text.to_owned(), fits)
     }

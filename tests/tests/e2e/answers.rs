@@ -94,8 +94,10 @@ fn answered(books: &ObservedBooks, counter: &str) -> (u64, u64) {
 
 #[test]
 fn a_stun_client_learns_its_address_and_keep_alives_their_answer() -> Result<()> {
+    // None of these is SIP, and they aren't what the guard takes for malformed all the same.
+    let all = format!("{ALL}modparam(\"corex\", \"malformed\", 1)\n");
     for engine in ["xdp", "socket"] {
-        let bench = Bench::new(engine, ALL)?;
+        let bench = Bench::new(engine, &all)?;
         for family in [Family::V4, Family::V6] {
             let server = family.of(Relay::USER_SIDE).to_string();
             let mut client = bench.relay.uac.command("turnutils_stunclient");

@@ -68,6 +68,10 @@ fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> 
     let mut found: Vec<&str> = said.split_whitespace().collect();
     found.dedup();
     ensure!(found == ["10.0.1.2"], "{said}");
+    // The unit is a template: its instances log, and nothing of the plain name.
+    let jail = std::fs::read_to_string(document("fail2ban/jail.conf"))?;
+    ensure!(document("systemd/corex@.service").exists());
+    ensure!(jail.contains("_SYSTEMD_UNIT=corex@edge.service"), "{jail}");
     Ok(())
 }
 

@@ -8,6 +8,14 @@ const EXPECTED: &[(&str, &str)] = &[
         "junk on connections",
     ),
     (
+        "closed: a message without Content-Length",
+        "junk on connections that has an empty line in it",
+    ),
+    (
+        "connections closed that can't be handed over",
+        "a connection whose task got no CPU for a second, as others are busy",
+    ),
+    (
         "the configuration stays as it was",
         "configurations that must be refused",
     ),

@@ -175,6 +175,38 @@ fn what_has_no_method_or_no_via_near_its_beginning_is_malformed() {
 }
 
 #[test]
+fn what_isn_t_sip_and_comes_to_its_port_all_the_same_is_not_malformed() {
+    let settings = SignatureSettings {
+        patterns: Vec::new(),
+        drops_malformed: true,
+        ..SignatureSettings::default()
+    };
+    let automaton = compile(&settings, true).unwrap();
+    let binding = b"\x00\x01\x00\x00\x21\x12\xa4\x42aaaaaaaaaaaa";
+    let behind = b"\r\n\r\nOPTIONS sip:x SIP/2.0\r\nVia: v\r\n\r\n";
+    for message in [
+        &b"\r\n\r\n"[..],
+        b"\r\n",
+        b"\0\0\0\0",
+        b"x",
+        b"",
+        binding,
+        behind,
+    ] {
+        let kind = crate::guard::signatures::kind(message);
+        assert!(!refuses(&automaton, message, kind), "{message:?}");
+    }
+    for junk in [
+        &b"junk"[..],
+        b" OPTIONS sip:x SIP/2.0",
+        b"\x80\x60rtp",
+        b"xy",
+    ] {
+        assert!(refuses(&automaton, junk, OPAQUE), "{junk:?}");
+    }
+}
+
+#[test]
 fn what_is_too_much_is_refused() {
     let text = |n: usize| format!("{n:03}{}", "x".repeat(29));
     let many = |n| {
