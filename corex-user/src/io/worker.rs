@@ -163,7 +163,6 @@ impl Worker {
                 continue;
             }
             rounds = 0;
-            self.pipeline.follow(&self.latest.load());
             if self.take_orders() {
                 self.list_descriptors(&mut poll_set);
             }
@@ -201,6 +200,8 @@ impl Worker {
             };
             let is_any_ready = poll_set.wait(timeout) > 0;
             awake_since = Instant::now();
+            // Here, so that what comes after a configuration was taken goes by that one.
+            self.pipeline.follow(&self.latest.load());
             self.sockets_fill = 0;
             self.shard.wake_up();
             if is_any_ready {

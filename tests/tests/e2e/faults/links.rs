@@ -24,9 +24,12 @@ fn proxy_a_neighbour_that_is_gone_costs_only_what_is_for_it() -> Result<()> {
     for engine in ENGINES {
         let stage = Proxy::with(engine, |_| Ok(two_ways()))?;
         let (uas, corex) = (&stage.relay.uas, &stage.relay.corex);
-        // The second address is to stay without the first.
+        // The one that goes is to be the second: with the first one the kernel takes the routes of all off,
+        // for a moment.
         uas.sysctl("net.ipv4.conf.all.promote_secondaries", "1")?;
         uas.address("eth0", "10.0.2.3/24")?;
+        uas.ip("address del 10.0.2.2/24 dev eth0")?;
+        uas.address("eth0", "10.0.2.2/24")?;
         let process = stage.start("corex")?;
         let bob = stage.load()?;
         let carol = Load::start(Road {
