@@ -131,7 +131,9 @@ fn messages_of(mut command: Command) -> Result<String> {
         .output()
         .context("run cargo")?;
     if !output.status.success() {
-        bail!("{}", why_it_failed(sys::space_left(workspace()).ok()));
+        let place = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let place = place.as_deref().unwrap_or(workspace());
+        bail!("{}", why_it_failed(place, sys::space_left(place).ok()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -139,14 +141,14 @@ fn messages_of(mut command: Command) -> Result<String> {
 /// A full disk: with less free space, in bytes, compiler and linker fail in words of their own.
 const TOO_LITTLE_SPACE: u64 = 256 << 20;
 
-/// What to say of a build that failed where `left` bytes are free.
-fn why_it_failed(left: Option<u64>) -> String {
+/// What to say of a build that failed at a place where `left` bytes are free.
+fn why_it_failed(place: &Path, left: Option<u64>) -> String {
     match left {
         Some(left) if left < TOO_LITTLE_SPACE => format!(
             "the build failed, and the disk is full: {} MB are left at {}; free some (`cargo clean` \
              removes what was built), or set CARGO_TARGET_DIR to a directory on another disk",
             left >> 20,
-            workspace().display()
+            place.display()
         ),
         _ => "the build failed; the reason is above".to_owned(),
     }
@@ -209,13 +211,13 @@ mod tests {
 
     #[test]
     fn a_build_that_fails_on_a_full_disk_says_so_and_what_to_do() {
-        let full = why_it_failed(Some(3 << 20));
+        let full = why_it_failed(workspace(), Some(3 << 20));
         assert!(
             full.contains("3 MB are left") && full.contains("cargo clean"),
             "{full}"
         );
         for left in [Some(10 << 30), None] {
-            assert!(why_it_failed(left).ends_with("the reason is above"));
+            assert!(why_it_failed(workspace(), left).ends_with("the reason is above"));
         }
     }
 

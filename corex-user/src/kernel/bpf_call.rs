@@ -108,6 +108,19 @@ struct Element {
     flags: u64,
 }
 
+impl Element {
+    /// A key of a map, or null, and the value's place, or null.
+    fn new<K, V>(map: BorrowedFd<'_>, key: *const K, value: *const V) -> Self {
+        Self {
+            map_fd: map.as_raw_fd() as u32,
+            padding: 0,
+            key: key as u64,
+            value: value as u64,
+            flags: 0,
+        }
+    }
+}
+
 /// The part of it that is `batch`.
 #[repr(C)]
 struct Elements {
@@ -146,13 +159,7 @@ unsafe fn call<A>(command: libc::c_long, attributes: &mut A) -> io::Result<()> {
 /// # Errors
 /// What the kernel says.
 pub(super) fn map_update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
-    let mut element = Element {
-        map_fd: map.as_raw_fd() as u32,
-        padding: 0,
-        key: ptr::from_ref(key) as u64,
-        value: ptr::from_ref(value) as u64,
-        flags: 0,
-    };
+    let mut element = Element::new(map, ptr::from_ref(key), ptr::from_ref(value));
     // SAFETY: a key and a value, which are only read.
     unsafe { call(BPF_MAP_UPDATE_ELEM, &mut element) }
 }
@@ -162,13 +169,7 @@ pub(super) fn map_update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::R
 /// # Errors
 /// What the kernel says; ENOENT if there is none.
 pub(super) fn map_delete<K>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
-    let mut element = Element {
-        map_fd: map.as_raw_fd() as u32,
-        padding: 0,
-        key: ptr::from_ref(key) as u64,
-        value: 0,
-        flags: 0,
-    };
+    let mut element = Element::new(map, ptr::from_ref(key), ptr::null::<u8>());
     // SAFETY: a key, which is only read.
     unsafe { call(BPF_MAP_DELETE_ELEM, &mut element) }
 }
@@ -178,13 +179,7 @@ pub(super) fn map_delete<K>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
 /// # Errors
 /// What the kernel says; ENOENT if there is none.
 pub(super) fn map_lookup<K, V>(map: BorrowedFd<'_>, key: &K, value: &mut V) -> io::Result<()> {
-    let mut element = Element {
-        map_fd: map.as_raw_fd() as u32,
-        padding: 0,
-        key: ptr::from_ref(key) as u64,
-        value: ptr::from_mut(value) as u64,
-        flags: 0,
-    };
+    let mut element = Element::new(map, ptr::from_ref(key), ptr::from_mut(value));
     // SAFETY: a key, which is only read, and room for a value.
     unsafe { call(BPF_MAP_LOOKUP_ELEM, &mut element) }
 }
@@ -198,14 +193,12 @@ pub(super) fn map_next_key<K>(
     from: Option<&K>,
     next: &mut K,
 ) -> io::Result<()> {
-    let mut element = Element {
-        map_fd: map.as_raw_fd() as u32,
-        padding: 0,
-        key: from.map_or(0, |from| ptr::from_ref(from) as u64),
-        // In this place it takes the next key.
-        value: ptr::from_mut(next) as u64,
-        flags: 0,
-    };
+    // In the value's place it takes the next key.
+    let mut element = Element::new(
+        map,
+        from.map_or(ptr::null(), ptr::from_ref),
+        ptr::from_mut(next),
+    );
     // SAFETY: a key or none, which is only read, and room for another one.
     unsafe { call(BPF_MAP_GET_NEXT_KEY, &mut element) }
 }

@@ -237,9 +237,9 @@ fn two_cpus_let_no_more_through_than_rate_times_time_and_a_burst() {
     assert!(passed >= u128::from(burst), "{passed}");
 }
 
-#[test]
-fn a_source_with_enough_offences_is_blocked_at_once_and_told_of() {
-    let settings = GuardSettings {
+/// Two messages a day from each network of a prefix, which the third one above that has blocked.
+fn three_offences() -> GuardSettings {
+    GuardSettings {
         rate_block: Some(RateBlock {
             offences: 3,
             within: Duration::from_secs(DAY),
@@ -247,8 +247,12 @@ fn a_source_with_enough_offences_is_blocked_at_once_and_told_of() {
             is_dry: false,
         }),
         ..rates_only(vec![rule("src/24,48", WIDER, ANY, 1, DAY, 2)])
-    };
-    let Some(mut bed) = bed(&settings) else {
+    }
+}
+
+#[test]
+fn a_source_with_enough_offences_is_blocked_at_once_and_told_of() {
+    let Some(mut bed) = bed(&three_offences()) else {
         return;
     };
     let payload = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\n\r\n";
@@ -288,16 +292,7 @@ fn a_source_with_enough_offences_is_blocked_at_once_and_told_of() {
 
 #[test]
 fn who_is_trusted_is_above_a_rate_as_others_and_never_blocked_for_it() {
-    let settings = GuardSettings {
-        rate_block: Some(RateBlock {
-            offences: 3,
-            within: Duration::from_secs(DAY),
-            time: Duration::from_secs(DAY),
-            is_dry: false,
-        }),
-        ..rates_only(vec![rule("src/24,48", WIDER, ANY, 1, DAY, 2)])
-    };
-    let Some(mut bed) = bed(&settings) else {
+    let Some(mut bed) = bed(&three_offences()) else {
         return;
     };
     let payload = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\n\r\n";

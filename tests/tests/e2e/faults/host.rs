@@ -283,26 +283,9 @@ fn proxy_without_memory_it_ends_at_once_and_its_successor_serves() -> Result<()>
         ensure!(status.signal() == Some(libc::SIGABRT), "{status}");
         let log = starved.log();
         ensure!(log.contains("memory allocation of"), "{log}");
-        wait::until("its programs are gone", LIMIT, || {
-            let user = stage.relay.corex.xdp_program("user")?;
-            let core = stage.relay.corex.xdp_program("core")?;
-            Ok((user.is_none() && core.is_none()).then_some(()))
-        })?;
-        let in_hand = u64::from(load.sent() - arrived);
-        load.sends(200)?;
-        let successor = stage.start("successor")?;
-        let served = load.sent();
-        load.more(300)?;
-        let mut kernel = KernelLosses::default();
-        let tally = load.finish(|tally| {
-            kernel = KernelLosses::of(&stage.hosts())?.since(&before);
-            Ok(tally.lost() <= kernel.sum() + in_hand
-                && tally.is_missing_only_within(&(arrived..served)))
-        })?;
-        let books = successor.stop()?;
-        books.check_balance()?;
-        println!("{engine}: {tally}; {kernel}; at most {in_hand} were in hand");
-        ensure!(kernel.no_ports > 0, "nothing came while it was gone");
+        let came = stage.succeeded(load, arrived, &before)?;
+        println!("{engine}: {came}");
+        ensure!(came.kernel.no_ports > 0, "nothing came while it was gone");
     }
     Ok(())
 }

@@ -1,12 +1,9 @@
 //! corex itself dies, or hangs.
 
 use anyhow::{Result, ensure};
-use corex_lab::{KernelLosses, wait};
+use corex_lab::KernelLosses;
 
-use super::{
-    load::LIMIT,
-    stage::{ENGINES, Protected, Proxy, dropped},
-};
+use super::stage::{ENGINES, Protected, Proxy, dropped};
 
 #[test]
 fn proxy_a_killed_corex_loses_what_it_had_in_hand_and_what_comes_until_its_successor() -> Result<()>
@@ -19,30 +16,14 @@ fn proxy_a_killed_corex_loses_what_it_had_in_hand_and_what_comes_until_its_succe
         load.more(300)?;
         let arrived = load.arrived();
         killed.kill()?;
-        // Its programs go a little later than it does.
-        wait::until("its programs are gone", LIMIT, || {
-            let user = stage.relay.corex.xdp_program("user")?;
-            let core = stage.relay.corex.xdp_program("core")?;
-            Ok((user.is_none() && core.is_none()).then_some(()))
-        })?;
-        // What was sent until then and hadn't arrived may have been in its hands.
-        let died = load.sent();
-        let in_hand = u64::from(died - arrived);
-        load.sends(200)?;
-        let successor = stage.start("successor")?;
-        let served = load.sent();
-        load.more(300)?;
-        let mut kernel = KernelLosses::default();
-        let tally = load.finish(|tally| {
-            kernel = KernelLosses::of(&stage.hosts())?.since(&before);
-            Ok(tally.lost() <= kernel.sum() + in_hand
-                && tally.is_missing_only_within(&(arrived..served)))
-        })?;
-        let books = successor.stop()?;
-        books.check_balance()?;
-        println!("{engine}: {tally}; {kernel}; at most {in_hand} were in hand");
-        ensure!(kernel.no_ports > 0, "nothing came while it was dead");
-        ensure!(tally.plain == 0, "{} without the hook", tally.plain);
+        let came = stage.succeeded(load, arrived, &before)?;
+        println!("{engine}: {came}");
+        ensure!(came.kernel.no_ports > 0, "nothing came while it was dead");
+        ensure!(
+            came.tally.plain == 0,
+            "{} without the hook",
+            came.tally.plain
+        );
     }
     Ok(())
 }

@@ -1,16 +1,21 @@
 //! The networks in which faults happen.
 
-use std::{fmt::Write as _, path::PathBuf, process::Command};
+use std::{
+    fmt::{self, Write as _},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use corex_lab::{
-    Corex, Mounts, Namespace, ObservedBooks, WorkDir,
+    Corex, KernelLosses, Mounts, Namespace, ObservedBooks, WorkDir,
     config::{self, Family},
     corex::{self, CorexOptions},
     topology::{Inline, Relay},
+    wait,
 };
 
-use super::load::{LIMIT, Load, Road};
+use super::load::{LIMIT, Load, Road, Tally};
 
 /// Both ways for datagrams to come and go.
 pub const ENGINES: [&str; 2] = ["xdp", "socket"];
@@ -21,6 +26,25 @@ pub struct Proxy {
     pub work: WorkDir,
     pub mounts: Mounts,
     pub options: CorexOptions,
+}
+
+/// What became of a load that went on beyond the end of a corex.
+pub struct Succeeded {
+    pub tally: Tally,
+    pub kernel: KernelLosses,
+    /// What may have been in its hands, at most.
+    pub in_hand: u64,
+}
+
+impl fmt::Display for Succeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tally,
+            kernel,
+            in_hand,
+        } = self;
+        write!(f, "{tally}; {kernel}; at most {in_hand} were in hand")
+    }
 }
 
 impl Proxy {
@@ -66,6 +90,34 @@ impl Proxy {
 
     pub fn hosts(&self) -> [&Namespace; 3] {
         [&self.relay.uac, &self.relay.corex, &self.relay.uas]
+    }
+
+    /// Waits until the programs of a corex that has ended are gone, which they are a little later than it
+    /// is, and has a successor serve what comes on. All is accounted for: what a corex that had let so
+    /// many arrive may have had in its hands, and what the kernel lost since `before`.
+    pub fn succeeded(&self, load: Load, arrived: u32, before: &KernelLosses) -> Result<Succeeded> {
+        wait::until("its programs are gone", LIMIT, || {
+            let user = self.relay.corex.xdp_program("user")?;
+            let core = self.relay.corex.xdp_program("core")?;
+            Ok((user.is_none() && core.is_none()).then_some(()))
+        })?;
+        let in_hand = u64::from(load.sent() - arrived);
+        load.sends(200)?;
+        let successor = self.start("successor")?;
+        let served = load.sent();
+        load.more(300)?;
+        let mut kernel = KernelLosses::default();
+        let tally = load.finish(|tally| {
+            kernel = KernelLosses::of(&self.hosts())?.since(before);
+            Ok(tally.lost() <= kernel.sum() + in_hand
+                && tally.is_missing_only_within(&(arrived..served)))
+        })?;
+        successor.stop()?.check_balance()?;
+        Ok(Succeeded {
+            tally,
+            kernel,
+            in_hand,
+        })
     }
 
     /// A command of remote control, by the socket `ctl` in the folder; what it says.
