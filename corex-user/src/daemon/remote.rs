@@ -1,6 +1,7 @@
 //! The running daemon as remote control sees it.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime},
 };
@@ -20,13 +21,14 @@ use super::{
 use crate::{
     access::Access,
     guard::{self, Guard},
+    kernel::overload,
     keystore::{KeyService, SessionLine},
     pipeline::PipelineContext,
     rpc::{
         daemon::{
-            Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotDropped,
-            NotReloaded, NotSaved, NotSet, Process, Session, Setting, SharedMemory, Socket, Table,
-            TableEntry, TableError, Variable, Worker,
+            Alias, BadFilter, Counter, Daemon, HostInterface, Identity, Load, MemoryReport,
+            NotDropped, NotReloaded, NotSaved, NotSet, Process, Session, Setting, SharedMemory,
+            Socket, Table, TableEntry, TableError, Variable, Worker,
         },
         later::Later,
     },
@@ -274,6 +276,19 @@ impl Daemon for Remote {
 
     fn guard(&self) -> Guard {
         self.latest.load().guard.clone()
+    }
+
+    fn load(&self, source: IpAddr) -> Load {
+        let context = self.latest.load();
+        let settings = &context.config.settings.corex.overload;
+        let maps = self.engine().overload_maps();
+        let is_known = maps.peers().is_known(source, overload::now());
+        Load {
+            is_on: settings.is_on,
+            is_dry: settings.is_dry,
+            level: maps.level(),
+            is_known: is_known || context.guard.trusts(source),
+        }
     }
 
     fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {

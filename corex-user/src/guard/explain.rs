@@ -3,12 +3,14 @@
 use corex_common::guard::{
     ALLOW, BLOCK, Listed, Network, RATES, SIGNATURES, STEALTH, lists::STEALTHY,
 };
+use corex_sip::Transport;
 use std::sync::atomic::Ordering;
 
 use super::{
     Guard, Shared, Subject,
     judge::kind,
     kept::{origin_name, text},
+    standing::Standing,
 };
 use crate::kernel::guard::now;
 
@@ -48,15 +50,26 @@ impl Explanation {
 }
 
 impl Guard {
-    /// What would become of a message, without counting it. `None`: there is no guard.
-    pub fn explain(&self, subject: &Subject<'_>) -> Option<Explanation> {
+    /// What would become of a message that comes to one of these listen sockets, without counting it.
+    /// `None`: there is no guard.
+    pub async fn explain(&self, subject: &Subject<'_>, sockets: &[u32]) -> Option<Explanation> {
         let shared = self.active()?;
-        Some(shared.explain(subject, now()))
+        let in_programs = match subject.transport {
+            Transport::Udp => shared.standing_in_programs(subject.source, sockets).await,
+            _ => None,
+        };
+        Some(shared.explain(subject, sockets, in_programs.as_ref(), now()))
     }
 }
 
 impl Shared {
-    fn explain(&self, subject: &Subject<'_>, now: u64) -> Explanation {
+    fn explain(
+        &self,
+        subject: &Subject<'_>,
+        sockets: &[u32],
+        in_programs: Option<&Standing>,
+        now: u64,
+    ) -> Explanation {
         let dry_run = self.policy.dry_run.load(Ordering::Relaxed);
         let find = |list: &super::List| {
             list.find(subject.source, subject.proto(), subject.local_port, now)
@@ -73,7 +86,7 @@ impl Shared {
             None => "no entry".to_owned(),
         };
         let (signature, signature_fits) = self.explain_signature(subject);
-        let (rate, rate_fits) = self.explain_rate(subject, now);
+        let (rate, rate_fits) = self.explain_rate(subject, sockets, in_programs, now);
         let stealth = match (&hides, method) {
             (None, Some(_)) => "the method gets no answer".to_owned(),
             _ => described(hides),
@@ -118,3 +131,7 @@ fn describe(network: &Network, listed: &Listed, now: u64) -> String {
         origin_name(listed.origin)
     )
 }
+
+#[cfg(test)]
+#[path = "tests/explain.rs"]
+mod tests;

@@ -129,6 +129,9 @@ impl Keeper {
         let Some(maps) = &mut self.maps else {
             return Ok(());
         };
+        for asked in work.asked {
+            asked.answer(&maps.rates);
+        }
         let rates = shared.buckets.rates();
         if self.rates != rates {
             maps.rates.write_rates(&rates).map_err(io::Error::other)?;
@@ -175,13 +178,24 @@ impl Keeper {
         for (which, list, kernel) in lists {
             let changed = slice.iter().filter(|(of, _)| *of == which);
             let changed: Vec<Network> = changed.map(|(_, network)| *network).collect();
+            let mut failed = Vec::new();
             for chunk in changed.chunks(BATCH) {
+                if write(list, kernel, chunk).is_err() {
+                    failed.extend_from_slice(chunk);
+                }
+            }
+            // A full trie takes them once others have gone from it.
+            for chunk in failed.chunks(BATCH) {
                 let written = write(list, kernel, chunk);
                 if written.is_err() {
                     self.retry
                         .extend(chunk.iter().map(|network| (which, *network)));
                 }
-                outcome = outcome.and(written);
+                let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOSPC);
+                let is_to_go = !self.backlog.is_empty();
+                if !(is_to_go && written.as_ref().is_err_and(is_full)) {
+                    outcome = outcome.and(written);
+                }
             }
         }
         if self.written != wanted {
@@ -362,7 +376,9 @@ fn take_work(shared: &Shared) -> Work {
 /// Sleeps until there is something to do, or that long.
 fn wait(shared: &Shared, within: Duration) {
     let work = shared.work.lock().unwrap_or_else(PoisonError::into_inner);
-    let has_none = |work: &mut Work| work.changed.is_empty() && !work.is_record_changed;
+    let has_none = |work: &mut Work| {
+        work.changed.is_empty() && !work.is_record_changed && work.asked.is_empty()
+    };
     // Whether it slept all the time doesn't matter.
     drop(shared.has_work.wait_timeout_while(work, within, has_none));
 }

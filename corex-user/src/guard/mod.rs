@@ -12,10 +12,11 @@ mod listings;
 pub mod rates;
 mod script;
 mod signatures;
+mod standing;
 mod succession;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -106,6 +107,8 @@ struct Work {
     changed: HashSet<(Which, Network)>,
     /// What the rules go by has changed.
     is_record_changed: bool,
+    /// What somebody wants to know of the programs.
+    asked: Vec<standing::Asked>,
 }
 
 impl Shared {
@@ -383,36 +386,58 @@ impl Guard {
 impl Shared {
     /// Makes these the configuration's entries of a list, with what becomes of them.
     fn list_as(&self, which: Which, listings: &[(&[Network], u32)]) {
-        let list = self.list(which);
-        let walk = self.walk(which).load(Ordering::Relaxed);
-        let mut wanted = HashSet::new();
+        let mut wanted = HashMap::new();
         for (networks, action) in listings {
-            let listed = Listed {
-                action: *action,
-                origin: BY_CONFIG,
-                ..Listed::default()
-            };
-            for network in *networks {
-                wanted.insert(*network);
-                let is_same = |found: Listed| {
-                    (found.expires, found.action, found.origin) == (0, *action, BY_CONFIG)
-                };
-                if list.get(network).is_some_and(is_same) {
-                    continue;
-                }
-                if list.put(*network, listed, walk).is_ok() {
-                    self.has_changed(which, *network);
-                }
-            }
+            wanted.extend(networks.iter().map(|network| (*network, *action)));
         }
+        // New ones first, so that nobody slips through meanwhile; what there is no room for comes once
+        // others have gone.
+        let late: Vec<Network> = wanted
+            .iter()
+            .filter(|(network, action)| !self.is_listed(which, network, **action))
+            .map(|(network, _)| *network)
+            .collect();
+        let list = self.list(which);
         for part in List::parts() {
             for (network, listed, _) in list.part(part) {
-                if listed.origin == BY_CONFIG && !wanted.contains(&network) {
+                if listed.origin == BY_CONFIG && !wanted.contains_key(&network) {
                     list.remove(&network);
                     self.has_changed(which, network);
                 }
             }
         }
+        let is_left_out = |network: &&Network| {
+            let action = wanted.get(network).copied().unwrap_or(BLOCKED);
+            !self.is_listed(which, network, action)
+        };
+        let left_out = late.iter().filter(is_left_out).count();
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                "guard: a list is full: entries of the configuration aren't in it; guard.list shows what is"
+            );
+        }
+    }
+
+    /// Has an entry be the configuration's; false: there is no room for it.
+    fn is_listed(&self, which: Which, network: &Network, action: u32) -> bool {
+        let list = self.list(which);
+        let is_same =
+            |found: Listed| (found.expires, found.action, found.origin) == (0, action, BY_CONFIG);
+        if list.get(network).is_some_and(is_same) {
+            return true;
+        }
+        let listed = Listed {
+            action,
+            origin: BY_CONFIG,
+            ..Listed::default()
+        };
+        let walk = self.walk(which).load(Ordering::Relaxed);
+        let is_put = list.put(*network, listed, walk).is_ok();
+        if is_put {
+            self.has_changed(which, *network);
+        }
+        is_put
     }
 
     /// Blocks a network after offences, until a time, unless all of it is allowed, or somebody in it is

@@ -26,7 +26,7 @@ use corex_common::{
 use corex_script::settings::{GuardSettings, RateScope};
 use lru::LruCache;
 
-use super::{Shared, Subject, signatures::kind};
+use super::{Shared, Subject, signatures::kind, standing::Standing};
 
 /// Parts of the buckets, each under a lock of its own.
 const PARTS: usize = 16;
@@ -227,22 +227,26 @@ impl Buckets {
         }
     }
 
-    /// Of each rule, the messages that it would let through of this source or to this listener right
-    /// now, at most its burst.
-    pub fn left(&self, source: IpAddr, now: u64) -> [Option<u64>; MAX_RATES] {
+    /// How a source stands here, and these listen sockets.
+    pub fn standing(&self, source: IpAddr, sockets: &[u32]) -> Standing {
         let rates = self.rates.load();
-        let mut left = [None; MAX_RATES];
-        for (group, prefixes) in rates.groups.iter().enumerate() {
-            let (key, _) = key(source, group as u32, prefixes);
+        let mut standing = Standing::default();
+        let groups = standing.sources.iter_mut().zip(&rates.groups).zip(0..);
+        for ((its, prefixes), group) in groups {
+            let (key, _) = key(source, group, prefixes);
             let part = self.part(&key);
-            let source = part.peek(&key).copied().unwrap_or_default();
-            for (i, rule) in rates.rules.iter().enumerate() {
-                if rates.of_scope[group] & 1 << i != 0 {
-                    left[i] = Some(rule.left(source.full_at[i], now));
-                }
-            }
+            *its = part.peek(&key).copied().unwrap_or_default();
         }
-        left
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let listener = |socket: &u32| listeners.get(*socket as usize).copied();
+        standing.listeners = sockets
+            .iter()
+            .map(|socket| listener(socket).unwrap_or_default())
+            .collect();
+        standing
     }
 }
 
@@ -256,7 +260,7 @@ const APART: u32 = u16::MAX as u32;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// Whose buckets a source has in a group, and its family.
-fn key(source: IpAddr, group: u32, prefixes: &Group) -> (SourceKey, u8) {
+pub(super) fn key(source: IpAddr, group: u32, prefixes: &Group) -> (SourceKey, u8) {
     let (addr, family) = match source.to_canonical() {
         IpAddr::V4(ip) => {
             let mut addr = [0; 16];
@@ -283,21 +287,42 @@ impl Shared {
         weighed.outcome
     }
 
-    /// What rates say of a message of this source, and whether it is above one.
-    pub(super) fn explain_rate(&self, subject: &Subject<'_>, now: u64) -> (String, bool) {
+    /// What rates say of a message of this source to one of these listen sockets, and whether it is above
+    /// one: by its standing with the programs, where these judge it.
+    pub(super) fn explain_rate(
+        &self,
+        subject: &Subject<'_>,
+        sockets: &[u32],
+        in_programs: Option<&Standing>,
+        now: u64,
+    ) -> (String, bool) {
+        let until = in_programs.map_or(0, Standing::blocked_until);
+        if until > now {
+            let seconds = (until - now) / NANOSECONDS;
+            let text = format!("blocked for offences, for {seconds} s more; the list will have it");
+            return (text, true);
+        }
         let rates = self.buckets.rates();
         let kind = kind(subject.message);
-        let left = self.buckets.left(subject.source, now);
+        let here = self.buckets.standing(subject.source, sockets);
+        let here = here.left(&rates, now);
+        let there = in_programs.map(|standing| standing.left(&rates, now));
         let names = self.rate_names.load();
+        let scopes = rates.of_scope.iter().fold(0, |all, bits| all | bits);
+        let of_kind = scopes & rates.of_kind[kind as usize];
         let (mut over, mut texts) = (0, Vec::new());
-        for (rule, (name, left)) in names.iter().zip(left).enumerate() {
-            let Some(left) = left else { continue };
-            let scopes = rates.of_scope.iter().fold(0, |all, bits| all | bits);
-            if scopes & rates.of_kind[kind as usize] & 1 << rule == 0 {
+        for (rule, (name, here)) in names.iter().zip(here).enumerate() {
+            let Some(here) = here.filter(|_| of_kind & 1 << rule != 0) else {
                 continue;
-            }
-            over |= u32::from(left == 0) << rule;
-            texts.push(format!("{name}: {left} more at once"));
+            };
+            let there = there.and_then(|there| there.get(rule).copied().flatten());
+            over |= u32::from(there.unwrap_or(here) == 0) << rule;
+            texts.push(match there {
+                Some(there) => {
+                    format!("{name}: {there} more at once by XDP, {here} by other roads")
+                }
+                None => format!("{name}: {here} more at once"),
+            });
         }
         let text = match (names.is_empty(), texts.is_empty()) {
             (true, _) => "none are set".to_owned(),

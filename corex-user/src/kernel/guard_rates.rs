@@ -7,7 +7,7 @@ use corex_common::{
     counters::RateCounters,
     guard::{
         Network,
-        rates::{MAX_SOURCES, Offender, Rates, Source, SourceKey},
+        rates::{Listener, MAX_SOURCES, Offender, Rates, Source, SourceKey},
         signatures::Automaton,
     },
     maps::FAMILY_V4,
@@ -23,6 +23,8 @@ pub struct RateMaps {
     pub automaton: Array<MapData, Automaton>,
     /// GUARD_SOURCES.
     pub sources: HashMap<MapData, SourceKey, Source>,
+    /// GUARD_LISTENERS.
+    pub listeners: Array<MapData, Listener>,
     /// GUARD_OFFENDERS.
     pub offenders: HashMap<MapData, SourceKey, Offender>,
     /// GUARD_RATE_COUNTS.
@@ -74,6 +76,16 @@ impl RateMaps {
                 })
             })
             .collect()
+    }
+
+    /// The buckets of a source; full ones where it has none.
+    pub fn source(&self, key: &SourceKey) -> Source {
+        self.sources.get(key, 0).unwrap_or_default()
+    }
+
+    /// The buckets of a listen socket, by its number; full ones where there is none.
+    pub fn listener(&self, socket: u32) -> Listener {
+        self.listeners.get(&socket, 0).unwrap_or_default()
     }
 
     /// Forgets such a network, its buckets as well: from now on it is blocked by a list, or isn't.

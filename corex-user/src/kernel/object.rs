@@ -574,11 +574,13 @@ impl Object {
         let rates = Array::try_from(self.own_map(guard::rates::GUARD_RATES)?);
         let automaton = Array::try_from(self.own_map(guard::signatures::GUARD_AUTOMATON)?);
         let sources = HashMap::try_from(self.own_map(guard::rates::GUARD_SOURCES)?);
+        let listeners = Array::try_from(self.own_map(guard::rates::GUARD_LISTENERS)?);
         let offenders = HashMap::try_from(self.own_map(guard::rates::GUARD_OFFENDERS)?);
         Ok(RateMaps {
             rates: at(guard::rates::GUARD_RATES, rates)?,
             automaton: at(guard::signatures::GUARD_AUTOMATON, automaton)?,
             sources: at(guard::rates::GUARD_SOURCES, sources)?,
+            listeners: at(guard::rates::GUARD_LISTENERS, listeners)?,
             offenders: at(guard::rates::GUARD_OFFENDERS, offenders)?,
             counters: Arc::new(cpu_counters(
                 &self.ebpf,

@@ -77,6 +77,13 @@ impl OverloadMaps {
         }
     }
 
+    /// The level of the worker that is pressed hardest.
+    pub fn level(&self) -> u32 {
+        let workers = self.pressure.words().chunks_exact(PRESSURE_WORDS);
+        let levels = workers.filter_map(|words| words.first());
+        levels.map(|level| level.load(Relaxed)).max().unwrap_or(0)
+    }
+
     /// The peers that are known.
     pub fn peers(&self) -> &KnownPeers {
         &self.peers
@@ -246,5 +253,6 @@ mod tests {
             .map(|word| word.load(Relaxed))
             .collect();
         assert_eq!(of_one, [2, 9]);
+        assert_eq!(maps.level(), 2);
     }
 }

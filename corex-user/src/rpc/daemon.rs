@@ -4,7 +4,7 @@
 //! runtime of remote control and must be quick; those that wait return a future.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -45,6 +45,8 @@ pub trait Daemon: Send + Sync {
     fn release_quarantine(&self) -> usize;
     /// Who is let in.
     fn guard(&self) -> Guard;
+    /// What is shed now, and whether this source's messages go last then.
+    fn load(&self, source: IpAddr) -> Load;
     /// Writes the guard's entries to the file of `guard_file`. Returns how many.
     ///
     /// # Errors
@@ -183,6 +185,19 @@ pub struct Socket {
     pub sockname: Option<String>,
     /// Host of `advertise`.
     pub advertise: Option<String>,
+}
+
+/// What is shed under load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Whether the configuration wants that (`overload`).
+    pub is_on: bool,
+    /// It is only counted.
+    pub is_dry: bool,
+    /// Of the worker that is pressed hardest: `CALM`, `SHED_NEW` or `SHED_UNKNOWN`.
+    pub level: u32,
+    /// Whether the source that was asked for is a known peer, or trusted.
+    pub is_known: bool,
 }
 
 /// A host that is `myself`.

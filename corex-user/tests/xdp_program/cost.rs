@@ -51,6 +51,5 @@ fn what_a_packet_costs() {
 #[test]
 #[ignore = "measures, and asserts nothing"]
 fn what_the_guard_costs() {
-    super::guard::costs();
-    super::guard_rates::costs();
+    super::guard_costs::costs();
 }

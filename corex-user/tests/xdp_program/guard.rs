@@ -38,13 +38,14 @@ use super::{GUARDED, LOOPBACK, XDP_DROP, XDP_PASS, config, object_with, run};
 
 /// Something that a machine under load may take its time for.
 const PATIENCE: Duration = Duration::from_secs(60);
-const INVITE: &[u8] = b"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n";
+pub const INVITE: &[u8] =
+    b"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n";
 
-fn net(text: &str) -> Network {
+pub fn net(text: &str) -> Network {
     network(text).unwrap()
 }
 
-fn frame_from(source: IpAddr, to: &str, payload: &[u8]) -> Vec<u8> {
+pub fn frame_from(source: IpAddr, to: &str, payload: &[u8]) -> Vec<u8> {
     let envelope = Envelope {
         src_mac: [2, 0, 0, 0, 0, 1],
         dst_mac: [2, 0, 0, 0, 0, 2],
@@ -61,7 +62,7 @@ fn frame_from(source: IpAddr, to: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A guarded object, and its maps.
-fn guarded(road: Road) -> Option<(Object, GuardMaps)> {
+pub fn guarded(road: Road) -> Option<(Object, GuardMaps)> {
     let object = object_with(road, GUARDED)?;
     let maps = object.guard_maps().unwrap();
     Some((object, maps))
@@ -76,7 +77,7 @@ pub fn on() -> Record {
 }
 
 /// All shapes, so that whatever is in the tries is found.
-fn all_shapes(rules: u32) -> Record {
+pub fn all_shapes(rules: u32) -> Record {
     Record {
         rules,
         allow_v4: 15,
@@ -427,7 +428,7 @@ fn every_packet_is_counted_once_while_the_guard_is_switched_on_and_off() {
 }
 
 /// Waits until something is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");
@@ -529,75 +530,4 @@ fn a_list_is_read_as_it_was_written_however_long_it_is() {
     // As kernels have it whose tries have no batches.
     let mut one_by_one = |cursor: &mut _| allow.read_by(Reading::OneByOne, cursor, 700);
     assert_eq!(read(&mut one_by_one), expected);
-}
-
-/// What a packet costs, and filling a list, at so many entries: prints only.
-pub fn costs() {
-    for road in [Road::Proxy, Road::Inline] {
-        let sources = [
-            ("IPv4", "198.51.100.7", "10.0.0.1:5060"),
-            ("IPv6", "2001:db8::7", "[fd00::1]:5060"),
-        ];
-        let measured = |object: &mut Object, what: &str| {
-            for (family, source, to) in sources {
-                let frame = frame_from(source.parse().unwrap(), to, &INVITE.repeat(5));
-                let time = super::cost::nanoseconds(object, &frame);
-                println!("{road:?}: guard, {what}, {family}: {time} ns");
-            }
-        };
-        let Some(mut bare) = object_with(road, Parts::default()) else {
-            return;
-        };
-        measured(&mut bare, "not in the program");
-        let Some(mut object) = object_with(road, Parts::ALL) else {
-            return;
-        };
-        let maps = object.guard_maps().unwrap();
-        let mut measure = |what: &str| measured(&mut object, what);
-        maps.record.write(&Record::default());
-        measure("switched off");
-        maps.record.write(&on());
-        measure("no rule");
-        let mut there = 0_u32;
-        for entries in [0_u32, 1_000, 999_999] {
-            let began = Instant::now();
-            let all: Vec<u32> = (there..entries).collect();
-            for chunk in all.chunks(4096) {
-                // Scattered, as those of real lists are.
-                let of = |number: &u32| {
-                    let bits = number.wrapping_mul(0x9e37_79b1);
-                    let v4 = IpAddr::V4(Ipv4Addr::from_bits(bits));
-                    let high = u128::from(bits) << 96 | u128::from(bits.rotate_left(9)) << 64;
-                    let v6 = IpAddr::V6(Ipv6Addr::from_bits(high | 1));
-                    [v4, v6].map(|addr| (Network::host(addr), Listed::default()))
-                };
-                let some: Vec<_> = chunk.iter().flat_map(of).collect();
-                maps.block.put(&some).unwrap();
-            }
-            println!(
-                "{road:?}: guard: {} entries of each family written in {} ms",
-                entries - there,
-                began.elapsed().as_millis()
-            );
-            there = entries;
-            maps.record.write(&Record {
-                rules: BLOCK,
-                block_v4: 1,
-                block_v6: 1,
-                ..on()
-            });
-            measure(&format!("{entries} entries, none of them the source"));
-        }
-        // The last one that there is room for.
-        for (_, source, _) in sources {
-            let found = (net(source), Listed::default());
-            maps.block.put(&[found]).unwrap();
-        }
-        measure("1000000 entries, dropped");
-        for usage in object.memory() {
-            if usage.name.starts_with("GUARD") {
-                println!("{road:?}: {}: {} bytes", usage.name, usage.memory);
-            }
-        }
-    }
 }

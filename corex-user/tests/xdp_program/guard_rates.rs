@@ -30,16 +30,15 @@ use nix::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{
-    GUARDED, LISTENERS, config, cost::nanoseconds, guard::on, object_with, run, with_vlan_tags,
-};
+use super::{GUARDED, LISTENERS, config, guard::on, object_with, run, with_vlan_tags};
 
-struct Bed {
-    object: Object,
-    maps: GuardMaps,
+/// An object whose guard goes by some rules.
+pub struct Bed {
+    pub object: Object,
+    pub maps: GuardMaps,
 }
 
-fn bed(settings: &GuardSettings) -> Option<Bed> {
+pub fn bed(settings: &GuardSettings) -> Option<Bed> {
     let object = object_with(Road::Proxy, GUARDED)?;
     let mut maps = object.guard_maps().unwrap();
     maps.rates.write_rates(&rates::rules(settings)).unwrap();
@@ -52,7 +51,7 @@ fn bed(settings: &GuardSettings) -> Option<Bed> {
     Some(Bed { object, maps })
 }
 
-fn rule(
+pub fn rule(
     name: &str,
     scope: RateScope,
     methods: u32,
@@ -72,25 +71,25 @@ fn rule(
     }
 }
 
-const SOURCE: RateScope = RateScope::Source {
+pub const SOURCE: RateScope = RateScope::Source {
     prefix_v4: 32,
     prefix_v6: 64,
 };
-const WIDER: RateScope = RateScope::Source {
+pub const WIDER: RateScope = RateScope::Source {
     prefix_v4: 24,
     prefix_v6: 48,
 };
 /// So that a test takes no time: in one of these nothing fills up again.
-const DAY: u64 = 86_400;
+pub const DAY: u64 = 86_400;
 
-fn rates_only(rates: Vec<RateRule>) -> GuardSettings {
+pub fn rates_only(rates: Vec<RateRule>) -> GuardSettings {
     GuardSettings {
         rates,
         ..GuardSettings::default()
     }
 }
 
-fn frame_from(source: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+pub fn frame_from(source: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let envelope = Envelope {
         src_mac: [2, 0, 0, 0, 0, 1],
         dst_mac: [2, 0, 0, 0, 0, 2],
@@ -321,7 +320,7 @@ fn who_is_trusted_is_above_a_rate_as_others_and_never_blocked_for_it() {
     }
 }
 
-fn signatures(drops_malformed: bool) -> GuardSettings {
+pub fn signatures(drops_malformed: bool) -> GuardSettings {
     let pattern = |place, is_anchored, text: &str| SignaturePattern {
         place,
         is_anchored,
@@ -385,48 +384,97 @@ fn the_program_finds_the_signatures_that_user_space_does() {
     }
 }
 
-/// Prints what rates and signatures cost for each packet.
-pub fn costs() {
-    let call = format!(
-        "INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK1\r\n\
-         User-Agent: a phone\r\nX: {}\r\n\r\n",
-        "x".repeat(600)
-    );
+/// What the guard counted for a packet: dropped for its rate, for its signature; would have been, for each.
+fn verdicts(bed: &mut Bed, payload: &[u8]) -> [u64; 4] {
     let to = LISTENERS[0].parse().unwrap();
-    let frame = frame_from("192.0.2.7:5060".parse().unwrap(), to, call.as_bytes());
-    let src = || rule("src", SOURCE, ANY, 10_000_000, 1, 1_000_000);
-    let only = |kind: u32, name| rule(name, SOURCE, 1 << kind, 10_000_000, 1, 1_000_000);
-    let listener = || {
-        rule(
-            "listener",
-            RateScope::Listener,
-            ANY,
-            10_000_000,
-            1,
-            1_000_000,
-        )
+    let frame = frame_from("192.0.2.7:5060".parse().unwrap(), to, payload);
+    let (_, counters) = run(&mut bed.object, &frame);
+    assert_eq!(counters.received(), counters.decided());
+    [
+        counters.drop_guard_rate,
+        counters.drop_guard_signature,
+        counters.guard_dry_rate,
+        counters.guard_dry_signature,
+    ]
+}
+
+#[test]
+fn on_dry_run_rates_and_signatures_drop_nothing_and_count_what_they_would_have() {
+    let settings = GuardSettings {
+        rates: vec![rule("src", SOURCE, ANY, 1, DAY, 2)],
+        ..signatures(true)
     };
-    let wide = || rule("src/24", WIDER, ANY, 10_000_000, 1, 1_000_000);
-    for (name, settings) in [
-        ("nothing", GuardSettings::default()),
-        ("one rate", rates_only(vec![src()])),
-        ("two rates", rates_only(vec![src(), only(INVITE, "INVITE")])),
+    let phone = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\nUser-Agent: x\r\n\r\n";
+    let scanner = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\nUser-Agent: aba\r\n\r\n";
+    let junk = b"hello, hello, is there anybody who listens to what is no SIP at all?";
+    for (dry_run, expected) in [
+        // A scanner's, and junk, are dropped before they take anything from a bucket.
         (
-            "two prefixes and a listener",
-            rates_only(vec![src(), wide(), listener()]),
+            0,
+            [[0, 1, 0, 0], [0, 1, 0, 0], [0; 4], [0; 4], [1, 0, 0, 0]],
         ),
-        ("signatures", signatures(false)),
         (
-            "signatures, malformed, one rate",
-            GuardSettings {
-                rates: vec![src()],
-                ..signatures(true)
-            },
+            SIGNATURES,
+            [
+                [0, 0, 0, 1],
+                [0, 0, 0, 1],
+                [1, 0, 0, 0],
+                [1, 0, 0, 0],
+                [1, 0, 0, 0],
+            ],
+        ),
+        (
+            RATES,
+            [[0, 1, 0, 0], [0, 1, 0, 0], [0; 4], [0; 4], [0, 0, 1, 0]],
+        ),
+        (
+            RATES | SIGNATURES,
+            [
+                [0, 0, 0, 1],
+                [0, 0, 0, 1],
+                [0, 0, 1, 0],
+                [0, 0, 1, 0],
+                [0, 0, 1, 0],
+            ],
         ),
     ] {
         let Some(mut bed) = bed(&settings) else {
             return;
         };
-        println!("{name}: {} ns", nanoseconds(&mut bed.object, &frame));
+        bed.maps.record.write(&Record {
+            rules: RATES | SIGNATURES,
+            dry_run,
+            ..on()
+        });
+        let payloads = [&scanner[..], junk, phone, phone, phone];
+        let seen = payloads.map(|payload| verdicts(&mut bed, payload));
+        assert_eq!(seen, expected, "{dry_run:#x}");
+    }
+}
+
+#[test]
+fn a_rate_on_dry_run_counts_by_itself_and_blocks_nobody() {
+    let phone = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\n\r\n";
+    // The rule's own, that of `rate_block`, and that of all rates, which `rates::rules()` makes both.
+    let cases: [(fn(&mut GuardSettings), u64, u64); 3] = [
+        (|settings| settings.rates[0].is_dry = true, 0, 0),
+        (
+            |settings| settings.rate_block.as_mut().unwrap().is_dry = true,
+            8,
+            2,
+        ),
+        (|settings| settings.dry_run = RATES, 8, 2),
+    ];
+    for (change, dropped, blocked) in cases {
+        let mut settings = three_offences();
+        change(&mut settings);
+        let Some(mut bed) = bed(&settings) else {
+            return;
+        };
+        let seen: u64 = (0..10).map(|_| verdicts(&mut bed, phone)[0]).sum();
+        assert_eq!(seen, dropped);
+        assert!(bed.maps.rates.blocked().is_empty());
+        let counts = bed.maps.rates.counters.sum(0);
+        assert_eq!((counts.over, counts.blocked), (8, blocked));
     }
 }

@@ -185,7 +185,7 @@ fn what_is_left_is_what_would_pass() {
     for n in [3, 4, 13, 5, 0] {
         now += u64::from(n) * 70_000_000;
         passed(&buckets, "192.0.2.7", INVITE, n, now);
-        let left = buckets.left(SOURCE, now)[0].unwrap() as u32;
+        let left = buckets.standing(SOURCE, &[]).left(&buckets.rates(), now)[0].unwrap() as u32;
         assert!(left <= 20, "{left}");
         assert_eq!(passed(&buckets, "192.0.2.7", INVITE, left + 2, now), left);
     }

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use corex_common::counters::RateCounters;
 use corex_common::guard::{
-    Listed, Network, RULES,
+    ALLOW, Listed, Network, RULES,
     lists::{BLOCKED, BY_RPC, STEALTHY},
 };
 use corex_common::ip::{PROTOCOL_TCP, PROTOCOL_UDP};
+use corex_common::overload::{CALM, SHED_NEW};
 use corex_script::guard::GuardError;
 use corex_script::settings::guard::{NETWORK_HELP, network};
 use corex_sip::Transport;
@@ -16,6 +17,7 @@ use crate::guard::{Clocks, Explanation, Subject, Which, origin_name};
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
+use crate::rpc::daemon::{Load, Socket};
 use crate::rpc::fault::Fault;
 use crate::rpc::later::Later;
 use crate::rpc::value::{Reply, Value};
@@ -83,7 +85,7 @@ const ALL: &[RpcCommand] = &[
             optional("method", Kind::Str),
         ],
         result: Answer::One(Kind::Struct),
-        handler: Handler::Now(|call| explain(call, 0)),
+        handler: Handler::Wait(|call| explain(call, 0)),
     },
     RpcCommand {
         name: "guard.list",
@@ -139,11 +141,15 @@ pub(super) const GUARD: RpcCommand = RpcCommand {
         optional("method", Kind::Str),
     ],
     result: Answer::One(Kind::Struct),
-    handler: Handler::Now(|call| match call.params.text(0)?.as_str() {
-        "explain" => explain(call, 1),
-        other => Err(Fault::bad(format!(
-            "`{other}`: write explain ADDRESS; guard.list, guard.block and their like do the rest"
-        ))),
+    handler: Handler::Wait(|call| {
+        Box::pin(async move {
+            match call.params.text(0)?.as_str() {
+                "explain" => explain(call, 1).await,
+                other => Err(Fault::bad(format!(
+                    "`{other}`: write explain ADDRESS; guard.list, guard.block and their like do the rest"
+                ))),
+            }
+        })
     }),
 };
 
@@ -292,54 +298,89 @@ fn rates(call: Call<'_>) -> Outcome {
 }
 
 /// `at`: where the address stands among the parameters.
-fn explain(call: Call<'_>, at: usize) -> Outcome {
-    let address = call.params.text(at)?;
-    let Ok(source) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {
-        return Err(Fault::bad(format!("`{address}` is no address")));
-    };
-    let transport = match call.params.opt_text(at + 1).as_deref() {
-        None | Some("udp") => Transport::Udp,
-        Some("tcp") => Transport::Tcp,
-        Some(_) => return Err(Fault::bad("expected udp or tcp")),
-    };
-    let local_port = match call.params.opt_int(at + 2) {
-        None => SIP_PORT,
-        Some(port) => u16::try_from(port).map_err(|_| Fault::bad("expected a port"))?,
-    };
-    // As long as what is told by its method.
-    let message = call
-        .params
-        .opt_text(at + 3)
-        .map_or(String::new(), |method| {
-            format!("{method} sip:x SIP/2.0\r\n")
+fn explain(call: Call<'_>, at: usize) -> Later<'_, Outcome> {
+    Box::pin(async move {
+        let address = call.params.text(at)?;
+        let Ok(source) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {
+            return Err(Fault::bad(format!("`{address}` is no address")));
+        };
+        let transport = match call.params.opt_text(at + 1).as_deref() {
+            None | Some("udp") => Transport::Udp,
+            Some("tcp") => Transport::Tcp,
+            Some(_) => return Err(Fault::bad("expected udp or tcp")),
+        };
+        let local_port = match call.params.opt_int(at + 2) {
+            None => SIP_PORT,
+            Some(port) => u16::try_from(port).map_err(|_| Fault::bad("expected a port"))?,
+        };
+        // As long as what is told by its method.
+        let message = call
+            .params
+            .opt_text(at + 3)
+            .map_or(String::new(), |method| {
+                format!("{method} sip:x SIP/2.0\r\n")
+            });
+        let subject = Subject {
+            source: source.to_canonical(),
+            transport,
+            local_port,
+            socket: 0,
+            message: message.as_bytes(),
+        };
+        let sockets = call.daemon.sockets();
+        let comes_to = |socket: &Socket| {
+            socket.port == local_port && (socket.proto == "udp") == (transport == Transport::Udp)
+        };
+        let numbers = sockets.iter().zip(0..);
+        let numbers = numbers.filter_map(|(socket, number)| comes_to(socket).then_some(number));
+        let numbers: Vec<u32> = numbers.collect();
+        let explanation = call.daemon.guard().explain(&subject, &numbers).await;
+        let explanation = explanation.ok_or_else(|| failed(GuardError::Off))?;
+        let load = call.daemon.load(subject.source);
+        let (overload, is_shed) = under_load(&load, &explanation);
+        let verdict = match is_shed {
+            true => "dropped: overload, outside of dialogs at least".to_owned(),
+            false => verdict(&explanation),
+        };
+        let rules = RULES.iter().map(|(name, rule)| {
+            let of_rule = explanation
+                .findings
+                .iter()
+                .find(|finding| finding.rule == *rule);
+            let text = of_rule.map_or(String::new(), |finding| match finding.is_dry {
+                true => format!("dry run: {}", finding.why),
+                false => finding.why.clone(),
+            });
+            (crate::rpc::value::Name::from(*name), text.into())
         });
-    let subject = Subject {
-        source: source.to_canonical(),
-        transport,
-        local_port,
-        socket: 0,
-        message: message.as_bytes(),
+        Ok(Reply::one(Value::fields([
+            ("address", subject.source.to_string().into()),
+            ("proto", transport.to_string().into()),
+            ("port", u64::from(local_port).into()),
+            ("verdict", verdict.into()),
+            ("rules", Value::Struct(rules.collect())),
+            ("overload", overload.into()),
+        ])))
+    })
+}
+
+/// What overload makes of a source's messages now, and whether a request of its that begins something is
+/// shed that the rules let in.
+fn under_load(load: &Load, explanation: &Explanation) -> (String, bool) {
+    let allowed = explanation.findings.iter().find(|finding| finding.fits);
+    let is_known = load.is_known || allowed.is_some_and(|finding| finding.rule == ALLOW);
+    let who = if is_known { "a known peer" } else { "unknown" };
+    if !load.is_on {
+        return ("off".to_owned(), false);
+    }
+    let what = match load.level {
+        CALM => "nothing is shed",
+        SHED_NEW => "requests outside dialogs are shed from who isn't known",
+        _ => "all is shed from who isn't known",
     };
-    let explanation = call.daemon.guard().explain(&subject);
-    let explanation = explanation.ok_or_else(|| failed(GuardError::Off))?;
-    let rules = RULES.iter().map(|(name, rule)| {
-        let of_rule = explanation
-            .findings
-            .iter()
-            .find(|finding| finding.rule == *rule);
-        let text = of_rule.map_or(String::new(), |finding| match finding.is_dry {
-            true => format!("dry run: {}", finding.why),
-            false => finding.why.clone(),
-        });
-        (crate::rpc::value::Name::from(*name), text.into())
-    });
-    Ok(Reply::one(Value::fields([
-        ("address", subject.source.to_string().into()),
-        ("proto", transport.to_string().into()),
-        ("port", u64::from(local_port).into()),
-        ("verdict", verdict(&explanation).into()),
-        ("rules", Value::Struct(rules.collect())),
-    ])))
+    let dry = if load.is_dry { "dry run: " } else { "" };
+    let is_shed = load.level != CALM && !load.is_dry && !is_known && explanation.is_let_in();
+    (format!("{dry}{who}; {what}"), is_shed)
 }
 
 /// What would become of it, in words.

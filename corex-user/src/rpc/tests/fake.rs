@@ -5,6 +5,7 @@ use crate::telemetry::{
     peers::{Counts, Summary},
     trace::Traced,
 };
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use crate::access::Access;
 use crate::guard::{Guard, Listings};
 use crate::rpc::daemon::*;
 use crate::rpc::later::Later;
+use corex_common::overload::SHED_NEW;
 use corex_script::quarantine::HeldSender;
 use corex_script::settings::GuardSettings;
 
@@ -209,6 +211,15 @@ impl Daemon for Fake {
 
     fn guard(&self) -> Guard {
         self.guard.clone()
+    }
+
+    fn load(&self, source: IpAddr) -> Load {
+        Load {
+            is_on: true,
+            is_dry: false,
+            level: SHED_NEW,
+            is_known: source == IpAddr::from([192, 0, 2, 99]),
+        }
     }
 
     fn save_guard(&self) -> Later<'_, Result<usize, NotSaved>> {

@@ -83,11 +83,15 @@ fn networks_are_blocked_and_allowed_listed_explained_and_let_go() {
     assert_eq!(all.matches("list=").count(), 2, "{all}");
     for (words, verdict) in [
         (&["203.0.113.8"][..], "dropped: block"),
-        (&["203.0.113.8", "tcp"], "let in: no rule is against it"),
+        (
+            &["203.0.113.8", "tcp"],
+            "dropped: overload, outside of dialogs at least",
+        ),
+        (&["192.0.2.99", "tcp"], "let in: no rule is against it"),
         (&["203.0.113.9", "udp"], "let in: allow"),
         (&["2001:db8:1::1", "tcp"], "dropped: block"),
         (&["::ffff:203.0.113.8"], "dropped: block"),
-        (&["192.0.2.1"], "let in: no rule is against it"),
+        (&["192.0.2.99"], "let in: no rule is against it"),
     ] {
         let explained = asked.words("guard.explain", words);
         assert!(
@@ -103,10 +107,11 @@ fn networks_are_blocked_and_allowed_listed_explained_and_let_go() {
         explained,
         "address=203.0.113.8 proto=udp port=5060 verdict=dropped: block rules=allow=no entry \
          block=203.0.113.0/24; udp; 5060 by rpc, for ever, never found stealth=no entry \
-         signature=none are set rate=none are set"
+         signature=none are set rate=none are set \
+         overload=unknown; requests outside dialogs are shed from who isn't known"
     );
     let other_port = [
-        Value::from("203.0.113.8"),
+        Value::from("192.0.2.99"),
         Value::from("udp"),
         Value::Int(5070),
         Value::from("INVITE"),
