@@ -475,6 +475,98 @@ fn lists_are_compared_as_kamailio_compares_them() -> Result<()> {
     Ok(())
 }
 
+/// Rows of the table `trusted`, and lines of trusted_file: address, transport, patterns of From and of the
+/// request URI (empty: none), tag, priority.
+const PEERS: [(&str, &str, &str, &str, &str, i32); 7] = [
+    ("10.0.1.2", "udp", "^sip.alice@", "", "first", 1),
+    (
+        "10.0.1.2",
+        "any",
+        "@home.example$",
+        "^sip.t[45]@",
+        "second",
+        5,
+    ),
+    ("10.0.1.2", "tcp", "", "", "never", 9),
+    ("10.0.1.3", "any", "", "", "", 0),
+    ("192.0.2.7", "tcp", "^sip.carol@", "", "carol", 0),
+    ("192.0.2.7", "tls", "", "t8@", "", 0),
+    ("192.0.2.9", "udp", "", "^sip.x@", "", 2),
+];
+
+#[test]
+fn peers_are_trusted_as_by_kamailios_table() -> Result<()> {
+    let work = WorkDir::new()?;
+    let tables = work.join("dbtext");
+    std::fs::create_dir_all(&tables)?;
+    std::fs::write(
+        tables.join("version"),
+        "id(int,auto) table_name(string) table_version(int) \n0:trusted:6\n1:address:6\n",
+    )?;
+    let mut rows = "id(int,auto) src_ip(string) proto(string) from_pattern(string,null) \
+                    ruri_pattern(string,null) tag(string,null) priority(int) \n"
+        .to_owned();
+    let mut file = String::new();
+    for (id, (address, proto, from, uri, tag, priority)) in PEERS.iter().enumerate() {
+        rows += &format!("{id}:{address}:{proto}:{from}:{uri}:{tag}:{priority}\n");
+        let or_none = |text: &&str| if text.is_empty() { "-" } else { *text }.to_owned();
+        let [from, uri, tag] = [from, uri, tag].map(or_none);
+        file += &format!("{address} {proto} {from} {uri} {tag} {priority}\n");
+    }
+    std::fs::write(tables.join("trusted"), rows)?;
+    std::fs::write(
+        tables.join("address"),
+        "id(int,auto) grp(int) ip_addr(string) mask(int) port(int) tag(string,null) \n0:1:10.0.9.9:32:0:\n",
+    )?;
+    work.write("trusted.list", file)?;
+    work.write("address.list", "1 10.0.9.9 32 0\n")?;
+    let from = |from| Case {
+        from,
+        ..case("allow_trusted()")
+    };
+    let cases = [
+        case("allow_trusted()"),
+        from("<sip:bob@home.example>"),
+        from("<sip:bob@home.example>"),
+        from("<sip:bob@home.example>"),
+        from("<sip:bob@home.example>"),
+        from("<sip:bob@other.example>"),
+        from("<sip:alice@other.example>"),
+        case("allow_trusted(\"10.0.1.3\", \"tls\")"),
+        case("allow_trusted(\"192.0.2.7\", \"tls\")"),
+        case("allow_trusted(\"192.0.2.7\", \"tls\")"),
+        case("allow_trusted(\"192.0.2.7\", \"tcp\")"),
+        case("allow_trusted(\"192.0.2.7\", \"tcp\", \"sip:carol@x\")"),
+        case("allow_trusted(\"192.0.2.7\", \"any\", \"sip:carol@x\")"),
+        case("allow_trusted(\"192.0.2.8\", \"udp\")"),
+        case("$ru = \"sip:x@y\"; allow_trusted(\"192.0.2.9\", \"udp\")"),
+        case("allow_trusted(\"192.0.2.9\", \"udp\")"),
+    ];
+    for finds_all in [0, 1] {
+        let stage = Stage {
+            before: &format!(
+                "modparam(\"permissions\", \"peer_tag_avp\", \"$avp(tag)\")\n\
+                 modparam(\"permissions\", \"peer_tag_mode\", {finds_all})"
+            ),
+            kamailio_only: &format!(
+                "loadmodule \"db_text.so\"\nloadmodule \"permissions.so\"\n\
+                 modparam(\"permissions\", \"db_url\", \"text://{}\")\n\
+                 modparam(\"permissions\", \"db_mode\", 1)",
+                tables.display()
+            ),
+            corex_only: "loadmodule \"permissions.so\"\n\
+                         modparam(\"permissions\", \"trusted_file\", \"trusted.list\")\n\
+                         modparam(\"permissions\", \"address_file\", \"address.list\")",
+            cases: &cases,
+            commands: &["permissions.trustedDump", "permissions.trustedReload"],
+        };
+        let returned = compare(&work, &stage)?;
+        let kinds: BTreeSet<&String> = returned.iter().collect();
+        ensure!(kinds.len() > 1, "{returned:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn pike_blocks_at_the_same_request_as_kamailios() -> Result<()> {
     for density in [4, 16, 30] {
