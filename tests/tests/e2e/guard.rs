@@ -575,3 +575,60 @@ fn a_server_behind_inline_mode_hears_nothing_of_who_is_blocked() -> Result<()> {
     ensure!(books.get("user.dropped.guard_block") > 0, "{books:?}");
     Ok(())
 }
+
+#[test]
+fn who_is_blocked_stays_so_when_another_corex_takes_over_inline_or_starts_after_a_crash()
+-> Result<()> {
+    let (net, work) = (Inline::new()?, WorkDir::new()?);
+    let mounts = Mounts::new(&net.server, work.path())?;
+    let socket = work.path().join("ctl");
+    let parameters = format!(
+        "loadmodule \"ctl.so\"\nmodparam(\"ctl\", \"binrpc\", \"unix:{}\")\n\
+         modparam(\"corex\", \"guard\", 1)\n",
+        socket.display()
+    );
+    let protected = [Inline::SERVER.sip()];
+    let text = config::inline(&protected, &parameters, config::COPY);
+    let options = CorexOptions::new(&work.write("edge.cfg", text)?).interface("eth0");
+    let server = net.server.udp(Inline::SERVER.sip())?;
+    let device = net.device.udp(Inline::DEVICE.sip())?;
+    let hears = |within: Duration| -> Result<bool> {
+        server.set_read_timeout(Some(within))?;
+        device.send_to(request(1).as_bytes(), Inline::SERVER.sip())?;
+        Ok(server.recv(&mut [0; 65536]).is_ok())
+    };
+    let device_ip = Inline::DEVICE.sip().ip().to_string();
+    let first = options.start_in(&mounts, work.path(), "first")?;
+    ensure!(hears(PATIENCE)?, "{}", first.log());
+    ask(&socket, &["guard.block", &device_ip, "3600"])?;
+    ask(&socket, &["guard.allow", "198.51.100.7"])?;
+    wait::until("it hears nothing", PATIENCE, || {
+        Ok((!hears(SILENCE)?).then_some(()))
+    })?;
+    let heir = options.clone().argument("--take-over");
+    let second = heir.start_in(&mounts, work.path(), "second")?;
+    first.succeeded()?.check_balance()?;
+    let is_remembered = |when: &str| -> Result<()> {
+        ensure!(!hears(SILENCE)?, "{when}");
+        let listed = ask(&socket, &["guard.list"])?;
+        for network in [&device_ip, "198.51.100.7"] {
+            ensure!(listed.contains(network), "{when}: {listed}");
+        }
+        // One of them for an hour, and only that.
+        ensure!(listed.contains("seconds_left: 35"), "{when}: {listed}");
+        ensure!(
+            listed.contains("seconds_left: for ever"),
+            "{when}: {listed}"
+        );
+        Ok(())
+    };
+    is_remembered("after a take-over")?;
+    second.kill()?;
+    let third = options.start_in(&mounts, work.path(), "third")?;
+    is_remembered("after a crash")?;
+    ask(&socket, &["guard.unblock", &device_ip])?;
+    wait::until("it hears again", PATIENCE, || {
+        Ok(hears(SILENCE)?.then_some(()))
+    })?;
+    third.stop()?.check_balance()
+}
