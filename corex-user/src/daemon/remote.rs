@@ -42,8 +42,6 @@ use crate::{
     },
 };
 
-/// Networks in metrics of those that the guard blocks: each is a time series.
-const OFFENDERS: usize = 10;
 /// Bytes of a table's entries that one answer shows.
 const LISTED: usize = 16 << 20;
 
@@ -104,7 +102,7 @@ impl Remote {
     /// The networks that the guard blocks which send most, with their packets.
     pub fn offenders(&self) -> Vec<(String, u64)> {
         let guard = self.latest.load().guard.clone();
-        let worst = guard.offenders(OFFENDERS).into_iter();
+        let worst = guard.offenders().into_iter();
         worst
             .map(|(network, packets)| (guard::text(&network), packets))
             .collect()
@@ -233,7 +231,9 @@ impl Daemon for Remote {
     }
 
     fn books(&self) -> String {
-        Remote::books(self).to_json().to_string()
+        let mut books = Remote::books(self);
+        books.offenders = self.offenders();
+        books.to_json().to_string()
     }
 
     fn peers(&self) -> peers::Summary {

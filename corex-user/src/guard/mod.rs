@@ -22,6 +22,7 @@ use std::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -49,6 +50,9 @@ pub use self::{
     list::List,
     listings::{Listings, Unusable},
 };
+
+/// How many of those that are blocked are told of as the worst: in metrics each is a time series.
+pub const OFFENDERS: usize = 10;
 
 /// One of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,6 +101,8 @@ struct Shared {
     /// The numbers of the walks through the programs' lists that are under way.
     walks: [AtomicU32; 3],
     refusals: SharedLimiter,
+    /// Who sent most of those that are blocked, and when that was looked for.
+    worst: Mutex<(Option<Instant>, Vec<(Network, u64)>)>,
     /// What has changed since a successor has had all, if one has.
     journal: Mutex<Option<HashSet<(Which, Network)>>>,
 }
@@ -183,6 +189,7 @@ impl Guard {
             has_work: Condvar::new(),
             walks: [const { AtomicU32::new(1) }; 3],
             refusals: SharedLimiter::default(),
+            worst: Mutex::default(),
             journal: Mutex::default(),
         });
         let guard = Self(Some(Arc::clone(&shared)));
@@ -359,21 +366,21 @@ impl Guard {
         is_removed
     }
 
-    /// The entries of who is blocked, or gets no answer, that most packets were found for: at most so many
-    /// that any were found for, with the packets.
-    pub fn offenders(&self, most: usize) -> Vec<(Network, u64)> {
+    /// The entries of who is blocked, or gets no answer, that most packets were found for: at most
+    /// [`OFFENDERS`] of those that any were found for, with the packets. As they were a second ago at most,
+    /// in a longer list one for each 100,000 entries: it is gone through for that.
+    pub fn offenders(&self) -> Vec<(Network, u64)> {
         let Some(shared) = self.active() else {
             return Vec::new();
         };
-        let mut worst: Vec<(Network, u64)> = Vec::new();
-        for part in List::parts() {
-            let entries = shared.block.part(part).into_iter();
-            let found = entries.map(|(network, listed, _)| (network, listed.hits));
-            worst.extend(found.filter(|(_, hits)| *hits > 0));
-            worst.sort_unstable_by_key(|(network, hits)| (std::cmp::Reverse(*hits), *network));
-            worst.truncate(most);
+        let mut known = shared.worst.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, worst) = &mut *known;
+        let age = Duration::from_secs(1 + (shared.block.len() / 100_000) as u64);
+        if at.is_none_or(|at| at.elapsed() >= age) {
+            *worst = shared.worst_now();
+            *at = Some(Instant::now());
         }
-        worst
+        worst.clone()
     }
 
     /// The entries of a list, by address.
@@ -384,6 +391,18 @@ impl Guard {
 }
 
 impl Shared {
+    fn worst_now(&self) -> Vec<(Network, u64)> {
+        let mut worst: Vec<(Network, u64)> = Vec::new();
+        for part in List::parts() {
+            let entries = self.block.part(part).into_iter();
+            let found = entries.map(|(network, listed, _)| (network, listed.hits));
+            worst.extend(found.filter(|(_, hits)| *hits > 0));
+            worst.sort_unstable_by_key(|(network, hits)| (std::cmp::Reverse(*hits), *network));
+            worst.truncate(OFFENDERS);
+        }
+        worst
+    }
+
     /// Makes these the configuration's entries of a list, with what becomes of them.
     fn list_as(&self, which: Which, listings: &[(&[Network], u32)]) {
         let mut wanted = HashMap::new();

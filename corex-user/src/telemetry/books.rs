@@ -431,6 +431,10 @@ impl Books {
                 "entries": line.entries,
                 "most": line.most,
             })).collect::<Vec<_>>(),
+            "offenders": self.offenders.iter().map(|(network, packets)| json!({
+                "network": network,
+                "packets": packets,
+            })).collect::<Vec<_>>(),
             "access": self.access.iter().map(|(module, name, value)| json!({
                 "module": module,
                 "name": name,

@@ -254,6 +254,11 @@ impl Model {
         self.sorted(self.rows(|sample| &sample.drops))
     }
 
+    /// Who is blocked and sends most, sorted.
+    pub fn offenders(&self) -> Vec<Row> {
+        self.sorted(self.rows(|sample| &sample.offenders))
+    }
+
     /// The workers, sorted: by load where others are by rate, by drops where others by count.
     pub fn workers(&self) -> Vec<WorkerRow> {
         let of = |sample: &Sample, id: usize| sample.workers.get(id).copied().unwrap_or_default();

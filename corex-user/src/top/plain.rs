@@ -7,6 +7,9 @@ use super::{
     units::{amount, time},
 };
 
+/// The title of the list of who is blocked.
+const BLOCKED: &str = "blocked by source";
+
 /// All that the model knows. Counts are corex's own, since it started.
 pub fn text(model: &Model) -> String {
     let mut out = String::new();
@@ -29,8 +32,9 @@ pub fn text(model: &Model) -> String {
         ("packets by peer", model.peers(), &latest.peers),
         ("codecs", model.codecs(), &latest.codecs),
         ("drops by reason", model.drops(), &latest.drops),
+        (BLOCKED, model.offenders(), &latest.offenders),
     ] {
-        if title == "codecs" && rows.is_empty() {
+        if matches!(title, "codecs" | BLOCKED) && rows.is_empty() {
             continue;
         }
         let _ = writeln!(out, "\n{title:<40} {:>10} {:>14}", "per second", "in all");

@@ -32,6 +32,8 @@ pub struct Sample {
     pub drops: Vec<Series>,
     /// How full the guard's lists are.
     pub guard: Vec<Fill>,
+    /// Networks that the guard blocks and that send most, with their packets.
+    pub offenders: Vec<Series>,
     /// The workers, in order.
     pub workers: Vec<Worker>,
     /// How long hooks took, by kind and way.
@@ -161,6 +163,7 @@ impl Sample {
             sessions: number(&books, &["keys", "sessions"]),
             drops: drops(&books),
             guard: fills(&books),
+            offenders: list(&books, "offenders").iter().map(offender).collect(),
             workers: list(&books, "workers").iter().map(worker).collect(),
             hooks: list(&books, "hooks").iter().map(hook).collect(),
         })
@@ -215,6 +218,10 @@ fn peer(line: &Value) -> Series {
     let ways = ["packets_in", "packets_out"];
     let messages = ways.iter().map(|way| number(line, &[way]));
     series(text(line, "peer"), total(messages))
+}
+
+fn offender(line: &Value) -> Series {
+    series(text(line, "network"), number(line, &["packets"]))
 }
 
 fn codecs(books: &Value) -> Vec<Series> {

@@ -113,12 +113,18 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
         0 => 0,
         lines => (lines + 1).min(height / 5),
     };
-    let [first, second, third, fourth, last] = split::rows(
+    let offenders = model.offenders();
+    let of_offenders = match offenders.len() as u16 {
+        0 => 0,
+        lines => (lines + 1).min(height / 6),
+    };
+    let [first, second, third, blocked, fourth, last] = split::rows(
         right,
         [
             Part::Fixed(of_hooks),
             Part::Fixed(of_codecs),
             Part::Rest,
+            Part::Fixed(of_offenders),
             Part::Fixed(of_guard),
             Part::Fixed(of_workers),
         ],
@@ -132,6 +138,9 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Duration) {
         rows(frame, second, &title, &codecs, look);
     }
     rows(frame, third, "drops by reason", &model.drops(), look);
+    if of_offenders > 0 {
+        rows(frame, blocked, "blocked by source", &offenders, look);
+    }
     if of_guard > 0 {
         draw_fills(frame, fourth, &model.latest().guard, look);
     }

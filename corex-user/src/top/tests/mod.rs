@@ -79,7 +79,7 @@ fn books(n: u64) -> Books {
             histogram: latencies.total(Kind::Route, 0),
         }],
         peers: peers(n),
-        offenders: Vec::new(),
+        offenders: vec![("203.0.113.0/24".to_owned(), 5 * n)],
         guard: [
             ("allow", "ipv4", 7),
             ("allow", "ipv6", 0),
@@ -308,6 +308,8 @@ fn all_of_it_fits_on_the_smallest_screen() {
         &["guard's lists", "entries", "full"],
         &["allow", "7", "0%"],
         &["block", "1.25M", "75%"],
+        &["blocked by source", "rate/s"],
+        &["203.0.113.0/24", "10      10"],
         &["sorted by list; counts of 0:00:01"],
     ] {
         assert!(has(&lines, parts), "no {parts:?} in\n{text}");
@@ -419,6 +421,8 @@ fn plain_text_has_rates_and_all_that_was_ever_counted() {
         &["guard's lists", "entries", "full"],
         &["allow", "7", "0%"],
         &["block", "1250000", "75%"],
+        &["blocked by source", "per second"],
+        &["203.0.113.0/24", "10", "15"],
     ] {
         assert!(has(&lines, parts), "no {parts:?} in\n{text}");
     }
@@ -428,10 +432,14 @@ fn plain_text_has_rates_and_all_that_was_ever_counted() {
 fn without_a_guard_nothing_is_said_of_its_lists() {
     let mut without = books(3);
     without.guard.clear();
+    without.offenders.clear();
     let model = model([without]);
     let lines = drawn(&model, 80, 24, PLAIN);
     assert!(!has(&lines, &["guard's lists"]), "{}", lines.join("\n"));
-    assert!(!plain::text(&model).contains("guard's lists"));
+    assert!(!has(&lines, &["blocked by source"]), "{}", lines.join("\n"));
+    for title in ["guard's lists", "blocked by source"] {
+        assert!(!plain::text(&model).contains(title));
+    }
 }
 
 #[test]

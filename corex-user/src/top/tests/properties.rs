@@ -86,13 +86,13 @@ fn reading() -> impl Strategy<Value = Sample> {
     let started = prop_oneof![4 => 1_000..1_003i64, 1 => any::<i64>()];
     (
         (time, started, name()),
-        (list(), list(), list(), list(), list()),
+        (list(), list(), list(), list(), list(), list()),
         (any::<u64>(), any::<u64>(), any::<u64>()),
         (vec(fill(), 0..5), vec(worker(), 0..20), vec(hook(), 0..6)),
     )
         .prop_map(
             |((at, started, engine), lists, (plain, wire, sessions), (guard, workers, hooks))| {
-                let (roads, sockets, peers, drops, codecs) = lists;
+                let (roads, sockets, peers, drops, codecs, offenders) = lists;
                 Sample {
                     codecs,
                     wire: (plain, wire),
@@ -105,6 +105,7 @@ fn reading() -> impl Strategy<Value = Sample> {
                     peers,
                     drops,
                     guard,
+                    offenders,
                     workers,
                     hooks,
                 }
@@ -149,6 +150,9 @@ fn books() -> impl Strategy<Value = Value> {
         "guard",
         "entries",
         "most",
+        "offenders",
+        "network",
+        "packets",
     ];
     let leaf = prop_oneof![
         number().prop_map(|number| json!(number)),
