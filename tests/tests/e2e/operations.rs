@@ -76,6 +76,60 @@ fn fail2ban_reads_whom_the_guard_has_blocked_and_nothing_that_others_wrote() -> 
 }
 
 #[test]
+fn fail2ban_takes_the_jail_and_whole_addresses_of_both_families() -> Result<()> {
+    let work = WorkDir::new()?;
+    let lines = [
+        "guard: blocked: above its rates time and again source=192.0.2.7 len=32 held_back=0",
+        "guard: blocked: above its rates time and again source=2001:db8::7 len=128 held_back=3",
+        "guard: blocked: above its rates time and again source=2001:db8:1:: len=64 held_back=0",
+        "guard: blocked: above its rates time and again source=198.51.100.0 len=24 held_back=0",
+    ];
+    let log = work.write(
+        "some.log",
+        lines.map(|line| format!("INFO {line}\n")).concat(),
+    )?;
+    let said = output_of(
+        Command::new("fail2ban-regex")
+            .args(["--out", "ip"])
+            .arg(log)
+            .arg(document("fail2ban/filter.conf")),
+    )?;
+    let found: Vec<&str> = said.split_whitespace().collect();
+    ensure!(found == ["192.0.2.7", "2001:db8::7"], "{said}");
+    // Debian's own configuration, with ours as the only jail.
+    let folder = work.join("fail2ban");
+    output_of(
+        Command::new("cp")
+            .arg("-a")
+            .arg("/etc/fail2ban")
+            .arg(&folder),
+    )?;
+    std::fs::remove_dir_all(folder.join("jail.d"))?;
+    std::fs::create_dir(folder.join("jail.d"))?;
+    for (from, to) in [
+        ("filter", "filter.d/corex.conf"),
+        ("jail", "jail.d/corex.conf"),
+    ] {
+        std::fs::copy(document(&format!("fail2ban/{from}.conf")), folder.join(to))?;
+    }
+    let said = output_of(
+        Command::new("fail2ban-client")
+            .arg("-c")
+            .arg(&folder)
+            .arg("-d"),
+    )?;
+    for part in [
+        "['add', 'corex', 'systemd']",
+        "_SYSTEMD_UNIT=corex@edge.service",
+        "nftables",
+        "'start', 'corex'",
+    ] {
+        ensure!(said.contains(part), "no {part} in {said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn crowdsec_bans_whom_the_guard_has_blocked_and_nobody_of_whom_others_wrote() -> Result<()> {
     let work = WorkDir::new()?;
     let log = log_of_who_was_blocked(&work)?;

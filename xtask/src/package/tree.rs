@@ -35,6 +35,8 @@ pub fn make(folder: &Path, corex: &Path, version: &str) -> Result<()> {
         "docs",
         "examples",
         "wireshark",
+        "fail2ban",
+        "crowdsec",
     ] {
         let path = folder.join(below);
         fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
@@ -51,6 +53,8 @@ pub fn make(folder: &Path, corex: &Path, version: &str) -> Result<()> {
     for (from, to) in [
         ("docs", "docs"),
         ("docs/wireshark", "wireshark"),
+        ("docs/fail2ban", "fail2ban"),
+        ("docs/crowdsec", "crowdsec"),
         ("examples", "examples"),
     ] {
         copy_files(&workspace.join(from), &folder.join(to))?;
@@ -58,6 +62,7 @@ pub fn make(folder: &Path, corex: &Path, version: &str) -> Result<()> {
     for (from, to) in [
         ("README.md", "README.md"),
         ("docs/grafana-dashboard.json", "grafana-dashboard.json"),
+        ("docs/prometheus-alerts.yml", "prometheus-alerts.yml"),
     ] {
         copy(&workspace.join(from), &folder.join(to), 0o644)?;
     }
