@@ -24,15 +24,18 @@ pub enum Attack {
     Scan,
     /// sipp begins calls as fast as it can.
     Calls,
-    /// INVITEs, each from another source, which is forged.
+    /// INVITEs of a scanner, each from another source, which is forged.
     Spoofed,
+    /// The same without anything that tells them from a phone's.
+    Disguised,
 }
 
-pub const ALL: [Attack; 4] = [
+pub const ALL: [Attack; 5] = [
     Attack::Nothing,
     Attack::Scan,
     Attack::Calls,
     Attack::Spoofed,
+    Attack::Disguised,
 ];
 
 impl Attack {
@@ -43,6 +46,7 @@ impl Attack {
             Self::Scan => "sipvicious",
             Self::Calls => "sipp flood",
             Self::Spoofed => "spoofed flood",
+            Self::Disguised => "spoofed, as phones",
         }
     }
 
@@ -53,7 +57,8 @@ impl Attack {
     pub fn run(self, relay: &Relay, work: &WorkDir, is_over: &AtomicBool) -> Result<u64> {
         match self {
             Self::Nothing => Ok(0),
-            Self::Spoofed => spoof(relay, is_over),
+            Self::Spoofed => spoof(relay, is_over, "friendly-scanner"),
+            Self::Disguised => spoof(relay, is_over, "Yealink SIP-T46S 66.86.0.15"),
             Self::Scan => counted(relay, || scan(relay, work, is_over)),
             Self::Calls => counted(relay, || call(relay, work, is_over)),
         }
@@ -119,7 +124,7 @@ fn call(relay: &Relay, work: &WorkDir, is_over: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-fn spoof(relay: &Relay, is_over: &AtomicBool) -> Result<u64> {
+fn spoof(relay: &Relay, is_over: &AtomicBool, agent: &str) -> Result<u64> {
     let socket = RawSocket::open(&relay.uac, "eth0")?;
     let macs = (relay.uac.mac("eth0")?, relay.corex.mac("user")?);
     let frames: Vec<Vec<u8>> = (0..4096_u32)
@@ -130,7 +135,7 @@ fn spoof(relay: &Relay, is_over: &AtomicBool) -> Result<u64> {
                 "INVITE sip:{number}@10.0.1.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{number}\r\n\
                  Max-Forwards: 70\r\nFrom: <sip:{number}@x>;tag={number}\r\nTo: <sip:{number}@10.0.1.1>\r\n\
                  Call-ID: {number}@{from}\r\nCSeq: 1 INVITE\r\nContact: <sip:{number}@{from}>\r\n\
-                 User-Agent: friendly-scanner\r\nContent-Length: 0\r\n\r\n"
+                 User-Agent: {agent}\r\nContent-Length: 0\r\n\r\n"
             );
             Frame::udp(
                 (macs.0, from),

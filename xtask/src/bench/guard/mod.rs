@@ -4,6 +4,7 @@ mod attack;
 mod device;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -11,9 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use corex_lab::{WorkDir, sipp::SippOptions, topology::Relay};
+use corex_lab::{
+    WorkDir,
+    sipp::{SippOptions, scenario},
+    topology::Relay,
+};
 
 use self::{
     attack::{Attack, STRANGER},
@@ -52,7 +57,9 @@ pub struct GuardArgs {
 
 const CALLS: u64 = 100;
 /// Calls that are begun in a second.
-const RATE: u64 = 10;
+const RATE: u64 = 20;
+/// How long each takes: all are there at once in the last second of it.
+const CALL: Duration = Duration::from_secs(6);
 /// The calls' own time, retransmissions of all messages, and what a busy machine makes of it.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -92,6 +99,16 @@ pub fn run(args: &GuardArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// sipp's scenario of a caller, whose calls take [`CALL`].
+fn long_calls(work: &WorkDir) -> Result<PathBuf> {
+    const PAUSE: &str = "<pause milliseconds=\"500\"/>";
+    let path = scenario("uac.xml");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    ensure!(text.contains(PAUSE), "no {PAUSE} in {}", path.display());
+    let pause = format!("<pause milliseconds=\"{}\"/>", CALL.as_millis());
+    work.write("uac.xml", text.replace(PAUSE, &pause))
+}
+
 fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Attacked> {
     let (work, relay) = (WorkDir::new()?, Relay::new()?);
     relay.uac.address("eth0", &format!("{STRANGER}/24"))?;
@@ -103,8 +120,10 @@ fn measure(device: Device, attack: Attack, corex: &Path) -> Result<Attacked> {
         SippOptions::uas(Relay::UAS.sip())
             .resending()
             .start(&relay.uas, work.path(), "uas")?;
+    let long = long_calls(&work)?;
     let call = |calls, name| {
         SippOptions::uac(Relay::UAC.sip(), Relay::USER_SIDE.sip(), calls, RATE)
+            .scenario(&long)
             .resending()
             .argument("-recv_timeout")
             .argument("20000")
