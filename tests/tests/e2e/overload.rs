@@ -73,6 +73,22 @@ fn request(n: u64, from: SocketAddr, method: &str, to_tag: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// What came and what could be handled while something was done.
+struct Meanwhile {
+    sent: u64,
+    handled: u64,
+}
+
+impl Meanwhile {
+    /// More came than a worker handles that is never without work.
+    fn check(&self) -> Result<()> {
+        let Meanwhile { sent, handled } = self;
+        println!("{sent} were sent while {handled} were handled");
+        ensure!(*sent > TIMES * handled, "{sent} sent, {handled} handled");
+        Ok(())
+    }
+}
+
 /// A flood of new requests from one socket.
 struct Flood<'a> {
     socket: &'a UdpSocket,
@@ -105,8 +121,14 @@ impl<'a> Flood<'a> {
         Ok(())
     }
 
-    /// Does something meanwhile, and goes on until so many times as much was sent as was handled.
-    fn during<T>(&self, corex: &Corex, what: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// What the flood has sent, and all that a worker has handled, calls and flood.
+    fn so_far(&self, corex: &Corex) -> Result<(u64, u64)> {
+        let handled = corex.books()?.get("user.hook_in");
+        Ok((self.sent.load(Relaxed), handled))
+    }
+
+    /// Does something while the worker is overloaded.
+    fn during<T>(&self, corex: &Corex, what: impl FnOnce() -> Result<T>) -> Result<(T, Meanwhile)> {
         thread::scope(|scope| {
             let flood = scope.spawn(|| self.run());
             let outcome = (|| {
@@ -114,12 +136,11 @@ impl<'a> Flood<'a> {
                     let books = corex.books()?;
                     Ok((books.get("user.overload_begun") > 0).then_some(()))
                 })?;
+                let (sent, handled) = self.so_far(corex)?;
                 let outcome = what()?;
-                wait::until("the flood is so much more than is handled", LIMIT, || {
-                    let handled = corex.books()?.get("user.hook_in");
-                    Ok((self.sent.load(Relaxed) > TIMES * handled).then_some(()))
-                })?;
-                Ok(outcome)
+                let after = self.so_far(corex)?;
+                let (sent, handled) = (after.0 - sent, after.1 - handled);
+                Ok((outcome, Meanwhile { sent, handled }))
             })();
             self.is_over.store(true, Relaxed);
             let flooded = flood.join();
@@ -155,7 +176,8 @@ fn calls_through_a_flood(engine: &str, shed_by: &str) -> Result<()> {
     call(1, "introduction")?.check(1)?;
     ensure!(corex.books()?.get("user.peers_learned") >= 2);
     let flood = Flood::new(&socket);
-    let report = flood.during(&corex, || call(CALLS, "uac"))?;
+    let (report, meanwhile) = flood.during(&corex, || call(CALLS, "uac"))?;
+    meanwhile.check()?;
     drop(uas);
     let books = corex.stop()?;
     books.check_balance()?;
@@ -214,7 +236,7 @@ fn some_of_what_is_shed_is_told_to_come_back_later() -> Result<()> {
         let corex = proxy(&relay, &work, engine, more)?;
         let socket = stranger(&relay)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let reply = Flood::new(&socket).during(&corex, || {
+        let (reply, _) = Flood::new(&socket).during(&corex, || {
             wait::until("a 503", LIMIT, || {
                 let mut buffer = [0; 2048];
                 let reply = match socket.recv(&mut buffer) {
@@ -261,7 +283,8 @@ fn a_server_behind_an_inline_corex_is_called_through_a_flood() -> Result<()> {
     net.device.address("eth0", "10.0.1.66/24")?;
     let socket = net.device.udp("10.0.1.66:5060".parse()?)?;
     socket.connect(Inline::SERVER.sip())?;
-    let report = Flood::new(&socket).during(&corex, || call(CALLS, "uac"))?;
+    let (report, meanwhile) = Flood::new(&socket).during(&corex, || call(CALLS, "uac"))?;
+    meanwhile.check()?;
     drop(uas);
     let books = corex.stop()?;
     books.check_balance()?;
