@@ -101,10 +101,16 @@ struct Shared {
     /// The numbers of the walks through the programs' lists that are under way.
     walks: [AtomicU32; 3],
     refusals: SharedLimiter,
-    /// Who sent most of those that are blocked, and when that was looked for.
-    worst: Mutex<(Option<Instant>, Vec<(Network, u64)>)>,
+    worst: Mutex<Worst>,
     /// What has changed since a successor has had all, if one has.
     journal: Mutex<Option<HashSet<(Which, Network)>>>,
+}
+
+/// Who sent most of those that are blocked, with the packets, and when that was looked for.
+#[derive(Default)]
+struct Worst {
+    at: Option<Instant>,
+    networks: Vec<(Network, u64)>,
 }
 
 #[derive(Default)]
@@ -374,13 +380,12 @@ impl Guard {
             return Vec::new();
         };
         let mut known = shared.worst.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, worst) = &mut *known;
         let age = Duration::from_secs(1 + (shared.block.len() / 100_000) as u64);
-        if at.is_none_or(|at| at.elapsed() >= age) {
-            *worst = shared.worst_now();
-            *at = Some(Instant::now());
+        if known.at.is_none_or(|at| at.elapsed() >= age) {
+            known.networks = shared.worst_now();
+            known.at = Some(Instant::now());
         }
-        worst.clone()
+        known.networks.clone()
     }
 
     /// The entries of a list, by address.

@@ -456,18 +456,22 @@ fn on_dry_run_rates_and_signatures_drop_nothing_and_count_what_they_would_have()
 fn a_rate_on_dry_run_counts_by_itself_and_blocks_nobody() {
     let phone = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\n\r\n";
     // The rule's own, that of `rate_block`, and that of all rates, which `rates::rules()` makes both.
-    let cases: [(fn(&mut GuardSettings), u64, u64); 3] = [
-        (|settings| settings.rates[0].is_dry = true, 0, 0),
-        (
-            |settings| settings.rate_block.as_mut().unwrap().is_dry = true,
-            8,
-            2,
-        ),
-        (|settings| settings.dry_run = RATES, 8, 2),
-    ];
-    for (change, dropped, blocked) in cases {
-        let mut settings = three_offences();
-        change(&mut settings);
+    let one = GuardSettings {
+        rates: vec![RateRule {
+            is_dry: true,
+            ..three_offences().rates.remove(0)
+        }],
+        ..three_offences()
+    };
+    let mut block = three_offences();
+    if let Some(block) = &mut block.rate_block {
+        block.is_dry = true;
+    }
+    let all = GuardSettings {
+        dry_run: RATES,
+        ..three_offences()
+    };
+    for (settings, dropped, blocked) in [(one, 0, 0), (block, 8, 2), (all, 8, 2)] {
         let Some(mut bed) = bed(&settings) else {
             return;
         };

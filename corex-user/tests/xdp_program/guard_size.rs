@@ -25,7 +25,7 @@ fn networks(numbers: std::ops::Range<u32>, step: usize) -> Vec<Network> {
         let v4 = Network::host(Ipv4Addr::from_bits(bits).into());
         let bits = 0x2001 << 112 | u128::from(bits) << 64 | 1;
         let v6 = Network::host(Ipv6Addr::from_bits(bits).into());
-        [Some(v4), (number % 10 == 0).then_some(v6)]
+        [Some(v4), number.is_multiple_of(10).then_some(v6)]
     };
     numbers.step_by(step).flat_map(of).flatten().collect()
 }
