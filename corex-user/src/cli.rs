@@ -497,13 +497,15 @@ pub enum Listed {
 
 impl ValueEnum for Listed {
     fn value_variants<'a>() -> &'a [Self] {
-        use Chapter::{Functions, Modules, Parameters, Transformations, Variables};
+        use Chapter::{Absent, Functions, Modules, Parameters, Routes, Transformations, Variables};
         &[
+            Self::Chapter(Routes),
             Self::Chapter(Functions),
             Self::Chapter(Variables),
             Self::Chapter(Transformations),
             Self::Chapter(Parameters),
             Self::Chapter(Modules),
+            Self::Chapter(Absent),
             Self::Maps,
             Self::CliCommand,
         ]

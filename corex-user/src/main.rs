@@ -229,9 +229,9 @@ struct Paragraph {
 fn chapter_entries(chapter: Chapter) -> impl Iterator<Item = Paragraph> {
     let paragraph = move |entry: catalogue::Entry| Paragraph {
         form: entry.form,
-        module: match chapter {
-            Chapter::Functions | Chapter::Parameters => format!("  [{}]", entry.module),
-            Chapter::Variables | Chapter::Transformations | Chapter::Modules => String::new(),
+        module: match chapter.is_by_module() {
+            true => format!("  [{}]", entry.module),
+            false => String::new(),
         },
         doc: entry.doc.to_owned(),
         differs: entry.differs.map_or(String::new(), |differs| {

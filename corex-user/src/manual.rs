@@ -54,15 +54,16 @@ fn configuration() -> Roff {
     for (chapter, title) in [
         (Chapter::Modules, "MODULES"),
         (Chapter::Parameters, "PARAMETERS"),
+        (Chapter::Routes, "ROUTES"),
         (Chapter::Functions, "FUNCTIONS"),
         (Chapter::Variables, "PSEUDO-VARIABLES"),
         (Chapter::Transformations, "TRANSFORMATIONS"),
+        (Chapter::Absent, "FUNCTIONS OF KAMAILIO THAT AREN'T HERE"),
     ] {
         page.control("SH", [title]);
         let mut module = "";
         for entry in catalogue::entries(chapter) {
-            if matches!(chapter, Chapter::Parameters | Chapter::Functions) && entry.module != module
-            {
+            if chapter.is_by_module() && entry.module != module {
                 module = entry.module;
                 page.control("SS", [module]);
             }

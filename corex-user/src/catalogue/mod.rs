@@ -2,12 +2,13 @@
 
 mod chapter;
 mod differences;
+mod routes;
 
 use std::fmt::Write as _;
 
 use crate::module::MODULES;
 use corex_script::compile::CORE_PARAMETERS;
-use corex_script::function::{CORE, Function, Parameter};
+use corex_script::function::{Absent, CORE, Function, Parameter};
 use corex_script::run::pv::{self, Form, Names, PvDef};
 use corex_script::run::transform;
 
@@ -29,6 +30,27 @@ pub struct Entry {
 /// Everything in a chapter, in the order of the tables.
 pub fn entries(chapter: Chapter) -> Vec<Entry> {
     match chapter {
+        Chapter::Routes => routes::ROUTES
+            .iter()
+            .map(|(form, doc)| Entry {
+                module: CORE,
+                form: (*form).to_owned(),
+                doc,
+                differs: differences::find(chapter, CORE, form),
+            })
+            .collect(),
+        Chapter::Absent => MODULES
+            .iter()
+            .flat_map(|module| {
+                let entry = |absent: &Absent| Entry {
+                    module: module.name,
+                    form: format!("{}()", absent.name),
+                    doc: absent.why,
+                    differs: None,
+                };
+                module.absent.iter().map(entry)
+            })
+            .collect(),
         Chapter::Functions => MODULES
             .iter()
             .flat_map(|module| {
@@ -131,17 +153,21 @@ pub fn markdown() -> String {
     let chapters = [
         (Chapter::Modules, "Modules"),
         (Chapter::Parameters, "Parameters"),
+        (Chapter::Routes, "Routes"),
         (Chapter::Functions, "Functions"),
         (Chapter::Variables, "Pseudo-variables"),
         (Chapter::Transformations, "Transformations"),
+        (
+            Chapter::Absent,
+            "Functions of Kamailio that aren't here, and why",
+        ),
     ];
     for (chapter, title) in chapters {
         // Writing to a String can't fail.
         let _ = writeln!(text, "\n## {title}");
         let mut module = "";
         for entry in entries(chapter) {
-            if matches!(chapter, Chapter::Parameters | Chapter::Functions) && entry.module != module
-            {
+            if chapter.is_by_module() && entry.module != module {
                 module = entry.module;
                 let _ = writeln!(text, "\n### {module}");
             }

@@ -111,6 +111,7 @@ fn sources(config: &Config) -> Vec<PathBuf> {
         .chain(&settings.control.http_token_file)
         .chain(&settings.corex.reply_key_file)
         .chain(&settings.codec.files)
+        .chain(&settings.dns.files)
         .map(PathBuf::as_path)
         .chain(settings.corex.guard.files());
     let named = [

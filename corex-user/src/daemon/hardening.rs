@@ -141,7 +141,8 @@ fn reach(
     read.extend(settings.corex.tls_ca_list.clone());
     // Read again at a reload, when another file may be in its place.
     read.extend(settings.corex.reply_key_file.as_deref().and_then(beside));
-    let lists = settings.corex.guard.files();
+    let records = settings.dns.files.iter().map(PathBuf::as_path);
+    let lists = settings.corex.guard.files().chain(records);
     read.extend(lists.filter_map(Path::parent).map(Path::to_owned));
     let (guarded, mut write): (Vec<_>, Vec<_>) = roots
         .write

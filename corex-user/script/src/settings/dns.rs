@@ -1,6 +1,7 @@
 //! How host names are looked up.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Times and bounds.
@@ -22,6 +23,8 @@ pub struct DnsSettings {
     pub max_per_source: usize,
     /// Names with addresses that no name server is asked for (`dns_cache` of the module corex).
     pub records: Vec<(String, IpAddr)>,
+    /// The files that some of them are from (`dns_file` of the module corex).
+    pub files: Vec<PathBuf>,
 }
 
 impl Default for DnsSettings {
@@ -35,6 +38,7 @@ impl Default for DnsSettings {
             max_lookups: 256,
             max_per_source: 16,
             records: Vec::new(),
+            files: Vec::new(),
         }
     }
 }

@@ -181,10 +181,18 @@ fn what_means_nothing_here_is_refused_with_the_reason() {
             "set_source_address(\"udp:192.0.2.3:5060\")",
             "what the packet says",
         ),
+        ("set_recv_socket_name(\"edge\")", "what the packet says"),
+        ("via_add_srvid(\"1\")", "no server_id"),
         ("via_add_xavp_params(\"1\")", "find the way back"),
+        ("via_use_xavp_fields(\"1\")", "find the way back"),
+        ("via_reply_add_xavp_params(\"1\")", "find the way back"),
         ("forward_uac()", "siptrace"),
+        ("forward_uac_uri(\"sip:192.0.2.3\")", "siptrace"),
         ("forward_reply()", "goes back by the next one"),
         ("msg_vbflag_set(\"1\")", "Kamailio's own code"),
+        ("msg_vbflag_is_set(\"1\")", "Kamailio's own code"),
+        ("msg_vbflag_reset(\"1\")", "Kamailio's own code"),
+        ("msg_vbflag_parse(\"1\")", "Kamailio's own code"),
         ("add_tcp_alias(\"5062\")", "used for replies"),
     ] {
         let text = format!("{MODULES} request_route {{ {call}; }}");
@@ -194,4 +202,9 @@ fn what_means_nothing_here_is_refused_with_the_reason() {
         assert!(report.contains(reason), "{call}: {report}");
         assert!(loaded.config.is_none());
     }
+    let text = format!(
+        "{MODULES} modparam(\"corex\", \"evcb_reply_out\", \"ksr_reply\")\nrequest_route {{ drop; }}"
+    );
+    let report = load_str("test.cfg", &text).report.render(false);
+    assert!(report.contains("event_route[corex:reply-out]"), "{report}");
 }

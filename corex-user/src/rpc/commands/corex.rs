@@ -1,7 +1,7 @@
 //! `corex.*`: the commands of the module's documentation, and those that only corex has.
 
 use super::sessions::{SESSIONS, SESSIONS_DROP};
-use super::{guard::GUARD, trace::TRACE};
+use super::{guard::GUARD, shm, trace::TRACE};
 use crate::rpc::command::{
     Answer, Call, CommandGroup, Handler, Kind, Outcome, RpcCommand, optional, required,
 };
@@ -143,6 +143,10 @@ const ALL: &[RpcCommand] = &[
     },
     SESSIONS,
     SESSIONS_DROP,
+    shm::INFO,
+    shm::REPORT,
+    shm::RPRINT,
+    shm::STATS,
     RpcCommand {
         name: "corex.shm_status",
         doc: &["Logs every part of the memory that workers share."],

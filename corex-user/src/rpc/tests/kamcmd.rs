@@ -91,6 +91,20 @@ fn structs_have_kamailios_names_and_order() {
             .ask(&["shm.rprint", "/tmp/x", "y"])
             .contains("corex.shm_status")
     );
+    for (name, words) in [
+        ("info", &[][..]),
+        ("report", &[]),
+        ("stats", &[]),
+        ("rprint", &["a", "b"]),
+    ] {
+        let [short, long] = ["shm", "corex.shm"].map(|group| {
+            let command = format!("{group}.{name}");
+            let mut all = vec![command.as_str()];
+            all.extend(words);
+            served.ask(&all)
+        });
+        assert_eq!(short, long);
+    }
     let sockets = served.ask(&["corex.list_sockets"]);
     let last = sockets.split("{\n\tAF").last().unwrap();
     assert_eq!(

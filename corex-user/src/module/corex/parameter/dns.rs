@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use corex_script::function::{Parameter, ParameterKind};
+use corex_script::settings::DnsSettings;
+
+use super::lines_file;
 
 pub(super) const DNS_STALE_TTL: Parameter = Parameter {
     name: "dns_stale_ttl",
@@ -56,11 +59,7 @@ pub(super) const DNS_CACHE: Parameter = Parameter {
     kind: ParameterKind::Text {
         set: |settings, text| {
             let record = record(text)?;
-            if settings.dns.records.len() >= MAX_RECORDS {
-                return Err(format!("there are {MAX_RECORDS} of them already"));
-            }
-            settings.dns.records.push(record);
-            Ok(())
+            add(&mut settings.dns, record)
         },
         help: "write \"type=A;name=sip.example;addr=192.0.2.1\", or type=AAAA",
     },
@@ -73,12 +72,35 @@ pub(super) const DNS_FILE: Parameter = Parameter {
     name: "dns_file",
     aliases: &[],
     kind: ParameterKind::Text {
-        set: |_, _| Err("corex reads no file of these".to_owned()),
-        help: "write each of its lines as modparam(\"corex\", \"dns_cache\", \"…\"), in a file that \
-               include_file names; or as \"ADDRESS NAME\" in /etc/hosts",
+        set: |settings, text| {
+            let path = settings.folder.join(text);
+            let lines = lines_file::read(&path, MAX_RECORDS as u64 * 256)
+                .map_err(|reason| format!("{} can't be read: {reason}", path.display()))?;
+            for (number, line) in lines.lines().enumerate() {
+                let line = line.trim();
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                let added = record(line).and_then(|record| add(&mut settings.dns, record));
+                added.map_err(|what| format!("{}:{}:1: {what}", path.display(), number + 1))?;
+            }
+            settings.dns.files.push(path);
+            Ok(())
+        },
+        help: "write a file's path; a line of it is what dns_cache takes, or begins with #",
     },
-    doc: "Kamailio's file of such records: not read here.",
+    doc: "A file with such records: a line each, as dns_cache takes them; lines that begin with # are \
+          comments. It is read at the start.",
 };
+
+/// Adds one, if there aren't too many.
+fn add(dns: &mut DnsSettings, record: (String, IpAddr)) -> Result<(), String> {
+    if dns.records.len() >= MAX_RECORDS {
+        return Err(format!("there are {MAX_RECORDS} of them already"));
+    }
+    dns.records.push(record);
+    Ok(())
+}
 
 /// Name and address of `type=A;name=…;addr=…;ttl=…;flags=…`.
 fn record(text: &str) -> Result<(String, IpAddr), String> {
@@ -116,6 +138,7 @@ fn record(text: &str) -> Result<(String, IpAddr), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corex_script::settings::Settings;
 
     #[test]
     fn a_record_is_a_name_with_an_address_of_its_type() {
@@ -141,6 +164,54 @@ mod tests {
             "nonsense",
         ] {
             assert!(record(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// What a file of these lines makes of the settings.
+    fn of_file(text: &str) -> Result<DnsSettings, String> {
+        let folder = std::env::temp_dir();
+        let name = format!("corex-dns-{}-{}", std::process::id(), text.len());
+        std::fs::write(folder.join(&name), text).unwrap();
+        let mut settings = Settings {
+            folder: folder.clone(),
+            ..Settings::default()
+        };
+        let ParameterKind::Text { set, .. } = DNS_FILE.kind else {
+            panic!("it is a text");
+        };
+        let done = set(&mut settings, &name);
+        std::fs::remove_file(folder.join(&name)).unwrap();
+        done.map(|()| settings.dns)
+    }
+
+    #[test]
+    fn a_file_has_a_record_in_each_line() {
+        let dns = of_file(
+            "# ours\n\ntype=A;name=a;addr=192.0.2.1\n  type=AAAA;name=a;addr=2001:db8::1\n",
+        );
+        let dns = dns.unwrap();
+        let names = dns.records.iter().map(|(name, ip)| format!("{name} {ip}"));
+        assert_eq!(names.collect::<Vec<_>>(), ["a 192.0.2.1", "a 2001:db8::1"]);
+        assert_eq!(dns.files.len(), 1);
+        let wrong = of_file("type=A;name=a;addr=192.0.2.1\n\ntype=SRV;name=b;addr=192.0.2.1\n");
+        let wrong = wrong.unwrap_err();
+        assert!(wrong.contains(":3:1: SRV records"), "{wrong}");
+        let many = "type=A;name=a;addr=192.0.2.1\n".repeat(MAX_RECORDS + 1);
+        let wrong = of_file(&many).unwrap_err();
+        assert!(wrong.contains(":4097:1: there are 4096"), "{wrong}");
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_told_of() {
+        let ParameterKind::Text { set, .. } = DNS_FILE.kind else {
+            panic!("it is a text");
+        };
+        for path in ["/nowhere/at/all", "/", "/dev/zero"] {
+            let wrong = set(&mut Settings::default(), path).unwrap_err();
+            assert!(
+                wrong.starts_with(&format!("{path} can't be read: ")),
+                "{wrong}"
+            );
         }
     }
 }

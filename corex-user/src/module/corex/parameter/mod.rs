@@ -8,6 +8,7 @@ mod hook;
 mod http;
 mod inline;
 mod interface;
+mod lines_file;
 mod overload;
 mod rate;
 mod signature;

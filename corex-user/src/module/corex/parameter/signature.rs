@@ -1,12 +1,12 @@
 //! `signatures` and `malformed`: what scanners give themselves away by.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use corex_script::function::{Parameter, ParameterKind, PartMistake};
 use corex_script::settings::{SignaturePattern, SignaturePlace};
+
+use super::lines_file::{self, MAX_FILE};
 
 pub(super) const SIGNATURES: Parameter = Parameter {
     name: "signatures",
@@ -49,8 +49,6 @@ pub(super) const MALFORMED: Parameter = Parameter {
 /// The list that corex brings along.
 const SHIPPED: &str = include_str!("signatures.txt");
 
-/// The most bytes of a file.
-const MAX_FILE: u64 = 65_536;
 /// The most characters of a text.
 const MAX_TEXT: usize = 64;
 
@@ -71,7 +69,7 @@ fn parse(text: &str, folder: &Path) -> Result<(Vec<SignaturePattern>, Vec<PathBu
             lines(SHIPPED)
         } else if let Some(path) = word.strip_prefix("file:") {
             let path = folder.join(path.trim());
-            let text = read(&path)
+            let text = lines_file::read(&path, MAX_FILE)
                 .map_err(|reason| mistake(format!("{} can't be read: {reason}", path.display())))?;
             let found = lines(&text).map_err(|reason| format!("{}:{reason}", path.display()));
             files.push(path);
@@ -92,22 +90,6 @@ fn mistake(part: Range<usize>, what: String) -> PartMistake {
         what,
         help: HELP.to_owned(),
     }
-}
-
-/// A file's text; a device or a pipe isn't waited for.
-fn read(path: &Path) -> Result<String, String> {
-    let data = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !data.is_file() {
-        return Err("it is no file".to_owned());
-    }
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    let read = file.take(MAX_FILE + 1).read_to_string(&mut text);
-    read.map_err(|error| error.to_string())?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(format!("it has more than {MAX_FILE} bytes"));
-    }
-    Ok(text)
 }
 
 /// Reads a list. A mistake begins with line and column.
