@@ -289,3 +289,71 @@ fn proxy_without_memory_it_ends_at_once_and_its_successor_serves() -> Result<()>
     }
     Ok(())
 }
+
+/// A control group for memory, by the second version of the interface or by the first.
+struct MemoryGroup {
+    path: PathBuf,
+    limit: &'static str,
+    _guard: cleanup::Guard,
+}
+
+impl MemoryGroup {
+    fn new(name: &str) -> Result<Self> {
+        let root = Path::new("/sys/fs/cgroup");
+        let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let (root, limit) = if controllers.split_whitespace().any(|name| name == "memory") {
+            fs::write(root.join("cgroup.subtree_control"), "+memory")
+                .context("hand the memory controller on to groups")?;
+            (root.to_owned(), "memory.max")
+        } else {
+            (root.join("memory"), "memory.limit_in_bytes")
+        };
+        let path = root.join(format!("corex-test-{}-{name}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
+        let made = path.clone();
+        let guard = cleanup::defer(move || {
+            // Empty once who was in it has ended.
+            let gone = || Ok(fs::remove_dir(&made).is_ok().then_some(()));
+            let _ = wait::until("the control group goes", LIMIT, gone);
+        });
+        Ok(Self {
+            path,
+            limit,
+            _guard: guard,
+        })
+    }
+
+    /// Has a process in it, which may have so many bytes beside those that it has.
+    fn take(&self, pid: u32, bytes: u64) -> Result<()> {
+        fs::write(self.path.join(self.limit), bytes.to_string())?;
+        fs::write(self.path.join("cgroup.procs"), pid.to_string())?;
+        Ok(())
+    }
+}
+
+#[test]
+fn proxy_beyond_its_control_groups_memory_it_is_killed_and_its_successor_serves() -> Result<()> {
+    for engine in ENGINES {
+        let stage = Proxy::with(engine, |_| Ok(remembering()))?;
+        let group = MemoryGroup::new(engine)?;
+        let starved = stage.start("starved")?;
+        let before = KernelLosses::of(&stage.hosts())?;
+        let load = stage.load()?;
+        load.more(200)?;
+        group.take(starved.process.pid(), 1 << 20)?;
+        let mut arrived = load.arrived();
+        let status = wait::until("it is killed", LIMIT, || {
+            let count = load.arrived();
+            let status = starved.process.status()?;
+            if status.is_none() {
+                arrived = count;
+            }
+            Ok(status)
+        })?;
+        ensure!(status.signal() == Some(libc::SIGKILL), "{status}");
+        let came = stage.succeeded(load, arrived, &before)?;
+        println!("{engine}: {came}");
+        ensure!(came.kernel.no_ports > 0, "nothing came while it was gone");
+    }
+    Ok(())
+}

@@ -61,6 +61,7 @@ pub struct Load {
     is_read: Arc<AtomicBool>,
     next: Arc<AtomicU32>,
     arrivals: Arc<Mutex<Arrivals>>,
+    road: Road,
     sender: JoinHandle<Result<()>>,
     receiver: JoinHandle<Result<()>>,
 }
@@ -148,6 +149,7 @@ impl Load {
             is_read,
             next,
             arrivals,
+            road,
             sender,
             receiver,
         })
@@ -183,6 +185,20 @@ impl Load {
         let before = self.arrived();
         wait::until("messages go through", LIMIT, || {
             Ok((self.arrived() >= before + messages).then_some(()))
+        })
+    }
+
+    /// Sends so many more at once.
+    pub fn burst(&self, messages: u32) -> Result<()> {
+        let Road { from, to, user, .. } = &self.road;
+        (0..messages).try_for_each(|_| send(from, *to, user, &self.next))
+    }
+
+    /// Waits until one has arrived that was sent after now: what waited in front of it is gone.
+    pub fn passes(&self) -> Result<()> {
+        let next = self.sent();
+        wait::until("what is sent now arrives", LIMIT, || {
+            Ok((self.newest() > next).then_some(()))
         })
     }
 

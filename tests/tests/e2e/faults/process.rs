@@ -1,4 +1,4 @@
-//! corex itself dies, or hangs.
+//! corex itself dies, hangs, or gets more than its rings hold.
 
 use anyhow::{Result, ensure};
 use corex_lab::KernelLosses;
@@ -50,6 +50,54 @@ fn proxy_a_hung_corex_loses_nothing_that_its_rings_and_buffers_hold() -> Result<
         );
         ensure!(books.sum("user.dropped") == 0, "{:#}", books.0);
         ensure!(books.get("user.socket_overflow") == 0, "{:#}", books.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn proxy_what_full_rings_and_buffers_do_not_take_is_counted() -> Result<()> {
+    /// More than the receive ring, the fill ring and a socket's buffer hold.
+    const BURST: u32 = 12_000;
+    for engine in ENGINES {
+        let stage = Proxy::new(engine, "")?;
+        let corex = stage.start("corex")?;
+        let before = KernelLosses::of(&stage.hosts())?;
+        let load = stage.load()?;
+        load.more(200)?;
+        let begun = load.sent();
+        corex.process.pause()?;
+        load.burst(BURST)?;
+        corex.process.resume()?;
+        // There is room again once something has come through that was sent behind it all.
+        load.passes()?;
+        let ended = load.sent();
+        load.more(200)?;
+        let mut kernel = KernelLosses::default();
+        let tally = load.finish(|tally| {
+            let books = corex.books()?;
+            // What corex's own sockets had no room for is among what the kernel lost.
+            let dropped = books.sum("kernel.dropped") + books.sum("user.dropped");
+            kernel = KernelLosses::of(&stage.hosts())?.since(&before);
+            Ok(tally.lost() == dropped + kernel.sum())
+        })?;
+        let books = corex.stop()?;
+        books.check_balance()?;
+        let overflow = books.get("user.socket_overflow");
+        println!(
+            "{engine}: {tally}; {}; socket_overflow {overflow}; {kernel}",
+            dropped(&books)
+        );
+        ensure!(
+            tally.is_missing_only_within(&(begun..ended)),
+            "before or after, too: {:?}",
+            tally.missing
+        );
+        let counted = match engine {
+            "xdp" => books.get("user.dropped.rx_ring_full") + books.get("user.dropped.rx_dropped"),
+            _ => overflow,
+        };
+        ensure!(counted > 0, "nothing was full: {:#}", books.0);
+        ensure!(overflow <= kernel.in_errors, "{kernel}: {:#}", books.0);
     }
     Ok(())
 }
