@@ -265,6 +265,8 @@ struct Seen {
     kamailio: [Outcomes; 2],
     corex: [Outcomes; 2],
     reasons: [String; 2],
+    /// Whether it passed inline mode both ways as it was.
+    inline: Vec<bool>,
 }
 
 fn seen(wanted: [usize; 2]) -> Result<Seen> {
@@ -312,6 +314,7 @@ fn seen(wanted: [usize; 2]) -> Result<Seen> {
         kamailio,
         corex,
         reasons,
+        inline: inline::unchanged("auto")?,
     })
 }
 
@@ -402,5 +405,48 @@ fn http_without_a_length_closes_the_connection_and_takes_what_follows_along() ->
         "{:#}",
         books.0
     );
+    Ok(())
+}
+
+/// Somebody sends back what he gets: the second time it comes from the same place with the same, and a
+/// Via of ours that says so (RFC 3261 §16.3 item 4).
+#[test]
+fn what_goes_in_circles_is_answered_482() -> Result<()> {
+    for engine in ["xdp", "socket"] {
+        let (relay, work) = (Relay::new()?, WorkDir::new()?);
+        let file = work.write("corex.cfg", CONFIG)?;
+        let corex = CorexOptions::new(&file)
+            .interface("user")
+            .interface("core")
+            .engine(engine)
+            .start(&relay.corex, work.path(), "corex")?;
+        let to = SocketAddr::new(Relay::USER_SIDE.sip().ip(), FORWARD);
+        let caller = relay.uac.udp(Relay::UAC.sip())?;
+        let mirror = relay.uas.udp(Relay::UAS.sip())?;
+        mirror.set_read_timeout(Some(PATIENCE))?;
+        caller.send_to(&MESSAGES[index_of("port-unambiguous")?].bytes, to)?;
+        let mut buffer = [0; 4096];
+        let mut turns = 0;
+        let end = loop {
+            let len = mirror.recv(&mut buffer).with_context(|| corex.log())?;
+            let message = buffer.get(..len).unwrap_or_default();
+            if message.starts_with(b"SIP/2.0 ") {
+                break message.to_vec();
+            }
+            turns += 1;
+            ensure!(turns < 5, "it goes round and round");
+            mirror.send_to(message, to)?;
+        };
+        ensure!(
+            end.starts_with(b"SIP/2.0 482 Loop Detected\r\n"),
+            "{}",
+            end.escape_ascii()
+        );
+        // Once from the caller, once from the mirror, and no more.
+        ensure!(turns == 2, "{turns}");
+        let books = corex.stop()?;
+        books.check_balance()?;
+        ensure!(books.get("user.strict_answered") == 1, "{:#}", books.0);
+    }
     Ok(())
 }

@@ -21,8 +21,8 @@ are modelled on public reports. Each engine, AF_XDP and kernel sockets, does the
   ends. What must not be answered is dropped under a counter that names the reason: an ACK, a
   request without Via, a reply on its way back. What only the far ends read, a date or a body, is their
   affair. `modparam(\"corex\", \"strict\", \"drop\")` answers nothing, `\"off\"` forwards as Kamailio does.
-- **Inline mode** looks at no message: all of these pass a hook both ways as they came, which another
-  test (`all_torture_passes_inline_as_it_came_both_ways`) asserts.
+- **Inline mode** looks at no message: all of these pass a hook both ways as they came, by native and by
+  generic XDP (`all_torture_passes_inline_as_it_came_both_ways`).
 - A first line that is nearly SIP's, of another version or with spaces in the wrong places, reaches no
   route: it is answered with 505 or 400 in front of it; with `strict` \"drop\" or \"off\" it is dropped, as
   drop_sip_version, drop_request_uri or drop_not_sip.
@@ -176,4 +176,6 @@ const NOTES: &[(&str, &str)] = &[
         "ack-broken",
         "Dropped as header_missing: no ACK is ever answered.",
     ),
+    ("uri-longest", "To be taken."),
+    ("uri-too-long", "414, of who has a bound."),
 ];

@@ -60,8 +60,8 @@ fn document(seen: &Seen) -> Result<String> {
             write!(
                 text,
                 "\n## {heading}\n\n\
-                 | Message | What it is | send() | Kamailio's | forward() | Kamailio's | Right, and why they differ |\n\
-                 |---|---|---|---|---|---|---|\n"
+                 | Message | What it is | send() | Kamailio's | forward() | Kamailio's | inline | Right, and why they differ |\n\
+                 |---|---|---|---|---|---|---|---|\n"
             )?;
         }
         let cells = [
@@ -72,9 +72,13 @@ fn document(seen: &Seen) -> Result<String> {
         ];
         let why = difference(message, cells.map(|all| &all[at]));
         let [send, their_send, forward, their_forward] = cells.map(|all| shown(&all[at]));
+        let inline = match seen.inline.get(at) {
+            Some(true) => "as it came",
+            _ => "changed",
+        };
         writeln!(
             text,
-            "| `{}` {} | {} | {send} | {their_send} | {forward} | {their_forward} | {}{why} |",
+            "| `{}` {} | {} | {send} | {their_send} | {forward} | {their_forward} | {inline} | {}{why} |",
             message.name,
             message.section,
             message.title.replace('<', "\\<"),
