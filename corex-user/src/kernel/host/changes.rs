@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    links::{parts_of, stack_on},
+    links::{Link, parts_of, stack_on},
     snapshot::Snapshot,
 };
 
@@ -17,7 +17,9 @@ pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Optio
     for index in &concerned(old, new, interfaces) {
         let (before, after) = (old.links.get(index), new.links.get(index));
         match (before, after) {
-            (None, Some(link)) => changes.push(format!("{} is new", link.name)),
+            (None, Some(link)) => {
+                changes.push(format!("{} is new and {}", link.name, state(link)));
+            }
             (Some(link), None) => changes.push(format!("{} is gone", link.name)),
             (Some(before), Some(after)) => {
                 if before.name != after.name {
@@ -31,8 +33,7 @@ pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Optio
                     changes.push(format!("{} has the MTU {}", after.name, after.mtu));
                 }
                 if before.is_up != after.is_up {
-                    let state = if after.is_up { "up" } else { "down" };
-                    changes.push(format!("{} is {state}", after.name));
+                    changes.push(format!("{} is {}", after.name, state(after)));
                 }
             }
             _ => {}
@@ -60,6 +61,10 @@ pub fn told(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> Optio
     (!line.is_empty()).then_some(line)
 }
 
+fn state(link: &Link) -> &'static str {
+    if link.is_up { "up" } else { "down" }
+}
+
 /// Loopback is among them: it is where addresses are put that any interface may be asked for.
 fn concerned(old: &Snapshot, new: &Snapshot, interfaces: &BTreeSet<u32>) -> BTreeSet<u32> {
     let stacks = [old, new].into_iter().flat_map(|snapshot| {
@@ -80,10 +85,7 @@ pub fn mac_text(mac: [u8; 6]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        addresses::{Assignment, LinkAddress},
-        links::Link,
-    };
+    use super::super::addresses::{Assignment, LinkAddress};
     use super::*;
 
     fn host(mac: u8, addresses: &[(u32, &str)]) -> Snapshot {
@@ -107,6 +109,24 @@ mod tests {
         Snapshot {
             links: [(2, link("eth0", mac)), (3, link("eth1", 9))].into(),
             addresses: addresses.iter().map(address).collect(),
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_new_is_told_of_with_its_state() {
+        let old = host(1, &[]);
+        for (is_up, expected) in [
+            (true, "eth2 is new and up"),
+            (false, "eth2 is new and down"),
+        ] {
+            let mut new = host(1, &[]);
+            let link = Link {
+                name: "eth2".to_owned(),
+                is_up,
+                ..Link::default()
+            };
+            new.links.insert(4, link);
+            assert_eq!(told(&old, &new, &[4].into()).as_deref(), Some(expected));
         }
     }
 

@@ -44,7 +44,8 @@ fn call_by([uas, uac]: [SippOptions; 2], pair: &Pair, calls: u64, rate: u64) -> 
         .finish(LIMIT + 20 * Duration::from_secs(calls / rate))?;
     ensure!(
         report.successful == calls && report.failed == 0,
-        "{report}; {}",
+        "{report}; {}\n{}",
+        uas.diagnosis(),
         pair.diagnosis()
     );
     uas.stop().map(drop)
