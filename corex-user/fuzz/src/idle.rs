@@ -1,5 +1,6 @@
 //! A daemon that has one of everything and does nothing.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use corex_user::guard::{Guard, Listings};
 use corex_user::rpc::Rpc;
 use corex_user::rpc::commands;
 use corex_user::rpc::daemon::{
-    Alias, BadFilter, Counter, Daemon, HostInterface, Identity, MemoryReport, NotDropped,
+    Alias, BadFilter, Counter, Daemon, HostInterface, Identity, Load, MemoryReport, NotDropped,
     NotReloaded, NotSaved, NotSet, Process, Session, Setting, SharedMemory, Socket, Table,
     TableEntry, TableError, Variable, Worker,
 };
@@ -149,6 +150,15 @@ impl Daemon for Idle {
 
     fn guard(&self) -> Guard {
         self.guard.clone()
+    }
+
+    fn load(&self, _: IpAddr) -> Load {
+        Load {
+            is_on: true,
+            is_dry: false,
+            level: 0,
+            is_known: false,
+        }
     }
 
     fn access(&self) -> Access {

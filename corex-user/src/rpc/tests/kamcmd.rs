@@ -116,6 +116,15 @@ fn structs_have_kamailios_names_and_order() {
 }
 
 #[test]
+fn roads_are_shown_one_by_one() {
+    assert_eq!(
+        stream().ask(&["corex.roads"]),
+        "{\n\troad: 3\n\tsocket: udp:10.0.0.1:5060\n\tto: 192.0.2.9:5060\n\tstate: open\n\tinterface: eth0\n\
+         \tmessages: 7\n\tbytes: 700\n\tsteered: 1\n}\n"
+    );
+}
+
+#[test]
 fn lists_look_as_kamailios() {
     let served = stream();
     assert_eq!(
