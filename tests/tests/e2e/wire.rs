@@ -17,6 +17,7 @@ use corex_lab::{
     frame::Mac,
     raw::Seen,
     topology::{Chain, LabHost},
+    wait,
 };
 
 const ENGINES: [&str; 2] = ["socket", "xdp"];
@@ -121,9 +122,19 @@ impl Path {
         )
     }
 
+    /// Each has a verdict before the next one comes: those that wait together leave as one frame, which the
+    /// kernel divides behind where it is captured (UDP_SEGMENT).
     fn send(&self, messages: usize, frame: &Frame) -> Result<()> {
-        for _ in 0..messages {
+        let decided = || -> Result<u64> {
+            let books = self.corex.books()?;
+            Ok(books.get("user.sent") + books.sum("user.dropped"))
+        };
+        let before = decided()?;
+        for more in 1..=messages as u64 {
             self.raw.send(&frame.build())?;
+            wait::until("it has a verdict", PATIENCE, || {
+                Ok((decided()? >= before + more).then_some(()))
+            })?;
             // Time for the next hop to be known.
             thread::sleep(Duration::from_millis(100));
         }

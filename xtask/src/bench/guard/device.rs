@@ -20,8 +20,9 @@ pub enum Device {
 
 pub const ALL: [Device; 3] = [Device::Bare, Device::Guarded, Device::Pike];
 
-/// What the guarded one has beside what all have.
-pub const GUARD: &str = "modparam(\"corex\", \"stealth\", \"OPTIONS\")\n\
+/// What the guarded one has beside what all have; the answering side is allowed, as one's own server is.
+pub const GUARD: &str = "modparam(\"corex\", \"allow\", \"10.0.2.2\")\n\
+    modparam(\"corex\", \"stealth\", \"OPTIONS\")\n\
     modparam(\"corex\", \"signatures\", \"default\")\n\
     modparam(\"corex\", \"rate\", \"src: 200/s burst 400; REGISTER: 5/s burst 20\")\n\
     modparam(\"corex\", \"rate_block\", \"100 in 10s for 10min\")\n\
