@@ -34,6 +34,8 @@ fn configuration() -> Roff {
             "File Formats",
         ],
     );
+    // Names are long: lines that end where they must, rather than gaps in them.
+    page.control("ad", ["l"]);
     page.control("SH", ["NAME"]);
     page.text([roman(
         "corex.cfg - configuration of corex, in the language of Kamailio",

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use corex_lab::process::which;
+use corex_lab::process::{output_of, which};
 
 use crate::{
     apt,
@@ -130,7 +130,24 @@ pub const FOR_PACKAGE: [Tool; 3] = [
 ];
 
 /// What trying the package needs.
-pub const FOR_PACKAGE_TEST: [Tool; 2] = [IP, tool("debootstrap", "debootstrap", "a fresh Debian")];
+pub const FOR_PACKAGE_TEST: [Tool; 3] = [
+    IP,
+    tool("debootstrap", "debootstrap", "a fresh Debian"),
+    tool(
+        "systemd-nspawn",
+        "systemd-container",
+        "a fresh Debian that boots",
+    ),
+];
+
+/// What trying a static binary needs.
+pub const FOR_STATIC_TEST: [Tool; 1] = [IP];
+
+/// What a static binary needs, beside the [unwinder](ensure_unwinder).
+pub const FOR_STATIC: [Tool; 2] = [
+    tool("musl-gcc", "musl-tools", "a libc that is linked statically"),
+    tool("ar", "binutils", "libraries for it"),
+];
 
 /// What guests with other kernels need.
 pub const FOR_KERNELS: [Tool; 7] = [
@@ -317,6 +334,34 @@ pub fn ensure_toolchain() -> Result<Toolchain> {
 
 fn llvm_package(llvm: u32) -> String {
     format!("llvm-{llvm}-dev")
+}
+
+/// The package with the library that unwinds the stack of what a tool chain compiles.
+///
+/// # Errors
+/// The compiler doesn't say which LLVM it has.
+pub fn unwinder_package(toolchain: &Toolchain) -> Result<String> {
+    let llvm = toolchain.compiler.llvm();
+    let llvm = llvm.context("the compiler doesn't say which LLVM it has")?;
+    Ok(format!("libunwind-{llvm}-dev"))
+}
+
+/// Makes sure that this library is there, for static linking; returns its path.
+///
+/// # Errors
+/// It could not be installed, and why.
+pub fn ensure_unwinder(toolchain: &Toolchain) -> Result<PathBuf> {
+    let package = unwinder_package(toolchain)?;
+    if !apt::not_installed(&[&package]).is_empty() {
+        apt::install(&[&package], "unwinding the stack of a static binary")?;
+    }
+    let files = output_of(Command::new("dpkg").args(["--listfiles", &package]))?;
+    let library = files
+        .lines()
+        .find(|path| path.ends_with("/lib/libunwind.a"));
+    library
+        .map(PathBuf::from)
+        .with_context(|| format!("package {package} has no libunwind.a"))
 }
 
 /// Returns the compiler's LLVM version.

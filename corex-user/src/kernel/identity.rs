@@ -3,6 +3,7 @@
 use std::{ffi::CString, fmt, io};
 
 use nix::{
+    errno::Errno,
     libc,
     sys::prctl,
     unistd::{Gid, Group, Uid, User, getgrouplist},
@@ -160,15 +161,24 @@ fn checked(result: libc::c_long) -> io::Result<()> {
     Ok(())
 }
 
+/// What a look-up found. Where there are no tables, as in a container with nothing but corex, C libraries
+/// say so by an error (getpwnam(3)); then it found nothing.
+fn looked_up<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        other => other,
+    }
+}
+
 /// A number that no table knows is a user, too, with a group of the same number.
 fn find_user(name: &str) -> Result<User, IdentityError> {
     let failed = |error| IdentityError::LookUp(format!("user {name}"), error);
     let Ok(number) = name.parse() else {
-        return User::from_name(name)
+        return looked_up(User::from_name(name))
             .map_err(failed)?
             .ok_or_else(|| IdentityError::NoUser(name.to_owned()));
     };
-    let found = User::from_uid(Uid::from_raw(number)).map_err(failed)?;
+    let found = looked_up(User::from_uid(Uid::from_raw(number))).map_err(failed)?;
     Ok(found.unwrap_or_else(|| User {
         name: name.to_owned(),
         passwd: CString::default(),
@@ -184,7 +194,7 @@ fn find_group(name: &str) -> Result<Gid, IdentityError> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }
-    Group::from_name(name)
+    looked_up(Group::from_name(name))
         .map_err(|error| IdentityError::LookUp(format!("group {name}"), error))?
         .map(|group| group.gid)
         .ok_or_else(|| IdentityError::NoGroup(name.to_owned()))
@@ -210,6 +220,15 @@ mod tests {
             (61234, 61235)
         );
         assert!(!named.is_fallback);
+    }
+
+    #[test]
+    fn where_there_are_no_tables_nobody_is_found_and_other_errors_are_told() {
+        for missing in [Errno::ENOENT, Errno::ESRCH] {
+            assert_eq!(looked_up::<u8>(Err(missing)), Ok(None));
+        }
+        assert_eq!(looked_up::<u8>(Err(Errno::EMFILE)), Err(Errno::EMFILE));
+        assert_eq!(looked_up(Ok(Some(7))), Ok(Some(7)));
     }
 
     #[test]

@@ -3,38 +3,31 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
+    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use corex_lab::{
     mounts::Mounts,
-    namespace::{Namespace, veth},
+    namespace::Namespace,
     process::{Process, output_of},
     wait,
 };
 
+use super::{
+    debian::{self, Flavour},
+    recipes::CAPABILITIES,
+    traffic::{self, Counted, EDGE},
+};
 use crate::{
-    apt, compile,
+    compile,
     ui::{self, Style},
 };
 
-/// Debian 12.
-const SUITE: &str = "bookworm";
-/// Where corex listens, and where the caller is.
-const EDGE: &str = "10.0.1.1:5060";
-const CALLER: &str = "10.0.1.2:5061";
-const CAPABILITIES: &str =
-    "-all,+bpf,+perfmon,+net_admin,+net_raw,+ipc_lock,+setuid,+setgid,+net_bind_service";
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Requests that are on their way at once.
-const BETWEEN: Duration = Duration::from_millis(2);
 
 /// Tries the package, and an upgrade to `newer`.
 ///
@@ -42,60 +35,17 @@ const BETWEEN: Duration = Duration::from_millis(2);
 /// What didn't go as it should.
 pub fn test(package: &Path, newer: &Path) -> Result<()> {
     let folder = compile::workspace().join("target/package");
-    let base = debian(&folder)?;
-    // Hard links would share what dpkg changes in place.
-    let root = folder.join("root");
-    remove(&root)?;
-    output_of(
-        Command::new("cp")
-            .args(["-a", "--reflink=auto"])
-            .args([&base, &root]),
-    )?;
+    let root = debian::copy(Flavour::Minimal, &folder)?;
     let machine = Machine::new(root.clone(), &folder)?;
     let tried = machine.try_all(package, newer);
     drop(machine);
-    remove(&root)?;
+    debian::remove(&root)?;
     tried?;
     ui::say(&ui::paint(
         Style::Good,
         "Installed, upgraded under traffic without loss, and purged without a trace.",
     ));
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    if path.exists() {
-        fs::remove_dir_all(path).with_context(|| format!("remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// A folder with a fresh Debian; made once, by debootstrap.
-fn debian(folder: &Path) -> Result<PathBuf> {
-    let base = folder.join(SUITE);
-    if base.exists() {
-        return Ok(base);
-    }
-    let mirror = apt::mirror(SUITE)?;
-    ui::step("Fetching a Debian 12 (debootstrap; some minutes)");
-    let half = folder.join("half");
-    remove(&half)?;
-    let status = Command::new("debootstrap")
-        .args(["--variant=minbase", "--include=adduser", SUITE])
-        .arg(&half)
-        .arg(&mirror)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .context("run debootstrap")?;
-    if !status.success() {
-        bail!(
-            "debootstrap failed; its reason is in {} (is this machine online?)",
-            half.join("debootstrap/debootstrap.log").display()
-        );
-    }
-    fs::rename(&half, &base).context("keep the fresh Debian")?;
-    Ok(base)
 }
 
 /// The Debian, at work in a network namespace, with a caller on a cable.
@@ -109,10 +59,7 @@ struct Machine {
 
 impl Machine {
     fn new(root: PathBuf, folder: &Path) -> Result<Machine> {
-        let (edge, caller) = (Namespace::new("edge")?, Namespace::new("caller")?);
-        veth((&edge, "eth0"), (&caller, "eth0"))?;
-        edge.address("eth0", "10.0.1.1/24")?;
-        caller.address("eth0", "10.0.1.2/24")?;
+        let (edge, caller) = traffic::cable()?;
         let mounts = Mounts::new(&edge, folder)?;
         let machine = Machine {
             root,
@@ -169,8 +116,10 @@ impl Machine {
         fs::write(&path, configuration)?;
         let words = ["/usr/sbin/corex", "run", "--config", "/etc/corex/edge.cfg"];
         let log = self.folder.join("corex.log");
-        // With what docs/packages.md gives a container, and no more.
-        let limited = [&["setpriv", "--bounding-set", CAPABILITIES], &words[..]].concat();
+        // With what a container has, and no more.
+        let capabilities = CAPABILITIES.map(|one| format!(",+{}", one.to_lowercase()));
+        let bounds = format!("-all{}", capabilities.concat());
+        let limited = [&["setpriv", "--bounding-set", &bounds], &words[..]].concat();
         let corex = Process::spawn("corex", self.command(&limited), &log)?;
         wait::until("corex is ready", PATIENCE, || {
             if let Some(status) = corex.status()? {
@@ -181,18 +130,9 @@ impl Machine {
         .with_context(|| corex.log())?;
 
         ui::step("Upgrading under traffic");
-        let is_over = AtomicBool::new(false);
-        let counted = thread::scope(|scope| -> Result<(u64, u64)> {
-            let traffic = scope.spawn(|| exchange(&self.caller, &is_over));
-            let upgraded = self.upgrade(newer, &words, &corex);
-            is_over.store(true, Ordering::Relaxed);
-            let counted = traffic
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            upgraded?;
-            counted
-        });
-        let (sent, answered) = counted.with_context(|| corex.log())?;
+        let Counted { sent, answered } =
+            traffic::during(&self.caller, || self.upgrade(newer, &words, &corex))
+                .with_context(|| corex.log())?;
         ui::say(&format!("{answered} of {sent} requests were answered."));
         ensure!(
             answered == sent,
@@ -249,31 +189,6 @@ impl Machine {
         );
         Ok(())
     }
-}
-
-/// Sends OPTIONS until `is_over`, each after the answer to the one before or a while without;
-/// returns how many were sent and how many answered.
-fn exchange(caller: &Namespace, is_over: &AtomicBool) -> Result<(u64, u64)> {
-    let (edge, own): (SocketAddr, SocketAddr) = (EDGE.parse()?, CALLER.parse()?);
-    let socket = caller.udp(own)?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let (mut sent, mut answered) = (0, 0);
-    let mut buffer = [0; 2048];
-    while !is_over.load(Ordering::Relaxed) {
-        let request = format!(
-            "OPTIONS sip:{edge} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{sent}\r\n\
-             Max-Forwards: 70\r\nTo: <sip:{edge}>\r\nFrom: <sip:caller@{own}>;tag={sent}\r\n\
-             Call-ID: {sent}@{own}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        );
-        socket.send_to(request.as_bytes(), edge)?;
-        sent += 1;
-        let got = socket.recv(&mut buffer);
-        if got.is_ok_and(|len| buffer[..len].starts_with(b"SIP/2.0 200")) {
-            answered += 1;
-        }
-        thread::sleep(BETWEEN);
-    }
-    Ok((sent, answered))
 }
 
 /// All files of a system with what tells whether they changed; not what dpkg and apt keep of their own

@@ -1,6 +1,12 @@
 //! `cargo xtask package`: a Debian package.
 
 mod chroot;
+mod debian;
+mod musl;
+mod notices;
+mod recipes;
+mod systemd;
+mod traffic;
 mod tree;
 
 use std::{
@@ -27,18 +33,28 @@ use crate::{
 #[command(after_help = "\
 Examples:
   cargo xtask package           the package, in target/package
-  cargo xtask package --test    and try it in a Debian 12 of its own (debootstrap): install, run,
-                                upgrade under traffic, purge; needs root and a mirror of Debian")]
+  cargo xtask package --test    and try it in Debians 12 of its own (debootstrap): install, run,
+                                upgrade under traffic, purge; start, reload, watch and stop it by
+                                systemd (systemd-nspawn); needs root and a mirror of Debian
+  cargo xtask package --static  an archive instead, with a binary that needs no libc")]
 pub struct PackageArgs {
-    /// Try it: install, run, upgrade and purge it in a folder with a fresh Debian 12
+    /// Try it: install, run, upgrade and purge it in folders with a fresh Debian 12, one of which boots
+    /// systemd; of a static binary, run it in an empty folder
     #[arg(long)]
     test: bool,
+    /// Make corex-VERSION-ARCHITECTURE-linux-musl.tar.gz: the binary, linked statically, with manual
+    /// pages, completions, the unit and a configuration
+    #[arg(long = "static")]
+    is_static: bool,
 }
 
 /// `cargo xtask package`
 pub fn run(args: &PackageArgs) -> Result<ExitCode> {
     ui::step("Setup");
     setup::ensure_toolchain()?;
+    if args.is_static {
+        return archive(args.test);
+    }
     setup::ensure_tools(&setup::FOR_PACKAGE)?;
     if args.test {
         setup::ensure_tools(&setup::FOR_PACKAGE_TEST)?;
@@ -52,8 +68,21 @@ pub fn run(args: &PackageArgs) -> Result<ExitCode> {
     if args.test {
         let newer = self::package(&corex, &format!("{}+next", version()?))?;
         chroot::test(&package, &newer)?;
+        systemd::test(&package, &newer)?;
     }
     ui::say(&package.display().to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes an archive with a static binary, and tries it.
+fn archive(is_tried: bool) -> Result<ExitCode> {
+    let corex = musl::build()?;
+    let archive = musl::archive(&corex, &version()?)?;
+    if is_tried {
+        setup::ensure_tools(&setup::FOR_STATIC_TEST)?;
+        musl::test(&archive)?;
+    }
+    ui::say(&archive.display().to_string());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::notices::{self, Notice};
 use crate::compile;
 
 /// Files of the packaging, as they are in this folder's `debian/`.
@@ -41,15 +42,7 @@ pub fn make(folder: &Path, corex: &Path, version: &str) -> Result<()> {
         let path = folder.join(below);
         fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
     }
-    copy(corex, &folder.join("corex"), 0o755)?;
-    for (name, shell) in [("corex", "bash"), ("_corex", "zsh"), ("corex.fish", "fish")] {
-        let script = said(corex, &["completion", shell])?;
-        write(&folder.join("completions").join(name), &script)?;
-    }
-    said(
-        corex,
-        &["manual", &folder.join("man").display().to_string()],
-    )?;
+    binary(folder, corex)?;
     for (from, to) in [
         ("docs", "docs"),
         ("docs/wireshark", "wireshark"),
@@ -82,9 +75,44 @@ pub fn make(folder: &Path, corex: &Path, version: &str) -> Result<()> {
     write(&debian.join("source/format"), "3.0 (native)\n")?;
     write(&debian.join("changelog"), &changelog(version)?)?;
     let license = read(&workspace.join("LICENSE"))?;
-    write(&debian.join("copyright"), &copyright(&license))?;
+    let linked = notices::of_what_is_linked(&notices::host())?;
+    write(&debian.join("copyright"), &copyright(&license, &linked))?;
     let unit = read(&workspace.join("docs/systemd/corex@.service"))?;
     write(&debian.join("corex@.service"), &packaged(&unit))
+}
+
+/// Makes the folder of an archive: the binary, what it prints of itself, the unit, and a configuration to
+/// begin with.
+pub fn archive(folder: &Path, corex: &Path) -> Result<()> {
+    let workspace = compile::workspace();
+    for below in ["completions", "examples"] {
+        let path = folder.join(below);
+        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+    }
+    binary(folder, corex)?;
+    copy_files(&workspace.join("examples"), &folder.join("examples"))?;
+    for (from, to) in [
+        ("LICENSE", "LICENSE"),
+        ("README.md", "README.md"),
+        ("docs/systemd/corex@.service", "corex@.service"),
+    ] {
+        copy(&workspace.join(from), &folder.join(to), 0o644)?;
+    }
+    write(&folder.join("edge.cfg"), include_str!("debian/edge.cfg"))
+}
+
+/// The binary, with what it prints of itself: completions and manual pages.
+fn binary(folder: &Path, corex: &Path) -> Result<()> {
+    copy(corex, &folder.join("corex"), 0o755)?;
+    for (name, shell) in [("corex", "bash"), ("_corex", "zsh"), ("corex.fish", "fish")] {
+        let script = said(corex, &["completion", shell])?;
+        write(&folder.join("completions").join(name), &script)?;
+    }
+    said(
+        corex,
+        &["manual", &folder.join("man").display().to_string()],
+    )
+    .map(drop)
 }
 
 /// The unit as the package has it: the binary in /usr/sbin, and a user who is there to stay, so that
@@ -98,38 +126,37 @@ fn packaged(unit: &str) -> String {
         .collect()
 }
 
-/// debian/changelog, of the last commit's day so that the same source makes the same package.
-fn changelog(version: &str) -> Result<String> {
+/// The last commit's day, in RFC 5322's form, so that the same source makes the same package.
+pub fn day() -> Result<String> {
     let output = Command::new("git")
         .args(["log", "-1", "--format=%cD"])
         .current_dir(compile::workspace())
         .output()
         .context("run git")?;
     let day = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let day = if day.is_empty() {
-        "Thu, 01 Jan 1970 00:00:00 +0000"
+    Ok(if day.is_empty() {
+        "Thu, 01 Jan 1970 00:00:00 +0000".to_owned()
     } else {
-        &day
-    };
+        day
+    })
+}
+
+/// debian/changelog.
+fn changelog(version: &str) -> Result<String> {
+    let day = day()?;
     Ok(format!(
         "corex ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n \
          -- The corex authors <corex@corex.invalid>  {day}\n"
     ))
 }
 
-/// debian/copyright in machine-readable form, with the licence's text.
-fn copyright(license: &str) -> String {
+/// debian/copyright in machine-readable form, with the licence's text and those of what is linked.
+fn copyright(license: &str, linked: &[Notice]) -> String {
     let text = license
         .find("Redistribution and use")
         .map_or(license, |at| &license[at..]);
-    let indented: String = text
-        .lines()
-        .map(|line| match line.trim_end() {
-            "" => " .\n".to_owned(),
-            line => format!(" {line}\n"),
-        })
-        .collect();
-    include_str!("debian/copyright.in").to_owned() + &indented
+    let own = notices::indented(text);
+    include_str!("debian/copyright.in").to_owned() + &own + &notices::paragraphs(linked)
 }
 
 /// What a command of corex prints.
@@ -204,7 +231,7 @@ mod tests {
     fn a_licence_s_empty_lines_are_dots() {
         let license = "preface\n\nRedistribution and use\n\nend\n";
         assert!(
-            copyright(license)
+            copyright(license, &[])
                 .ends_with("License: BSD-3-Clause\n Redistribution and use\n .\n end\n")
         );
     }

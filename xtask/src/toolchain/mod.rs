@@ -145,7 +145,7 @@ impl Toolchain {
         flags.push(format!("\x1f--cfg=bpf_target_arch=\"{}\"", host_arch()));
 
         let built = self
-            .clean(&self.compiler.cargo)
+            .command(&self.compiler.cargo)
             .current_dir(workspace)
             .args(["build", "--quiet", "--package", "corex-ebpf", "--bins"])
             .args(["--release", "-Z", "build-std=core", "--target", TARGET])
@@ -165,7 +165,7 @@ impl Toolchain {
 
     /// A command in the environment of this tool chain, without what an outer cargo or
     /// rustup put there for themselves.
-    fn clean(&self, program: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(set_by_outer_cargo) {
@@ -202,7 +202,7 @@ impl Toolchain {
         let mut linker = OsString::from("-Clinker=");
         linker.push(&self.bpf_linker);
         let mut child = self
-            .clean(&self.compiler.rustc)
+            .command(&self.compiler.rustc)
             .args(["--crate-name", "probe", "--crate-type", "bin"])
             .args(["--target", TARGET, "-Cpanic=abort", "-Clink-arg=--btf"])
             .arg(linker)
@@ -354,7 +354,7 @@ mod tests {
             },
             bpf_linker: "/opt/bpf-linker".into(),
         };
-        let command = toolchain.clean(&toolchain.compiler.cargo);
+        let command = toolchain.command(&toolchain.compiler.cargo);
         let value = |name: &str| {
             command
                 .get_envs()
