@@ -86,4 +86,12 @@ fn a_rate_is_told_of_as_it_is_kept_to() {
         assert_eq!(explained.is_let_in(), left > 0);
     }
     assert!(!explained(&guard, message).0);
+    // As `guard.rates` shows it.
+    let above: Vec<_> = guard
+        .rates()
+        .into_iter()
+        .map(|(name, counts, is_dry)| (name, counts.over, is_dry))
+        .collect();
+    let expected = ["src", "listener"].map(|name| (name.to_owned(), 1, false));
+    assert_eq!(above, expected);
 }
