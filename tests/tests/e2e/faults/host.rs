@@ -261,31 +261,42 @@ fn limit_memory(corex: &Corex) -> Result<()> {
     limit(pid, "data", bytes)
 }
 
+/// Takes memory from a corex under load, which ends by this signal, and has a successor serve. What the
+/// first one's log said.
+fn starve(
+    engine: &str,
+    take: impl FnOnce(&Corex) -> Result<()>,
+    signal: libc::c_int,
+) -> Result<String> {
+    let stage = Proxy::with(engine, |_| Ok(remembering()))?;
+    let starved = stage.start("starved")?;
+    let before = KernelLosses::of(&stage.hosts())?;
+    let load = stage.load()?;
+    load.more(200)?;
+    take(&starved)?;
+    // It may have some in reserve: messages go on until it needs more.
+    let mut arrived = load.arrived();
+    let status = wait::until("it ends", LIMIT, || {
+        let count = load.arrived();
+        let status = starved.process.status()?;
+        if status.is_none() {
+            arrived = count;
+        }
+        Ok(status)
+    })?;
+    ensure!(status.signal() == Some(signal), "{status}");
+    let log = starved.log();
+    let came = stage.succeeded(load, arrived, &before)?;
+    println!("{engine}: {came}");
+    ensure!(came.kernel.no_ports > 0, "nothing came while it was gone");
+    Ok(log)
+}
+
 #[test]
 fn proxy_without_memory_it_ends_at_once_and_its_successor_serves() -> Result<()> {
     for engine in ENGINES {
-        let stage = Proxy::with(engine, |_| Ok(remembering()))?;
-        let starved = stage.start("starved")?;
-        let before = KernelLosses::of(&stage.hosts())?;
-        let load = stage.load()?;
-        load.more(200)?;
-        limit_memory(&starved)?;
-        // It may have some in reserve: messages go on until it needs more.
-        let mut arrived = load.arrived();
-        let status = wait::until("it ends", LIMIT, || {
-            let count = load.arrived();
-            let status = starved.process.status()?;
-            if status.is_none() {
-                arrived = count;
-            }
-            Ok(status)
-        })?;
-        ensure!(status.signal() == Some(libc::SIGABRT), "{status}");
-        let log = starved.log();
+        let log = starve(engine, limit_memory, libc::SIGABRT)?;
         ensure!(log.contains("memory allocation of"), "{log}");
-        let came = stage.succeeded(load, arrived, &before)?;
-        println!("{engine}: {came}");
-        ensure!(came.kernel.no_ports > 0, "nothing came while it was gone");
     }
     Ok(())
 }
@@ -334,26 +345,9 @@ impl MemoryGroup {
 #[test]
 fn proxy_beyond_its_control_groups_memory_it_is_killed_and_its_successor_serves() -> Result<()> {
     for engine in ENGINES {
-        let stage = Proxy::with(engine, |_| Ok(remembering()))?;
         let group = MemoryGroup::new(engine)?;
-        let starved = stage.start("starved")?;
-        let before = KernelLosses::of(&stage.hosts())?;
-        let load = stage.load()?;
-        load.more(200)?;
-        group.take(starved.process.pid(), 1 << 20)?;
-        let mut arrived = load.arrived();
-        let status = wait::until("it is killed", LIMIT, || {
-            let count = load.arrived();
-            let status = starved.process.status()?;
-            if status.is_none() {
-                arrived = count;
-            }
-            Ok(status)
-        })?;
-        ensure!(status.signal() == Some(libc::SIGKILL), "{status}");
-        let came = stage.succeeded(load, arrived, &before)?;
-        println!("{engine}: {came}");
-        ensure!(came.kernel.no_ports > 0, "nothing came while it was gone");
+        let take = |corex: &Corex| group.take(corex.process.pid(), 1 << 20);
+        starve(engine, take, libc::SIGKILL)?;
     }
     Ok(())
 }
