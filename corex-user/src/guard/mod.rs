@@ -418,7 +418,7 @@ impl Shared {
         // others have gone.
         let late: Vec<Network> = wanted
             .iter()
-            .filter(|(network, action)| !self.is_listed(which, network, **action))
+            .filter(|(network, action)| !self.list_one(which, network, **action))
             .map(|(network, _)| *network)
             .collect();
         let list = self.list(which);
@@ -432,7 +432,7 @@ impl Shared {
         }
         let is_left_out = |network: &&Network| {
             let action = wanted.get(network).copied().unwrap_or(BLOCKED);
-            !self.is_listed(which, network, action)
+            !self.list_one(which, network, action)
         };
         let left_out = late.iter().filter(is_left_out).count();
         if left_out > 0 {
@@ -444,7 +444,7 @@ impl Shared {
     }
 
     /// Has an entry be the configuration's; false: there is no room for it.
-    fn is_listed(&self, which: Which, network: &Network, action: u32) -> bool {
+    fn list_one(&self, which: Which, network: &Network, action: u32) -> bool {
         let list = self.list(which);
         let is_same =
             |found: Listed| (found.expires, found.action, found.origin) == (0, action, BY_CONFIG);
